@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# make            builds ./ckpt                    make test     everything that a change must pass
+# make demo       checkpoints a real program       make check    layers, generated docs, format, lint, unit tests
+# make deps       installs what the build needs    make install  DESTDIR= PREFIX=
+# Variables: ARCH=aarch64 CROSS_COMPILE=aarch64-linux-gnu- SYSROOT=DIR  SAN=1 (ASan, UBSan)  V=1  B=DIR
+ARCH    ?= $(shell uname -m)
+MAKEFLAGS += -j$(shell nproc)
+B       ?= build/$(ARCH)$(if $(SAN),-san)
+PREFIX  ?= /usr/local
+VERSION := 0.1.0
+CC      := $(CROSS_COMPILE)gcc
+LD      := $(CROSS_COMPILE)ld
+OBJCOPY := $(CROSS_COMPILE)objcopy
+CLANG   ?= clang
+BPFTOOL ?= $(firstword $(wildcard /usr/sbin/bpftool) bpftool)
+PROTOCC ?= protoc-c
+Q       := $(if $(V),,@)
+say      = $(if $(V),,@printf '  %-7s %s\n' $(1) $(2);)
+
+WARN    := -Wall -Wextra -Werror -Wno-missing-field-initializers
+INCLUDE := -Iuser -I. -Ibpf -Iparasite -I$(B)/gen
+CFLAGS  ?= -O2 -g
+ALLCFLAGS = -std=gnu17 -D_GNU_SOURCE -DCKPT_VERSION='"$(VERSION)"' $(WARN) $(INCLUDE) $(CFLAGS) -MMD -MP \
+            $(if $(SYSROOT),--sysroot=$(SYSROOT) -isystem $(SYSROOT)/usr/include/$(ARCH)-linux-gnu) \
+            $(if $(SAN),-fsanitize=address$(,)undefined -fno-omit-frame-pointer -fno-sanitize-recover=undefined)
+LINK     = $(if $(SAN),-fsanitize=address$(,)undefined,-static) $(if $(SYSROOT),--sysroot=$(SYSROOT))
+LIBS    := -lbpf -lelf -lprotobuf-c -lcap -lxxhash -lz -lpthread
+, := ,
+
+PROTOS  := $(wildcard images/*.proto)
+BPFS    := $(wildcard bpf/*.bpf.c)
+SRCS    := $(wildcard user/*/*.c) $(wildcard arch/$(ARCH)/*.c)
+GENC    := $(PROTOS:images/%.proto=$(B)/gen/%.pb-c.c)
+GENH    := $(GENC:.c=.h) $(BPFS:bpf/%.bpf.c=$(B)/gen/%.skel.h)
+OBJS    := $(SRCS:%.c=$(B)/%.o) $(GENC:.c=.o) $(B)/parasite/blob.inc.o
+MAIN    := $(B)/user/main.o
+
+ckpt: $(B)/ckpt
+	$(Q)cp $< $@
+$(B)/ckpt: $(MAIN) $(OBJS)
+	$(call say,LINK,$@) $(CC) $(LINK) -o $@ $^ $(LIBS)
+$(B)/%.o: %.c | $(GENH)
+	$(call say,CC,$<) mkdir -p $(@D) && $(CC) $(ALLCFLAGS) -c -o $@ $<
+$(B)/gen/%.pb-c.o: $(B)/gen/%.pb-c.c
+	$(call say,CC,$<) $(CC) $(ALLCFLAGS) -c -o $@ $<
+$(B)/gen/%.pb-c.c $(B)/gen/%.pb-c.h &: images/%.proto
+	$(call say,PROTO,$<) mkdir -p $(B)/gen && $(PROTOCC) -Iimages --c_out=$(B)/gen $<
+
+# BPF objects: CO-RE, so one object serves every kernel and architecture; no BTF of this machine is needed.
+$(B)/bpf/%.bpf.o: bpf/%.bpf.c $(wildcard vmlinux/*.h bpf/*.h)
+	$(call say,BPF,$<) mkdir -p $(@D) && $(CLANG) -g -O2 -Wall -Werror -Wno-missing-declarations -target bpf -Ivmlinux -Ibpf \
+	  -I$(if $(SYSROOT),$(SYSROOT))/usr/include -c -o $@ $<
+$(B)/gen/%.skel.h: $(B)/bpf/%.bpf.o
+	$(call say,SKEL,$<) mkdir -p $(@D) && $(BPFTOOL) gen skeleton $< name $*_bpf > $@.tmp && mv $@.tmp $@
+
+# The blob runs inside of targets: no libc, no relocation, no GOT, no data, no hardening that needs any of them.
+BLOBFLAGS := -Os -std=gnu17 -Wall -Wextra -Werror -ffreestanding -fpie -fno-plt -fno-stack-protector -fno-jump-tables \
+             -fno-asynchronous-unwind-tables -fomit-frame-pointer -fno-builtin -Iparasite -Iarch/$(ARCH) \
+             $(if $(filter x86_64,$(ARCH)),-fcf-protection=none -mgeneral-regs-only,-mgeneral-regs-only -mbranch-protection=none -mno-outline-atomics)
+$(B)/parasite/blob.o: parasite/blob.c parasite/wire.h arch/$(ARCH)/blob.h
+	$(call say,BLOB,$<) mkdir -p $(@D) && $(CC) $(BLOBFLAGS) -c -o $@ $<
+$(B)/parasite/blob.bin: $(B)/parasite/blob.o parasite/blob.lds
+	$(Q)$(LD) -T parasite/blob.lds -nostdlib -o $(@:.bin=.elf) $< && $(OBJCOPY) -O binary -j .blob $(@:.bin=.elf) $@
+$(B)/parasite/blob.inc.o: parasite/blob.S $(B)/parasite/blob.bin
+	$(Q)$(CC) -I$(B)/parasite -c -o $@ $<
+
+.SECONDARY:
+include selftests/tests.mk
+
+deps:
+	$(Q)tools/deps
+demo: deps
+	$(Q)$(MAKE) --no-print-directory ckpt && tools/demo
+layers: $(MAIN) $(OBJS)
+	$(Q)tools/layers $(B)
+docs: ckpt
+	$(Q)tools/gendocs
+check: ckpt layers unit
+	$(Q)tools/gendocs --check && tools/format --check && tools/lint $(B)
+test: deps
+	$(Q)$(MAKE) --no-print-directory check selftest
+install: ckpt
+	$(Q)install -Dm755 ckpt $(DESTDIR)$(PREFIX)/sbin/ckpt
+	$(Q)for m in docs/man/*.8; do install -Dm644 $$m $(DESTDIR)$(PREFIX)/share/man/man8/$${m##*/}; done
+clean:
+	$(Q)rm -rf build ckpt
+.PHONY: deps demo layers docs check test install clean unit selftest bench fuzz test-vm
+-include $(OBJS:.o=.d) $(MAIN:.o=.d)

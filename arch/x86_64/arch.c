@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/* Owns the registers of x86-64: what a stopped thread was doing, and how it is made to do something. */
+#include "arch/arch.h"
+#include <elf.h>
+#include <sys/syscall.h>
+
+#ifndef NT_X86_XSTATE
+#define NT_X86_XSTATE 0x202
+#endif
+#define FLAG_TRAP 0x100ull
+#define FLAG_DIRECTION 0x400ull
+
+const char *arch_name(void) { return "x86_64"; }
+u64 arch_pc(const arch_regs *r) { return r->rip; }
+u64 arch_sp(const arch_regs *r) { return r->rsp; }
+void arch_set_pc(arch_regs *r, u64 pc) { r->rip = pc; }
+
+struct arch_call arch_interrupted(const arch_regs *r)
+{
+	struct arch_call call = { .nr = (long)r->orig_rax, .arg = { r->rdi, r->rsi, r->rdx, r->r10, r->r8, r->r9 } };
+	s64 result = (s64)r->rax;
+	if ((s64)r->orig_rax >= 0 && ((result <= -512 && result >= -514) || result == -516)) {
+		call.interrupted = true;
+		call.code = (int)-result;
+	}
+	return call;
+}
+
+void arch_finish_call(arch_regs *r, s64 result)
+{
+	r->rax = (u64)result;
+	r->orig_rax = (u64)-1;
+}
+
+void arch_abort_rseq(arch_regs *r, u64 abort_pc)
+{
+	r->rip = abort_pc;
+	r->orig_rax = (u64)-1;
+}
+
+/* The kernel ends these with EINTR whatever interrupted them (signal(7), "Interruption of system calls"); only a freeze
+ * can be seen here, since a handler would have moved rip. */
+bool arch_cure_eintr(arch_regs *r)
+{
+	if ((s64)r->rax != -EINTR)
+		return false;
+	switch ((long)r->orig_rax) {
+	case SYS_epoll_wait:
+	case SYS_epoll_pwait:
+	case SYS_epoll_pwait2:
+	case SYS_semop:
+	case SYS_semtimedop:
+	case SYS_rt_sigtimedwait:
+	case SYS_io_getevents:
+	case SYS_io_pgetevents:
+	/* with SO_RCVTIMEO or SO_SNDTIMEO */
+	case SYS_recvfrom:
+	case SYS_recvmsg:
+	case SYS_recvmmsg:
+	case SYS_sendto:
+	case SYS_sendmsg:
+	case SYS_sendmmsg:
+	case SYS_accept:
+	case SYS_accept4:
+	case SYS_read:
+	case SYS_readv:
+	case SYS_write:
+	case SYS_writev:
+		r->rax = (u64)-514; /* ERESTARTNOHAND: again, unless a handler really runs */
+		return true;
+	}
+	return false;
+}
+
+void arch_aim_call(arch_regs *r, u64 pc, long nr, const u64 args[6])
+{
+	r->rip = pc;
+	r->rax = (u64)nr;
+	r->orig_rax = (u64)-1;
+	r->rdi = args[0];
+	r->rsi = args[1];
+	r->rdx = args[2];
+	r->r10 = args[3];
+	r->r8 = args[4];
+	r->r9 = args[5];
+	r->eflags &= ~(FLAG_TRAP | FLAG_DIRECTION);
+}
+
+s64 arch_call_result(const arch_regs *r) { return (s64)r->rax; }
+
+void arch_aim_entry(arch_regs *r, u64 entry, u64 arena, u64 index, u64 stack_top)
+{
+	r->rip = entry;
+	r->rdi = arena;
+	r->rsi = index;
+	r->rsp = stack_top;
+	r->orig_rax = (u64)-1;
+	r->eflags &= ~(FLAG_TRAP | FLAG_DIRECTION);
+}
+
+s64 arch_find_syscall(const void *code, size_t len)
+{
+	const u8 *p = memmem(code, len, "\x0f\x05", 2);
+	return p ? p - (const u8 *)code : -1;
+}
+
+/* Documentation/arch/x86/x86_64/mm.rst: 47 bits less a guard page; more only by hint, which ckpt refuses. */
+u64 arch_task_size(void) { return (1ull << 47) - PAGE_BYTES; }
+
+int arch_extended_note(void) { return NT_X86_XSTATE; }
+
+/* CPUID leaf 0xd, sub-leaf 0, ECX: bytes of all features that the CPU has; AMX makes it about 11 KiB. */
+size_t arch_extended_size(void)
+{
+	u32 eax = 0xd, ebx, ecx = 0, edx;
+	__asm__("cpuid" : "+a"(eax), "=b"(ebx), "+c"(ecx), "=d"(edx));
+	return MAX((size_t)ecx, (size_t)4096);
+}

@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The blob's system calls, its entry and the birth of its threads on x86-64. Entry: rdi = arena, rsi = array index,
+ * rsp = the array's stack. */
+#include "wire.h"
+
+__attribute__((noreturn, used, visibility("hidden"))) void blob_run(struct arena *arena, uint32_t index);
+__asm__(".section .text.entry,\"ax\",@progbits\n"
+	"xor %ebp, %ebp\n"
+	"call blob_run\n"
+	"hlt\n"
+	".text\n");
+
+static inline int64_t blob_syscall(int64_t nr, uint64_t a, uint64_t b, uint64_t c, uint64_t d, uint64_t e, uint64_t f)
+{
+	register uint64_t r10 __asm__("r10") = d;
+	register uint64_t r8 __asm__("r8") = e;
+	register uint64_t r9 __asm__("r9") = f;
+	int64_t result;
+	__asm__ volatile("syscall"
+			 : "=a"(result)
+			 : "a"(nr), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8), "r"(r9)
+			 : "rcx", "r11", "memory");
+	return result;
+}
+
+/* clone3 (435); the child begins on the stack that clone_args names, with the parent's registers. */
+static inline int64_t blob_spawn(struct arena *arena, uint64_t args, uint64_t size, uint32_t index)
+{
+	register struct arena *child_arena __asm__("r12") = arena;
+	register uint64_t child_index __asm__("r13") = index;
+	int64_t result;
+	__asm__ volatile("syscall\n"
+			 "test %%rax, %%rax\n"
+			 "jnz 1f\n"
+			 "xor %%ebp, %%ebp\n"
+			 "mov %%r12, %%rdi\n"
+			 "mov %%r13, %%rsi\n"
+			 "call blob_run\n"
+			 "hlt\n"
+			 "1:"
+			 : "=a"(result)
+			 : "a"(435l), "D"(args), "S"(size), "r"(child_arena), "r"(child_index)
+			 : "rcx", "r11", "memory");
+	return result;
+}
+
+static inline void blob_exit(uint64_t status) { blob_syscall(60, status, 0, 0, 0, 0, 0); }
+static inline void blob_futex_wait(uint32_t *word, uint32_t value) { blob_syscall(202, (uint64_t)word, 0, value, 0, 0, 0); }
+static inline void blob_futex_wake(uint32_t *word) { blob_syscall(202, (uint64_t)word, 1, 0x7fffffff, 0, 0, 0); }

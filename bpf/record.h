@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/* The wire between a source of facts (bpf/ or /proc and ptrace) and user/collect: fixed-size records of one task, one
+ * mapping, one descriptor. All values are in the initial form of the kernel interface that is named. Identities
+ * (RECORD id fields) are opaque: equal means the same kernel object; never stored in an image. */
+#ifndef CKPT_RECORD_H
+#define CKPT_RECORD_H
+
+#ifndef __BPF__
+#include <stdint.h>
+typedef uint32_t rec_u32;
+typedef uint64_t rec_u64;
+typedef int64_t rec_s64;
+typedef int32_t rec_s32;
+#else
+typedef unsigned int rec_u32;
+typedef unsigned long long rec_u64;
+typedef long long rec_s64;
+typedef int rec_s32;
+#endif
+
+#define RECORD_WIRE_VERSION 1
+
+/* Which groups of a task record hold facts; a group that is not known is left 0. */
+enum record_known {
+	KNOWN_IDS = 1 << 0,        /* tid..sid, state, comm, exit_* */
+	KNOWN_IDENTITY = 1 << 1,   /* mm, files, fs, sighand, signal, nsproxy: equal means shared */
+	KNOWN_CREDS = 1 << 2,      /* uid..cap_ambient, no_new_privs, user_ns */
+	KNOWN_SECUREBITS = 1 << 3,
+	KNOWN_SIGMASK = 1 << 4,    /* sigmask: the mask that sigreturn would restore (saved mask when one is pending) */
+	KNOWN_ALTSTACK = 1 << 5,
+	KNOWN_RSEQ = 1 << 6,
+	KNOWN_ROBUST = 1 << 7,
+	KNOWN_CLEAR_TID = 1 << 8,
+	KNOWN_RESTART = 1 << 9,    /* restart_*: raw contents; believe them only when the registers say -516 */
+	KNOWN_ITIMERS = 1 << 10,
+	KNOWN_MM = 1 << 11,        /* start_code..env_end, brk */
+	KNOWN_MM_BRK = 1 << 12,    /* brk, exact */
+	KNOWN_VDSO = 1 << 13,
+	KNOWN_NS = 1 << 14,
+	KNOWN_PRCTL = 1 << 15,     /* pdeath_signal, subreaper, timer_slack, dumpable, thp_disable, mdwe */
+	KNOWN_SECCOMP = 1 << 16,   /* seccomp_mode, seccomp_filters */
+	KNOWN_SECCOMP_ID = 1 << 17,/* seccomp_filter identity */
+	KNOWN_SUD = 1 << 18,       /* syscall user dispatch */
+	KNOWN_OOM = 1 << 19,       /* oom_score_adj */
+	KNOWN_MEMBARRIER = 1 << 20,
+	KNOWN_MM_EXTRA = 1 << 21,  /* has_ldt, has_aio, pkeys */
+	KNOWN_IO_URING = 1 << 22,  /* has_io_uring */
+};
+
+enum { RECORD_NS_UTS, RECORD_NS_IPC, RECORD_NS_MNT, RECORD_NS_PID, RECORD_NS_NET, RECORD_NS_TIME, RECORD_NS_CGROUP, RECORD_NS_USER, RECORD_NS_COUNT };
+
+/* One thread. */
+struct record_task {
+	rec_u64 known;
+	rec_u32 tid, tgid, ppid, pgid, sid; /* in the pid namespace of ckpt; 0: outside of it */
+	rec_u32 ns_tid, ns_tgid, ns_level;  /* in the thread's own pid namespace; level 0: the initial one */
+	rec_u32 state;                      /* the letter of /proc/PID/stat: R S D T t Z X I */
+	rec_u32 exit_code, exit_signal, personality, ptraced;
+	rec_u32 nr_threads;
+	char comm[16];
+	rec_u64 mm_id, files_id, fs_id, sighand_id, signal_id, cred_id, seccomp_id, sysvsem_id;
+	rec_u32 ns[RECORD_NS_COUNT]; /* inode numbers */
+	rec_u32 uid, euid, suid, fsuid, gid, egid, sgid, fsgid; /* in the initial user namespace (BPF) or ckpt's (/proc) */
+	rec_u64 cap_inheritable, cap_permitted, cap_effective, cap_bounding, cap_ambient;
+	rec_u32 securebits, no_new_privs;
+	rec_u64 sigmask, pending, shared_pending;
+	rec_u64 altstack_sp, altstack_size;
+	rec_u32 altstack_flags;
+	rec_u32 rseq_len, rseq_sig;
+	rec_u32 umask;
+	rec_u64 rseq;
+	rec_u64 robust_list, clear_child_tid;
+	/* struct restart_block: the members of the union, whichever is live. nanosleep: expires, ns, CLOCK id. */
+	rec_u64 restart_fn;
+	rec_u64 restart_nanosleep_expires; /* ns on restart_nanosleep_clock */
+	rec_s32 restart_nanosleep_clock, restart_poll_has_timeout;
+	rec_u64 restart_poll_seconds, restart_poll_nanoseconds; /* absolute, CLOCK_MONOTONIC */
+	rec_u64 restart_futex_time;                             /* absolute ns */
+	rec_u32 restart_futex_flags, restart_futex_val;
+	rec_u64 itimer_value[3], itimer_interval[3]; /* ITIMER_REAL, VIRTUAL, PROF: ns; value: time left, 0 disarmed */
+	rec_u64 start_code, end_code, start_data, end_data, start_brk, brk, start_stack, arg_start, arg_end, env_start, env_end;
+	rec_u64 vdso; /* address of the vDSO image, 0: none */
+	rec_u64 mm_flags; /* raw, diagnostics only */
+	rec_u32 dumpable, thp_disable, mdwe, pdeath_signal, subreaper;
+	rec_u32 seccomp_mode, seccomp_filters;
+	rec_u64 timer_slack;
+	rec_u64 sud_selector, sud_offset, sud_len;
+	rec_u32 sud_on;
+	rec_s32 oom_score_adj;
+	rec_u32 membarrier;
+	rec_u32 has_ldt, has_aio, pkeys, has_io_uring;
+	rec_u64 start_time; /* ns since boot */
+};
+
+/* One signal action of a process; index 0 is signal 1. Layout of the rt_sigaction system call. */
+struct record_sigaction {
+	rec_u64 handler, flags, restorer, mask;
+};
+struct record_sighand {
+	rec_u32 tgid, pad;
+	struct record_sigaction action[64];
+};
+
+/* One POSIX timer (timer_create(2)). */
+struct record_timer {
+	rec_u32 tgid, pad;
+	rec_s32 id, clock, notify, signo;
+	rec_u64 sigev_value;
+	rec_u32 notify_tid, overrun;
+	rec_u64 value, interval; /* ns; value: time left, 0 disarmed */
+};
+
+enum record_vma_flags {
+	VMA_SHARED = 1 << 0,
+	VMA_ANONYMOUS = 1 << 1,  /* private anonymous: no file */
+	VMA_GROWSDOWN = 1 << 2,
+	VMA_LOCKED = 1 << 3,
+	VMA_LOCKONFAULT = 1 << 4,
+	VMA_DONTFORK = 1 << 5,
+	VMA_WIPEONFORK = 1 << 6,
+	VMA_DONTDUMP = 1 << 7,
+	VMA_HUGEPAGE = 1 << 8,
+	VMA_NOHUGEPAGE = 1 << 9,
+	VMA_MERGEABLE = 1 << 10,
+	VMA_SEQUENTIAL = 1 << 11,
+	VMA_RANDOM = 1 << 12,
+	VMA_NORESERVE = 1 << 13,
+	VMA_ACCOUNT = 1 << 14,
+	VMA_HUGETLB = 1 << 15,
+	VMA_IO = 1 << 16,
+	VMA_PFNMAP = 1 << 17,
+	VMA_SEALED = 1 << 18,
+	VMA_DROPPABLE = 1 << 19,
+	VMA_UFFD = 1 << 20,
+	VMA_SPECIAL = 1 << 21,  /* made by the kernel: name says which ([vdso], [vvar], ...) */
+	VMA_MAYWRITE = 1 << 22,
+	VMA_MAYSHARE = 1 << 23,
+	VMA_SHADOW_STACK = 1 << 24,
+	VMA_PKEY_SHIFT = 28, /* the protection key in the highest four bits */
+};
+
+/* One mapping. */
+struct record_vma {
+	rec_u64 start, end, pgoff; /* bytes, bytes, bytes into the file */
+	rec_u32 prot;              /* PROT_* */
+	rec_u32 flags;             /* VMA_* */
+	rec_u32 flags_known;       /* which of VMA_* the source can tell */
+	rec_u32 dev_major, dev_minor;
+	rec_u32 tgid;
+	rec_u64 ino;
+	rec_u64 file_id, anon_id;  /* identities; 0: none or not known */
+	rec_u64 uffd_id;
+	char name[48];             /* [heap], [stack], [vdso], [anon:...], empty for a file: its path is read apart */
+};
+
+/* One descriptor. */
+struct record_file {
+	rec_u32 tgid, fd;
+	rec_u32 flags;        /* as in fdinfo: open flags without O_CLOEXEC */
+	rec_u32 cloexec;
+	rec_u64 pos;
+	rec_u64 file_id;      /* identity of the open file description; 0: not known, ask kcmp */
+	rec_u64 ino;
+	rec_u32 dev_major, dev_minor, rdev_major, rdev_minor;
+	rec_u32 mode;         /* st_mode */
+	rec_u32 mnt_id;
+	rec_u32 owner_pid, owner_signum, owner_known;
+	rec_u32 pad;
+	rec_u64 magic;        /* f_type of statfs(2), 0: not known */
+	char link[48];        /* what readlink(/proc/PID/fd/N) would begin with when it is no path: "anon_inode:[eventfd]", "pipe:[123]" */
+};
+#endif

@@ -1,0 +1,13 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/* The machine inside of a target: executes one array of steps and parks. It knows no policy, and it has no data. */
+#include "wire.h"
+#include "blob.h"
+#include "machine.h"
+
+__attribute__((noreturn, used, visibility("hidden"))) void blob_run(struct arena *arena, uint32_t index)
+{
+	struct array *array = (struct array *)((char *)arena + arena->arrays) + index;
+	machine_run(arena, array);
+	for (;;)
+		blob_futex_wait(&array->state, array->state);
+}

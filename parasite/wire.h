@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The machine that a plan runs on: shared by the blob inside of targets, ckpt and the simulator. Everything lies in one
+ * arena, a memory object that all of them map shared at the same address: code (r-x) first, data (rw-) behind it.
+ * Data offsets count from the start of the data part. */
+#ifndef CKPT_WIRE_H
+#define CKPT_WIRE_H
+#include <stdint.h>
+
+enum step_op {
+	OP_CALL,   /* system call nr(a0..a5) */
+	OP_LOAD,   /* result = the 32-bit word at data offset a0 */
+	OP_STORE,  /* the 32-bit word at data offset a0 = a1 */
+	OP_SPAWN,  /* clone3(a0: clone_args, a1: size); the child runs array a2 */
+	OP_WAIT,   /* until the 32-bit word at data offset a0 is at least a1 */
+	OP_POST,   /* adds 1 to the 32-bit word at data offset a0 and wakes its waiters */
+	OP_BRANCH, /* if a0 != a1 go back a2 steps, at most a3 times, then fail */
+	OP_EXIT,   /* the thread ends with status a0 */
+};
+
+enum step_expect {
+	EXPECT_OK,    /* no error: not in -4095..-1 */
+	EXPECT_EQUAL, /* result == expect */
+	EXPECT_ANY,
+};
+
+enum arg_kind { ARG_CONST, ARG_SLOT, ARG_DATA }; /* value; slots[value]; address of data offset value */
+
+struct step {
+	uint8_t op, expect_kind;
+	uint16_t nr;
+	uint16_t arg_kinds; /* 2 bits each, a0 lowest */
+	uint16_t stage;     /* for people */
+	uint32_t slot;      /* where the result goes, 0: nowhere */
+	uint32_t object;    /* index of the name of what it is for */
+	uint64_t a[6];
+	int64_t expect, result;
+};
+
+enum array_state { ARRAY_RUNNING, ARRAY_PARKED, ARRAY_FAILED };
+
+/* One thread's program. */
+struct array {
+	uint32_t first, count; /* steps */
+	uint32_t pc;           /* steps done, or the failed one */
+	uint32_t state;        /* enum array_state; futex word */
+	int64_t error;         /* negative errno or the unexpected result of the failed step */
+	uint64_t stack_top;    /* data offset */
+	uint32_t loops, pad;
+};
+
+struct arena {
+	uint64_t data_base;    /* address of the data part, where this struct lies */
+	uint64_t data_size;
+	uint32_t arrays, steps, slots, narrays, nsteps, nslots; /* data offsets and counts */
+};
+#endif

@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/* Owns whole-file reading and exact transfers. */
+#include "base/file.h"
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+
+int file_read(int dirfd, const char *path, struct text *text)
+{
+	_cleanup_close_ int fd = openat(dirfd, path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return neg_errno();
+	char chunk[16384];
+	for (;;) {
+		ssize_t n = read(fd, chunk, sizeof chunk);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return neg_errno();
+		if (n == 0)
+			break;
+		text_add(text, chunk, (size_t)n);
+	}
+	text_add(text, "", 0);
+	return text_failed(text) ? -ENOMEM : 0;
+}
+
+int file_readf(struct text *text, int dirfd, const char *format, ...)
+{
+	char path[PATH_MAX];
+	va_list args;
+	va_start(args, format);
+	int n = vsnprintf(path, sizeof path, format, args);
+	va_end(args);
+	if (n < 0 || (size_t)n >= sizeof path)
+		return -ENAMETOOLONG;
+	return file_read(dirfd, path, text);
+}
+
+int file_readlink(int dirfd, const char *path, char *target, size_t room)
+{
+	ssize_t n = readlinkat(dirfd, path, target, room);
+	if (n < 0)
+		return neg_errno();
+	if ((size_t)n >= room)
+		return -ENAMETOOLONG;
+	target[n] = 0;
+	return (int)n;
+}
+
+int file_pread_full(int fd, void *data, size_t len, off_t offset)
+{
+	for (size_t done = 0; done < len;) {
+		ssize_t n = pread(fd, (char *)data + done, len - done, offset + (off_t)done);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return neg_errno();
+		if (n == 0)
+			return -ENODATA;
+		done += (size_t)n;
+	}
+	return 0;
+}
+
+int file_pwrite_full(int fd, const void *data, size_t len, off_t offset)
+{
+	for (size_t done = 0; done < len;) {
+		ssize_t n = pwrite(fd, (const char *)data + done, len - done, offset + (off_t)done);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return neg_errno();
+		done += (size_t)n;
+	}
+	return 0;
+}
+
+int file_write_full(int fd, const void *data, size_t len)
+{
+	for (size_t done = 0; done < len;) {
+		ssize_t n = write(fd, (const char *)data + done, len - done);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return neg_errno();
+		done += (size_t)n;
+	}
+	return 0;
+}

@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Whole-file reading and exact transfers; every function returns 0 or more, or a negative errno. */
+#pragma once
+#include "base/base.h"
+#include "base/text.h"
+#include <sys/types.h>
+
+/* Reads all of a file into text (appends). */
+int file_read(int dirfd, const char *path, struct text *);
+/* Like file_read, with a formatted path below dirfd (AT_FDCWD for absolute paths). */
+int file_readf(struct text *, int dirfd, const char *format, ...) _printf_(3, 4);
+/* The target of a symbolic link, NUL-terminated; -ENAMETOOLONG when it does not fit. */
+int file_readlink(int dirfd, const char *path, char *target, size_t room);
+/* Transfers exactly len bytes or fails; a read that meets the end of the file gives -ENODATA. */
+int file_pread_full(int fd, void *data, size_t len, off_t offset);
+int file_pwrite_full(int fd, const void *data, size_t len, off_t offset);
+int file_write_full(int fd, const void *data, size_t len);

@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/* Owns the growable byte string. */
+#include "base/text.h"
+#include <stdio.h>
+
+static bool text_grow(struct text *t, size_t more)
+{
+	if (t->failed)
+		return false;
+	if (t->len + more + 1 <= t->room)
+		return true;
+	size_t room = MAX(t->room * 2, t->len + more + 64);
+	char *data = realloc(t->data, room);
+	if (!data) {
+		t->failed = true;
+		return false;
+	}
+	t->data = data;
+	t->room = room;
+	return true;
+}
+
+void text_add(struct text *t, const void *bytes, size_t len)
+{
+	if (!text_grow(t, len))
+		return;
+	if (len)
+		memcpy(t->data + t->len, bytes, len);
+	t->len += len;
+	t->data[t->len] = 0;
+}
+
+void text_adds(struct text *t, const char *string) { text_add(t, string, strlen(string)); }
+
+void text_addv(struct text *t, const char *format, va_list args)
+{
+	va_list again;
+	va_copy(again, args);
+	int need = vsnprintf(NULL, 0, format, args);
+	if (need >= 0 && text_grow(t, (size_t)need)) {
+		vsnprintf(t->data + t->len, (size_t)need + 1, format, again);
+		t->len += (size_t)need;
+	}
+	va_end(again);
+}
+
+void text_addf(struct text *t, const char *format, ...)
+{
+	va_list args;
+	va_start(args, format);
+	text_addv(t, format, args);
+	va_end(args);
+}
+
+/* Length of the valid UTF-8 sequence at s, 0 when it is none (RFC 3629). */
+static size_t utf8_length(const unsigned char *s)
+{
+	size_t n = s[0] < 0x80                   ? 1
+		   : s[0] >= 0xc2 && s[0] < 0xe0 ? 2
+		   : (s[0] & 0xf0) == 0xe0       ? 3
+		   : s[0] >= 0xf0 && s[0] < 0xf5 ? 4
+						 : 0;
+	for (size_t i = 1; i < n; i++)
+		if ((s[i] & 0xc0) != 0x80)
+			return 0;
+	if ((n == 3 && s[0] == 0xe0 && s[1] < 0xa0) || (n == 3 && s[0] == 0xed && s[1] > 0x9f))
+		return 0;
+	if ((n == 4 && s[0] == 0xf0 && s[1] < 0x90) || (n == 4 && s[0] == 0xf4 && s[1] > 0x8f))
+		return 0;
+	return n;
+}
+
+void text_add_json(struct text *t, const char *string)
+{
+	const unsigned char *s = (const unsigned char *)string;
+	text_adds(t, "\"");
+	while (*s) {
+		size_t n = utf8_length(s);
+		if (*s == '"' || *s == '\\')
+			text_addf(t, "\\%c", *s);
+		else if (n == 0 || *s < 0x20 || *s == 0x7f)
+			text_addf(t, "\\u%04x", *s);
+		else
+			text_add(t, s, n);
+		s += n ? n : 1;
+	}
+	text_adds(t, "\"");
+}
+
+bool text_failed(const struct text *t) { return t->failed; }
+
+char *text_take(struct text *t)
+{
+	if (!t->failed && !t->data)
+		text_adds(t, "");
+	char *given = t->failed ? NULL : take_ptr(t->data);
+	text_free(t);
+	return given;
+}
+
+void text_free(struct text *t)
+{
+	free(t->data);
+	*t = (struct text){ 0 };
+}

@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* A growable byte string. An allocation failure is remembered, not returned by every call: ask text_failed() once. */
+#pragma once
+#include "base/base.h"
+#include <stdarg.h>
+
+struct text {
+	char *data; /* NUL-terminated when not NULL */
+	size_t len, room;
+	bool failed;
+};
+
+void text_add(struct text *, const void *bytes, size_t len);
+void text_adds(struct text *, const char *string);
+void text_addf(struct text *, const char *format, ...) _printf_(2, 3);
+void text_addv(struct text *, const char *format, va_list);
+/* A JSON string literal of the bytes, quotes included; bytes that are not UTF-8 become \u00XX. */
+void text_add_json(struct text *, const char *string);
+bool text_failed(const struct text *);
+/* The string, owned by the caller; "" is returned for an empty text, NULL after a failed allocation. */
+char *text_take(struct text *);
+void text_free(struct text *);
+#define _cleanup_text_ _cleanup_(text_free)

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* facts -> model: reads a tree from outside and fills the graph; asks the registry's resources for their part. */
+#pragma once
+#include "collect/source.h"
+#include "model/kinds.h"
+#include "model/resource.h"
+
+struct collect_config {
+	const struct caps *caps;
+	const struct resource *const *resources; /* NULL-terminated */
+	bool no_bpf;   /* only /proc and ptrace (the differential test) */
+	bool no_hijack;/* never run code in the target; what is missing is left out and judged */
+	bool live;     /* the tree is not frozen: what moves is left out */
+};
+
+/* Fills ret. Never changes the target (but for the hijack, which undoes itself). */
+int collect(struct graph *ret, struct tree *, const struct collect_config *);
+
+/* --- for resources --- */
+const struct caps *collector_caps(const struct collector *);
+struct graph *collector_graph(struct collector *);
+bool collector_live(const struct collector *);
+/* A duplicate of the file that is being collected (pidfd_getfd), owned by the collector until the file is done;
+ * negative errno without the right. FILE scope only. */
+int collector_fd(struct collector *);
+/* /proc/PID as O_PATH descriptor of the subject's process, owned by the collector. */
+int collector_proc(struct collector *, u32 pid);
+/* fdinfo of the file that is being collected: the value after "name:" and white space, NULL when absent. */
+const char *collector_fdinfo(struct collector *, const char *name);
+/* The file object of a descriptor that ckpt itself holds (a file in flight); collects it when it is new. fd stays the
+ * caller's. Negative errno. */
+int collector_add_file(struct collector *, int fd, u32 *ret_file);
+/* The file object of a path-like reference that no descriptor names (mapped file, cwd, root, exe): a magic link below
+ * /proc/PID such as "cwd", "map_files/A-B". Collects it when it is new. */
+int collector_add_link(struct collector *, u32 pid, const char *magic_link, u32 *ret_file);
+/* POSIX timers and signal actions of a process, NULL when no source told them. */
+const struct record_sighand *collector_sighand(struct collector *, u32 tgid);
+const struct record_timer *collector_timers(struct collector *, u32 tgid, size_t *ret_count);

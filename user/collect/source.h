@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Two sources of facts, one record stream: eBPF first, /proc and ptrace behind it. */
+#pragma once
+#include "base/vector.h"
+#include "host/caps.h"
+#include "record.h"
+#include "task/tree.h"
+
+struct facts {
+	VECTOR(struct record_task) tasks;       /* one per thread, in the order of the tree */
+	VECTOR(struct record_sighand) sighands; /* one per process */
+	VECTOR(struct record_timer) timers;     /* by process, then id */
+	VECTOR(struct record_vma) vmas;         /* by process, then address */
+	VECTOR(struct record_file) files;       /* by process, then fd */
+	bool have_sighands, have_timers, have_vmas, have_files;
+};
+void facts_free(struct facts *);
+#define _cleanup_facts_ _cleanup_(facts_free)
+struct record_task *facts_task(struct facts *, u32 tid);
+
+/* --- /proc and ptrace: works everywhere, tells less. frozen: ptrace may be asked. --- */
+int proc_tasks(struct facts *, struct tree *);
+int proc_vmas(struct facts *, struct tree *);
+int proc_files(struct facts *, struct tree *);
+
+/* --- eBPF --- */
+struct bpf_source;
+enum bpf_effort {
+	BPF_PINNED, /* pinned programs only: 0.1 ms */
+	BPF_CACHED, /* or the raw cache of relocated instructions: a few ms */
+	BPF_COLD,   /* or a cold load by libbpf: 50 ms */
+};
+/* NULL (with *ret_err: -EPERM, -ENOENT, ...) when this effort does not give a source. */
+struct bpf_source *bpf_open(const struct caps *, enum bpf_effort, int *ret_err);
+/* Each merges what BPF knows into the records (adds missing ones) and raises their known bits; -errno. */
+int bpf_tasks(struct bpf_source *, struct facts *, struct tree *);
+int bpf_vmas(struct bpf_source *, struct facts *, struct tree *);
+int bpf_files(struct bpf_source *, struct facts *, struct tree *);
+void bpf_close(struct bpf_source *);
+/* Pins every program below a root-only bpffs directory; used by `ckpt bpf pin`. */
+int bpf_pin(const struct caps *);
+int bpf_unpin(void);

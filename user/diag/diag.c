@@ -1,0 +1,220 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/* Owns the diagnostics log, the only writable global of ckpt, and its renderings. */
+#include "diag/diag.h"
+#include <stdarg.h>
+#include <stdio.h>
+#include <sys/mman.h>
+
+#define CLASS_NAMES(X) X(OK) X(SYSTEM) X(USAGE) X(UNSUPPORTED) X(KERNEL) X(IMAGE) X(PRIVILEGE) X(RACED)
+
+static const struct diag_row rows[DIAG_COUNT] = {
+#define DIAG(code, class, cap, why, todo) [DIAG_##code] = { #code, EXIT_##class, CAN_##cap, why, todo },
+#include "diag/catalog.def"
+#undef DIAG
+};
+
+struct diag_entry {
+	enum diag_level level;
+	enum diag_code code;
+	int err;
+	char object[224], detail[400];
+};
+
+/* Shared with every child that ckpt forks; entries are claimed by an atomic counter. */
+struct diag_log {
+	char verb[32], object[200], result[400];
+	u32 count;
+	struct diag_entry entry[512];
+};
+
+static struct diag_log *diag_log;
+static _Thread_local struct diag_scope *diag_scopes;
+
+const struct diag_row *diag_row(enum diag_code code) { return &rows[code]; }
+
+const struct diag_row *diag_find(const char *code)
+{
+	for (size_t i = 0; i < DIAG_COUNT; i++)
+		if (!strcmp(rows[i].code, code))
+			return &rows[i];
+	return NULL;
+}
+
+int diag_begin(const char *verb, const char *object)
+{
+	if (!diag_log) {
+		void *shared = mmap(NULL, sizeof *diag_log, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+		if (shared == MAP_FAILED)
+			return neg_errno();
+		diag_log = shared;
+	}
+	snprintf(diag_log->verb, sizeof diag_log->verb, "%s", verb);
+	snprintf(diag_log->object, sizeof diag_log->object, "%s", object ? object : "");
+	return 0;
+}
+
+struct diag_scope *diag_scope_enter(struct diag_scope *scope, const char *format, ...)
+{
+	va_list args;
+	va_start(args, format);
+	vsnprintf(scope->object, sizeof scope->object, format, args);
+	va_end(args);
+	scope->outer = diag_scopes;
+	diag_scopes = scope;
+	return scope;
+}
+
+void diag_scope_leave(struct diag_scope **scope) { diag_scopes = (*scope)->outer; }
+
+int diag_report(enum diag_level level, enum diag_code code, int err, const char *format, ...)
+{
+	if (!diag_log)
+		return err ? err : -EINVAL;
+	u32 slot = __atomic_fetch_add(&diag_log->count, 1, __ATOMIC_SEQ_CST);
+	if (slot >= ARRAY_SIZE(diag_log->entry))
+		return err ? err : -EINVAL;
+	struct diag_entry *entry = &diag_log->entry[slot];
+	entry->level = level;
+	entry->code = code;
+	entry->err = err;
+	size_t at = 0;
+	for (struct diag_scope *s = diag_scopes; s && at < sizeof entry->object; s = s->outer)
+		at += (size_t)snprintf(entry->object + at, sizeof entry->object - at, "%s%s", at ? " of " : "", s->object);
+	va_list args;
+	va_start(args, format);
+	vsnprintf(entry->detail, sizeof entry->detail, format, args);
+	va_end(args);
+	return err ? err : -EINVAL;
+}
+
+void diag_result(const char *format, ...)
+{
+	if (!diag_log)
+		return;
+	va_list args;
+	va_start(args, format);
+	vsnprintf(diag_log->result, sizeof diag_log->result, format, args);
+	va_end(args);
+}
+
+static size_t diag_entries(void) { return diag_log ? MIN(diag_log->count, (u32)ARRAY_SIZE(diag_log->entry)) : 0; }
+
+size_t diag_count(enum diag_level level)
+{
+	size_t n = 0;
+	for (size_t i = 0; i < diag_entries(); i++)
+		n += diag_log->entry[i].level == level;
+	return n;
+}
+
+bool diag_has(enum diag_code code)
+{
+	for (size_t i = 0; i < diag_entries(); i++)
+		if (diag_log->entry[i].code == code)
+			return true;
+	return false;
+}
+
+bool diag_failed(void) { return diag_count(DIAG_ERROR) > 0; }
+
+enum exit_class diag_exit_class(void)
+{
+	for (size_t i = 0; i < diag_entries(); i++)
+		if (diag_log->entry[i].level == DIAG_ERROR)
+			return rows[diag_log->entry[i].code].exit_class;
+	return EXIT_OK;
+}
+
+static const char *level_name(enum diag_level level)
+{
+	return level == DIAG_ERROR ? "error" : level == DIAG_WARNING ? "warning" : "note";
+}
+
+static void entry_text(struct text *t, const struct diag_entry *e)
+{
+	const struct diag_row *row = &rows[e->code];
+	const char *object = *e->object ? e->object : diag_log->object;
+	text_addf(t, "%s: %s%s %s [%s]\n", level_name(e->level), e->level == DIAG_ERROR ? "cannot " : "", diag_log->verb,
+		  object, row->code);
+	text_addf(t, "  why:   %s", row->why);
+	if (*e->detail)
+		text_addf(t, ": %s", e->detail);
+	if (e->err)
+		text_addf(t, ": %s (%s)", strerror(-e->err), strerrorname_np(-e->err) ? strerrorname_np(-e->err) : "errno");
+	text_adds(t, "\n");
+	if (e->level != DIAG_NOTE && *row->todo)
+		text_addf(t, "  do:    %s\n", row->todo);
+}
+
+void diag_print_text(int fd)
+{
+	struct text t = { 0 };
+	for (size_t i = 0; i < diag_entries(); i++)
+		entry_text(&t, &diag_log->entry[i]);
+	if (diag_log && diag_log->count > ARRAY_SIZE(diag_log->entry))
+		text_addf(&t, "  (and %zu more)\n", (size_t)diag_log->count - ARRAY_SIZE(diag_log->entry));
+	if (t.len && *diag_log->result)
+		text_addf(&t, "  result: %s\n", diag_log->result);
+	for (size_t done = 0; done < t.len;) {
+		ssize_t n = write(fd, t.data + done, t.len - done);
+		if (n <= 0)
+			break;
+		done += (size_t)n;
+	}
+	text_free(&t);
+}
+
+static void json_field(struct text *t, const char *name, const char *value)
+{
+	text_addf(t, "\"%s\":", name);
+	text_add_json(t, value);
+}
+
+void diag_print_json(struct text *t)
+{
+	text_adds(t, "{");
+	json_field(t, "verb", diag_log ? diag_log->verb : "");
+	text_adds(t, ",");
+	json_field(t, "object", diag_log ? diag_log->object : "");
+	text_addf(t, ",\"exit_class\":%d,", diag_exit_class());
+	json_field(t, "result", diag_log ? diag_log->result : "");
+	text_adds(t, ",\"diagnostics\":[");
+	for (size_t i = 0; i < diag_entries(); i++) {
+		const struct diag_entry *e = &diag_log->entry[i];
+		text_adds(t, i ? ",{" : "{");
+		json_field(t, "level", level_name(e->level));
+		text_adds(t, ",");
+		json_field(t, "code", rows[e->code].code);
+		text_adds(t, ",");
+		json_field(t, "object", *e->object ? e->object : diag_log->object);
+		text_adds(t, ",");
+		json_field(t, "why", rows[e->code].why);
+		text_adds(t, ",");
+		json_field(t, "detail", e->detail);
+		text_addf(t, ",\"errno\":%d,", -e->err);
+		json_field(t, "do", rows[e->code].todo);
+		text_adds(t, "}");
+	}
+	text_adds(t, "]}");
+}
+
+static const char *class_name(enum exit_class class)
+{
+	static const char *const names[] = {
+#define X(name) [EXIT_##name] = #name,
+		CLASS_NAMES(X)
+#undef X
+	};
+	return names[class];
+}
+
+void diag_catalog_markdown(struct text *t)
+{
+	text_adds(
+		t,
+		"# Failures\n\nEvery failure of ckpt has a code, an exit class, a reason and a way out. Generated from "
+		"`user/diag/catalog.def`; do not edit.\n\n| code | exit | class | why | what to do |\n|---|---|---|---|---|\n");
+	for (size_t i = 0; i < DIAG_COUNT; i++)
+		text_addf(t, "| `%s` | %d | %s | %s | %s |\n", rows[i].code, rows[i].exit_class, class_name(rows[i].exit_class),
+			  rows[i].why, rows[i].todo);
+}

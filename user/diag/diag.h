@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Failures as data. An error is reported once, where it is known: `return fail(FD_PEEK, err, "pidfd_getfd");` inside
+ * scopes that know the object. Upper levels only return it. The log lives in memory shared with all children. */
+#pragma once
+#include "base/base.h"
+#include "base/text.h"
+#include "host/caps.h"
+
+enum exit_class {
+	EXIT_OK = 0,
+	EXIT_SYSTEM = 1,      /* a system call failed that should not */
+	EXIT_USAGE = 2,       /* the command line is wrong */
+	EXIT_UNSUPPORTED = 3, /* an object cannot be carried */
+	EXIT_KERNEL = 4,      /* the kernel lacks a feature */
+	EXIT_IMAGE = 5,       /* the image is invalid */
+	EXIT_PRIVILEGE = 6,   /* a right is missing */
+	EXIT_RACED = 7,       /* the target changed meanwhile: trying again may help */
+};
+
+enum diag_code {
+#define DIAG(code, ...) DIAG_##code,
+#include "diag/catalog.def"
+#undef DIAG
+	DIAG_COUNT
+};
+
+enum diag_level { DIAG_ERROR, DIAG_WARNING, DIAG_NOTE };
+
+struct diag_row {
+	const char *code;
+	enum exit_class exit_class;
+	enum cap_id cap; /* CAN_NOTHING when it hangs on none */
+	const char *why, *todo;
+};
+const struct diag_row *diag_row(enum diag_code);
+/* The row of a code's name, NULL when there is none. */
+const struct diag_row *diag_find(const char *code);
+
+/* Starts the log: verb is "dump", "restore", ... and completes "cannot <verb> <object>"; object names what the command
+ * was asked for. Call it before the first fork. */
+int diag_begin(const char *verb, const char *object);
+
+/* Records one failure about the current scopes. err: negative errno, or 0 when no system call failed.
+ * Returns err, or -EINVAL when err is 0: ready for `return fail(...)`. */
+#define fail(code, err, ...) diag_report(DIAG_ERROR, DIAG_##code, err, __VA_ARGS__)
+/* Records something that the caller survives. Returns 0. */
+#define warn(code, err, ...) (diag_report(DIAG_WARNING, DIAG_##code, err, __VA_ARGS__), 0)
+#define note(code, ...) (diag_report(DIAG_NOTE, DIAG_##code, 0, __VA_ARGS__), 0)
+int diag_report(enum diag_level, enum diag_code, int err, const char *format, ...) _printf_(4, 5);
+#define fail_memory() fail(OUT_OF_MEMORY, -ENOMEM, "%s", __func__)
+
+/* What is being worked on; nests; ends with the block. Texts are formatted at once. */
+struct diag_scope {
+	struct diag_scope *outer;
+	char object[112];
+};
+struct diag_scope *diag_scope_enter(struct diag_scope *, const char *format, ...) _printf_(2, 3);
+void diag_scope_leave(struct diag_scope **);
+#define DIAG_PASTE_(a, b) a##b
+#define DIAG_PASTE(a, b) DIAG_PASTE_(a, b)
+#define WORKING_ON(...)                                                                                                        \
+	struct diag_scope DIAG_PASTE(scope_, __LINE__);                                                                        \
+	_cleanup_(diag_scope_leave) _unused_ struct diag_scope *DIAG_PASTE(scope_p_, __LINE__) =                               \
+		diag_scope_enter(&DIAG_PASTE(scope_, __LINE__), __VA_ARGS__)
+#define WORKING_ON_TASK(pid) WORKING_ON("process %d", (int)(pid))
+#define WORKING_ON_THREAD(tid) WORKING_ON("thread %d", (int)(tid))
+#define WORKING_ON_FD(fd, kind) WORKING_ON("fd %d (%s)", (int)(fd), kind)
+#define WORKING_ON_VMA(start, end) WORKING_ON("mapping %llx-%llx", (unsigned long long)(start), (unsigned long long)(end))
+
+/* What became of the tree and the image: the last line of every report. The newest call counts. */
+void diag_result(const char *format, ...) _printf_(1, 2);
+
+bool diag_failed(void);
+/* The class of the first error, EXIT_OK without one; EXIT_SYSTEM for a failure that left none. */
+enum exit_class diag_exit_class(void);
+/* Number of entries at this level, and whether one has this code. */
+size_t diag_count(enum diag_level);
+bool diag_has(enum diag_code);
+void diag_print_text(int fd);
+/* {"verb","object","exit_class","result","diagnostics":[{level,code,object,why,detail,errno,todo}]} appended. */
+void diag_print_json(struct text *);
+/* The table as Markdown: docs/errors.md. */
+void diag_catalog_markdown(struct text *);

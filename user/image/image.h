@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* An image: a directory of files, every byte under a checksum, committed by renaming its manifest into place.
+ *   facts      all objects of the model (reflect.h)
+ *   pages      memory contents; page runs of the model point into it
+ *   manifest   last: files, sizes, xxh3-128 of every 256 KiB chunk, format version, hash of itself
+ * An image is untrusted input: whatever is read is checked first. */
+#pragma once
+#include "model/model.h"
+
+#define IMAGE_CHUNK (256u << 10)
+#define IMAGE_FORMAT 1
+
+struct image_hash {
+	u64 low, high;
+};
+
+/* --- writing --- */
+struct image_writer;
+/* Makes the directory (0700) or takes an empty one; refuses one that holds an image. Nothing in it is an image before
+ * image_commit(). The writer removes what it made when it is freed uncommitted. */
+int image_create(struct image_writer **ret, const char *dir);
+/* A new file of the image, O_RDWR|O_CLOEXEC, owned by the writer. Chunk hashes are given by image_set_chunk(), from any
+ * thread, each chunk once. */
+int image_file(struct image_writer *, const char *name, u64 size, int *ret_fd);
+void image_set_chunk(struct image_writer *, const char *name, u64 chunk, struct image_hash);
+/* Writes a whole small file. */
+int image_write(struct image_writer *, const char *name, const void *data, size_t len);
+/* Everything complete: manifest written and renamed into place; durable: data, manifest and directory are synced. */
+int image_commit(struct image_writer *, bool durable);
+void image_writer_free(struct image_writer *);
+static inline void image_writer_freep(struct image_writer **w) { image_writer_free(*w); }
+#define _cleanup_image_writer_ _cleanup_(image_writer_freep)
+struct image_hash image_hash(const void *data, size_t len);
+
+/* --- reading --- */
+struct image;
+/* Opens, checks owner and mode of the directory and its path (unless trust), reads and checks the manifest. */
+int image_open(struct image **ret, const char *dir, bool trust);
+void image_free(struct image *);
+static inline void image_freep(struct image **i) { image_free(*i); }
+#define _cleanup_image_ _cleanup_(image_freep)
+/* Reads a whole file, checking it; the bytes are the caller's. */
+int image_read(struct image *, const char *name, void **ret, size_t *ret_len);
+/* The open file (owned by the image) and its size; its contents are not yet checked. */
+int image_file_fd(struct image *, const char *name, u64 *ret_size);
+/* Checks chunks [first, first+count) of a file against the manifest; reports file and offset of a damaged one. */
+int image_verify_chunks(struct image *, const char *name, u64 first, u64 count);
+/* Every byte, on several threads. */
+int image_verify(struct image *);
+u64 image_bytes(const struct image *);
+/* The model of an image: facts read, checked, unpacked. */
+int image_load(struct image *, const struct kind *const *kinds, struct graph *ret);

@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/* The command table, nothing else. */
+#include "command/command.h"
+#include <stdio.h>
+
+static const struct {
+	const char *name, *help;
+	command_fn *run;
+} commands[] = {
+#define COMMAND(name, help) { #name, help, command_##name },
+#include "command/commands.def"
+#undef COMMAND
+	{ NULL, NULL, NULL },
+};
+
+static int usage(FILE *to)
+{
+	fputs("usage: ckpt COMMAND [OPTION]... [ARGUMENT]...\n\n", to);
+	for (size_t i = 0; commands[i].name; i++)
+		fprintf(to, "  %-8s %s\n", commands[i].name, commands[i].help);
+	fputs("\nSee `man ckpt-COMMAND`.\n", to);
+	return to == stdout ? EXIT_OK : EXIT_USAGE;
+}
+
+int main(int argc, char **argv)
+{
+	if (argc < 2)
+		return usage(stderr);
+	if (!strcmp(argv[1], "help") || !strcmp(argv[1], "--help"))
+		return usage(stdout);
+	if (!strcmp(argv[1], "--version"))
+		return puts("ckpt " CKPT_VERSION) < 0;
+	for (size_t i = 0; commands[i].name; i++) {
+		if (strcmp(argv[1], commands[i].name))
+			continue;
+		int r = commands[i].run(argc - 1, argv + 1);
+		diag_print_text(STDERR_FILENO);
+		if (r > 0)
+			return r;
+		return r < 0 || diag_failed() ? (int)(diag_exit_class() ? diag_exit_class() : EXIT_SYSTEM) : EXIT_OK;
+	}
+	fprintf(stderr, "ckpt: there is no command \"%s\"\n", argv[1]);
+	return usage(stderr);
+}

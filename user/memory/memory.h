@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Memory contents: which pages there are, and how they go to an image. */
+#pragma once
+#include "host/caps.h"
+#include "image/image.h"
+#include "model/kinds.h"
+
+/* Appends the runs of [start, end) that hold private contents (anonymous, swapped; not file pages, not the zero page)
+ * to pages (offsets are not set). By PAGEMAP_SCAN, else by reading pagemap. pagemap: fd of /proc/PID/pagemap.
+ * inherit: 0, or the fd of the parent's pagemap: a page with the same frame there gets PAGES_INHERITED. */
+int memory_scan(const struct caps *, int pagemap, int inherit, u64 start, u64 end, bool file_mapping, struct object *pages);
+
+/* One process or memory object to copy: its runs get their offsets in the pages file. */
+struct memory_job {
+	pid_t pid;             /* process_vm_readv from here, or */
+	int fd;                /* (pid 0) pread from this file at run.start */
+	struct object *pages;  /* kind_pages */
+};
+struct memory_stats {
+	u64 bytes, inherited;
+};
+/* Lays out the jobs' runs one after the other, copies them to the image file "pages" on several threads and hashes each
+ * chunk on the way. A page that cannot be read fails (with the mapping named). */
+int memory_store(struct image_writer *, struct memory_job *, size_t count, struct memory_stats *);

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* What reflection gives for every kind: text, JSON, comparison, packing. Makes no system call. */
+#pragma once
+#include "model/model.h"
+
+/* Which fields to see, by field number class. */
+enum field_class { FIELD_STATE = 1, FIELD_HOST = 2, FIELD_DIAG = 4, FIELD_ALL = 7 };
+
+/* One object as indented lines for a terminal. Bytes are shown as length and hash, never as contents. */
+void object_print(struct text *, const struct object *, enum field_class);
+/* One object as a JSON object: {"kind":..,"id":..,"fields":{..}} or {"kind":..,"id":..,"records":[..]}. */
+void object_json(struct text *, const struct object *, enum field_class);
+/* {"objects":[...]} */
+void graph_json(struct text *, const struct graph *, enum field_class);
+
+/* A filter of what a comparison ignores: "kind.field" or "kind", NULL-terminated list. */
+typedef const char *const *compare_ignore;
+/* Compares the state fields of two graphs and appends one line per difference ("thread 12 sigmask: 0x0 != 0x200").
+ * VMA-like records are compared after merging neighbours of equal attributes. Returns the number of differences. */
+size_t graph_compare(struct text *differences, const struct graph *a, const struct graph *b, compare_ignore);
+
+/* Packs all objects into the bytes of an image's facts file (appends) and back. kinds: NULL-terminated.
+ * graph_unpack checks everything, allocates at most limit bytes, and returns -EBADMSG with *ret_offset set to where the
+ * bytes are wrong, -ENOMEM, or 0. */
+void graph_pack(struct text *, const struct graph *);
+int graph_unpack(struct graph *ret, const void *bytes, size_t len, const struct kind *const *kinds, size_t limit,
+		 size_t *ret_offset);

@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The uniform interface of a kind of kernel state. One file in user/resource implements it and exports one symbol. */
+#pragma once
+#include "model/model.h"
+#include "record.h"
+
+struct collector;
+struct plan;
+
+enum scope {
+	SCOPE_TASK,   /* one object per process, id: pid */
+	SCOPE_THREAD, /* one object per thread, id: tid */
+	SCOPE_FILE,   /* one object per open file description, id: that of its file object */
+};
+
+enum direction { DIRECTION_DUMP, DIRECTION_RESTORE };
+
+/* What collect is asked about. All pointers are valid during the call only. */
+struct subject {
+	const struct record_task *task; /* TASK: the leader; THREAD: the thread; FILE: NULL */
+	const struct record_file *file; /* FILE only */
+	const char *link;               /* FILE only: what its /proc link names */
+};
+
+struct resource {
+	const char *name;
+	enum scope scope;
+	const struct kind *kind;
+	/* FILE scope: is this descriptor mine? Exactly one resource may say yes. */
+	bool (*claims)(const struct record_file *, const char *link);
+	/* Fills the object's message from outside of the target; only reads. */
+	int (*collect)(struct collector *, const struct subject *, struct object *);
+	/* Refuses by fail() what cannot be carried; 0 or negative errno. May be NULL. */
+	int (*judge)(const struct graph *, const struct object *, enum direction);
+	/* Adds the steps that make the object again. Pure. May be NULL when nothing is to be made. */
+	int (*plan)(struct plan *, const struct graph *, const struct object *);
+};

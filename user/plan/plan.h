@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* A restore as data: one array of steps for the world (run by ckpt) and one for each thread (run by the blob), printable
+ * and simulated before anything is made. Pure: no system call. */
+#pragma once
+#include "base/text.h"
+#include "base/vector.h"
+#include "model/model.h"
+#include "wire.h"
+
+/* Steps run in the order of stages, inside a stage in the order of adding. */
+enum stage {
+	/* the world: ckpt makes what tasks inherit */
+	STAGE_CREATE, /* files, sockets, memory objects, namespaces */
+	STAGE_LINK,   /* what refers to other objects: queued descriptors, watches */
+	/* a task */
+	STAGE_UNMAP,   /* ckpt's own mappings go, the vDSO is parked */
+	STAGE_MAP,
+	STAGE_FILL,
+	STAGE_PROTECT,
+	STAGE_FORK_EARLY, /* children that keep the session from before setsid */
+	STAGE_SESSION,
+	STAGE_FORK,       /* the other children */
+	STAGE_GROUP,      /* process groups */
+	STAGE_FILES,      /* descriptors to their places */
+	STAGE_TTY,        /* controlling terminal, foreground group */
+	STAGE_TASK,       /* cwd, umask, signal actions, limits */
+	STAGE_MM,         /* mm fields, exe */
+	STAGE_THREADS,    /* the other threads */
+	STAGE_THREAD,     /* name, rseq, robust list, altstack, scheduling */
+	STAGE_NAMESPACE,  /* enter namespaces */
+	STAGE_CREDS,
+	STAGE_TIMERS,
+	STAGE_CLOSE,      /* service descriptors go */
+	STAGE_SECCOMP,
+	STAGE_COUNT
+};
+const char *stage_name(enum stage);
+
+struct plan;
+enum { PLAN_WORLD = 0 }; /* the "tid" of the world's array */
+
+struct plan_config {
+	u32 first_service_fd; /* descriptors of file objects begin here, above every descriptor of the tree */
+};
+struct plan *plan_new(const struct plan_config *);
+void plan_free(struct plan *);
+static inline void plan_freep(struct plan **p) { plan_free(*p); }
+#define _cleanup_plan_ _cleanup_(plan_freep)
+
+/* Arguments: constants, results of earlier steps, data in the arena. */
+struct arg {
+	enum arg_kind kind;
+	u64 value;
+};
+#define ARG(v) ((struct arg){ ARG_CONST, (u64)(v) })
+#define ARG_OF_SLOT(s) ((struct arg){ ARG_SLOT, (s) })
+#define ARG_OF_DATA(d) ((struct arg){ ARG_DATA, (d) })
+
+/* Who and when: tid (or PLAN_WORLD) and stage. */
+struct place {
+	u32 tid;
+	enum stage stage;
+};
+#define AT(tid, stage) ((struct place){ tid, stage })
+
+/* Adds a system call; up to six struct arg. The returned handle is valid until the plan is sealed; refine it with
+ * step_*(). Without memory the plan remembers the failure: ask plan_seal(). */
+struct plan_step;
+#define plan_call(plan, place, nr, ...)                                                                                \
+	plan_op(plan, place, OP_CALL, nr, (struct arg[6]){ __VA_ARGS__ })
+struct plan_step *plan_op(struct plan *, struct place, enum step_op, long nr, const struct arg args[6]);
+void step_expect(struct plan_step *, s64 result); /* else: any result that is no error */
+void step_any(struct plan_step *);
+u32 step_result(struct plan *, struct plan_step *); /* a slot for its result, for ARG_OF_SLOT */
+
+/* Reserves bytes in the arena (data may be NULL: zeroes); returns the data offset. */
+u32 plan_data(struct plan *, const void *data, size_t len, size_t align);
+/* Bytes of a data offset while the plan is built, to fill in. NULL after a failed allocation. */
+void *plan_bytes(struct plan *, u32 offset);
+/* A word for WAIT and POST, by name: equal names give the same word. */
+u32 plan_word(struct plan *, const char *name);
+void plan_wait(struct plan *, struct place, u32 word, u32 value);
+void plan_post(struct plan *, struct place, u32 word);
+
+/* The service descriptor that a file object has in the world and in every new task until STAGE_CLOSE. */
+int plan_fd(struct plan *, u32 file);
+/* World: moves the descriptor that a step returned, or a slot holds, to the file's service place. */
+void plan_place_fd(struct plan *, u32 slot, u32 file);
+
+/* Steps that are added from here on are for this object: its name stands in plans and diagnostics. */
+void plan_for(struct plan *, const char *format, ...) _printf_(2, 3);
+
+/* Registers a thread's array; must come before steps are added for it. */
+int plan_thread(struct plan *, u32 tid);
+/* The index that OP_SPAWN takes. */
+u32 plan_array(const struct plan *, u32 tid);
+
+/* Fixes everything; no more steps. -ENOMEM or -EINVAL (a programming error, reported). */
+int plan_seal(struct plan *);
+/* The sealed data part, to be copied into the arena that will be mapped at base: size bytes. */
+size_t plan_size(const struct plan *);
+void plan_emit(const struct plan *, void *to, u64 base);
+const char *plan_object_name(const struct plan *, u32 object);
+/* One line per step, slots and data by name. results: a copy of the arena after the run, or NULL. */
+void plan_print(struct text *, const struct plan *, const void *results);
+/* One step as a line. */
+void plan_print_step(struct text *, const struct plan *, const struct step *);

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The process tree that a command works on: found, frozen, let go. Processes are held by pidfd from the first sight. */
+#pragma once
+#include "base/vector.h"
+#include <sys/types.h>
+
+struct tree_thread {
+	pid_t tid;
+	bool seized;
+	int stop_signal; /* not 0: was in group-stop when the freeze met it */
+};
+
+struct tree_process {
+	pid_t pid, ppid; /* ppid 0: the root */
+	int pidfd;
+	int proc; /* /proc/PID, O_PATH */
+	char state;
+	VECTOR(struct tree_thread) threads; /* leader first, then ascending */
+};
+
+struct tree {
+	VECTOR(struct tree_process) processes; /* parents before children; siblings ascending */
+	u64 frozen_at;                         /* ns, CLOCK_MONOTONIC; 0: live */
+};
+
+struct freeze_options {
+	u64 timeout; /* ns to converge, default 5 s */
+};
+
+/* Finds the tree below root without stopping anything. Refuses kernel threads, pid 1, missing pids, trees that contain
+ * ckpt or its ancestors. */
+int tree_scan(struct tree *ret, pid_t root);
+/* Scans and stops every thread; new tasks are caught until nothing moves. On failure everything runs on. */
+int tree_freeze(struct tree *ret, pid_t root, const struct freeze_options *);
+/* Lets every thread go on; safe to call twice. */
+void tree_thaw(struct tree *);
+/* Kills and reaps the frozen tree; -errno when a task could not be killed. */
+int tree_kill(struct tree *);
+void tree_free(struct tree *); /* thaws what is still frozen */
+#define _cleanup_tree_ _cleanup_(tree_free)
+struct tree_process *tree_find(struct tree *, pid_t pid);
