@@ -31,7 +31,7 @@ PROTOS  := $(wildcard images/*.proto)
 BPFS    := $(wildcard bpf/*.bpf.c)
 SRCS    := $(wildcard user/*/*.c) $(wildcard arch/$(ARCH)/*.c)
 GENC    := $(PROTOS:images/%.proto=$(B)/gen/%.pb-c.c)
-GENH    := $(GENC:.c=.h) $(BPFS:bpf/%.bpf.c=$(B)/gen/%.skel.h)
+GENH    := $(GENC:.c=.h) $(B)/gen/syscall_names.h $(BPFS:bpf/%.bpf.c=$(B)/gen/%.skel.h)
 OBJS    := $(SRCS:%.c=$(B)/%.o) $(GENC:.c=.o) $(B)/parasite/blob.inc.o
 MAIN    := $(B)/user/main.o
 
@@ -45,6 +45,11 @@ $(B)/gen/%.pb-c.o: $(B)/gen/%.pb-c.c
 	$(call say,CC,$<) $(CC) $(ALLCFLAGS) -c -o $@ $<
 $(B)/gen/%.pb-c.c $(B)/gen/%.pb-c.h &: images/%.proto
 	$(call say,PROTO,$<) mkdir -p $(B)/gen && $(PROTOCC) -Iimages --c_out=$(B)/gen $<
+
+# Names of system calls, for plans and diagnostics.
+$(B)/gen/syscall_names.h:
+	$(Q)mkdir -p $(@D) && echo '#include <sys/syscall.h>' | $(CC) $(if $(SYSROOT),--sysroot=$(SYSROOT)) -E -dM - | \
+	  sed -n 's/^#define SYS_\([a-z0-9_]*\) .*/[SYS_\1] = "\1",/p' > $@
 
 # BPF objects: CO-RE, so one object serves every kernel and architecture; no BTF of this machine is needed.
 $(B)/bpf/%.bpf.o: bpf/%.bpf.c $(wildcard vmlinux/*.h bpf/*.h)

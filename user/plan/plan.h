@@ -4,6 +4,7 @@
 #pragma once
 #include "base/text.h"
 #include "base/vector.h"
+#include "host/caps.h"
 #include "model/model.h"
 #include "wire.h"
 
@@ -13,24 +14,24 @@ enum stage {
 	STAGE_CREATE, /* files, sockets, memory objects, namespaces */
 	STAGE_LINK,   /* what refers to other objects: queued descriptors, watches */
 	/* a task */
-	STAGE_UNMAP,   /* ckpt's own mappings go, the vDSO is parked */
+	STAGE_UNMAP, /* ckpt's own mappings go, the vDSO is parked */
 	STAGE_MAP,
 	STAGE_FILL,
 	STAGE_PROTECT,
 	STAGE_FORK_EARLY, /* children that keep the session from before setsid */
 	STAGE_SESSION,
-	STAGE_FORK,       /* the other children */
-	STAGE_GROUP,      /* process groups */
-	STAGE_FILES,      /* descriptors to their places */
-	STAGE_TTY,        /* controlling terminal, foreground group */
-	STAGE_TASK,       /* cwd, umask, signal actions, limits */
-	STAGE_MM,         /* mm fields, exe */
-	STAGE_THREADS,    /* the other threads */
-	STAGE_THREAD,     /* name, rseq, robust list, altstack, scheduling */
-	STAGE_NAMESPACE,  /* enter namespaces */
+	STAGE_FORK,      /* the other children */
+	STAGE_GROUP,     /* process groups */
+	STAGE_FILES,     /* descriptors to their places */
+	STAGE_TTY,       /* controlling terminal, foreground group */
+	STAGE_TASK,      /* cwd, umask, signal actions, limits */
+	STAGE_MM,        /* mm fields, exe */
+	STAGE_THREADS,   /* the other threads */
+	STAGE_THREAD,    /* name, rseq, robust list, altstack, scheduling */
+	STAGE_NAMESPACE, /* enter namespaces */
 	STAGE_CREDS,
 	STAGE_TIMERS,
-	STAGE_CLOSE,      /* service descriptors go */
+	STAGE_CLOSE, /* service descriptors go */
 	STAGE_SECCOMP,
 	STAGE_COUNT
 };
@@ -40,10 +41,12 @@ struct plan;
 enum { PLAN_WORLD = 0 }; /* the "tid" of the world's array */
 
 struct plan_config {
-	u32 first_service_fd; /* descriptors of file objects begin here, above every descriptor of the tree */
+	u32 first_service_fd;    /* descriptors of file objects begin here, above every descriptor of the tree */
+	const struct caps *caps; /* what the kernel can do here; NULL: nothing new */
 };
 struct plan *plan_new(const struct plan_config *);
 void plan_free(struct plan *);
+const struct plan_config *plan_config(const struct plan *);
 static inline void plan_freep(struct plan **p) { plan_free(*p); }
 #define _cleanup_plan_ _cleanup_(plan_freep)
 
@@ -66,8 +69,7 @@ struct place {
 /* Adds a system call; up to six struct arg. The returned handle is valid until the plan is sealed; refine it with
  * step_*(). Without memory the plan remembers the failure: ask plan_seal(). */
 struct plan_step;
-#define plan_call(plan, place, nr, ...)                                                                                \
-	plan_op(plan, place, OP_CALL, nr, (struct arg[6]){ __VA_ARGS__ })
+#define plan_call(plan, place, nr, ...) plan_op(plan, place, OP_CALL, nr, (struct arg[6]){ __VA_ARGS__ })
 struct plan_step *plan_op(struct plan *, struct place, enum step_op, long nr, const struct arg args[6]);
 void step_expect(struct plan_step *, s64 result); /* else: any result that is no error */
 void step_any(struct plan_step *);
@@ -77,6 +79,8 @@ u32 step_result(struct plan *, struct plan_step *); /* a slot for its result, fo
 u32 plan_data(struct plan *, const void *data, size_t len, size_t align);
 /* Bytes of a data offset while the plan is built, to fill in. NULL after a failed allocation. */
 void *plan_bytes(struct plan *, u32 offset);
+/* The 64-bit word at data offset `at` becomes the address of data offset `target` when the arena is made. */
+void plan_pointer(struct plan *, u32 at, u32 target);
 /* A word for WAIT and POST, by name: equal names give the same word. */
 u32 plan_word(struct plan *, const char *name);
 void plan_wait(struct plan *, struct place, u32 word, u32 value);
@@ -94,12 +98,16 @@ void plan_for(struct plan *, const char *format, ...) _printf_(2, 3);
 int plan_thread(struct plan *, u32 tid);
 /* The index that OP_SPAWN takes. */
 u32 plan_array(const struct plan *, u32 tid);
+/* Data offset of the top of a thread's stack in the arena (2 KiB), for clone_args. */
+u32 plan_stack(const struct plan *, u32 tid);
 
 /* Fixes everything; no more steps. -ENOMEM or -EINVAL (a programming error, reported). */
 int plan_seal(struct plan *);
 /* The sealed data part, to be copied into the arena that will be mapped at base: size bytes. */
 size_t plan_size(const struct plan *);
+const struct arena *plan_layout(const struct plan *);
 void plan_emit(const struct plan *, void *to, u64 base);
+const char *plan_syscall_name(long nr);
 const char *plan_object_name(const struct plan *, u32 object);
 /* One line per step, slots and data by name. results: a copy of the arena after the run, or NULL. */
 void plan_print(struct text *, const struct plan *, const void *results);

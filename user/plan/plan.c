@@ -1,0 +1,327 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/* Owns a plan while it is built, and lays it out as the data part of an arena. */
+#include "plan/plan_internal.h"
+#include "diag/diag.h"
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/syscall.h>
+
+#define STEP_BLOCK 256
+#define STACK_BYTES 2048
+/* The data part begins with struct arena; data offsets count from it. */
+#define DATA_START ALIGN_UP(sizeof(struct arena), (size_t)64)
+
+static const char *const stage_names[STAGE_COUNT] = {
+	[STAGE_CREATE] = "create",
+	[STAGE_LINK] = "link",
+	[STAGE_UNMAP] = "unmap",
+	[STAGE_MAP] = "map",
+	[STAGE_FILL] = "fill",
+	[STAGE_PROTECT] = "protect",
+	[STAGE_FORK_EARLY] = "fork-early",
+	[STAGE_SESSION] = "session",
+	[STAGE_FORK] = "fork",
+	[STAGE_GROUP] = "group",
+	[STAGE_FILES] = "files",
+	[STAGE_TTY] = "tty",
+	[STAGE_TASK] = "task",
+	[STAGE_MM] = "mm",
+	[STAGE_THREADS] = "threads",
+	[STAGE_THREAD] = "thread",
+	[STAGE_NAMESPACE] = "namespace",
+	[STAGE_CREDS] = "creds",
+	[STAGE_TIMERS] = "timers",
+	[STAGE_CLOSE] = "close",
+	[STAGE_SECCOMP] = "seccomp",
+};
+
+const char *stage_name(enum stage stage) { return stage_names[stage]; }
+
+struct plan *plan_new(const struct plan_config *config)
+{
+	struct plan *plan = calloc(1, sizeof *plan);
+	if (!plan)
+		return NULL;
+	plan->config = *config;
+	plan->slots = 1; /* slot 0: nowhere */
+	text_add(&plan->data, (char[DATA_START]){ 0 }, DATA_START);
+	plan_for(plan, "the plan");
+	if (plan_thread(plan, PLAN_WORLD) < 0 || text_failed(&plan->data)) {
+		plan_free(plan);
+		return NULL;
+	}
+	return plan;
+}
+
+const struct plan_config *plan_config(const struct plan *plan) { return &plan->config; }
+
+void plan_free(struct plan *plan)
+{
+	if (!plan)
+		return;
+	for (struct step_block *b = plan->blocks, *next; b; b = next) {
+		next = b->next;
+		free(b);
+	}
+	for (size_t i = 0; i < plan->objects.n; i++)
+		free(plan->objects.v[i]);
+	for (size_t i = 0; i < plan->words.n; i++)
+		free(plan->words.v[i].name);
+	vector_free(&plan->objects);
+	vector_free(&plan->words);
+	vector_free(&plan->pointers);
+	vector_free(&plan->arrays);
+	free(plan->by_tid);
+	text_free(&plan->data);
+	free(plan);
+}
+
+void plan_for(struct plan *plan, const char *format, ...)
+{
+	struct text name = { 0 };
+	va_list args;
+	va_start(args, format);
+	text_addv(&name, format, args);
+	va_end(args);
+	char **place = vector_add(&plan->objects);
+	if (place)
+		*place = text_take(&name);
+	plan->failed |= !place || !*place;
+	text_free(&name);
+}
+
+const char *plan_object_name(const struct plan *plan, u32 object)
+{
+	return object < plan->objects.n ? plan->objects.v[object] : "?";
+}
+
+/* --- arrays, found by tid --- */
+
+static u32 *tid_bucket(const struct plan *plan, u32 tid)
+{
+	if (!plan->tid_room)
+		return NULL;
+	for (u32 i = tid * 2654435761u & (plan->tid_room - 1);; i = (i + 1) & (plan->tid_room - 1))
+		if (!plan->by_tid[i] || plan->arrays.v[plan->by_tid[i] - 1].tid == tid)
+			return &plan->by_tid[i];
+}
+
+static bool tid_grow(struct plan *plan)
+{
+	if (plan->arrays.n * 2 < plan->tid_room)
+		return true;
+	u32 room = MAX(plan->tid_room * 2, 64u);
+	u32 *grown = calloc(room, sizeof *grown);
+	if (!grown)
+		return false;
+	free(plan->by_tid);
+	plan->by_tid = grown;
+	plan->tid_room = room;
+	for (u32 i = 0; i < plan->arrays.n; i++)
+		*tid_bucket(plan, plan->arrays.v[i].tid) = i + 1;
+	return true;
+}
+
+int plan_thread(struct plan *plan, u32 tid)
+{
+	u32 *bucket = tid_bucket(plan, tid);
+	if (bucket && *bucket)
+		return 0;
+	struct plan_array *array = vector_add(&plan->arrays);
+	if (!array || !tid_grow(plan)) {
+		plan->failed = true;
+		return -ENOMEM;
+	}
+	array->tid = tid;
+	array->stack = tid == PLAN_WORLD ? 0 : plan_data(plan, NULL, STACK_BYTES, 64) + STACK_BYTES;
+	*tid_bucket(plan, tid) = (u32)plan->arrays.n;
+	return 0;
+}
+
+u32 plan_array(const struct plan *plan, u32 tid)
+{
+	u32 *bucket = tid_bucket(plan, tid);
+	return bucket && *bucket ? *bucket - 1 : UINT32_MAX;
+}
+
+u32 plan_stack(const struct plan *plan, u32 tid)
+{
+	u32 index = plan_array(plan, tid);
+	return index == UINT32_MAX ? 0 : plan->arrays.v[index].stack;
+}
+
+/* --- steps --- */
+
+/* Where steps go that can no longer be kept: callers need no check of their own, plan_seal() tells. */
+static struct plan_step *step_lost(struct plan *plan)
+{
+	plan->failed = true;
+	return &plan->lost;
+}
+
+static struct plan_step *step_new(struct plan *plan)
+{
+	if (!plan->blocks || plan->blocks->used == STEP_BLOCK) {
+		struct step_block *block = calloc(1, sizeof *block + STEP_BLOCK * sizeof *block->steps);
+		if (!block)
+			return NULL;
+		block->next = plan->blocks;
+		plan->blocks = block;
+	}
+	return &plan->blocks->steps[plan->blocks->used++];
+}
+
+struct plan_step *plan_op(struct plan *plan, struct place place, enum step_op op, long nr, const struct arg args[6])
+{
+	u32 index = plan_array(plan, place.tid);
+	struct plan_step *s = index == UINT32_MAX ? NULL : step_new(plan);
+	if (!s)
+		return step_lost(plan);
+	struct plan_array *array = &plan->arrays.v[index];
+	s->step = (struct step){ .op = (u8)op, .nr = (u16)nr, .stage = (u16)place.stage, .object = (u32)plan->objects.n - 1 };
+	for (unsigned i = 0; i < 6; i++) {
+		s->step.a[i] = args[i].value;
+		s->step.arg_kinds |= (u16)(args[i].kind << 2 * i);
+	}
+	if (array->last[place.stage])
+		array->last[place.stage]->next = s;
+	else
+		array->first[place.stage] = s;
+	array->last[place.stage] = s;
+	array->count++;
+	plan->steps++;
+	return s;
+}
+
+void step_expect(struct plan_step *s, s64 result)
+{
+	s->step.expect_kind = EXPECT_EQUAL;
+	s->step.expect = result;
+}
+
+void step_any(struct plan_step *s) { s->step.expect_kind = EXPECT_ANY; }
+
+u32 step_result(struct plan *plan, struct plan_step *s)
+{
+	if (!s->step.slot)
+		s->step.slot = plan->slots++;
+	return s->step.slot;
+}
+
+/* --- data --- */
+
+u32 plan_data(struct plan *plan, const void *data, size_t len, size_t align)
+{
+	size_t at = ALIGN_UP(plan->data.len, MAX(align, (size_t)8));
+	if (at + len > UINT32_MAX / 2) {
+		plan->failed = true;
+		return DATA_START;
+	}
+	static const char zeroes[4096];
+	while (plan->data.len < at && !text_failed(&plan->data))
+		text_add(&plan->data, zeroes, MIN(at - plan->data.len, sizeof zeroes));
+	if (data)
+		text_add(&plan->data, data, len);
+	while (plan->data.len < at + len && !text_failed(&plan->data))
+		text_add(&plan->data, zeroes, MIN(at + len - plan->data.len, sizeof zeroes));
+	return (u32)at;
+}
+
+void *plan_bytes(struct plan *plan, u32 offset)
+{
+	return text_failed(&plan->data) || offset >= plan->data.len ? NULL : plan->data.data + offset;
+}
+
+void plan_pointer(struct plan *plan, u32 at, u32 target)
+{
+	struct plan_pointer *p = vector_add(&plan->pointers);
+	if (p)
+		*p = (struct plan_pointer){ at, target };
+	plan->failed |= !p;
+}
+
+u32 plan_word(struct plan *plan, const char *name)
+{
+	u32 hash = 2166136261u;
+	for (const char *c = name; *c; c++)
+		hash = (hash ^ (u8)*c) * 16777619u;
+	for (size_t i = 0; i < plan->words.n; i++)
+		if (plan->words.v[i].hash == hash && !strcmp(plan->words.v[i].name, name))
+			return plan->words.v[i].offset;
+	struct plan_word *word = vector_add(&plan->words);
+	if (!word || !(word->name = strdup(name))) {
+		plan->failed = true;
+		return DATA_START;
+	}
+	word->hash = hash;
+	return word->offset = plan_data(plan, NULL, sizeof(u32), 64);
+}
+
+void plan_wait(struct plan *plan, struct place place, u32 word, u32 value)
+{
+	plan_op(plan, place, OP_WAIT, 0, (struct arg[6]){ ARG(word), ARG(value) });
+}
+
+void plan_post(struct plan *plan, struct place place, u32 word)
+{
+	plan_op(plan, place, OP_POST, 0, (struct arg[6]){ ARG(word) });
+}
+
+/* --- descriptors --- */
+
+int plan_fd(struct plan *plan, u32 file) { return (int)(plan->config.first_service_fd + file); }
+
+void plan_place_fd(struct plan *plan, u32 slot, u32 file)
+{
+	struct place at = AT(PLAN_WORLD, STAGE_CREATE);
+	step_expect(plan_call(plan, at, SYS_dup3, ARG_OF_SLOT(slot), ARG(plan_fd(plan, file)), ARG(O_CLOEXEC)),
+		    plan_fd(plan, file));
+	plan_call(plan, at, SYS_close, ARG_OF_SLOT(slot));
+}
+
+/* --- layout: struct arena, data, slots, arrays, steps --- */
+
+int plan_seal(struct plan *plan)
+{
+	if (plan->failed || text_failed(&plan->data))
+		return fail_memory();
+	size_t at = ALIGN_UP(plan->data.len, (size_t)64);
+	plan->layout = (struct arena){
+		.slots = (u32)at, .nslots = plan->slots, .narrays = (u32)plan->arrays.n, .nsteps = plan->steps
+	};
+	at = ALIGN_UP(at + plan->slots * sizeof(s64), (size_t)64);
+	plan->layout.arrays = (u32)at;
+	at = ALIGN_UP(at + plan->arrays.n * sizeof(struct array), (size_t)64);
+	plan->layout.steps = (u32)at;
+	at += plan->steps * sizeof(struct step);
+	if (at > UINT32_MAX / 2)
+		return fail(OUT_OF_MEMORY, -E2BIG, "the plan has %u steps", plan->steps);
+	plan->layout.data_size = ALIGN_UP(at, PAGE_BYTES);
+	return 0;
+}
+
+size_t plan_size(const struct plan *plan) { return plan->layout.data_size; }
+const struct arena *plan_layout(const struct plan *plan) { return &plan->layout; }
+
+void plan_emit(const struct plan *plan, void *to, u64 base)
+{
+	char *out = to;
+	memcpy(out, plan->data.data, plan->data.len);
+	struct arena *arena = to;
+	*arena = plan->layout;
+	arena->data_base = base;
+	for (size_t i = 0; i < plan->pointers.n; i++) {
+		u64 address = base + plan->pointers.v[i].target;
+		memcpy(out + plan->pointers.v[i].at, &address, sizeof address);
+	}
+	struct array *arrays = (struct array *)(out + arena->arrays);
+	struct step *steps = (struct step *)(out + arena->steps);
+	u32 n = 0;
+	for (size_t i = 0; i < plan->arrays.n; i++) {
+		const struct plan_array *a = &plan->arrays.v[i];
+		arrays[i] = (struct array){ .first = n, .count = a->count, .stack_top = a->stack };
+		for (enum stage stage = 0; stage < STAGE_COUNT; stage++)
+			for (const struct plan_step *s = a->first[stage]; s; s = s->next)
+				steps[n++] = s->step;
+	}
+}
