@@ -1,6 +1,52 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-# Unit tests need no root; selftests do. Each prints KTAP.
-unit:
-	@true
-selftest: ckpt unit
-	@true
+# A new selftests/unit/X.c (no root) or selftests/{resource,tree,refusal,fault}/X.c (root) is built against all of ckpt but
+# main.o and run; an executable X.sh there is run; each prints KTAP. selftests/programs/X.c are what gets checkpointed:
+# X.static.c is linked statically, X.musl.c with musl, others dynamically. Nothing needs to be added here.
+# TESTS="unit/text tree/sleep" runs only these; JOBS=N so many at once.
+T        := $(B)/selftests
+JOBS     ?= $(shell nproc)
+UNITC    := $(wildcard selftests/unit/*.c)
+SELFC    := $(wildcard selftests/resource/*.c selftests/tree/*.c selftests/refusal/*.c selftests/fault/*.c)
+PROGC    := $(wildcard selftests/programs/*.c)
+HARNESS  := $(patsubst %.c,$(B)/%.o,$(filter-out selftests/harness/run.c,$(wildcard selftests/harness/*.c)))
+UNITS    := $(UNITC:selftests/%.c=$(T)/%) $(wildcard selftests/unit/*.sh)
+SELFS    := $(SELFC:selftests/%.c=$(T)/%) $(wildcard selftests/*/*.sh)
+PROGRAMS := $(if $(shell command -v musl-gcc),$(PROGC),$(filter-out %.musl.c,$(PROGC)))
+PROGRAMS := $(PROGRAMS:selftests/%.c=$(T)/%)
+pick      = $(if $(TESTS),$(foreach t,$(TESTS),$(filter %/$(t) %/$(t).sh,$(1))),$(1))
+RUNTESTS  = CKPT=$(abspath $(B))/ckpt B=$(abspath $(B)) $(T)/run $(if $(V),-k) -j $(JOBS)
+
+unit: $(UNITS) $(T)/run
+	$(Q)$(RUNTESTS) -o $(B)/unit.ktap $(call pick,$(UNITS))
+selftest: $(B)/ckpt $(UNITS) $(SELFS) $(PROGRAMS) $(T)/run
+	$(Q)$(RUNTESTS) -o $(B)/selftest.ktap $(call pick,$(UNITS) $(filter-out $(UNITS),$(SELFS)))
+tests-built: $(UNITS) $(SELFS) $(PROGRAMS) $(T)/run
+.PHONY: tests-built
+
+$(B)/selftests/%.o: ALLCFLAGS += -Iselftests
+$(filter $(T)/%,$(UNITS) $(SELFS)): $(T)/%: $(T)/%.o $(HARNESS) $(OBJS)
+	$(call say,LINK,$@) mkdir -p $(@D) && $(CC) $(LINK) -o $@ $^ $(LIBS)
+$(T)/run: $(T)/harness/run.o
+	$(call say,LINK,$@) $(CC) $(LINK) -o $@ $^
+
+PROGFLAGS := -std=gnu17 -D_GNU_SOURCE -O1 -g -Wall -Wextra -Werror -Iselftests/programs
+$(T)/programs/%.static: selftests/programs/%.static.c
+	$(call say,PROG,$@) mkdir -p $(@D) && $(CC) $(PROGFLAGS) -static -o $@ $< -MMD -lpthread
+$(T)/programs/%.musl: selftests/programs/%.musl.c
+	$(call say,PROG,$@) mkdir -p $(@D) && musl-gcc $(PROGFLAGS) -static -o $@ $< -MMD
+$(T)/programs/%: selftests/programs/%.c
+	$(call say,PROG,$@) mkdir -p $(@D) && $(CC) $(PROGFLAGS) -o $@ $< -MMD -lpthread -lutil
+
+# Fuzz targets: all of the C that they need is compiled again with clang's sanitizers.
+FUZZ_SECONDS ?= 600
+FUZZC   := $(wildcard selftests/fuzz/*.c)
+FUZZERS := $(FUZZC:selftests/fuzz/%.c=$(B)/fuzz/%)
+FUZZSRC := $(filter user/base/% user/diag/% user/host/% user/model/% user/image/%,$(SRCS)) $(filter arch/%,$(SRCS)) $(GENC)
+$(B)/fuzz/%: selftests/fuzz/%.c $(FUZZSRC) | $(GENH)
+	$(call say,FUZZ,$@) mkdir -p $(@D) && $(CLANG) $(filter-out -MMD -MP -Werror,$(ALLCFLAGS)) -Iselftests -O1 -g \
+	  -fsanitize=fuzzer,address,undefined -o $@ $< $(FUZZSRC) $(LIBS)
+fuzz: $(FUZZERS)
+	$(Q)for f in $^; do mkdir -p $(B)/fuzz/corpus/$${f##*/} && echo "  FUZZ    $$f $(FUZZ_SECONDS) s" && \
+	  $$f -max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=2048 -print_final_stats=0 -verbosity=0 \
+	  -artifact_prefix=$(B)/fuzz/ $(B)/fuzz/corpus/$${f##*/} $(wildcard selftests/fuzz/seeds) || exit 1; done
+-include $(wildcard $(T)/*/*.d)
