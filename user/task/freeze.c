@@ -1,0 +1,287 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/* Owns the freeze: every thread of the tree comes to a stop and is let go or killed from there. */
+#include "task/tree_internal.h"
+#include "base/file.h"
+#include "diag/diag.h"
+#include <elf.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/ptrace.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <sys/wait.h>
+#include <time.h>
+
+#define FREEZE_TIMEOUT 5000000000ull
+#define VFORK_PATIENCE 10000000ull /* ns until a thread that does not stop is looked into */
+
+/* New tasks are caught too. Without EXITKILL: if ckpt dies, the kernel detaches everything and the tree runs on. */
+#define FREEZE_OPTIONS (PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACEFORK | PTRACE_O_TRACEVFORK | PTRACE_O_TRACECLONE)
+
+static u64 now_ns(void)
+{
+	struct timespec t;
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (u64)t.tv_sec * 1000000000u + (u64)t.tv_nsec;
+}
+
+/* The number after "Name:" in /proc/PID/task/TID/status. */
+static long status_number(struct tree_process *p, pid_t tid, const char *name)
+{
+	_cleanup_text_ struct text text = { 0 };
+	if (file_readf(&text, p->proc, "task/%d/status", tid) < 0)
+		return -1;
+	const char *at = strstr(text.data, name);
+	return at ? strtol(at + strlen(name), NULL, 10) : -1;
+}
+
+static int seize(struct tree_process *p, struct tree_thread *t)
+{
+	if (ptrace(PTRACE_SEIZE, t->tid, 0, FREEZE_OPTIONS) == 0) {
+		t->seized = true;
+		return ptrace(PTRACE_INTERRUPT, t->tid, 0, 0) < 0 && errno != ESRCH ? neg_errno() : 0;
+	}
+	if (errno == ESRCH)
+		return -ESRCH;
+	int err = neg_errno();
+	long tracer = status_number(p, t->tid, "\nTracerPid:");
+	if (tracer == getpid()) { /* caught by PTRACE_O_TRACECLONE and friends: it stops by itself */
+		t->seized = true;
+		return 0;
+	}
+	WORKING_ON_TASK(p->pid);
+	WORKING_ON_THREAD(t->tid);
+	if (tracer > 0)
+		return fail(TRACED, err, "the tracer is process %ld", tracer);
+	if (status_number(p, t->tid, "\nKthread:") == 1)
+		return fail(KERNEL_THREAD, err, "PTRACE_SEIZE");
+	return fail(PTRACE_DENIED, err, "PTRACE_SEIZE");
+}
+
+/* Takes one stop of the thread, if there is one. Any stop but the awaited one is passed, and swallows the pending
+ * PTRACE_INTERRUPT (kernel/signal.c, ptrace_stop): it is sent again. */
+static int take_stop(struct tree_thread *t)
+{
+	int status;
+	pid_t got = waitpid(t->tid, &status, __WALL | WNOHANG);
+	if (got == 0)
+		return 0;
+	if (got < 0 || !WIFSTOPPED(status))
+		return -ESRCH;
+	if (status >> 16 == PTRACE_EVENT_STOP) {
+		t->stopped = true;
+		t->stop_signal = WSTOPSIG(status) == SIGTRAP ? 0 : WSTOPSIG(status);
+		return 0;
+	}
+	int signal = status >> 16 || WSTOPSIG(status) == (SIGTRAP | 0x80) ? 0 : WSTOPSIG(status);
+	ptrace(PTRACE_INTERRUPT, t->tid, 0, 0);
+	ptrace(PTRACE_CONT, t->tid, 0, (long)signal);
+	return 0;
+}
+
+static int read_registers(struct tree_thread *t)
+{
+	struct iovec io = { &t->regs, sizeof t->regs };
+	if (ptrace(PTRACE_GETREGSET, t->tid, NT_PRSTATUS, &io) < 0)
+		return neg_errno();
+	if (!arch_cure_eintr(&t->regs))
+		return 0;
+	return ptrace(PTRACE_SETREGSET, t->tid, NT_PRSTATUS, &io) < 0 ? neg_errno() : 0;
+}
+
+static void forget_thread(struct tree_process *p, size_t i)
+{
+	memmove(&p->threads.v[i], &p->threads.v[i + 1], (--p->threads.n - i) * sizeof *p->threads.v);
+}
+
+/* One pass over a process: seizes what is new, takes what has stopped. *ret_moving: threads that still run. */
+static int freeze_pass(struct tree_process *p, bool hold_off, size_t *ret_moving)
+{
+	for (size_t i = 0; i < p->threads.n; i++) {
+		struct tree_thread *t = &p->threads.v[i];
+		if (t->stopped)
+			continue;
+		int r = 0;
+		if (!t->seized && !hold_off)
+			r = seize(p, t);
+		if (r == 0 && t->seized)
+			r = take_stop(t);
+		if (r == 0 && t->stopped)
+			r = read_registers(t);
+		if (r == -ESRCH) {
+			forget_thread(p, i--);
+			continue;
+		}
+		if (r < 0)
+			return r;
+		*ret_moving += !t->stopped;
+	}
+	return 0;
+}
+
+static bool process_moves(const struct tree_process *p)
+{
+	for (size_t i = 0; i < p->threads.n; i++)
+		if (!p->threads.v[i].stopped)
+			return true;
+	return false;
+}
+
+/* A parent inside vfork(2) cannot stop before its child has executed another program or ended: the child, which lives on
+ * the parent's memory, is let go until then. */
+static void release_vfork_children(struct tree *tree)
+{
+	for (size_t i = 1; i < tree->processes.n; i++) {
+		struct tree_process *child = &tree->processes.v[i], *parent = tree_find(tree, child->ppid);
+		if (!parent || !process_moves(parent) || !child->threads.n)
+			continue;
+		if (syscall(SYS_kcmp, parent->pid, child->pid, 1 /* KCMP_VM */, 0, 0) != 0)
+			continue;
+		for (size_t k = 0; k < child->threads.n; k++) {
+			struct tree_thread *t = &child->threads.v[k];
+			if (t->stopped)
+				ptrace(PTRACE_DETACH, t->tid, 0, 0);
+			if (t->stopped)
+				t->seized = t->stopped = false;
+		}
+	}
+}
+
+/* Does the process still share its parent's memory, with the parent on the move? Then it is left alone for now. */
+static bool is_vfork_child(struct tree *tree, struct tree_process *p)
+{
+	struct tree_process *parent = p->ppid ? tree_find(tree, p->ppid) : NULL;
+	return parent && process_moves(parent) && syscall(SYS_kcmp, parent->pid, p->pid, 1 /* KCMP_VM */, 0, 0) == 0;
+}
+
+static int report_timeout(struct tree *tree)
+{
+	int r = -ETIMEDOUT;
+	for (size_t i = 0; i < tree->processes.n; i++) {
+		struct tree_process *p = &tree->processes.v[i];
+		for (size_t k = 0; k < p->threads.n; k++) {
+			if (p->threads.v[k].stopped)
+				continue;
+			_cleanup_text_ struct text wchan = { 0 };
+			file_readf(&wchan, p->proc, "task/%d/wchan", p->threads.v[k].tid);
+			WORKING_ON_TASK(p->pid);
+			WORKING_ON_THREAD(p->threads.v[k].tid);
+			r = fail(FREEZE_TIMEOUT, -ETIMEDOUT, "it sits in %s",
+				 wchan.len && strcmp(wchan.data, "0") ? wchan.data : "user code or an unnamed kernel function");
+		}
+	}
+	return r;
+}
+
+static void pause_between(unsigned round)
+{
+	if (round < 8)
+		sched_yield();
+	else
+		nanosleep(&(struct timespec){ .tv_nsec = round < 64 ? 20000 : 500000 }, NULL);
+}
+
+static int order_processes(const void *a, const void *b)
+{
+	return ((const struct tree_thread *)a)->tid - ((const struct tree_thread *)b)->tid;
+}
+
+static int freeze(struct tree *tree, u64 deadline, u64 begin)
+{
+	bool released = false;
+	for (unsigned round = 0;; round++) {
+		bool grew = false;
+		size_t moving = 0;
+		int r = tree_scan_all(tree, &grew);
+		for (size_t i = 0; r == 0 && i < tree->processes.n; i++) {
+			struct tree_process *p = &tree->processes.v[i];
+			if (p->state != 'Z')
+				r = freeze_pass(p, released && is_vfork_child(tree, p), &moving);
+		}
+		if (r < 0) {
+			WORKING_ON_TASK(tree->processes.v[0].pid);
+			return diag_failed() ? r : fail(TASK_RACED, r, "it ended during the freeze");
+		}
+		if (!grew && !moving)
+			return 0;
+		u64 now = now_ns();
+		if (now > deadline)
+			return report_timeout(tree);
+		if (now - begin > VFORK_PATIENCE) {
+			release_vfork_children(tree);
+			released = true;
+		}
+		if (moving)
+			pause_between(round);
+	}
+}
+
+int tree_freeze(struct tree *ret, pid_t root, const struct freeze_options *options)
+{
+	int r = tree_scan(ret, root);
+	if (r < 0)
+		return r;
+	u64 begin = now_ns();
+	ret->frozen_at = begin;
+	r = freeze(ret, begin + (options && options->timeout ? options->timeout : FREEZE_TIMEOUT), begin);
+	if (r < 0) {
+		tree_thaw(ret);
+		return r;
+	}
+	for (size_t i = 0; i < ret->processes.n; i++) {
+		struct tree_process *p = &ret->processes.v[i];
+		if (p->threads.n > 2)
+			qsort(p->threads.v + 1, p->threads.n - 1, sizeof *p->threads.v, order_processes);
+	}
+	return 0;
+}
+
+void tree_thaw(struct tree *tree)
+{
+	/* threads that run at once take the CPU: sleepers, which are most, cost nothing, so plain order will do */
+	for (size_t i = 0; i < tree->processes.n; i++)
+		for (size_t k = 0; k < tree->processes.v[i].threads.n; k++) {
+			struct tree_thread *t = &tree->processes.v[i].threads.v[k];
+			if (!t->seized)
+				continue;
+			if (!t->stopped) { /* detaching needs a stop */
+				ptrace(PTRACE_INTERRUPT, t->tid, 0, 0);
+				for (int tries = 0; tries < 1000 && !t->stopped && take_stop(t) == 0; tries++)
+					pause_between((unsigned)tries);
+			}
+			ptrace(PTRACE_DETACH, t->tid, 0, 0);
+			t->seized = t->stopped = false;
+		}
+	tree->frozen_at = 0;
+}
+
+int tree_kill(struct tree *tree)
+{
+	int r = 0;
+	for (size_t i = 0; i < tree->processes.n; i++) {
+		struct tree_process *p = &tree->processes.v[i];
+		WORKING_ON_TASK(p->pid);
+		if (syscall(SYS_pidfd_send_signal, p->pidfd, SIGKILL, NULL, 0) < 0 && errno != ESRCH)
+			r = fail(SYSCALL, neg_errno(), "pidfd_send_signal(SIGKILL)");
+	}
+	/* the tracer must reap every thread before the leader can be reaped by its parent */
+	for (size_t i = 0; r == 0 && i < tree->processes.n; i++) {
+		struct tree_process *p = &tree->processes.v[i];
+		for (size_t k = p->threads.n; k-- > 0;) {
+			struct tree_thread *t = &p->threads.v[k];
+			int status;
+			while (t->seized && waitpid(t->tid, &status, __WALL) == t->tid && WIFSTOPPED(status))
+				;
+			t->seized = t->stopped = false;
+		}
+	}
+	tree->frozen_at = 0;
+	return r;
+}
+
+void tree_free(struct tree *tree)
+{
+	tree_thaw(tree);
+	tree_clear(tree);
+}

@@ -1,0 +1,245 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/* Owns finding the tree: processes, threads, children, as /proc tells them. */
+#include "task/tree_internal.h"
+#include "base/file.h"
+#include "diag/diag.h"
+#include <dirent.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/syscall.h>
+
+#define PF_KTHREAD 0x00200000u
+
+int stat_read(int proc, struct task_stat *ret)
+{
+	_cleanup_text_ struct text text = { 0 };
+	int r = file_read(proc, "stat", &text);
+	if (r < 0)
+		return r;
+	const char *rest = strrchr(text.data, ')');
+	unsigned long long start;
+	if (!rest || sscanf(rest, ") %c %d %d %d %*d %*d %u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d %llu", &ret->state,
+			    &ret->ppid, &ret->pgid, &ret->sid, &ret->flags, &start) != 6)
+		return -EBADMSG;
+	ret->start_ticks = start;
+	return 0;
+}
+
+static void process_free(struct tree_process *p)
+{
+	closep(&p->pidfd);
+	closep(&p->proc);
+	vector_free(&p->threads);
+}
+
+struct tree_process *tree_find(struct tree *tree, pid_t pid)
+{
+	for (size_t i = 0; i < tree->processes.n; i++)
+		if (tree->processes.v[i].pid == pid)
+			return &tree->processes.v[i];
+	return NULL;
+}
+
+void tree_clear(struct tree *tree)
+{
+	for (size_t i = 0; i < tree->processes.n; i++)
+		process_free(&tree->processes.v[i]);
+	vector_free(&tree->processes);
+}
+
+/* Adds the process below its parent; -ESRCH when it is gone. */
+int tree_add(struct tree *tree, pid_t pid, pid_t ppid, struct tree_process **ret)
+{
+	struct tree_process p = { .pid = pid, .ppid = ppid, .proc = -1 };
+	p.pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+	if (p.pidfd < 0)
+		return neg_errno();
+	char path[32];
+	snprintf(path, sizeof path, "/proc/%d", pid);
+	p.proc = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	struct task_stat stat = { 0 };
+	int r = p.proc < 0 ? neg_errno() : stat_read(p.proc, &stat);
+	if (r == 0 && ppid && stat.ppid != ppid)
+		r = -ESRCH; /* another process has taken the id */
+	struct tree_process *place = r == 0 ? vector_add(&tree->processes) : NULL;
+	if (!place) {
+		process_free(&p);
+		return r < 0 ? (r == -ENOENT ? -ESRCH : r) : -ENOMEM;
+	}
+	p.state = stat.state;
+	*place = p;
+	*ret = place;
+	return 0;
+}
+
+/* Adds the threads that are not known yet; *ret_grew says whether there were any. */
+int tree_scan_threads(struct tree_process *p, bool *ret_grew)
+{
+	int fd = openat(p->proc, "task", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		return errno == ENOENT ? -ESRCH : neg_errno();
+	DIR *dir = fdopendir(fd);
+	if (!dir) {
+		close(fd);
+		return -ENOMEM;
+	}
+	size_t at = 0; /* the kernel lists threads in the order of their birth, as they are kept here */
+	int r = 0;
+	for (struct dirent *e; r == 0 && (e = readdir(dir));) {
+		pid_t tid = atoi(e->d_name);
+		if (tid <= 0)
+			continue;
+		if (at < p->threads.n && p->threads.v[at].tid == tid) {
+			at++;
+			continue;
+		}
+		size_t i = 0;
+		while (i < p->threads.n && p->threads.v[i].tid != tid)
+			i++;
+		if (i < p->threads.n)
+			continue;
+		struct tree_thread *t = vector_add(&p->threads);
+		if (!t) {
+			r = -ENOMEM;
+			break;
+		}
+		t->tid = tid;
+		at = p->threads.n;
+		*ret_grew = true;
+	}
+	closedir(dir);
+	return r == 0 && p->threads.n == 0 ? -ESRCH : r;
+}
+
+/* Calls visit for each child of the process. */
+int tree_each_child(struct tree_process *p, int (*visit)(void *, pid_t), void *arg)
+{
+	for (size_t i = 0; i < p->threads.n; i++) {
+		_cleanup_text_ struct text text = { 0 };
+		int r = file_readf(&text, p->proc, "task/%d/children", p->threads.v[i].tid);
+		if (r == -ENOENT || r == -ESRCH)
+			continue;
+		if (r < 0)
+			return r;
+		for (char *s = text.data, *end; s && *s; s = end) {
+			long pid = strtol(s, &end, 10);
+			if (end == s)
+				break;
+			r = visit(arg, (pid_t)pid);
+			if (r < 0)
+				return r;
+			while (*end == ' ')
+				end++;
+		}
+	}
+	return 0;
+}
+
+/* Is pid ckpt itself or one of its ancestors? */
+static bool is_own_ancestor(pid_t pid)
+{
+	for (pid_t at = getpid(); at > 0;) {
+		if (at == pid)
+			return true;
+		char path[32];
+		snprintf(path, sizeof path, "/proc/%d", at);
+		_cleanup_close_ int proc = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+		struct task_stat stat;
+		if (proc < 0 || stat_read(proc, &stat) < 0)
+			return false;
+		at = stat.ppid;
+	}
+	return false;
+}
+
+int tree_check_root(pid_t root)
+{
+	WORKING_ON_TASK(root);
+	if (root == 1)
+		return fail(PID_ONE, 0, "pid 1");
+	char path[32];
+	snprintf(path, sizeof path, "/proc/%d", root);
+	_cleanup_close_ int proc = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	struct task_stat stat;
+	int r = proc < 0 ? neg_errno() : stat_read(proc, &stat);
+	if (r < 0)
+		return fail(NO_PROCESS, -ESRCH, "/proc/%d", root);
+	_cleanup_text_ struct text status = { 0 };
+	if (file_read(proc, "status", &status) == 0) {
+		const char *tgid = strstr(status.data, "\nTgid:");
+		if (tgid && atoi(tgid + 6) != root)
+			return fail(NO_PROCESS, 0, "%d is a thread of process %d", root, atoi(tgid + 6));
+	}
+	if (stat.flags & PF_KTHREAD)
+		return fail(KERNEL_THREAD, 0, "PF_KTHREAD is set");
+	if (stat.state == 'Z')
+		return fail(ZOMBIE, 0, "it is the root of the tree");
+	if (is_own_ancestor(root))
+		return fail(TREE_CONTAINS_SELF, 0, "ckpt is process %d", getpid());
+	return 0;
+}
+
+struct scan {
+	struct tree *tree;
+	pid_t parent;
+	bool grew;
+};
+
+static int scan_child(void *arg, pid_t pid)
+{
+	struct scan *scan = arg;
+	if (tree_find(scan->tree, pid))
+		return 0;
+	struct tree_process *p;
+	int r = tree_add(scan->tree, pid, scan->parent, &p);
+	if (r == -ESRCH)
+		return 0;
+	if (r < 0)
+		return r;
+	scan->grew = true;
+	return 0;
+}
+
+int tree_scan_all(struct tree *tree, bool *ret_grew)
+{
+	for (size_t i = 0; i < tree->processes.n; i++) {
+		int r = tree_scan_threads(&tree->processes.v[i], ret_grew);
+		if (r == -ESRCH) { /* gone meanwhile: its children went to another parent */
+			if (i == 0)
+				return r;
+			process_free(&tree->processes.v[i]);
+			memmove(&tree->processes.v[i], &tree->processes.v[i + 1],
+				(--tree->processes.n - i) * sizeof *tree->processes.v);
+			i--;
+			continue;
+		}
+		if (r < 0)
+			return r;
+		/* a growing vector moves: the callback gets ids, the process is a copy of what it needs */
+		struct tree_process at = tree->processes.v[i];
+		struct scan scan = { tree, at.pid, false };
+		r = tree_each_child(&at, scan_child, &scan);
+		if (r < 0)
+			return r;
+		*ret_grew |= scan.grew;
+	}
+	return 0;
+}
+
+int tree_scan(struct tree *ret, pid_t root)
+{
+	int r = tree_check_root(root);
+	if (r < 0)
+		return r;
+	struct tree_process *p;
+	bool grew;
+	r = tree_add(ret, root, 0, &p);
+	if (r == 0)
+		r = tree_scan_all(ret, &grew);
+	if (r < 0) {
+		WORKING_ON_TASK(root);
+		tree_clear(ret);
+		return r == -ENOMEM ? fail_memory() : fail(TASK_RACED, r, "reading /proc/%d", root);
+	}
+	return 0;
+}
