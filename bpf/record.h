@@ -45,9 +45,13 @@ enum record_known {
 	KNOWN_MEMBARRIER = 1 << 20,
 	KNOWN_MM_EXTRA = 1 << 21,  /* has_ldt, has_aio, pkeys */
 	KNOWN_IO_URING = 1 << 22,  /* has_io_uring */
+	KNOWN_UMASK = 1 << 23,
+	KNOWN_GROUPS = 1 << 24,    /* groups: only when all fit */
 };
 
 enum { RECORD_NS_UTS, RECORD_NS_IPC, RECORD_NS_MNT, RECORD_NS_PID, RECORD_NS_NET, RECORD_NS_TIME, RECORD_NS_CGROUP, RECORD_NS_USER, RECORD_NS_COUNT };
+
+#define RECORD_GROUPS 16
 
 /* One thread. */
 struct record_task {
@@ -90,6 +94,8 @@ struct record_task {
 	rec_u32 membarrier;
 	rec_u32 has_ldt, has_aio, pkeys, has_io_uring;
 	rec_u64 start_time; /* ns since boot */
+	rec_u32 ngroups, pad;
+	rec_u32 groups[RECORD_GROUPS];
 };
 
 /* One signal action of a process; index 0 is signal 1. Layout of the rt_sigaction system call. */
