@@ -49,6 +49,9 @@ enum record_known {
 	KNOWN_GROUPS = 1 << 24,    /* groups: only when all fit */
 };
 
+/* Which call a restart block belongs to, told by its function; UNKNOWN when the source cannot tell. */
+enum restart_call { RESTART_UNKNOWN, RESTART_NONE, RESTART_NANOSLEEP, RESTART_POLL, RESTART_FUTEX };
+
 enum { RECORD_NS_UTS, RECORD_NS_IPC, RECORD_NS_MNT, RECORD_NS_PID, RECORD_NS_NET, RECORD_NS_TIME, RECORD_NS_CGROUP, RECORD_NS_USER, RECORD_NS_COUNT };
 
 #define RECORD_GROUPS 16
@@ -75,7 +78,8 @@ struct record_task {
 	rec_u64 rseq;
 	rec_u64 robust_list, clear_child_tid;
 	/* struct restart_block: the members of the union, whichever is live. nanosleep: expires, ns, CLOCK id. */
-	rec_u64 restart_fn;
+	rec_u32 restart_call; /* enum restart_call */
+	rec_u32 restart_pad;
 	rec_u64 restart_nanosleep_expires; /* ns on restart_nanosleep_clock */
 	rec_s32 restart_nanosleep_clock, restart_poll_has_timeout;
 	rec_u64 restart_poll_seconds, restart_poll_nanoseconds; /* absolute, CLOCK_MONOTONIC */
