@@ -4,7 +4,9 @@
 # make deps       installs what the build needs    make install  DESTDIR= PREFIX=
 # Variables: ARCH=aarch64 CROSS_COMPILE=aarch64-linux-gnu- SYSROOT=DIR  SAN=1 (ASan, UBSan)  V=1  B=DIR
 ARCH    ?= $(shell uname -m)
+ifeq ($(MAKELEVEL),0)
 MAKEFLAGS += -j$(shell nproc)
+endif
 B       ?= build/$(ARCH)$(if $(SAN),-san)
 PREFIX  ?= /usr/local
 VERSION := 0.1.0
@@ -74,20 +76,26 @@ include selftests/tests.mk
 
 deps:
 	$(Q)tools/deps
-demo: deps
-	$(Q)$(MAKE) --no-print-directory ckpt && tools/demo
+demo:
+	$(Q)tools/deps build && $(MAKE) --no-print-directory ckpt && tools/demo
 layers: $(MAIN) $(OBJS)
 	$(Q)tools/layers $(B)
 docs: ckpt
 	$(Q)tools/gendocs
-check: ckpt layers unit
-	$(Q)tools/gendocs --check && tools/format --check && tools/lint $(B)
+# What needs no running of tests; then with the unit tests; then everything, after installing what is missing.
+static: ckpt layers
+	$(Q)s=0; tools/gendocs --check || s=1; tools/format --check || s=1; tools/lint $(B) || s=1; exit $$s
+check: static
+	$(Q)$(MAKE) --no-print-directory unit
 test: deps
-	$(Q)$(MAKE) --no-print-directory check selftest
+	$(Q)$(MAKE) --no-print-directory static && $(MAKE) --no-print-directory selftest
+# aarch64, against the libraries of Debian's arm64 packages, which are unpacked below ~/.cache.
+cross:
+	$(Q)tools/deps cross && $(MAKE) --no-print-directory ARCH=aarch64 CROSS_COMPILE=aarch64-linux-gnu- SYSROOT=$$(tools/sysroot arm64) build/aarch64/ckpt
 install: ckpt
 	$(Q)install -Dm755 ckpt $(DESTDIR)$(PREFIX)/sbin/ckpt
 	$(Q)for m in docs/man/*.8; do install -Dm644 $$m $(DESTDIR)$(PREFIX)/share/man/man8/$${m##*/}; done
 clean:
 	$(Q)rm -rf build ckpt
-.PHONY: deps demo layers docs check test install clean unit selftest bench fuzz test-vm
+.PHONY: deps demo layers docs static check test cross install clean unit selftest bench fuzz test-vm soak
 -include $(OBJS:.o=.d) $(MAIN:.o=.d)

@@ -49,7 +49,7 @@ struct array {
 };
 
 struct arena {
-	uint64_t data_base;    /* address of the data part, where this struct lies */
+	uint64_t data_base; /* address of the data part, where this struct lies */
 	uint64_t data_size;
 	uint32_t arrays, steps, slots, narrays, nsteps, nslots; /* data offsets and counts */
 };

@@ -19,8 +19,8 @@ typedef int64_t s64;
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
 #define MIN(a, b) ((a) < (b) ? (a) : (b))
 #define MAX(a, b) ((a) > (b) ? (a) : (b))
-#define ALIGN_UP(v, to) (((v) + (to) - 1) & ~((to) - 1))
-#define ALIGN_DOWN(v, to) ((v) & ~((to) - 1))
+#define ALIGN_UP(v, to) (((v) + (to)-1) & ~((to)-1))
+#define ALIGN_DOWN(v, to) ((v) & ~((to)-1))
 #define PAGE_BYTES 4096ul
 
 /* Runs fn(&variable) when the variable leaves its scope. */
@@ -46,7 +46,12 @@ static inline int take_fd(int *fd)
 	*fd = -1;
 	return given;
 }
-#define take_ptr(p) ({ __typeof__(p) given_ = (p); (p) = NULL; given_; })
+#define take_ptr(p)                                                                                                            \
+	({                                                                                                                     \
+		__typeof__(p) given_ = (p);                                                                                    \
+		(p) = NULL;                                                                                                    \
+		given_;                                                                                                        \
+	})
 
 /* Negative errno of the last failed system call; never 0. */
 static inline int neg_errno(void) { return errno > 0 ? -errno : -EIO; }

@@ -7,7 +7,7 @@ static bool text_grow(struct text *t, size_t more)
 {
 	if (t->failed)
 		return false;
-	if (t->len + more + 1 <= t->room)
+	if (t->data && t->len + more + 1 <= t->room)
 		return true;
 	size_t room = MAX(t->room * 2, t->len + more + 64);
 	char *data = realloc(t->data, room);

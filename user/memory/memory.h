@@ -12,9 +12,9 @@ int memory_scan(const struct caps *, int pagemap, int inherit, u64 start, u64 en
 
 /* One process or memory object to copy: its runs get their offsets in the pages file. */
 struct memory_job {
-	pid_t pid;             /* process_vm_readv from here, or */
-	int fd;                /* (pid 0) pread from this file at run.start */
-	struct object *pages;  /* kind_pages */
+	pid_t pid;            /* process_vm_readv from here, or */
+	int fd;               /* (pid 0) pread from this file at run.start */
+	struct object *pages; /* kind_pages */
 };
 struct memory_stats {
 	u64 bytes, inherited;

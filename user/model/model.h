@@ -18,9 +18,9 @@ struct kind {
 
 struct object {
 	const struct kind *kind;
-	u32 id;      /* unique within the kind; tasks and threads: their pid and tid */
-	u32 count;   /* records */
-	void *data;  /* ProtobufCMessage, or count records; owned by the graph */
+	u32 id;     /* unique within the kind; tasks and threads: their pid and tid */
+	u32 count;  /* records */
+	void *data; /* ProtobufCMessage, or count records; owned by the graph */
 };
 
 struct graph {
@@ -46,23 +46,23 @@ void graph_free(struct graph *);
 bool message_set_string(char **field, const char *value);
 bool message_set_bytes(ProtobufCBinaryData *field, const void *data, size_t len);
 /* Appends to a repeated field: MESSAGE_APPEND(&m->n_tids, &m->tids, 17u). False without memory. */
-#define MESSAGE_APPEND(count, array, value)                                                                            \
-	({                                                                                                             \
-		__typeof__(*(array)) grown_ = reallocarray(*(array), *(count) + 1, sizeof **(array));                  \
-		if (grown_) {                                                                                          \
-			grown_[*(count)] = (value);                                                                    \
-			*(array) = grown_;                                                                             \
-			++*(count);                                                                                    \
-		}                                                                                                      \
-		grown_ != NULL;                                                                                        \
+#define MESSAGE_APPEND(count, array, value)                                                                                    \
+	({                                                                                                                     \
+		__typeof__(*(array)) grown_ = reallocarray(*(array), *(count) + 1, sizeof **(array));                          \
+		if (grown_) {                                                                                                  \
+			grown_[*(count)] = (value);                                                                            \
+			*(array) = grown_;                                                                                     \
+			++*(count);                                                                                            \
+		}                                                                                                              \
+		grown_ != NULL;                                                                                                \
 	})
 /* An optional scalar field and its presence. */
 #define SET(message, field, value) ((message)->has_##field = 1, (message)->field = (value))
 /* A new, initialised message for a repeated or nested field: MESSAGE_NEW(Ckpt__IdRange, ckpt__id_range) */
-#define MESSAGE_NEW(type, prefix)                                                                                      \
-	({                                                                                                             \
-		type *new_ = calloc(1, sizeof *new_);                                                                  \
-		if (new_)                                                                                              \
-			prefix##__init(new_);                                                                          \
-		new_;                                                                                                  \
+#define MESSAGE_NEW(type, prefix)                                                                                              \
+	({                                                                                                                     \
+		type *new_ = calloc(1, sizeof *new_);                                                                          \
+		if (new_)                                                                                                      \
+			prefix##__init(new_);                                                                                  \
+		new_;                                                                                                          \
 	})

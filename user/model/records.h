@@ -12,7 +12,9 @@ typedef char record_name[48];
 
 #define RECORD(record) struct record {
 #define FIELD(record, number, type, name) record_##type name;
-#define END(record) };
+#define END(record)                                                                                                            \
+	}                                                                                                                      \
+	;
 #include "model/records.def"
 #undef RECORD
 #undef FIELD
