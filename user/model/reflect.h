@@ -6,12 +6,19 @@
 /* Which fields to see, by field number class. */
 enum field_class { FIELD_STATE = 1, FIELD_HOST = 2, FIELD_DIAG = 4, FIELD_ALL = 7 };
 
+/* Which kinds to see: a NULL-terminated list of names, or NULL for all. */
+typedef const char *const *kind_filter;
+bool kind_wanted(kind_filter, const struct kind *);
+
 /* One object as indented lines for a terminal. Bytes are shown as length and hash, never as contents. */
 void object_print(struct text *, const struct object *, enum field_class);
-/* One object as a JSON object: {"kind":..,"id":..,"fields":{..}} or {"kind":..,"id":..,"records":[..]}. */
+/* All objects, one block each; references to files are shown with the file's kind and path. */
+void graph_print(struct text *, const struct graph *, enum field_class, kind_filter);
+/* One object as a JSON object: {"kind":..,"id":..,"fields":{..}} or {"kind":..,"id":..,"records":[..]}. Absent fields are
+ * left out; addresses, masks and flags are strings ("0x7f.."), other integers numbers; bytes {"len":..,"xxh3":".."}. */
 void object_json(struct text *, const struct object *, enum field_class);
 /* {"objects":[...]} */
-void graph_json(struct text *, const struct graph *, enum field_class);
+void graph_json(struct text *, const struct graph *, enum field_class, kind_filter);
 
 /* A filter of what a comparison ignores: "kind.field" or "kind", NULL-terminated list. */
 typedef const char *const *compare_ignore;

@@ -1,0 +1,186 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/* Owns the comparison of graphs: what was before a dump against what is after a restore. */
+#include "model/field.h"
+#include <stdio.h>
+
+struct comparison {
+	struct text *out;
+	compare_ignore ignore;
+	size_t count;
+	const struct object *object;
+};
+
+/* Where a difference is: "call.code" or "part[2].size"; for records the key stands before it. */
+struct path {
+	char text[192];
+};
+
+static struct path path_below(const struct path *outer, const char *name)
+{
+	struct path p;
+	snprintf(p.text, sizeof p.text, "%.120s%s%.64s", outer->text, outer->text[0] ? "." : "", name);
+	return p;
+}
+
+/* Is "kind.path", or something that contains it, to be ignored? path NULL: the whole kind. */
+static bool is_ignored(const struct comparison *c, const char *path)
+{
+	const char *kind = c->object->kind->name;
+	size_t n = strlen(kind);
+	for (compare_ignore i = c->ignore; i && *i; i++) {
+		if (strncmp(*i, kind, n))
+			continue;
+		const char *rest = *i + n;
+		if (!*rest)
+			return true;
+		size_t len = strlen(rest + 1);
+		if (path && *rest == '.' && !strncmp(path, rest + 1, len) && (!path[len] || path[len] == '.'))
+			return true;
+	}
+	return false;
+}
+
+static void begin(struct comparison *c, const char *where, const char *field)
+{
+	c->count++;
+	text_addf(c->out, "%s %u%s%s%s%s: ", c->object->kind->name, c->object->id, where[0] ? " " : "", where,
+		  field[0] ? " " : "", field);
+}
+
+static void compare_messages(struct comparison *, const char *where, const struct path *, const ProtobufCMessageDescriptor *,
+			     const void *a, const void *b);
+
+static bool scalars_equal(const ProtobufCFieldDescriptor *f, const void *a, const void *b)
+{
+	const ProtobufCBinaryData *x = a, *y = b;
+	switch (f->type) {
+	case PROTOBUF_C_TYPE_STRING:
+		return !strcmp(field_string(f, a), field_string(f, b));
+	case PROTOBUF_C_TYPE_BYTES:
+		return x->len == y->len && (x->len == 0 || !memcmp(x->data, y->data, x->len));
+	case PROTOBUF_C_TYPE_FLOAT:
+		return !memcmp(a, b, sizeof(float));
+	default:
+		return field_integer(f, a) == field_integer(f, b);
+	}
+}
+
+static void print_side(struct text *t, const ProtobufCFieldDescriptor *f, const void *message)
+{
+	if (field_count(f, message))
+		field_print_all(t, f, message, FIELD_STATE);
+	else
+		text_adds(t, "absent");
+}
+
+static bool values_differ(const ProtobufCFieldDescriptor *f, const void *a, const void *b)
+{
+	size_t n = field_count(f, a);
+	if (n != field_count(f, b))
+		return true;
+	for (size_t i = 0; i < n && f->type != PROTOBUF_C_TYPE_MESSAGE; i++)
+		if (!scalars_equal(f, field_value(f, a, i), field_value(f, b, i)))
+			return true;
+	return false;
+}
+
+static void compare_field(struct comparison *c, const char *where, const struct path *outer, const ProtobufCFieldDescriptor *f,
+			  const void *a, const void *b)
+{
+	struct path path = path_below(outer, f->name);
+	if (field_class(f) != FIELD_STATE || is_ignored(c, path.text))
+		return;
+	if (values_differ(f, a, b)) {
+		begin(c, where, path.text);
+		print_side(c->out, f, a);
+		text_adds(c->out, " != ");
+		print_side(c->out, f, b);
+		text_adds(c->out, "\n");
+		return;
+	}
+	for (size_t i = 0; f->type == PROTOBUF_C_TYPE_MESSAGE && i < field_count(f, a); i++) {
+		char place[64];
+		snprintf(place, sizeof place, "%.40s%s#%zu", where, where[0] ? " " : "", i);
+		compare_messages(c, f->label == PROTOBUF_C_LABEL_REPEATED ? place : where, &path, f->descriptor,
+				 field_message(field_value(f, a, i)), field_message(field_value(f, b, i)));
+	}
+}
+
+static void compare_messages(struct comparison *c, const char *where, const struct path *outer,
+			     const ProtobufCMessageDescriptor *desc, const void *a, const void *b)
+{
+	for (unsigned i = 0; i < desc->n_fields; i++)
+		compare_field(c, where, outer, &desc->fields[i], a, b);
+}
+
+static void only_in(struct comparison *c, const char *where, const char *side, const void *record)
+{
+	begin(c, where, "");
+	text_addf(c->out, "only in the %s", side);
+	if (record) {
+		text_adds(c->out, " (");
+		message_print_line(c->out, c->object->kind->desc, record, FIELD_STATE);
+		text_adds(c->out, ")");
+	}
+	text_adds(c->out, "\n");
+}
+
+/* Records are sorted by their first field: walks both lists side by side. */
+static void compare_sorted(struct comparison *c, const struct merged *a, const struct merged *b)
+{
+	const ProtobufCFieldDescriptor *key = c->object->kind->desc->fields;
+	const struct path root = { "" };
+	size_t size = c->object->kind->record_size;
+	for (size_t i = 0, k = 0; i < a->n || k < b->n;) {
+		const char *x = i < a->n ? (char *)a->v + i * size : NULL, *y = k < b->n ? (char *)b->v + k * size : NULL;
+		u64 at_x = x ? field_integer(key, x + key->offset) : UINT64_MAX;
+		u64 at_y = y ? field_integer(key, y + key->offset) : UINT64_MAX;
+		bool use_x = x && (!y || at_x <= at_y), use_y = y && (!x || at_y <= at_x);
+		char where[40];
+		snprintf(where, sizeof where, field_is_hex(key) ? "%llx" : "%llu", (unsigned long long)MIN(at_x, at_y));
+		if (use_x && use_y)
+			compare_messages(c, where, &root, c->object->kind->desc, x, y);
+		else
+			only_in(c, where, use_x ? "first" : "second", use_x ? x : y);
+		i += use_x;
+		k += use_y;
+	}
+}
+
+static void compare_records(struct comparison *c, const struct object *a, const struct object *b)
+{
+	struct merged x = { 0 }, y = { 0 };
+	if (records_merge(a, &x) < 0 || records_merge(b, &y) < 0)
+		c->out->failed = true;
+	else
+		compare_sorted(c, &x, &y);
+	free(x.v);
+	free(y.v);
+}
+
+static void compare_objects(struct comparison *c, const struct object *a, const struct object *b)
+{
+	const struct path root = { "" };
+	if (!b)
+		only_in(c, "", "first", NULL);
+	else if (a->kind->record_size)
+		compare_records(c, a, b);
+	else
+		compare_messages(c, "", &root, a->kind->desc, a->data, b->data);
+}
+
+size_t graph_compare(struct text *differences, const struct graph *a, const struct graph *b, compare_ignore ignore)
+{
+	struct comparison c = { differences, ignore, 0, NULL };
+	for (size_t i = 0; i < a->objects.n; i++) {
+		c.object = a->objects.v[i];
+		if (!is_ignored(&c, NULL))
+			compare_objects(&c, c.object, graph_find(b, c.object->kind, c.object->id));
+	}
+	for (size_t i = 0; i < b->objects.n; i++) {
+		c.object = b->objects.v[i];
+		if (!is_ignored(&c, NULL) && !graph_find(a, c.object->kind, c.object->id))
+			only_in(&c, "", "second", NULL);
+	}
+	return c.count + text_failed(differences);
+}

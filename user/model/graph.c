@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/* Owns objects and finds them: a vector in order and a hash index by (kind, id). */
+#include "model/field.h"
+
+/* What the graph knows of an object beyond its public part, which comes first. */
+struct node {
+	struct object object;
+	u32 rank; /* of its kind, while sorting */
+	u32 room; /* records that data has room for */
+	size_t place;
+};
+
+/* Open addressing; never more than half full. */
+struct index {
+	size_t mask, used;
+	struct object *slot[];
+};
+
+static struct node *node_of(const struct object *o) { return (struct node *)o; }
+
+static size_t hash(const struct kind *kind, u32 id)
+{
+	u64 h = ((uintptr_t)kind >> 3) * 0x9e3779b97f4a7c15ull;
+	h = (h ^ id) * 0xbf58476d1ce4e5b9ull;
+	return (size_t)(h ^ h >> 29);
+}
+
+static struct object **index_slot(struct index *index, const struct kind *kind, u32 id)
+{
+	size_t i = hash(kind, id) & index->mask;
+	while (index->slot[i] && (index->slot[i]->kind != kind || index->slot[i]->id != id))
+		i = (i + 1) & index->mask;
+	return &index->slot[i];
+}
+
+static int index_reserve(struct graph *g)
+{
+	struct index *old = g->index;
+	if (old && (old->used + 1) * 2 <= old->mask + 1)
+		return 0;
+	size_t room = old ? (old->mask + 1) * 2 : 64;
+	struct index *index = calloc(1, sizeof *index + room * sizeof index->slot[0]);
+	if (!index)
+		return -ENOMEM;
+	index->mask = room - 1;
+	for (size_t i = 0; i < g->objects.n; i++)
+		*index_slot(index, g->objects.v[i]->kind, g->objects.v[i]->id) = g->objects.v[i];
+	index->used = g->objects.n;
+	free(old);
+	g->index = index;
+	return 0;
+}
+
+struct object *graph_find(const struct graph *g, const struct kind *kind, u32 id)
+{
+	return g->index ? *index_slot(g->index, kind, id) : NULL;
+}
+
+void *graph_data(const struct graph *g, const struct kind *kind, u32 id)
+{
+	struct object *o = graph_find(g, kind, id);
+	return o ? o->data : NULL;
+}
+
+struct object *graph_adopt(struct graph *g, const struct kind *kind, u32 id, void *data, u32 count)
+{
+	if (graph_find(g, kind, id) || index_reserve(g) < 0)
+		return NULL;
+	struct node *node = calloc(1, sizeof *node);
+	struct object **place = node ? vector_add(&g->objects) : NULL;
+	if (!place) {
+		free(node);
+		return NULL;
+	}
+	node->object = (struct object){ kind, id, count, data };
+	node->room = count;
+	node->place = g->objects.n - 1;
+	struct index *index = g->index;
+	*place = *index_slot(index, kind, id) = &node->object;
+	index->used++;
+	return &node->object;
+}
+
+struct object *graph_add(struct graph *g, const struct kind *kind, u32 id)
+{
+	if (kind->record_size)
+		return graph_adopt(g, kind, id, NULL, 0);
+	_cleanup_free_ ProtobufCMessage *message = calloc(1, kind->desc->sizeof_message);
+	if (!message)
+		return NULL;
+	protobuf_c_message_init(kind->desc, message);
+	struct object *o = graph_adopt(g, kind, id, message, 0);
+	if (o)
+		message = NULL;
+	return o;
+}
+
+void *object_append(struct object *o)
+{
+	struct node *node = node_of(o);
+	size_t size = o->kind->record_size;
+	if (!size || o->count == UINT32_MAX)
+		return NULL;
+	if (o->count == node->room) {
+		u32 room = node->room > UINT32_MAX / 2 ? UINT32_MAX : MAX(8u, node->room * 2);
+		void *grown = reallocarray(o->data, room, size);
+		if (!grown)
+			return NULL;
+		o->data = grown;
+		node->room = room;
+	}
+	return memset((char *)o->data + size * o->count++, 0, size);
+}
+
+struct object *graph_next(const struct graph *g, const struct kind *kind, const struct object *after)
+{
+	for (size_t i = after ? node_of(after)->place + 1 : 0; i < g->objects.n; i++)
+		if (g->objects.v[i]->kind == kind)
+			return g->objects.v[i];
+	return NULL;
+}
+
+static int by_rank_and_id(const void *a, const void *b)
+{
+	const struct node *x = *(struct node *const *)a, *y = *(struct node *const *)b;
+	if (x->rank != y->rank)
+		return x->rank < y->rank ? -1 : 1;
+	return x->object.id < y->object.id ? -1 : x->object.id > y->object.id;
+}
+
+/* Gives each object the place of the first object of its kind as rank. */
+static void rank(struct graph *g)
+{
+	for (size_t i = 0; i < g->objects.n; i++)
+		node_of(g->objects.v[i])->rank = UINT32_MAX;
+	for (size_t i = 0; i < g->objects.n; i++) {
+		if (node_of(g->objects.v[i])->rank != UINT32_MAX)
+			continue;
+		for (struct object *o = g->objects.v[i]; o; o = graph_next(g, o->kind, o))
+			node_of(o)->rank = (u32)i;
+	}
+}
+
+void graph_sort(struct graph *g)
+{
+	rank(g);
+	if (g->objects.n)
+		qsort(g->objects.v, g->objects.n, sizeof *g->objects.v, by_rank_and_id);
+	for (size_t i = 0; i < g->objects.n; i++)
+		node_of(g->objects.v[i])->place = i;
+}
+
+void graph_free(struct graph *g)
+{
+	for (size_t i = 0; i < g->objects.n; i++) {
+		struct object *o = g->objects.v[i];
+		if (o->kind->record_size)
+			free(o->data);
+		else
+			protobuf_c_message_free_unpacked(o->data, NULL);
+		free(o);
+	}
+	vector_free(&g->objects);
+	free(g->index);
+	g->index = NULL;
+}

@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/* Owns the names of what the model numbers. */
+#include "model/names.h"
+#include "model/field.h"
+
+static int by_file(const void *a, const void *b)
+{
+	const struct file_use *x = a, *y = b;
+	if (x->file != y->file)
+		return x->file < y->file ? -1 : 1;
+	if (x->table != y->table)
+		return x->table < y->table ? -1 : 1;
+	return x->fd < y->fd ? -1 : x->fd > y->fd;
+}
+
+static void add_kind(struct names *names, const struct kind *kind)
+{
+	for (size_t i = 0; i < names->kinds.n; i++)
+		if (names->kinds.v[i] == kind)
+			return;
+	const struct kind **place = vector_add(&names->kinds);
+	if (place)
+		*place = kind;
+}
+
+struct names names_of(const struct graph *g)
+{
+	struct names names = { .graph = g };
+	for (size_t i = 0; i < g->objects.n; i++) {
+		const struct object *o = g->objects.v[i];
+		add_kind(&names, o->kind);
+		for (u32 k = 0; o->kind == &kind_fds && k < o->count; k++) {
+			const struct fd_entry *entry = object_record(o, k);
+			struct file_use *use = vector_add(&names.uses);
+			if (use)
+				*use = (struct file_use){ entry->file, o->id, entry->fd };
+		}
+	}
+	if (names.uses.n)
+		qsort(names.uses.v, names.uses.n, sizeof *names.uses.v, by_file);
+	return names;
+}
+
+void names_free(struct names *names)
+{
+	vector_free(&names->kinds);
+	vector_free(&names->uses);
+}
+
+const struct file_use *names_uses(const struct names *names, u32 file, size_t *ret_count)
+{
+	size_t low = 0, high = names->uses.n;
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+		if (names->uses.v[middle].file < file)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	size_t n = 0;
+	while (low + n < names->uses.n && names->uses.v[low + n].file == file)
+		n++;
+	*ret_count = n;
+	return n ? &names->uses.v[low] : NULL;
+}
+
+/* The first string among the state fields: the path of a file, the name of a socket. */
+static const char *first_string(const struct object *o)
+{
+	for (unsigned i = 0; o && !o->kind->record_size && i < o->kind->desc->n_fields; i++) {
+		const ProtobufCFieldDescriptor *f = &o->kind->desc->fields[i];
+		if (f->type == PROTOBUF_C_TYPE_STRING && f->label != PROTOBUF_C_LABEL_REPEATED && field_count(f, o->data))
+			return field_string(f, field_value(f, o->data, 0));
+	}
+	return NULL;
+}
+
+void names_file(struct text *t, const struct names *names, u32 id)
+{
+	const Ckpt__File *file = names ? graph_data(names->graph, &kind_file, id) : NULL;
+	if (!file || !file->kind)
+		return text_addf(t, "file %u", id);
+	text_add_shown(t, file->kind);
+	for (size_t i = 0; i < names->kinds.n; i++) {
+		if (strcmp(names->kinds.v[i]->name, file->kind))
+			continue;
+		const char *name = first_string(graph_find(names->graph, names->kinds.v[i], id));
+		if (name) {
+			text_adds(t, " ");
+			text_add_shown(t, name);
+		}
+	}
+}
+
+void text_add_size(struct text *t, u64 bytes)
+{
+	const char *unit = "BKMGTPE";
+	u64 rest = 0;
+	for (; bytes >= 1024 && unit[1]; unit++) {
+		rest = bytes % 1024;
+		bytes /= 1024;
+	}
+	if (bytes < 10 && rest >= 103)
+		text_addf(t, "%llu.%llu%c", (unsigned long long)bytes, (unsigned long long)(rest * 10 / 1024), *unit);
+	else
+		text_addf(t, "%llu%c", (unsigned long long)bytes, *unit);
+}

@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/* Owns the tables that a terminal shows for the records of the spine. */
+#include "model/field.h"
+#include "model/names.h"
+#include "record.h"
+#include <sys/mman.h>
+
+static const struct {
+	u32 flag;
+	const char *name;
+} vma_flags[] = {
+	{ VMA_GROWSDOWN, "growsdown" },
+	{ VMA_LOCKED, "locked" },
+	{ VMA_LOCKONFAULT, "lockonfault" },
+	{ VMA_DONTFORK, "dontfork" },
+	{ VMA_WIPEONFORK, "wipeonfork" },
+	{ VMA_DONTDUMP, "dontdump" },
+	{ VMA_HUGEPAGE, "hugepage" },
+	{ VMA_NOHUGEPAGE, "nohugepage" },
+	{ VMA_MERGEABLE, "mergeable" },
+	{ VMA_SEQUENTIAL, "sequential" },
+	{ VMA_RANDOM, "random" },
+	{ VMA_NORESERVE, "noreserve" },
+	{ VMA_HUGETLB, "hugetlb" },
+	{ VMA_IO, "io" },
+	{ VMA_PFNMAP, "pfnmap" },
+	{ VMA_SEALED, "sealed" },
+	{ VMA_DROPPABLE, "droppable" },
+	{ VMA_UFFD, "userfaultfd" },
+	{ VMA_SHADOW_STACK, "shadow-stack" },
+};
+
+void text_add_vma_flags(struct text *t, u32 flags)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(vma_flags); i++)
+		if (flags & vma_flags[i].flag)
+			text_addf(t, " %s", vma_flags[i].name);
+	if (flags >> VMA_PKEY_SHIFT)
+		text_addf(t, " pkey=%u", flags >> VMA_PKEY_SHIFT);
+}
+
+static void print_vma(struct text *t, const struct names *names, const struct vma *v)
+{
+	text_addf(t, "  %012llx-%012llx ", (unsigned long long)v->start, (unsigned long long)v->end);
+	size_t before = t->len;
+	text_add_size(t, v->end - v->start);
+	text_addf(t, "%*s%c%c%c%c ", MAX(1, 7 - (int)(t->len - before)), "", v->prot & PROT_READ ? 'r' : '-',
+		  v->prot & PROT_WRITE ? 'w' : '-', v->prot & PROT_EXEC ? 'x' : '-', v->flags & VMA_SHARED ? 's' : 'p');
+	if (v->file) {
+		names_file(t, names, v->file);
+		text_addf(t, "+0x%llx", (unsigned long long)v->pgoff);
+	}
+	if (v->name[0]) {
+		text_adds(t, v->file ? " " : "");
+		text_add_shown(t, v->name);
+	} else if (!v->file) {
+		text_adds(t, "anonymous");
+	}
+	text_add_vma_flags(t, v->flags);
+	text_adds(t, "\n");
+}
+
+static void print_vmas(struct text *t, const struct names *names, const struct object *o)
+{
+	for (u32 i = 0; i < o->count; i++)
+		print_vma(t, names, object_record(o, i));
+}
+
+static void print_pages(struct text *t, _unused_ const struct names *names, const struct object *o)
+{
+	u64 bytes = 0, inherited = 0;
+	for (u32 i = 0; i < o->count; i++) {
+		const struct page_run *run = object_record(o, i);
+		*(run->flags & PAGES_INHERITED ? &inherited : &bytes) += run->len;
+	}
+	text_addf(t, "  %u runs, ", o->count);
+	text_add_size(t, bytes);
+	if (inherited) {
+		text_adds(t, " and ");
+		text_add_size(t, inherited);
+		text_adds(t, " shared with the parent by copy-on-write");
+	}
+	text_adds(t, "\n");
+}
+
+static void print_fds(struct text *t, const struct names *names, const struct object *o)
+{
+	for (u32 i = 0; i < o->count; i++) {
+		const struct fd_entry *entry = object_record(o, i);
+		text_addf(t, "  %4u %-7s file %-4u ", entry->fd, entry->cloexec ? "cloexec" : "", entry->file);
+		names_file(t, names, entry->file);
+		size_t n = 0, shown = 0;
+		const struct file_use *use = names ? names_uses(names, entry->file, &n) : NULL;
+		for (size_t k = 0; k < n && shown < 8; k++)
+			if (use[k].table != o->id || use[k].fd != entry->fd)
+				text_addf(t, "%s%u:%u", shown++ ? " " : "  (shared with ", use[k].table, use[k].fd);
+		text_adds(t, shown ? n - 1 > shown ? " ...)\n" : ")\n" : "\n");
+	}
+}
+
+static const struct {
+	const ProtobufCMessageDescriptor *desc;
+	void (*print)(struct text *, const struct names *, const struct object *);
+} tables[] = {
+	{ &vma_descriptor, print_vmas },
+	{ &page_run_descriptor, print_pages },
+	{ &fd_entry_descriptor, print_fds },
+};
+
+bool records_print(struct text *t, const struct names *names, const struct object *o, _unused_ enum field_class classes)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(tables); i++)
+		if (tables[i].desc == o->kind->desc)
+			return tables[i].print(t, names, o), true;
+	return false;
+}
