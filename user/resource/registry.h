@@ -8,6 +8,15 @@
 #include "resource/registry.def"
 #undef RESOURCE
 
-/* All resources, and all kinds that an image may hold (spine and resources); NULL-terminated. */
+enum {
+#define RESOURCE(name) REGISTRY_INDEX_##name,
+#include "resource/registry.def"
+#undef RESOURCE
+	REGISTRY_COUNT,
+	REGISTRY_KINDS = REGISTRY_COUNT + 17, /* and those of the spine, and NULL */
+};
+
+/* All resources; NULL-terminated. */
 extern const struct resource *const registry[];
-extern const struct kind *const registry_kinds[];
+/* All kinds that an image may hold, of the spine and of resources; NULL-terminated. */
+void registry_kinds(const struct kind *ret[REGISTRY_KINDS]);
