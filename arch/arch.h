@@ -26,6 +26,19 @@ u64 arch_sp(const arch_regs *);
 void arch_set_pc(arch_regs *, u64);
 /* What the registers of a thread at a freeze point say. */
 struct arch_call arch_interrupted(const arch_regs *);
+/* Does the kernel decide how an interrupted call goes on before the event stop (arm64)? Then only a syscall-exit stop
+ * shows the restart code and takes one; else the event stop does (x86-64). */
+bool arch_decides_at_exit(void);
+/* At the stop where the kernel decides: it shall take the call to have ended with -code, and restart it. */
+void arch_restart_call(arch_regs *, long nr, int code);
+/* arch_decides_at_exit() only. Is a thread at its event stop, with this instruction at its pc, before a call that can wait? */
+bool arch_before_waiting_call(const arch_regs *, u32 instruction);
+/* What a call that was entered with these registers ended with at its exit stop; regs become those of the thread's home:
+ * with the first argument back in place when the call was interrupted. */
+struct arch_call arch_call_at_exit(const arch_regs *entered, arch_regs *regs);
+/* Where the call that the registers stand behind was made, and its first argument put back. */
+u64 arch_call_site(const arch_regs *);
+void arch_set_argument(arch_regs *, u64 first);
 /* A thread that looks as if the call had ended with result (-errno included). */
 void arch_finish_call(arch_regs *, s64 result);
 /* Moves a thread out of an rseq critical section to its abort handler. */

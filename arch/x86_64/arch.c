@@ -32,6 +32,19 @@ void arch_finish_call(arch_regs *r, s64 result)
 	r->orig_rax = (u64)-1;
 }
 
+bool arch_decides_at_exit(void) { return false; }
+
+void arch_restart_call(arch_regs *r, long nr, int code)
+{
+	r->orig_rax = (u64)nr;
+	r->rax = (u64)-code;
+}
+
+bool arch_before_waiting_call(const arch_regs *r _unused_, u32 instruction _unused_) { return false; }
+struct arch_call arch_call_at_exit(const arch_regs *entered _unused_, arch_regs *regs) { return arch_interrupted(regs); }
+u64 arch_call_site(const arch_regs *r) { return r->rip - 2; }
+void arch_set_argument(arch_regs *r, u64 first) { r->rdi = first; }
+
 void arch_abort_rseq(arch_regs *r, u64 abort_pc)
 {
 	r->rip = abort_pc;

@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/* Owns ptrace of one stopped thread: registers, stops, and system calls that the thread makes for ckpt. */
+#include "infect/remote.h"
+#include <elf.h>
+#include <signal.h>
+#include <sys/ptrace.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <sys/wait.h>
+#include <time.h>
+
+static int trace(int request, pid_t tid, u64 address, u64 data)
+{
+	return ptrace((__typeof__(PTRACE_CONT))request, tid, address, data) < 0 ? neg_errno() : 0;
+}
+
+static int transfer_regset(int request, pid_t tid, int regset, void *data, size_t *len)
+{
+	struct iovec vector = { data, *len };
+	int err = trace(request, tid, (u64)regset, (u64)(uintptr_t)&vector);
+	*len = vector.iov_len;
+	return err;
+}
+
+int remote_get_regs(pid_t tid, arch_regs *ret)
+{
+	size_t len = sizeof *ret;
+	return transfer_regset(PTRACE_GETREGSET, tid, NT_PRSTATUS, ret, &len);
+}
+
+int remote_set_regs(pid_t tid, const arch_regs *regs)
+{
+	size_t len = sizeof *regs;
+	return transfer_regset(PTRACE_SETREGSET, tid, NT_PRSTATUS, (void *)regs, &len);
+}
+
+int remote_get_extended(pid_t tid, void *ret, size_t room, size_t *ret_len)
+{
+	*ret_len = room;
+	return transfer_regset(PTRACE_GETREGSET, tid, arch_extended_note(), ret, ret_len);
+}
+
+int remote_set_extended(pid_t tid, const void *data, size_t len)
+{
+	return transfer_regset(PTRACE_SETREGSET, tid, arch_extended_note(), (void *)data, &len);
+}
+
+int remote_get_sigmask(pid_t tid, u64 *ret) { return trace(PTRACE_GETSIGMASK, tid, sizeof *ret, (u64)(uintptr_t)ret); }
+int remote_set_sigmask(pid_t tid, u64 mask) { return trace(PTRACE_SETSIGMASK, tid, sizeof mask, (u64)(uintptr_t)&mask); }
+
+static u64 now(void)
+{
+	struct timespec t;
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (u64)t.tv_sec * 1000000000 + (u64)t.tv_nsec;
+}
+
+static struct remote_stop decode_stop(int status)
+{
+	struct remote_stop stop = { .signal = WSTOPSIG(status), .event = status >> 16 };
+	if (stop.event == PTRACE_EVENT_STOP)
+		stop.kind = STOP_EVENT;
+	else if (stop.event)
+		stop.kind = STOP_OTHER;
+	else if (stop.signal == (SIGTRAP | 0x80))
+		stop.kind = STOP_SYSCALL;
+	else
+		stop.kind = STOP_SIGNAL;
+	return stop;
+}
+
+/* SIGCHLD is kept pending while looking, so that no stop falls between look and sleep. It may still not come (another
+ * thread of ckpt took it, or it is ignored): the sleeps are bounded and grow. */
+int remote_wait_stop(pid_t tid, u64 patience, struct remote_stop *ret)
+{
+	sigset_t child, before;
+	sigemptyset(&child);
+	sigaddset(&child, SIGCHLD);
+	pthread_sigmask(SIG_BLOCK, &child, &before);
+	u64 deadline = now() + patience, nap = 100000;
+	int status = 0, err = 0;
+	pid_t got;
+	while ((got = waitpid(tid, &status, __WALL | WNOHANG)) == 0 && !err) {
+		struct timespec wait = { .tv_nsec = (long)nap };
+		sigtimedwait(&child, NULL, &wait);
+		nap = MIN(nap * 2, 10000000ul);
+		if (now() > deadline)
+			err = -ETIMEDOUT;
+	}
+	if (got < 0)
+		err = errno == ECHILD ? -ESRCH : neg_errno();
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	if (got <= 0)
+		return err;
+	if (!WIFSTOPPED(status))
+		return -ESRCH;
+	*ret = decode_stop(status);
+	return 0;
+}
+
+/* The next stop of this kind. Signals on the way are delivered, other stops passed; resume: request to go on with. */
+static int wait_for(pid_t tid, enum remote_stop_kind kind, int resume)
+{
+	for (;;) {
+		struct remote_stop stop = { 0 };
+		int err = remote_wait_stop(tid, REMOTE_PATIENCE, &stop);
+		if (err < 0 || stop.kind == kind)
+			return err;
+		err = trace(resume, tid, 0, stop.kind == STOP_SIGNAL ? (u64)stop.signal : 0);
+		if (err < 0)
+			return err;
+	}
+}
+
+int remote_interrupt(pid_t tid, bool resume)
+{
+	int err = trace(PTRACE_INTERRUPT, tid, 0, 0);
+	if (!err && resume)
+		err = trace(PTRACE_CONT, tid, 0, 0);
+	return err ?: wait_for(tid, STOP_EVENT, PTRACE_CONT);
+}
+
+int remote_to_syscall_stop(pid_t tid)
+{
+	int err = trace(PTRACE_SYSCALL, tid, 0, 0);
+	return err ?: wait_for(tid, STOP_SYSCALL, PTRACE_SYSCALL);
+}
+
+int remote_set_trap(pid_t tid) { return trace(PTRACE_INTERRUPT, tid, 0, 0); }
+
+/* From an event stop to the entry stop of nr(args). */
+static int enter_call(pid_t tid, const arch_regs *base, u64 pc, long nr, const u64 args[6])
+{
+	arch_regs regs = *base;
+	arch_aim_call(&regs, pc, nr, args);
+	return remote_set_regs(tid, &regs) ?: remote_to_syscall_stop(tid);
+}
+
+static int read_result(pid_t tid, s64 *ret)
+{
+	arch_regs regs;
+	int err = remote_get_regs(tid, &regs);
+	if (!err)
+		*ret = arch_call_result(&regs);
+	return err;
+}
+
+int remote_call_to_exit(pid_t tid, const arch_regs *base, u64 pc, long nr, const u64 args[6], bool trapped, s64 *ret)
+{
+	int err = enter_call(tid, base, pc, nr, args);
+	if (!err && trapped)
+		err = remote_set_trap(tid);
+	return err ?: remote_to_syscall_stop(tid) ?: read_result(tid, ret);
+}
+
+int remote_call(pid_t tid, const arch_regs *base, u64 pc, long nr, const u64 args[6], s64 *ret)
+{
+	return remote_call_to_exit(tid, base, pc, nr, args, false, ret) ?: remote_interrupt(tid, true);
+}
+
+int remote_call_trapped(pid_t tid, const arch_regs *base, u64 pc, long nr, const u64 args[6], s64 *ret)
+{
+	if (arch_decides_at_exit()) /* an event stop no longer shows a restart code */
+		return remote_call_to_exit(tid, base, pc, nr, args, true, ret) ?: remote_interrupt(tid, true);
+	return enter_call(tid, base, pc, nr, args) ?: remote_interrupt(tid, true) ?: read_result(tid, ret);
+}
