@@ -17,7 +17,8 @@ static int usage(FILE *to)
 {
 	fputs("usage: ckpt COMMAND [OPTION]... [ARGUMENT]...\n\n", to);
 	for (size_t i = 0; commands[i].name; i++)
-		fprintf(to, "  %-8s %s\n", commands[i].name, commands[i].help);
+		if (commands[i].help) /* NULL: for the build only */
+			fprintf(to, "  %-8s %s\n", commands[i].name, commands[i].help);
 	fputs("\nSee `man ckpt-COMMAND`.\n", to);
 	return to == stdout ? EXIT_OK : EXIT_USAGE;
 }

@@ -80,6 +80,8 @@ void text_add_json(struct text *t, const char *string)
 			text_addf(t, "\\%c", *s);
 		else if (n == 0 || *s < 0x20 || *s == 0x7f)
 			text_addf(t, "\\u%04x", *s);
+		else if (n == 2 && *s == 0xc2 && s[1] < 0xa0) /* C1: terminals obey these too */
+			text_addf(t, "\\u%04x", s[1]);
 		else
 			text_add(t, s, n);
 		s += n ? n : 1;

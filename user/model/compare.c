@@ -22,19 +22,22 @@ static struct path path_below(const struct path *outer, const char *name)
 	return p;
 }
 
-/* Is "kind.path", or something that contains it, to be ignored? path NULL: the whole kind. */
+/* Does text begin with this word, and the word end there or at a dot? Gives what follows the dot, or "". */
+static const char *after_word(const char *text, const char *word)
+{
+	while (*word && *text == *word)
+		text++, word++;
+	if (*word || (*text && *text != '.'))
+		return NULL;
+	return *text ? text + 1 : text;
+}
+
+/* Is "kind.path", or something that contains it, to be ignored? path "": the whole kind. */
 static bool is_ignored(const struct comparison *c, const char *path)
 {
-	const char *kind = c->object->kind->name;
-	size_t n = strlen(kind);
 	for (compare_ignore i = c->ignore; i && *i; i++) {
-		if (strncmp(*i, kind, n))
-			continue;
-		const char *rest = *i + n;
-		if (!*rest)
-			return true;
-		size_t len = strlen(rest + 1);
-		if (path && *rest == '.' && !strncmp(path, rest + 1, len) && (!path[len] || path[len] == '.'))
+		const char *ignored = after_word(*i, c->object->kind->name);
+		if (ignored && (!*ignored || (*path && after_word(path, ignored))))
 			return true;
 	}
 	return false;
@@ -174,12 +177,12 @@ size_t graph_compare(struct text *differences, const struct graph *a, const stru
 	struct comparison c = { differences, ignore, 0, NULL };
 	for (size_t i = 0; i < a->objects.n; i++) {
 		c.object = a->objects.v[i];
-		if (!is_ignored(&c, NULL))
+		if (!is_ignored(&c, ""))
 			compare_objects(&c, c.object, graph_find(b, c.object->kind, c.object->id));
 	}
 	for (size_t i = 0; i < b->objects.n; i++) {
 		c.object = b->objects.v[i];
-		if (!is_ignored(&c, NULL) && !graph_find(a, c.object->kind, c.object->id))
+		if (!is_ignored(&c, "") && !graph_find(a, c.object->kind, c.object->id))
 			only_in(&c, "", "second", NULL);
 	}
 	return c.count + text_failed(differences);

@@ -18,4 +18,5 @@ extern const struct kind kind_fds;    /* id: descriptor table; records of struct
 extern const struct kind kind_file;   /* id: open file description (also of mapped files, cwd, root, exe) */
 extern const struct kind kind_vdso;   /* id 1..: layout and symbols of a vDSO */
 
-extern const struct kind *const spine_kinds[]; /* NULL-terminated */
+enum { SPINE_KINDS = 9 };
+extern const struct kind *const spine_kinds[SPINE_KINDS + 1]; /* NULL-terminated */

@@ -64,13 +64,16 @@ const struct file_use *names_uses(const struct names *names, u32 file, size_t *r
 	return n ? &names->uses.v[low] : NULL;
 }
 
-/* The first string among the state fields: the path of a file, the name of a socket. */
+/* The first string of an object that is not empty: the path of a file, the name of a socket. */
 static const char *first_string(const struct object *o)
 {
 	for (unsigned i = 0; o && !o->kind->record_size && i < o->kind->desc->n_fields; i++) {
 		const ProtobufCFieldDescriptor *f = &o->kind->desc->fields[i];
-		if (f->type == PROTOBUF_C_TYPE_STRING && f->label != PROTOBUF_C_LABEL_REPEATED && field_count(f, o->data))
-			return field_string(f, field_value(f, o->data, 0));
+		if (f->type != PROTOBUF_C_TYPE_STRING || f->label == PROTOBUF_C_LABEL_REPEATED || !field_count(f, o->data))
+			continue;
+		const char *string = field_string(f, field_value(f, o->data, 0));
+		if (*string)
+			return string;
 	}
 	return NULL;
 }
@@ -80,6 +83,10 @@ void names_file(struct text *t, const struct names *names, u32 id)
 	const Ckpt__File *file = names ? graph_data(names->graph, &kind_file, id) : NULL;
 	if (!file || !file->kind)
 		return text_addf(t, "file %u", id);
+	if (!*file->kind) { /* no resource claimed it */
+		const char *link = first_string(graph_find(names->graph, &kind_file, id));
+		return text_add_shown(t, link ? link : "unknown");
+	}
 	text_add_shown(t, file->kind);
 	for (size_t i = 0; i < names->kinds.n; i++) {
 		if (strcmp(names->kinds.v[i]->name, file->kind))

@@ -20,6 +20,9 @@ void object_json(struct text *, const struct object *, enum field_class);
 /* {"objects":[...]} */
 void graph_json(struct text *, const struct graph *, enum field_class, kind_filter);
 
+/* Every kind and field as Markdown: docs/images.md. kinds: NULL-terminated. */
+void kinds_markdown(struct text *, const struct kind *const *kinds);
+
 /* A filter of what a comparison ignores: "kind.field" or "kind", NULL-terminated list. */
 typedef const char *const *compare_ignore;
 /* Compares the state fields of two graphs and appends one line per difference ("thread 12 sigmask: 0x0 != 0x200").
