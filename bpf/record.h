@@ -37,7 +37,7 @@ enum record_known {
 	KNOWN_MM_BRK = 1 << 12,    /* brk, exact */
 	KNOWN_VDSO = 1 << 13,
 	KNOWN_NS = 1 << 14,
-	KNOWN_PRCTL = 1 << 15,     /* pdeath_signal, subreaper, timer_slack, dumpable, thp_disable, mdwe */
+	KNOWN_PRCTL = 1 << 15,     /* pdeath_signal, subreaper, timer_slack, dumpable */
 	KNOWN_SECCOMP = 1 << 16,   /* seccomp_mode, seccomp_filters */
 	KNOWN_SECCOMP_ID = 1 << 17,/* seccomp_filter identity */
 	KNOWN_SUD = 1 << 18,       /* syscall user dispatch */
@@ -47,6 +47,8 @@ enum record_known {
 	KNOWN_IO_URING = 1 << 22,  /* has_io_uring */
 	KNOWN_UMASK = 1 << 23,
 	KNOWN_GROUPS = 1 << 24,    /* groups: only when all fit */
+	KNOWN_THP_MDWE = 1 << 25,  /* thp_disable, mdwe */
+	KNOWN_PENDING = 1 << 26,   /* pending, shared_pending: the sets */
 };
 
 /* Which call a restart block belongs to, told by its function; UNKNOWN when the source cannot tell. */
@@ -79,7 +81,7 @@ struct record_task {
 	rec_u64 robust_list, clear_child_tid;
 	/* struct restart_block: the members of the union, whichever is live. nanosleep: expires, ns, CLOCK id. */
 	rec_u32 restart_call; /* enum restart_call */
-	rec_u32 restart_pad;
+	rec_u32 has_timers;   /* POSIX timers exist (with KNOWN_ITIMERS) */
 	rec_u64 restart_nanosleep_expires; /* ns on restart_nanosleep_clock */
 	rec_s32 restart_nanosleep_clock, restart_poll_has_timeout;
 	rec_u64 restart_poll_seconds, restart_poll_nanoseconds; /* absolute, CLOCK_MONOTONIC */
@@ -95,7 +97,7 @@ struct record_task {
 	rec_u64 sud_selector, sud_offset, sud_len;
 	rec_u32 sud_on;
 	rec_s32 oom_score_adj;
-	rec_u32 membarrier;
+	rec_u32 membarrier; /* as MEMBARRIER_CMD_GET_REGISTRATIONS */
 	rec_u32 has_ldt, has_aio, pkeys, has_io_uring;
 	rec_u64 start_time; /* ns since boot */
 	rec_u32 ngroups, pad;
@@ -178,5 +180,49 @@ struct record_file {
 	rec_u32 pad;
 	rec_u64 magic;        /* f_type of statfs(2), 0: not known */
 	char link[48];        /* what readlink(/proc/PID/fd/N) would begin with when it is no path: "anon_inode:[eventfd]", "pipe:[123]" */
+};
+
+/* What ckpt keeps in the map of a BPF program, which begins with it. */
+struct record_config {
+	/* Bits of mm->flags, whose numbers no kernel tells: found by switching them on in a child. 0: does not exist. */
+	rec_u64 thp_disable_mask, thp_advised_mask, mdwe_mask, mdwe_no_inherit_mask;
+	rec_u32 calibrated; /* the masks are known */
+	rec_u32 pad;
+	rec_u64 cursor; /* where a walk in several reads goes on; 0: from the start, and at the end */
+};
+
+/* A struct pid at the level of the reader's pid namespace; seen by the reader when level is enough and ns is the same. */
+struct record_pid {
+	rec_u64 ns;
+	rec_u32 level, nr;
+};
+enum { RECORD_PID_SELF, RECORD_PID_PROCESS, RECORD_PID_PARENT, RECORD_PID_GROUP, RECORD_PID_SESSION, RECORD_PIDS };
+
+/* A task as the program reads it: what the kernel's fields mean is decided in user space, a program without branches is
+ * verified in half of the time. */
+struct record_task_raw {
+	struct record_task task;
+	struct record_pid reader, pids[RECORD_PIDS];
+	rec_u64 blocked, saved_sigmask;
+	rec_u32 restore_sigmask, has_restore_sigmask;
+	rec_u32 state, exit_state;
+	rec_u64 restart_fn;
+	rec_u64 now;                     /* ns, CLOCK_MONOTONIC of the initial time namespace */
+	rec_u64 real_expires;
+	rec_u32 real_queued, groups_bad;
+	rec_u64 prof_expires, virt_expires, cpu_user, cpu_system;
+};
+
+/* What a BPF program writes: a header, then what its tag says. */
+enum record_tag {
+	RECORD_TASK = 0x6b736174, /* struct record_task_raw */
+	RECORD_SIGHAND,           /* struct record_sighand, after the leader's task */
+	RECORD_TIMER,             /* struct record_timer */
+	RECORD_SYMBOL,            /* the function of the last task's restart block, text up to a newline */
+	RECORD_VMA,               /* struct record_vma */
+	RECORD_FILE,              /* struct record_file */
+};
+struct record_header {
+	rec_u32 tag, len; /* bytes that follow; 0: text up to a newline */
 };
 #endif

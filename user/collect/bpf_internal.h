@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Shared by user/collect/bpf_*.c: one BPF object is one iterator program and one map, whose value begins with struct
+ * record_config. All functions are silent: a source that cannot be had is no failure. */
+#pragma once
+#include "base/text.h"
+#include "collect/source.h"
+#include <linux/bpf.h>
+
+enum bpf_object_id { BPF_TASK, BPF_OBJECTS };
+
+struct bpf_image {
+	const char *name, *iterator; /* "task": attached to bpf_iter_task */
+	const void *elf;
+	size_t len;
+};
+struct bpf_image bpf_image(enum bpf_object_id);
+
+/* A loaded program. fd -1: none. */
+struct bpf_walker {
+	int fd, map;
+	int lock;                     /* shared with other processes: locked while it is read; -1: ours alone */
+	struct record_config *config; /* the map, mapped */
+	size_t mapped;
+};
+#define BPF_WALKER_NONE ((struct bpf_walker){ .fd = -1, .map = -1, .lock = -1 })
+void bpf_walker_close(struct bpf_walker *);
+#define _cleanup_bpf_walker_ _cleanup_(bpf_walker_close)
+/* Maps the map's value; takes both descriptors. */
+int bpf_walker_open(struct bpf_walker *, int fd, int map);
+
+/* What can be stored of a loaded program and loaded again on the same kernel. */
+struct bpf_code {
+	u32 attach_btf_id, map_size, count;
+	u32 pad;
+	struct record_config config; /* with the calibrated masks */
+	struct bpf_insn *insns;      /* relocated; map references are index 0 */
+};
+void bpf_code_free(struct bpf_code *);
+#define _cleanup_bpf_code_ _cleanup_(bpf_code_free)
+
+/* "task-<build-id>-<hash>-<wire>": names this object for this kernel; -ENOENT when the kernel has no build-id. */
+#define BPF_KEY_MAX 128
+int bpf_key(enum bpf_object_id, char key[BPF_KEY_MAX]);
+
+int bpf_load_pinned(enum bpf_object_id, struct bpf_walker *);
+int bpf_load_cached(enum bpf_object_id, struct bpf_walker *);
+/* By libbpf, then stored in the cache where that is allowed. */
+int bpf_load_cold(enum bpf_object_id, struct bpf_walker *);
+
+int bpf_code_load(const struct bpf_code *, struct bpf_walker *);
+int bpf_cache_read(enum bpf_object_id, struct bpf_code *);
+int bpf_cache_write(enum bpf_object_id, const struct bpf_code *);
+/* Finds the bits of mm->flags by switching them on in children; the program must be BPF_TASK. */
+int bpf_calibrate(struct bpf_walker *);
+
+/* Runs load(); a kernel that charges programs to RLIMIT_MEMLOCK (before 5.11) gets a second run with the limit raised. */
+int bpf_with_memlock(int (*load)(void *), void *arg);
+
+/* Appends what the program writes about one process (0: about all that ckpt sees). -EOPNOTSUPP: this kernel's iterators
+ * (before 6.1) only know all. */
+int bpf_run(struct bpf_walker *, u32 tgid, struct text *);
+struct bpf_reader {
+	const char *at, *end;
+	u32 tag, len;
+	const void *data;
+};
+/* 1 and the next record, 0 at the end, -EBADMSG when the stream is not whole. */
+int bpf_next(struct bpf_reader *);
+
+/* The program of a source, loaded when it is first asked for. */
+int bpf_source_walker(struct bpf_source *, enum bpf_object_id, struct bpf_walker **ret);
+/* Runs it over the tree, process by process or in one pass, whichever is cheaper. */
+int bpf_run_tree(struct bpf_walker *, const struct tree *, struct text *);
+u32 bpf_pid_seen(const struct record_pid *reader, const struct record_pid *);
+void bpf_decode_task(const struct record_task_raw *, const struct record_config *, struct record_task *ret);
+/* Merges a record into the facts: groups that only the older record knows are kept. */
+int bpf_merge_task(struct facts *, const struct record_task *);

@@ -1,0 +1,177 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/* Owns loading: cold by libbpf (which relocates against the kernel's BTF), or from instructions relocated before. */
+#include "collect/bpf_internal.h"
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+
+void bpf_walker_close(struct bpf_walker *p)
+{
+	if (p->config)
+		munmap(p->config, p->mapped);
+	closep(&p->fd);
+	closep(&p->map);
+	closep(&p->lock);
+	*p = BPF_WALKER_NONE;
+}
+
+int bpf_walker_open(struct bpf_walker *p, int fd, int map)
+{
+	*p = BPF_WALKER_NONE;
+	p->fd = fd;
+	p->map = map;
+	p->mapped = (size_t)sysconf(_SC_PAGESIZE);
+	void *at = mmap(NULL, p->mapped, PROT_READ | PROT_WRITE, MAP_SHARED, map, 0);
+	if (at == MAP_FAILED) {
+		int r = neg_errno();
+		bpf_walker_close(p);
+		return r;
+	}
+	p->config = at;
+	return 0;
+}
+
+void bpf_code_free(struct bpf_code *code)
+{
+	free(code->insns);
+	*code = (struct bpf_code){ 0 };
+}
+
+int bpf_with_memlock(int (*load)(void *), void *arg)
+{
+	struct rlimit old, high;
+	int r = load(arg);
+
+	if (r != -EPERM || getrlimit(RLIMIT_MEMLOCK, &old) < 0 || old.rlim_cur == RLIM_INFINITY)
+		return r;
+	high = (struct rlimit){ RLIM_INFINITY, RLIM_INFINITY };
+	if (setrlimit(RLIMIT_MEMLOCK, &high) < 0) {
+		high = (struct rlimit){ old.rlim_max, old.rlim_max };
+		if (setrlimit(RLIMIT_MEMLOCK, &high) < 0)
+			return r;
+	}
+	r = load(arg);
+	setrlimit(RLIMIT_MEMLOCK, &old);
+	return r;
+}
+
+struct code_load {
+	const struct bpf_code *code;
+	struct bpf_walker *ret;
+};
+
+static bool is_map_reference(const struct bpf_insn *insn)
+{
+	return insn->code == (BPF_LD | BPF_DW | BPF_IMM) &&
+	       (insn->src_reg == BPF_PSEUDO_MAP_FD || insn->src_reg == BPF_PSEUDO_MAP_VALUE);
+}
+
+static int code_load(void *arg)
+{
+	const struct code_load *load = arg;
+	const struct bpf_code *code = load->code;
+	LIBBPF_OPTS(bpf_map_create_opts, map_opts, .map_flags = BPF_F_MMAPABLE);
+	LIBBPF_OPTS(bpf_prog_load_opts, opts, .expected_attach_type = BPF_TRACE_ITER, .attach_btf_id = code->attach_btf_id);
+	_cleanup_free_ struct bpf_insn *insns = malloc(code->count * sizeof(*insns));
+	_cleanup_close_ int map = -1;
+
+	if (!insns)
+		return -ENOMEM;
+	map = bpf_map_create(BPF_MAP_TYPE_ARRAY, "ckpt_state", sizeof(u32), code->map_size, 1, &map_opts);
+	if (map < 0)
+		return map;
+	memcpy(insns, code->insns, code->count * sizeof(*insns));
+	for (u32 i = 0; i < code->count; i++)
+		if (is_map_reference(&insns[i]))
+			insns[i++].imm = map;
+	int fd = bpf_prog_load(BPF_PROG_TYPE_TRACING, "ckpt_iter", "Dual BSD/GPL", insns, code->count, &opts);
+	if (fd < 0)
+		return fd;
+	int r = bpf_walker_open(load->ret, fd, take_fd(&map));
+	if (r == 0)
+		*load->ret->config = code->config;
+	return r;
+}
+
+int bpf_code_load(const struct bpf_code *code, struct bpf_walker *ret)
+{
+	struct code_load load = { .code = code, .ret = ret };
+	return bpf_with_memlock(code_load, &load);
+}
+
+/* What libbpf made of the object, without its map descriptor. */
+static int code_take(struct bpf_code *ret, const struct bpf_insn *insns, size_t count, const struct bpf_map *map, int btf_id)
+{
+	ret->attach_btf_id = (u32)btf_id;
+	ret->map_size = bpf_map__value_size(map);
+	ret->count = (u32)count;
+	ret->insns = malloc(count * sizeof(*insns));
+	if (!ret->insns)
+		return -ENOMEM;
+	memcpy(ret->insns, insns, count * sizeof(*insns));
+	for (size_t i = 0; i < count; i++)
+		if (is_map_reference(&ret->insns[i]))
+			ret->insns[i++].imm = 0;
+	return 0;
+}
+
+struct cold_load {
+	struct bpf_image image;
+	struct bpf_walker *ret;
+	struct bpf_code *ret_code;
+};
+
+static void object_closep(struct bpf_object **object) { bpf_object__close(*object); }
+
+static int cold_load(void *arg)
+{
+	const struct cold_load *load = arg;
+	LIBBPF_OPTS(bpf_object_open_opts, opts, .object_name = load->image.name);
+	_cleanup_(object_closep) struct bpf_object *object = bpf_object__open_mem(load->image.elf, load->image.len, &opts);
+	if (!object)
+		return neg_errno();
+	int r = bpf_object__load(object);
+	if (r < 0)
+		return r;
+	int btf_id = libbpf_find_vmlinux_btf_id(load->image.iterator, BPF_TRACE_ITER);
+	if (btf_id < 0)
+		return btf_id;
+	const struct bpf_map *map = bpf_object__next_map(object, NULL);
+	const struct bpf_program *program = bpf_object__next_program(object, NULL);
+	bpf_code_free(load->ret_code);
+	r = code_take(load->ret_code, bpf_program__insns(program), bpf_program__insn_cnt(program), map, btf_id);
+	if (r < 0)
+		return r;
+	_cleanup_close_ int fd = fcntl(bpf_program__fd(program), F_DUPFD_CLOEXEC, 0);
+	_cleanup_close_ int map_fd = fcntl(bpf_map__fd(map), F_DUPFD_CLOEXEC, 0);
+	if (fd < 0 || map_fd < 0)
+		return neg_errno();
+	return bpf_walker_open(load->ret, take_fd(&fd), take_fd(&map_fd));
+}
+
+int bpf_load_cold(enum bpf_object_id id, struct bpf_walker *ret)
+{
+	_cleanup_bpf_code_ struct bpf_code code = { 0 };
+	struct cold_load load = { .image = bpf_image(id), .ret = ret, .ret_code = &code };
+
+	libbpf_set_print(NULL); /* a refused program floods the terminal otherwise */
+	libbpf_set_memlock_rlim(0);
+	int r = bpf_with_memlock(cold_load, &load);
+	if (r < 0)
+		return r;
+	if (id == BPF_TASK)
+		bpf_calibrate(ret);
+	code.config = *ret->config;
+	bpf_cache_write(id, &code);
+	return 0;
+}
+
+int bpf_load_cached(enum bpf_object_id id, struct bpf_walker *ret)
+{
+	_cleanup_bpf_code_ struct bpf_code code = { 0 };
+
+	int r = bpf_cache_read(id, &code);
+	return r < 0 ? r : bpf_code_load(&code, ret);
+}

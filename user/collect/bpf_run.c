@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/* Owns running an iterator program and cutting what it writes into records. */
+#include "collect/bpf_internal.h"
+#include <bpf/bpf.h>
+#include <sys/file.h>
+#include <time.h>
+
+static int lock_shared(int fd)
+{
+	const struct timespec millisecond = { .tv_nsec = 1000000 };
+
+	for (int i = 0; i < 100; i++) {
+		if (flock(fd, LOCK_EX | LOCK_NB) == 0)
+			return 0;
+		if (errno != EWOULDBLOCK)
+			return neg_errno();
+		nanosleep(&millisecond, NULL);
+	}
+	return -EBUSY; /* its holder may be stopped: another way is faster */
+}
+
+static int attach(int program, u32 tgid)
+{
+	union bpf_iter_link_info info = { .task.pid = tgid };
+	LIBBPF_OPTS(bpf_link_create_opts, opts, .iter_info = &info, .iter_info_len = sizeof(info));
+	int link = bpf_link_create(program, 0, BPF_TRACE_ITER, tgid ? &opts : NULL);
+
+	return tgid && (link == -E2BIG || link == -EINVAL) ? -EOPNOTSUPP : link;
+}
+
+static int read_all(int iterator, struct text *out)
+{
+	char buf[32768];
+	ssize_t n;
+
+	while ((n = read(iterator, buf, sizeof(buf))) != 0) {
+		if (n < 0 && (errno == EAGAIN || errno == EINTR))
+			continue;
+		if (n < 0)
+			return neg_errno();
+		text_add(out, buf, (size_t)n);
+	}
+	return text_failed(out) ? -ENOMEM : 0;
+}
+
+static int run(const struct bpf_walker *w, u32 tgid, struct text *out)
+{
+	_cleanup_close_ int link = attach(w->fd, tgid);
+	if (link < 0)
+		return link;
+	_cleanup_close_ int iterator = bpf_iter_create(link);
+	if (iterator < 0)
+		return iterator;
+	return read_all(iterator, out);
+}
+
+int bpf_run(struct bpf_walker *w, u32 tgid, struct text *out)
+{
+	int r = w->lock >= 0 ? lock_shared(w->lock) : 0;
+	if (r < 0)
+		return r;
+	r = run(w, tgid, out);
+	if (w->lock >= 0)
+		flock(w->lock, LOCK_UN);
+	return r;
+}
+
+int bpf_next(struct bpf_reader *reader)
+{
+	struct record_header header;
+	size_t room = (size_t)(reader->end - reader->at);
+
+	if (!room)
+		return 0;
+	if (room < sizeof(header))
+		return -EBADMSG;
+	memcpy(&header, reader->at, sizeof(header));
+	reader->at += sizeof(header);
+	room -= sizeof(header);
+	reader->data = reader->at;
+	reader->tag = header.tag;
+	reader->len = header.len;
+	if (header.len == 0) {
+		const char *newline = memchr(reader->at, '\n', room);
+		if (!newline)
+			return -EBADMSG;
+		reader->len = (u32)(newline - reader->at);
+		reader->at = newline + 1;
+		return 1;
+	}
+	if (header.len > room)
+		return -EBADMSG;
+	reader->at += header.len;
+	return 1;
+}

@@ -1,0 +1,266 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/* Every rename or move that bpf/ meets, one accessor each. "name___x" is the kernel type `name` in another shape; the
+ * versions are text for people, the code asks the kernel's BTF. */
+#ifndef CKPT_FLAVORS_H
+#define CKPT_FLAVORS_H
+#include "vmlinux.h"
+
+#pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
+struct task_struct___state_5_13 {
+	long state;
+};
+struct task_struct___state_5_14 {
+	u32 __state;
+};
+struct rseq;
+struct task_struct___rseq_4_18 {
+	struct rseq *rseq;
+	u32 rseq_sig;
+};
+struct task_struct___rseq_6_3 {
+	u32 rseq_len;
+};
+struct rseq_data {
+	struct rseq *usrptr;
+	u32 len, sig;
+};
+struct task_struct___rseq_6_19 {
+	struct rseq_data rseq;
+};
+struct robust_list_head;
+struct task_struct___robust_2_6 {
+	struct robust_list_head *robust_list;
+};
+struct futex_sched_data {
+	struct robust_list_head *robust_list;
+};
+struct task_struct___robust_7_1 {
+	struct futex_sched_data futex;
+};
+struct syscall_user_dispatch {
+	char *selector;
+	unsigned long offset, len;
+	bool on_dispatch;
+};
+struct task_struct___sud_5_11 {
+	struct syscall_user_dispatch syscall_dispatch;
+};
+struct mm_struct___flags_2_6 {
+	unsigned long flags;
+};
+typedef struct {
+	unsigned long __mm_flags[1];
+} mm_flags_t;
+struct mm_struct___flags_6_18 {
+	mm_flags_t flags;
+};
+struct task_exec_state {
+	int dumpable;
+};
+struct task_struct___dumpable_7_1 {
+	struct task_exec_state *exec_state;
+};
+struct signal_struct___timers_list {
+	struct list_head posix_timers;
+};
+struct signal_struct___timers_hlist {
+	struct hlist_head posix_timers;
+};
+struct k_itimer___list {
+	struct list_head list;
+};
+struct k_itimer___hlist {
+	struct hlist_node list;
+};
+struct k_itimer___active_2_6 {
+	int it_active;
+};
+struct k_itimer___status_6_13 {
+	int it_status;
+};
+struct k_itimer___sigq_2_6 {
+	struct sigqueue *sigq;
+};
+struct k_itimer___sigq_6_13 {
+	struct sigqueue sigq;
+};
+struct hrtimer___state_2_6 {
+	u8 state;
+};
+struct hrtimer___queued_7_1 {
+	bool is_queued;
+};
+#pragma clang attribute pop
+
+/* task->state was renamed to __state in 5.14 (2f064a59a11f). */
+static __always_inline u32 task_state(struct task_struct *t)
+{
+	struct task_struct___state_5_14 *now = (void *)t;
+	struct task_struct___state_5_13 *old = (void *)t;
+
+	if (bpf_core_field_exists(now->__state))
+		return BPF_CORE_READ(now, __state);
+	return (u32)BPF_CORE_READ(old, state);
+}
+
+/* rseq, rseq_sig since 4.18; rseq_len since 6.3 (only 32 bytes were accepted before); one struct rseq_data since 6.19. */
+static __always_inline void task_rseq(struct task_struct *t, u64 *address, u32 *len, u32 *sig)
+{
+	struct task_struct___rseq_6_19 *now = (void *)t;
+	struct task_struct___rseq_6_3 *with_len = (void *)t;
+	struct task_struct___rseq_4_18 *old = (void *)t;
+
+	if (bpf_core_field_exists(now->rseq.usrptr)) {
+		*address = (u64)BPF_CORE_READ(now, rseq.usrptr);
+		*len = BPF_CORE_READ(now, rseq.len);
+		*sig = BPF_CORE_READ(now, rseq.sig);
+	} else if (bpf_core_field_exists(old->rseq_sig)) {
+		*address = (u64)BPF_CORE_READ(old, rseq);
+		*sig = BPF_CORE_READ(old, rseq_sig);
+		*len = *address ? 32 : 0;
+		if (bpf_core_field_exists(with_len->rseq_len))
+			*len = BPF_CORE_READ(with_len, rseq_len);
+	}
+}
+
+/* The same by direct loads, for a kernel in lockdown that refuses bpf_probe_read_kernel. */
+static __always_inline void task_rseq_direct(struct task_struct *t, u64 *address, u32 *len, u32 *sig)
+{
+	struct task_struct___rseq_6_19 *now = (void *)t;
+	struct task_struct___rseq_6_3 *with_len = (void *)t;
+	struct task_struct___rseq_4_18 *old = (void *)t;
+
+	if (bpf_core_field_exists(now->rseq.usrptr)) {
+		*address = (u64)now->rseq.usrptr;
+		*len = now->rseq.len;
+		*sig = now->rseq.sig;
+	} else if (bpf_core_field_exists(old->rseq_sig)) {
+		*address = (u64)old->rseq;
+		*sig = old->rseq_sig;
+		*len = *address ? 32 : 0;
+		if (bpf_core_field_exists(with_len->rseq_len))
+			*len = with_len->rseq_len;
+	}
+}
+
+/* task->robust_list moved into task->futex between 6.18 and 7.2. */
+static __always_inline bool task_robust_list(struct task_struct *t, u64 *ret)
+{
+	struct task_struct___robust_2_6 *old = (void *)t;
+	struct task_struct___robust_7_1 *now = (void *)t;
+
+	if (bpf_core_field_exists(old->robust_list))
+		*ret = (u64)BPF_CORE_READ(old, robust_list);
+	else if (bpf_core_field_exists(now->futex.robust_list))
+		*ret = (u64)BPF_CORE_READ(now, futex.robust_list);
+	else
+		return false;
+	return true;
+}
+
+/* Syscall user dispatch exists since 5.11 (1446e1df9eb1). */
+static __always_inline bool task_has_dispatch(struct task_struct *t)
+{
+	struct task_struct___sud_5_11 *sud = (void *)t;
+	return bpf_core_field_exists(sud->syscall_dispatch);
+}
+
+/* mm->flags is a word until 6.17, a bitmap in a struct since 6.18. */
+static __always_inline u64 mm_flags(struct mm_struct *mm)
+{
+	struct mm_struct___flags_6_18 *now = (void *)mm;
+	struct mm_struct___flags_2_6 *old = (void *)mm;
+
+	if (bpf_core_field_exists(now->flags.__mm_flags))
+		return BPF_CORE_READ(now, flags.__mm_flags[0]);
+	return BPF_CORE_READ(old, flags);
+}
+
+/* Dumpability: the low two bits of mm->flags; in task->exec_state since 7.1. */
+static __always_inline u32 task_dumpable(struct task_struct *t, u64 mm_flags)
+{
+	struct task_struct___dumpable_7_1 *now = (void *)t;
+
+	if (bpf_core_field_exists(now->exec_state))
+		return (u32)BPF_CORE_READ(now, exec_state, dumpable);
+	return mm_flags & 3;
+}
+
+/* signal->posix_timers and k_itimer.list became hlists in 6.9..6.12; `next` is the first word of both kinds of node. */
+static __always_inline void *posix_timers_first(struct signal_struct *s)
+{
+	struct signal_struct___timers_hlist *now = (void *)s;
+	struct signal_struct___timers_list *old = (void *)s;
+	void *first;
+
+	if (bpf_core_field_exists(now->posix_timers.first))
+		return BPF_CORE_READ(now, posix_timers.first);
+	first = BPF_CORE_READ(old, posix_timers.next);
+	return first == (void *)&old->posix_timers ? NULL : first;
+}
+
+/* Not 0 when there are POSIX timers; no branch on what is read. */
+static __always_inline u32 posix_timers_exist(struct signal_struct *s)
+{
+	struct signal_struct___timers_hlist *now = (void *)s;
+	struct signal_struct___timers_list *old = (void *)s;
+	u64 first;
+
+	if (bpf_core_field_exists(now->posix_timers.first))
+		first = (u64)BPF_CORE_READ(now, posix_timers.first);
+	else
+		first = (u64)BPF_CORE_READ(old, posix_timers.next) ^ (u64)&old->posix_timers;
+	return (u32)(first | first >> 32);
+}
+
+static __always_inline void *posix_timers_next(struct signal_struct *s, void *node)
+{
+	struct signal_struct___timers_hlist *now = (void *)s;
+	struct signal_struct___timers_list *old = (void *)s;
+	void *next = NULL;
+
+	bpf_probe_read_kernel(&next, sizeof(next), node);
+	if (bpf_core_field_exists(now->posix_timers.first))
+		return next;
+	return next == (void *)&old->posix_timers ? NULL : next;
+}
+
+static __always_inline struct k_itimer *posix_timer_of(void *node)
+{
+	struct k_itimer___list *any = NULL;
+	return (void *)((char *)node - bpf_core_field_offset(any->list));
+}
+
+/* it_active until 6.12, it_status (1: armed, 2: its signal is queued) since 6.13. */
+static __always_inline bool posix_timer_armed(struct k_itimer *k)
+{
+	struct k_itimer___status_6_13 *now = (void *)k;
+	struct k_itimer___active_2_6 *old = (void *)k;
+
+	if (bpf_core_field_exists(now->it_status))
+		return BPF_CORE_READ(now, it_status) != 0;
+	return BPF_CORE_READ(old, it_active) != 0;
+}
+
+/* k_itimer.sigq is a pointer until 6.12, embedded since 6.13. */
+static __always_inline struct sigqueue *posix_timer_sigqueue(struct k_itimer *k)
+{
+	struct k_itimer___sigq_6_13 *now = (void *)k;
+	struct k_itimer___sigq_2_6 *old = (void *)k;
+
+	if (bpf_core_field_exists(now->sigq.info))
+		return &now->sigq;
+	return BPF_CORE_READ(old, sigq);
+}
+
+/* hrtimer.state, 1 when queued; is_queued since 7.1. */
+static __always_inline bool hrtimer_queued(struct hrtimer *h)
+{
+	struct hrtimer___queued_7_1 *now = (void *)h;
+	struct hrtimer___state_2_6 *old = (void *)h;
+
+	if (bpf_core_field_exists(now->is_queued))
+		return BPF_CORE_READ(now, is_queued);
+	return BPF_CORE_READ(old, state) & 1;
+}
+#endif

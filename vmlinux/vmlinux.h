@@ -1,0 +1,302 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/* What ckpt assumes of the kernel's insides: only the types and fields that bpf/ reads. Layout means nothing here, libbpf
+ * relocates by name and kind. What has moved or changed between kernels is in flavors.h. */
+#ifndef CKPT_VMLINUX_H
+#define CKPT_VMLINUX_H
+
+typedef unsigned char u8;
+typedef unsigned short u16;
+typedef unsigned int u32;
+typedef unsigned long long u64;
+typedef int s32;
+typedef long long s64;
+typedef u8 __u8;
+typedef u16 __u16;
+typedef u32 __u32;
+typedef u64 __u64;
+typedef s32 __s32;
+typedef s64 __s64;
+typedef u16 __be16;
+typedef u32 __be32;
+typedef u32 __wsum;
+typedef _Bool bool;
+#define true 1
+#define false 0
+#define NULL ((void *)0)
+
+enum { BPF_MAP_TYPE_HASH = 1, BPF_MAP_TYPE_ARRAY = 2, BPF_MAP_TYPE_PERCPU_ARRAY = 6 }; /* UAPI: read by bpf_helpers.h */
+
+#include <bpf/bpf_helpers.h>
+#include <bpf/bpf_core_read.h>
+
+#pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
+
+struct list_head {
+	struct list_head *next, *prev;
+};
+struct hlist_node {
+	struct hlist_node *next;
+};
+struct hlist_head {
+	struct hlist_node *first;
+};
+typedef struct {
+	int counter;
+} atomic_t;
+typedef struct {
+	s64 counter;
+} atomic64_t;
+typedef struct {
+	unsigned long sig[1];
+} sigset_t;
+typedef struct {
+	u32 val;
+} kuid_t;
+typedef struct {
+	u32 val;
+} kgid_t;
+
+/* --- namespaces and ids --- */
+struct ns_common {
+	u32 inum;
+};
+struct uts_namespace {
+	struct ns_common ns;
+};
+struct ipc_namespace {
+	struct ns_common ns;
+};
+struct mnt_namespace {
+	struct ns_common ns;
+};
+struct pid_namespace {
+	struct ns_common ns;
+};
+struct net {
+	struct ns_common ns;
+};
+struct time_namespace {
+	struct ns_common ns;
+};
+struct cgroup_namespace {
+	struct ns_common ns;
+};
+struct user_namespace {
+	struct ns_common ns;
+};
+struct nsproxy {
+	struct uts_namespace *uts_ns;
+	struct ipc_namespace *ipc_ns;
+	struct mnt_namespace *mnt_ns;
+	struct net *net_ns;
+	struct time_namespace *time_ns;
+	struct cgroup_namespace *cgroup_ns;
+};
+struct upid {
+	int nr;
+	struct pid_namespace *ns;
+};
+struct pid {
+	u32 level;
+	struct hlist_head tasks[4]; /* by enum pid_type */
+	struct upid numbers[1];     /* level + 1 of them */
+};
+
+/* --- credentials --- */
+typedef struct {
+	u64 val;
+} kernel_cap_t; /* two u32 before 6.3: read as eight bytes */
+struct group_info {
+	int ngroups;
+	kgid_t gid[1]; /* ngroups of them */
+};
+struct cred {
+	kuid_t uid, suid, euid, fsuid;
+	kgid_t gid, sgid, egid, fsgid;
+	u32 securebits;
+	kernel_cap_t cap_inheritable, cap_permitted, cap_effective, cap_bset, cap_ambient;
+	struct user_namespace *user_ns;
+	struct group_info *group_info;
+};
+struct seccomp {
+	int mode;
+	atomic_t filter_count;
+	void *filter;
+};
+
+/* --- time --- */
+struct timerqueue_node {
+	s64 expires;
+};
+struct hrtimer_clock_base {
+	s64 offset; /* what the clock is ahead of CLOCK_MONOTONIC */
+};
+struct hrtimer {
+	struct timerqueue_node node; /* struct timerqueue_linked_node from 7.2 on: the same name inside */
+	struct hrtimer_clock_base *base;
+};
+struct alarm {
+	struct timerqueue_node node;
+	struct hrtimer timer;
+	int state;
+};
+struct cpu_timer {
+	struct timerqueue_node node;
+	struct pid *pid;
+};
+struct cpu_itimer {
+	u64 expires, incr;
+};
+struct task_cputime_atomic {
+	atomic64_t utime, stime, sum_exec_runtime;
+};
+struct thread_group_cputimer {
+	struct task_cputime_atomic cputime_atomic;
+};
+typedef union {
+	int sival_int;
+	void *sival_ptr;
+} sigval_t;
+union __sifields {
+	struct {
+		int _tid, _overrun;
+		sigval_t _sigval;
+	} _timer;
+};
+typedef struct kernel_siginfo {
+	int si_signo;
+	union __sifields _sifields;
+} kernel_siginfo_t;
+struct sigqueue {
+	kernel_siginfo_t info;
+};
+struct k_itimer {
+	int it_id, it_clock, it_sigev_notify;
+	s64 it_overrun_last, it_interval;
+	struct pid *it_pid;
+	union {
+		struct {
+			struct hrtimer timer;
+		} real;
+		struct cpu_timer cpu;
+		struct {
+			struct alarm alarmtimer;
+		} alarm;
+	} it;
+};
+
+/* --- signals --- */
+struct sigpending {
+	sigset_t signal;
+};
+struct sigaction {
+	void (*sa_handler)(int);
+	unsigned long sa_flags;
+	void (*sa_restorer)(void);
+	sigset_t sa_mask;
+};
+struct k_sigaction {
+	struct sigaction sa;
+};
+struct sighand_struct {
+	struct k_sigaction action[64];
+};
+struct signal_struct {
+	int nr_threads;
+	struct sigpending shared_pending;
+	struct hrtimer real_timer;
+	s64 it_real_incr;
+	struct cpu_itimer it[2];
+	struct thread_group_cputimer cputimer;
+	struct pid *pids[4]; /* by enum pid_type */
+	short oom_score_adj;
+	u32 is_child_subreaper : 1; /* bool from 7.2 on */
+};
+
+/* --- memory --- */
+typedef struct {
+	void *vdso;
+	void *ldt;               /* x86 */
+	u16 pkey_allocation_map; /* x86 */
+} mm_context_t;
+struct kioctx_table;
+struct mm_struct {
+	unsigned long start_code, end_code, start_data, end_data, start_brk, brk, start_stack;
+	unsigned long arg_start, arg_end, env_start, env_end;
+	mm_context_t context;
+	struct kioctx_table *ioctx_table;
+	atomic_t membarrier_state;
+};
+
+/* --- tasks --- */
+struct restart_block {
+	long (*fn)(struct restart_block *);
+	struct {
+		u32 val, flags;
+		u64 time;
+	} futex;
+	struct {
+		int clockid;
+		u64 expires;
+	} nanosleep;
+	struct {
+		int has_timeout;
+		unsigned long tv_sec, tv_nsec;
+	} poll;
+};
+struct sem_undo_list;
+struct sysv_sem {
+	struct sem_undo_list *undo_list;
+};
+struct fs_struct {
+	int umask;
+};
+struct files_struct;
+struct sched_entity {
+	u64 sum_exec_runtime;
+};
+struct io_uring_task;
+struct task_struct {
+	u32 flags, ptrace;
+	int exit_state, exit_code, exit_signal, pdeath_signal;
+	u32 personality;
+	u32 restore_sigmask : 1; /* a thread_info flag on some architectures */
+	unsigned long atomic_flags;
+	struct restart_block restart_block;
+	int pid, tgid;
+	struct task_struct *real_parent;
+	struct pid *thread_pid;
+	struct hlist_node pid_links[4];
+	int *clear_child_tid;
+	u64 utime, stime, start_boottime;
+	struct sched_entity se;
+	const struct cred *cred, *real_cred;
+	char comm[16];
+	struct sysv_sem sysvsem;
+	struct fs_struct *fs;
+	struct files_struct *files;
+	struct mm_struct *mm;
+	struct io_uring_task *io_uring;
+	struct nsproxy *nsproxy;
+	struct signal_struct *signal;
+	struct sighand_struct *sighand;
+	sigset_t blocked, saved_sigmask;
+	struct sigpending pending;
+	unsigned long sas_ss_sp, sas_ss_size;
+	u32 sas_ss_flags;
+	struct seccomp seccomp;
+	u64 timer_slack_ns;
+};
+
+/* --- iterators --- */
+struct seq_file;
+struct bpf_iter_meta {
+	struct seq_file *seq;
+};
+struct bpf_iter__task {
+	struct bpf_iter_meta *meta;
+	struct task_struct *task;
+};
+
+#pragma clang attribute pop
+#endif
