@@ -25,14 +25,33 @@ struct cap_state {
 	char note[120]; /* what the answer rests on, for people */
 };
 
+/* What the caller may do, from little to much. */
+enum cap_tier { CAP_TIER_USER, CAP_TIER_CHECKPOINT, CAP_TIER_NESTED, CAP_TIER_ROOT };
+
 struct caps {
 	struct cap_state state[CAN_COUNT];
+	enum cap_tier tier;
 };
 
 const struct cap_row *caps_row(enum cap_id);
+/* The row of this name, CAN_NOTHING when there is none. */
+enum cap_id caps_find(const char *id, size_t len);
 /* Every probe; used by `ckpt check`. disable: comma-separated ids (CKPT_DISABLE) that answer no, or NULL; an unknown id
  * gives -EINVAL. */
 int caps_probe_all(struct caps *ret, const char *disable);
-/* The rows that dump and restore ask, from the cache of this boot where it holds them, else probed now. */
+/* The rows that dump and restore ask (LOAD in probes.def), from the cache of this boot where it holds them, else probed
+ * now; the others stay unknown. */
 int caps_load(struct caps *ret, const char *disable);
+/* Does every id of the list have a row? If not, the first that has none. */
+bool caps_disable_valid(const char *disable, char *ret_unknown, size_t room);
 static inline bool caps_has(const struct caps *caps, enum cap_id id) { return caps->state[id].answer == CAP_YES; }
+
+enum cap_need { CAP_FOR_DUMP, CAP_FOR_RESTORE };
+/* Do ordinary programs need the row? And is it, or what serves instead of it, there? */
+bool caps_needed(enum cap_id, enum cap_need);
+bool caps_serves(const struct caps *, enum cap_id);
+/* What serves when the row is missing, or CAN_NOTHING. */
+enum cap_id caps_instead(enum cap_id);
+const char *caps_tier_text(enum cap_tier);
+/* The table as Markdown: docs/capabilities.md. */
+void caps_markdown(struct text *);

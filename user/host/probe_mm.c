@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/* Probes of what a restored process must change about itself: the fields of its mm, the place of its vDSO. */
+#include "host/probe.h"
+#include "base/file.h"
+#include <fcntl.h>
+#include <linux/prctl.h>
+#include <stdio.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+
+/* Fields 26-28 and 45-51 of /proc/PID/stat, proc(5). */
+static int own_mm_map(struct prctl_mm_map *map)
+{
+	_cleanup_text_ struct text stat = { 0 };
+	unsigned long long value[52] = { 0 };
+	int r = file_read(AT_FDCWD, "/proc/self/stat", &stat);
+	if (r < 0)
+		return r;
+	char *at = strrchr(stat.data, ')');
+	if (!at || strlen(at) < 5)
+		return -EINVAL;
+	at += 4; /* behind ") S" */
+	for (int field = 4; field < 52; field++)
+		value[field] = strtoull(at, &at, 10);
+	u64 brk = (u64)(uintptr_t)sbrk(0);
+	*map = (struct prctl_mm_map){
+		.start_code = value[26],
+		.end_code = value[27],
+		.start_stack = value[28],
+		.start_data = value[45],
+		.end_data = value[46],
+		.start_brk = value[47],
+		.brk = brk,
+		.arg_start = value[48],
+		.arg_end = value[49],
+		.env_start = value[50],
+		.env_end = value[51],
+		.exe_fd = ~0u,
+	};
+	return value[51] ? 0 : -EPERM;
+}
+
+/* Sets what is there already; the exe cannot be replaced while it is mapped: EBUSY, but only for who may. */
+static int set_own_map(void *with_exe)
+{
+	struct prctl_mm_map map;
+	int r = own_mm_map(&map);
+	if (r < 0)
+		return r;
+	if (with_exe)
+		map.exe_fd = (u32)open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+	return prctl(PR_SET_MM, PR_SET_MM_MAP, &map, sizeof map, 0) < 0 ? neg_errno() : 0;
+}
+
+int probe_mm_map(struct host *host _unused_, const struct probe *p, char *note _unused_)
+{
+	int r = host_in_child(set_own_map, (void *)p->arg[0]);
+	return r == 0 || (p->arg[0] && r == -EBUSY) ? PROBE_YES : r;
+}
+
+#ifdef __x86_64__
+static int map_another_vdso(void *arg _unused_)
+{
+	return syscall(SYS_arch_prctl, 0x2003 /* ARCH_MAP_VDSO_64 */, 0) < 0 ? neg_errno() : 0;
+}
+#endif
+
+int probe_vdso_map(struct host *host _unused_, const struct probe *p _unused_, char *note)
+{
+#ifdef __x86_64__
+	snprintf(note, NOTE_BYTES, "%s", "");
+	int r = host_in_child(map_another_vdso, NULL);
+	return r == 0 || r == -EEXIST ? PROBE_YES : r;
+#else
+	snprintf(note, NOTE_BYTES, "this architecture moves its vDSO by mremap instead");
+	return PROBE_YES;
+#endif
+}
+
+int probe_vdso_movable(struct host *host _unused_, const struct probe *p _unused_, char *note)
+{
+	_cleanup_text_ struct text smaps = { 0 };
+	int r = file_read(AT_FDCWD, "/proc/self/smaps", &smaps);
+	if (r < 0)
+		return PROBE_UNKNOWN;
+	char *vdso = strstr(smaps.data, "[vdso]");
+	char *flags = vdso ? strstr(vdso, "VmFlags:") : NULL;
+	if (!flags)
+		return PROBE_UNKNOWN;
+	flags[strcspn(flags, "\n")] = 0;
+	if (!strstr(flags, " sl"))
+		return PROBE_YES;
+	snprintf(note, NOTE_BYTES, "the vDSO is sealed (CONFIG_MSEAL_SYSTEM_MAPPINGS)");
+	return -EPERM;
+}
