@@ -16,6 +16,7 @@ static const struct {
 	void (*write)(struct text *);
 } documents[] = {
 	{ "errors", diag_catalog_markdown },
+	{ "capabilities", caps_markdown },
 	{ "images", images_markdown },
 };
 

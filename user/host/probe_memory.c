@@ -155,7 +155,7 @@ static int pagemap_entry(const void *at, u64 *ret)
 
 int probe_pagemap_guard(struct host *host _unused_, const struct probe *p _unused_, char *note _unused_)
 {
-	u64 entry;
+	u64 entry = 0;
 	_cleanup_pages_ struct pages page = page_new();
 	if (!page.at)
 		return PROBE_UNKNOWN;
@@ -167,7 +167,7 @@ int probe_pagemap_guard(struct host *host _unused_, const struct probe *p _unuse
 
 int probe_pagemap_pfn(struct host *host _unused_, const struct probe *p _unused_, char *note)
 {
-	u64 entry;
+	u64 entry = 0;
 	_cleanup_pages_ struct pages page = page_new();
 	if (!page.at)
 		return PROBE_UNKNOWN;
@@ -184,7 +184,7 @@ int probe_pagemap_pfn(struct host *host _unused_, const struct probe *p _unused_
 /* A page of a new mapping is soft-dirty where the kernel keeps the bit. */
 int probe_soft_dirty(struct host *host _unused_, const struct probe *p _unused_, char *note _unused_)
 {
-	u64 entry;
+	u64 entry = 0;
 	_cleanup_pages_ struct pages page = page_new();
 	if (!page.at)
 		return PROBE_UNKNOWN;
