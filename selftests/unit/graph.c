@@ -59,7 +59,7 @@ TEST(text_of_a_thread)
 	struct object *o = graph_add(&g, &kind_thread, 12);
 	Ckpt__Thread *thread = o->data;
 	SET(thread, tid, 12);
-	SET(thread, sigmask, 0xffffffff00000001);
+	SET(thread, sigmask, 0x4000000000000201);
 	SET(thread, pc, 0x1000);
 	CHECK(message_set_string(&thread->comm, "old"));
 	CHECK(message_set_string(&thread->comm, "a\033[2J"));
@@ -74,7 +74,7 @@ TEST(text_of_a_thread)
 			  "  tid: 12\n"
 			  "  comm: \"a\\u001b[2J\"\n"
 			  "  registers: 6 bytes, xxh3 ed2b0d32a2a33f5b3c41dd932b1931ef\n"
-			  "  sigmask: 0xffffffff00000001\n"
+			  "  sigmask: 0x4000000000000201 (HUP USR1 63)\n"
 			  "  rseq: length 32, signature 0x53053053\n");
 }
 
@@ -102,6 +102,26 @@ TEST(text_of_tables)
 			  "fds 1\n"
 			  "     0 cloexec file 3    eventfd  (shared with 1:7)\n"
 			  "     7         file 3    eventfd  (shared with 1:0)\n");
+}
+
+TEST(text_of_equal_and_short_objects)
+{
+	_cleanup_graph_ struct graph g = { 0 };
+	for (u32 id = 1; id <= 3; id++) {
+		Ckpt__File *file = graph_add(&g, &kind_file, id)->data;
+		CHECK(message_set_string(&file->kind,
+					 "a kind with a name that is so long that it would be a waste to show twice"));
+		SET(file, pos, id / 2 * 2);
+	}
+	Ckpt__Mm *mm = graph_add(&g, &kind_mm, 1)->data;
+	SET(mm, exe, 9);
+	_cleanup_text_ struct text t = { 0 };
+	graph_print(&t, &g, FIELD_ALL, NULL);
+	CHECK_STR(t.data, "file 1  kind: a kind with a name that is so long that it would be a waste to show twice, pos: 0\n"
+			  "file 2  kind: a kind with a name that is so long that it would be a waste to show twice, pos: 2\n"
+			  "file 3  as file 2\n"
+			  "\n"
+			  "mm 1  exe: 9 (file 9)\n");
 }
 
 TEST(json_of_everything_is_valid)

@@ -24,13 +24,14 @@ static inline const void *object_record(const struct object *o, u32 i)
 {
 	return (const char *)o->data + (size_t)i * o->kind->record_size;
 }
+/* Bytes that name something (a build id) and may be shown, in hexadecimal; all others are contents. */
+bool field_is_identity(const ProtobufCFieldDescriptor *, const ProtobufCBinaryData *);
+void text_add_hex(struct text *, const ProtobufCBinaryData *);
 /* One value as text: numbers, escaped strings, bytes as length and hash, messages as "name value, name value". */
 void field_print(struct text *, const ProtobufCFieldDescriptor *, const void *value, enum field_class);
 /* All values of a field that is present: "[a b c]" when it is repeated. */
 void field_print_all(struct text *, const ProtobufCFieldDescriptor *, const void *message, enum field_class);
 void message_print_line(struct text *, const ProtobufCMessageDescriptor *, const void *message, enum field_class);
-/* A string for a terminal: as it is, or as a JSON literal when it is empty or holds what a terminal would obey. */
-void text_add_shown(struct text *, const char *string);
 
 /* Makes ready data (malloc'ed by the rules of the kind) an object; takes it only when it succeeds. */
 struct object *graph_adopt(struct graph *, const struct kind *, u32 id, void *data, u32 count);

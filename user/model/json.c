@@ -6,8 +6,13 @@
 
 static void json_message(struct text *, const ProtobufCMessageDescriptor *, const void *, enum field_class);
 
-static void json_bytes(struct text *t, const ProtobufCBinaryData *bytes)
+static void json_bytes(struct text *t, const ProtobufCFieldDescriptor *f, const ProtobufCBinaryData *bytes)
 {
+	if (field_is_identity(f, bytes)) {
+		text_adds(t, "\"");
+		text_add_hex(t, bytes);
+		return text_adds(t, "\"");
+	}
 	XXH128_hash_t hash = XXH3_128bits(bytes->data, bytes->len);
 	text_addf(t, "{\"len\":%zu,\"xxh3\":\"%016llx%016llx\"}", bytes->len, (unsigned long long)hash.high64,
 		  (unsigned long long)hash.low64);
@@ -29,7 +34,7 @@ static void json_value(struct text *t, const ProtobufCFieldDescriptor *f, const 
 	case PROTOBUF_C_TYPE_STRING:
 		return text_add_json(t, field_string(f, value));
 	case PROTOBUF_C_TYPE_BYTES:
-		return json_bytes(t, value);
+		return json_bytes(t, f, value);
 	case PROTOBUF_C_TYPE_MESSAGE:
 		return json_message(t, f->descriptor, field_message(value), classes);
 	case PROTOBUF_C_TYPE_BOOL:

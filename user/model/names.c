@@ -23,21 +23,30 @@ static void add_kind(struct names *names, const struct kind *kind)
 		*place = kind;
 }
 
+static void add_use(struct names *names, const struct object *o, u32 i)
+{
+	const struct fd_entry *entry = object_record(o, i);
+	const struct vma *vma = object_record(o, i);
+	struct file_use *use = NULL;
+	if (o->kind == &kind_fds && (use = vector_add(&names->uses)))
+		*use = (struct file_use){ entry->file, o->id, entry->fd };
+	else if (o->kind == &kind_vmas && vma->anon && (use = vector_add(&names->anons)))
+		*use = (struct file_use){ vma->anon, o->id, 0 };
+}
+
 struct names names_of(const struct graph *g)
 {
 	struct names names = { .graph = g };
 	for (size_t i = 0; i < g->objects.n; i++) {
 		const struct object *o = g->objects.v[i];
 		add_kind(&names, o->kind);
-		for (u32 k = 0; o->kind == &kind_fds && k < o->count; k++) {
-			const struct fd_entry *entry = object_record(o, k);
-			struct file_use *use = vector_add(&names.uses);
-			if (use)
-				*use = (struct file_use){ entry->file, o->id, entry->fd };
-		}
+		for (u32 k = 0; k < o->count; k++)
+			add_use(&names, o, k);
 	}
 	if (names.uses.n)
 		qsort(names.uses.v, names.uses.n, sizeof *names.uses.v, by_file);
+	if (names.anons.n)
+		qsort(names.anons.v, names.anons.n, sizeof *names.anons.v, by_file);
 	return names;
 }
 
@@ -45,23 +54,33 @@ void names_free(struct names *names)
 {
 	vector_free(&names->kinds);
 	vector_free(&names->uses);
+	vector_free(&names->anons);
 }
 
-const struct file_use *names_uses(const struct names *names, u32 file, size_t *ret_count)
+static const struct file_use *find_uses(const struct file_use *v, size_t n, u32 file, size_t *ret_count)
 {
-	size_t low = 0, high = names->uses.n;
+	size_t low = 0, high = n, count = 0;
 	while (low < high) {
 		size_t middle = low + (high - low) / 2;
-		if (names->uses.v[middle].file < file)
+		if (v[middle].file < file)
 			low = middle + 1;
 		else
 			high = middle;
 	}
-	size_t n = 0;
-	while (low + n < names->uses.n && names->uses.v[low + n].file == file)
-		n++;
-	*ret_count = n;
-	return n ? &names->uses.v[low] : NULL;
+	while (low + count < n && v[low + count].file == file)
+		count++;
+	*ret_count = count;
+	return count ? &v[low] : NULL;
+}
+
+const struct file_use *names_uses(const struct names *names, u32 file, size_t *ret_count)
+{
+	return find_uses(names->uses.v, names->uses.n, file, ret_count);
+}
+
+const struct file_use *names_anons(const struct names *names, u32 anon, size_t *ret_count)
+{
+	return find_uses(names->anons.v, names->anons.n, anon, ret_count);
 }
 
 /* The first string of an object that is not empty: the path of a file, the name of a socket. */

@@ -20,6 +20,9 @@ void object_json(struct text *, const struct object *, enum field_class);
 /* {"objects":[...]} */
 void graph_json(struct text *, const struct graph *, enum field_class, kind_filter);
 
+/* A string for a terminal: as it is, or as a JSON literal when it is empty or holds what a terminal would obey. */
+void text_add_shown(struct text *, const char *string);
+
 /* Every kind and field as Markdown: docs/images.md. kinds: NULL-terminated. */
 void kinds_markdown(struct text *, const struct kind *const *kinds);
 

@@ -5,6 +5,8 @@
 #include "record.h"
 #include <sys/mman.h>
 
+enum { MOST_SHARERS = 5 };
+
 static const struct {
 	u32 flag;
 	const char *name;
@@ -39,9 +41,19 @@ void text_add_vma_flags(struct text *t, u32 flags)
 		text_addf(t, " pkey=%u", flags >> VMA_PKEY_SHIFT);
 }
 
-static void print_vma(struct text *t, const struct names *names, const struct vma *v)
+/* Whom private memory is still shared with since a fork. */
+static void add_cow(struct text *t, const struct names *names, u32 mm, u32 anon)
 {
-	text_addf(t, "  %012llx-%012llx ", (unsigned long long)v->start, (unsigned long long)v->end);
+	size_t n = 0, shown = 0;
+	const struct file_use *use = names && anon ? names_anons(names, anon, &n) : NULL;
+	for (size_t i = 0; i < n && shown < MOST_SHARERS; i++)
+		if (use[i].table != mm && (i == 0 || use[i].table != use[i - 1].table))
+			text_addf(t, "%s %u", shown++ ? "" : " copy-on-write with", use[i].table);
+}
+
+static void print_vma(struct text *t, const struct names *names, u32 mm, const struct vma *v)
+{
+	text_addf(t, "%012llx-%012llx ", (unsigned long long)v->start, (unsigned long long)v->end);
 	size_t before = t->len;
 	text_add_size(t, v->end - v->start);
 	text_addf(t, "%*s%c%c%c%c ", MAX(1, 7 - (int)(t->len - before)), "", v->prot & PROT_READ ? 'r' : '-',
@@ -49,6 +61,8 @@ static void print_vma(struct text *t, const struct names *names, const struct vm
 	if (v->file) {
 		names_file(t, names, v->file);
 		text_addf(t, "+0x%llx", (unsigned long long)v->pgoff);
+		if (v->flags & VMA_SHARED)
+			text_addf(t, " (file %u)", v->file);
 	}
 	if (v->name[0]) {
 		text_adds(t, v->file ? " " : "");
@@ -57,13 +71,14 @@ static void print_vma(struct text *t, const struct names *names, const struct vm
 		text_adds(t, "anonymous");
 	}
 	text_add_vma_flags(t, v->flags);
+	add_cow(t, names, mm, v->anon);
 	text_adds(t, "\n");
 }
 
 static void print_vmas(struct text *t, const struct names *names, const struct object *o)
 {
 	for (u32 i = 0; i < o->count; i++)
-		print_vma(t, names, object_record(o, i));
+		print_vma(t, names, o->id, object_record(o, i));
 }
 
 static void print_pages(struct text *t, _unused_ const struct names *names, const struct object *o)
@@ -73,7 +88,7 @@ static void print_pages(struct text *t, _unused_ const struct names *names, cons
 		const struct page_run *run = object_record(o, i);
 		*(run->flags & PAGES_INHERITED ? &inherited : &bytes) += run->len;
 	}
-	text_addf(t, "  %u runs, ", o->count);
+	text_addf(t, "%u runs, ", o->count);
 	text_add_size(t, bytes);
 	if (inherited) {
 		text_adds(t, " and ");
@@ -87,11 +102,11 @@ static void print_fds(struct text *t, const struct names *names, const struct ob
 {
 	for (u32 i = 0; i < o->count; i++) {
 		const struct fd_entry *entry = object_record(o, i);
-		text_addf(t, "  %4u %-7s file %-4u ", entry->fd, entry->cloexec ? "cloexec" : "", entry->file);
+		text_addf(t, "%4u %-7s file %-4u ", entry->fd, entry->cloexec ? "cloexec" : "", entry->file);
 		names_file(t, names, entry->file);
 		size_t n = 0, shown = 0;
 		const struct file_use *use = names ? names_uses(names, entry->file, &n) : NULL;
-		for (size_t k = 0; k < n && shown < 8; k++)
+		for (size_t k = 0; k < n && shown < MOST_SHARERS; k++)
 			if (use[k].table != o->id || use[k].fd != entry->fd)
 				text_addf(t, "%s%u:%u", shown++ ? " " : "  (shared with ", use[k].table, use[k].fd);
 		text_adds(t, shown ? n - 1 > shown ? " ...)\n" : ")\n" : "\n");
@@ -107,7 +122,7 @@ static const struct {
 	{ &fd_entry_descriptor, print_fds },
 };
 
-bool records_print(struct text *t, const struct names *names, const struct object *o, _unused_ enum field_class classes)
+bool records_print(struct text *t, const struct names *names, const struct object *o)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(tables); i++)
 		if (tables[i].desc == o->kind->desc)

@@ -21,8 +21,21 @@ void text_add_shown(struct text *t, const char *string)
 		text_add_json(t, string);
 }
 
-static void print_bytes(struct text *t, const ProtobufCBinaryData *bytes)
+bool field_is_identity(const ProtobufCFieldDescriptor *f, const ProtobufCBinaryData *bytes)
 {
+	return !strcmp(f->name, "build_id") && bytes->len <= 32;
+}
+
+void text_add_hex(struct text *t, const ProtobufCBinaryData *bytes)
+{
+	for (size_t i = 0; i < bytes->len; i++)
+		text_addf(t, "%02x", bytes->data[i]);
+}
+
+static void print_bytes(struct text *t, const ProtobufCFieldDescriptor *f, const ProtobufCBinaryData *bytes)
+{
+	if (field_is_identity(f, bytes))
+		return text_add_hex(t, bytes);
 	XXH128_hash_t hash = XXH3_128bits(bytes->data, bytes->len);
 	text_addf(t, "%zu bytes, xxh3 %016llx%016llx", bytes->len, (unsigned long long)hash.high64,
 		  (unsigned long long)hash.low64);
@@ -43,7 +56,7 @@ void field_print(struct text *t, const ProtobufCFieldDescriptor *f, const void *
 	case PROTOBUF_C_TYPE_STRING:
 		return text_add_shown(t, field_string(f, value));
 	case PROTOBUF_C_TYPE_BYTES:
-		return print_bytes(t, value);
+		return print_bytes(t, f, value);
 	case PROTOBUF_C_TYPE_MESSAGE:
 		return message_print_line(t, f->descriptor, field_message(value), classes);
 	case PROTOBUF_C_TYPE_ENUM:
