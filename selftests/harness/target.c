@@ -1,0 +1,269 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/* Owns targets and runs of ckpt. */
+#include "harness/target.h"
+#include "base/file.h"
+#include <fcntl.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
+
+long long clock_ms(void)
+{
+	struct timespec t;
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return t.tv_sec * 1000ll + t.tv_nsec / 1000000;
+}
+
+void nap_ms(int ms)
+{
+	struct timespec t = { ms / 1000, ms % 1000 * 1000000l };
+	while (nanosleep(&t, &t) && errno == EINTR)
+		;
+}
+
+void write_text(const char *path, const char *text)
+{
+	int fd = (int)CHECK_OK(open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
+	CHECK_OK(file_write_full(fd, text, strlen(text)));
+	close(fd);
+}
+
+char *read_text(const char *path)
+{
+	struct text text = { 0 };
+	if (file_read(AT_FDCWD, path, &text) < 0) {
+		text_free(&text);
+		return NULL;
+	}
+	return text_take(&text);
+}
+
+bool target_alive(pid_t pid) { return kill(pid, 0) == 0 && target_state(pid) != 'Z'; }
+
+char target_state(pid_t pid)
+{
+	char path[64];
+	snprintf(path, sizeof path, "/proc/%d/stat", pid);
+	_cleanup_free_ char *stat = read_text(path);
+	char *end = stat ? strrchr(stat, ')') : NULL;
+	return end && end[1] ? end[2] : '?';
+}
+
+void target_gone(pid_t pid)
+{
+	for (long long start = clock_ms(); kill(pid, 0) == 0; nap_ms(2)) {
+		waitpid(pid, NULL, WNOHANG);
+		if (clock_ms() - start > 5000)
+			FAIL("process %d is still there (state %c)", pid, target_state(pid));
+	}
+}
+
+/* The first target of a test makes the tmpfs that all of its files live on. */
+static void make_place(struct target *t)
+{
+	struct stat here, above;
+	CHECK_EQ(geteuid(), 0);
+	CHECK_EQ(getpid() < 100 && getppid() <= 100, true);
+	if (stat(WORK, &here) == 0 && stat("/", &above) == 0 && here.st_dev == above.st_dev)
+		CHECK_OK(mount("ckpt-test", WORK, "tmpfs", 0, "mode=0755"));
+	for (int number = 1;; number++) {
+		snprintf(t->dir, sizeof t->dir, WORK "/target%d", number);
+		snprintf(t->image, sizeof t->image, WORK "/image%d", number);
+		if (mkdir(t->dir, 0700) == 0)
+			return;
+		CHECK_EQ(errno, EEXIST);
+	}
+}
+
+static void be_target(const struct target *t, const char *const *argv, int tell)
+{
+	char output[96];
+	snprintf(output, sizeof output, "%s/output", t->dir);
+	setsid();
+	int null = open("/dev/null", O_RDONLY), out = open(output, O_WRONLY | O_CREAT | O_APPEND, 0600);
+	dup2(null, 0);
+	dup2(out, 1);
+	dup2(out, 2);
+	pid_t pid = getpid();
+	tell = dup3(tell, 1000, O_CLOEXEC);
+	close_range(3, 999, 0);
+	if (chdir("/") || write(tell, &pid, sizeof pid) != sizeof pid)
+		_exit(126);
+	execve(argv[0], (char **)argv, (char *[]){ "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "LC_ALL=C", NULL });
+	fprintf(stderr, "cannot run %s: %s\n", argv[0], strerror(errno));
+	_exit(127);
+}
+
+void target_spawnv(struct target *t, const char *const *argv)
+{
+	int tell[2];
+	char byte;
+	*t = (struct target){ 0 };
+	make_place(t);
+	CHECK_OK(pipe2(tell, O_CLOEXEC));
+	pid_t middle = fork();
+	if (middle == 0) {
+		if (fork() == 0)
+			be_target(t, argv, tell[1]);
+		_exit(0);
+	}
+	waitpid(middle, NULL, 0);
+	close(tell[1]);
+	CHECK_EQ(read(tell[0], &t->pid, sizeof t->pid), sizeof t->pid);
+	CHECK_EQ(read(tell[0], &byte, 1), 0); /* the exec closed it */
+	close(tell[0]);
+}
+
+static void print_output(const struct target *t)
+{
+	char path[96];
+	snprintf(path, sizeof path, "%s/output", t->dir);
+	_cleanup_free_ char *output = read_text(path);
+	if (output && *output)
+		printf("output of the target:\n%s\n", output);
+	fflush(stdout);
+}
+
+/* What the file holds once it exists; the target may end meanwhile. */
+static char *wait_file(const struct target *t, const char *name, int seconds)
+{
+	char path[96];
+	snprintf(path, sizeof path, "%s/%s", t->dir, name);
+	for (long long start = clock_ms(); clock_ms() - start < seconds * 1000ll; nap_ms(2)) {
+		bool alive = target_alive(t->pid);
+		char *text = read_text(path);
+		if (text && (*text || strcmp(name, "verdict")))
+			return text;
+		free(text);
+		if (!alive)
+			break;
+	}
+	return NULL;
+}
+
+void target_startv(struct target *t, const char *const *argv)
+{
+	char program[PATH_MAX], dir[64] = WORK "/target1";
+	const char *full[16] = { program };
+	bool interpreter = argv[0][0] == '/'; /* its script comes before the DIR */
+	int n = 1;
+	snprintf(program, sizeof program, "%s/selftests/programs/%s", test_build_dir(), argv[0]);
+	if (interpreter) {
+		full[0] = *argv++;
+		full[n++] = argv[0];
+	}
+	full[n++] = dir;
+	for (int i = 1; argv[i] && n < 15; i++)
+		full[n++] = argv[i];
+	for (int number = 1; access(dir, F_OK) == 0; number++)
+		snprintf(dir, sizeof dir, WORK "/target%d", number);
+	target_spawnv(t, full);
+	CHECK_STR(t->dir, dir);
+	_cleanup_free_ char *ready = wait_file(t, "ready", 15);
+	if (!ready) {
+		char path[96];
+		print_output(t);
+		snprintf(path, sizeof path, "%s/verdict", t->dir);
+		_cleanup_free_ char *verdict = read_text(path);
+		FAIL("%s did not get ready: %s", argv[0], verdict ?: "no verdict");
+	}
+}
+
+void target_judge(struct target *t)
+{
+	char path[96];
+	snprintf(path, sizeof path, "%s/stop", t->dir);
+	write_text(path, "");
+	_cleanup_free_ char *verdict = wait_file(t, "verdict", 20);
+	if (!verdict || strcmp(verdict, "ok") != 0) {
+		char state = target_state(t->pid);
+		print_output(t);
+		if (!verdict)
+			FAIL("the program gave no verdict (state %c)", state);
+		FAIL("the program noticed: %s", verdict);
+	}
+}
+
+const char *ckpt_path(void)
+{
+	static char path[PATH_MAX];
+	if (getenv("CKPT"))
+		return getenv("CKPT");
+	snprintf(path, sizeof path, "%s/ckpt", test_build_dir());
+	return path;
+}
+
+int run_program(struct text *output, const char *path, const char *const *argv)
+{
+	int out[2], status = 0;
+	char bytes[4096];
+	CHECK_OK(pipe2(out, O_CLOEXEC));
+	for (size_t i = 0; argv[i]; i++)
+		printf("%s%s", i ? " " : "$ ", argv[i]);
+	printf("\n");
+	fflush(stdout);
+	pid_t pid = fork();
+	if (pid == 0) {
+		dup2(out[1], 1);
+		dup2(out[1], 2);
+		execv(path, (char **)argv);
+		fprintf(stderr, "cannot run %s: %s\n", path, strerror(errno));
+		_exit(127);
+	}
+	close(out[1]);
+	for (ssize_t n; (n = read(out[0], bytes, sizeof bytes)) > 0;) {
+		CHECK_EQ(write(STDOUT_FILENO, bytes, (size_t)n), n);
+		if (output)
+			text_add(output, bytes, (size_t)n);
+	}
+	close(out[0]);
+	CHECK_EQ(waitpid(pid, &status, 0), pid);
+	int result = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+	if (result)
+		printf("(status %d)\n", result);
+	fflush(stdout);
+	return result;
+}
+
+int ckptv(struct text *output, const char *const *argv) { return run_program(output, ckpt_path(), argv); }
+
+void target_dump(struct target *t, bool leave_running)
+{
+	char pid[16];
+	snprintf(pid, sizeof pid, "%d", t->pid);
+	CHECK_EQ(ckpt(NULL, "dump", pid, t->image, leave_running ? "--leave-running" : NULL), 0);
+	if (leave_running)
+		CHECK(target_alive(t->pid));
+	else
+		target_gone(t->pid);
+}
+
+void target_restore(struct target *t, int gap)
+{
+	char path[96], text[16], pidfile[96];
+	snprintf(path, sizeof path, "%s/gap", t->dir);
+	snprintf(pidfile, sizeof pidfile, "%s.pid", t->image);
+	snprintf(text, sizeof text, "%d", gap);
+	write_text(path, text);
+	nap_ms(gap);
+	unlink(pidfile);
+	CHECK_EQ(ckpt(NULL, "restore", t->image, "-d", "--pidfile", pidfile), 0);
+	_cleanup_free_ char *pid = read_text(pidfile);
+	CHECK(pid != NULL);
+	CHECK_EQ(atoi(pid), t->pid);
+	CHECK(target_alive(t->pid) || access(t->dir, F_OK) == 0);
+}
+
+void target_compare(struct target *t)
+{
+	char pid[16], again[96];
+	snprintf(pid, sizeof pid, "%d", t->pid);
+	snprintf(again, sizeof again, "%s.again", t->image);
+	CHECK_EQ(ckpt(NULL, "dump", pid, again, "--leave-running"), 0);
+	CHECK_EQ(ckpt(NULL, "diff", t->image, again), 0);
+}

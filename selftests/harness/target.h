@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Programs to be checkpointed and ckpt as a user runs it. For tests with .root: each has a tmpfs of its own at /mnt, where
+ * targets and images live. Every function ends the test when something is wrong. */
+#pragma once
+#include "base/text.h"
+#include "harness/test.h"
+#include <sys/types.h>
+
+#define WORK "/mnt"
+
+struct target {
+	pid_t pid;
+	char dir[64];   /* where it keeps ready, stop, verdict, gap and output */
+	char image[64]; /* where target_dump puts the image */
+};
+
+/* Starts selftests/programs/ARGV[0] (or an absolute path) as PROGRAM DIR ARGV[1].. in a session of its own, a child of the
+ * namespace's init, and waits until it is ready. */
+#define target_start(t, ...) target_startv(t, (const char *const[]){ __VA_ARGS__, NULL })
+void target_startv(struct target *, const char *const *argv);
+/* Starts any command; it is given no DIR and nothing is waited for but its exec. */
+#define target_spawn(t, ...) target_spawnv(t, (const char *const[]){ __VA_ARGS__, NULL })
+void target_spawnv(struct target *, const char *const *argv);
+/* Asks the program for its verdict, which must be "ok". */
+void target_judge(struct target *);
+/* Waits until the process is gone and reaped. */
+void target_gone(pid_t);
+bool target_alive(pid_t);
+/* The third field of /proc/PID/stat. */
+char target_state(pid_t);
+
+/* Runs ckpt, adds what it prints to the test's log and to output (may be NULL); its exit status, 128 + signal. */
+#define ckpt(output, ...) ckptv(output, (const char *const[]){ "ckpt", __VA_ARGS__, NULL })
+int ckptv(struct text *output, const char *const *argv);
+const char *ckpt_path(void);
+/* Runs any program likewise. */
+int run_program(struct text *output, const char *path, const char *const *argv);
+
+/* A dump that must succeed; without leave_running it ends with the tree gone. */
+void target_dump(struct target *, bool leave_running);
+/* Restores detached after gap milliseconds without the program; the same pid must be alive again. */
+void target_restore(struct target *, int gap);
+/* The facts of the process now, dumped again, must equal those of the image. */
+void target_compare(struct target *);
+
+/* A file with this text; what a file holds (NULL when it cannot be read), to be freed. */
+void write_text(const char *path, const char *text);
+char *read_text(const char *path);
+/* Milliseconds of CLOCK_MONOTONIC; sleeping so many. */
+long long clock_ms(void);
+void nap_ms(int);

@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* How a program tells what it noticed. It is started as PROGRAM DIR [ARGUMENT]...; it makes DIR/ready when it may be dumped,
+ * sees DIR/stop when it is asked for its verdict, and writes "ok" or what went wrong to DIR/verdict. DIR/gap holds the
+ * milliseconds that it did not exist. Every header of libc that the programs need is here. */
+#pragma once
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <poll.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/time.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+static char judge_dir[PATH_MAX];
+
+__attribute__((unused)) static const char *judge_path(const char *name)
+{
+	static __thread char path[PATH_MAX + 64];
+	snprintf(path, sizeof path, "%s/%s", judge_dir, name);
+	return path;
+}
+
+static void judge_write(const char *name, const char *text)
+{
+	int fd = open(judge_path(name), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	if (fd < 0)
+		return; /* the first word counts */
+	if (write(fd, text, strlen(text)) < 0)
+		_exit(99);
+	close(fd);
+}
+
+__attribute__((unused, format(printf, 1, 2), noreturn)) static void judge_fail(const char *format, ...)
+{
+	char text[1000];
+	va_list args;
+	va_start(args, format);
+	vsnprintf(text, sizeof text, format, args);
+	va_end(args);
+	judge_write("verdict", text);
+	_exit(1);
+}
+
+#define MUST(condition)                                                                                                        \
+	do {                                                                                                                   \
+		if (!(condition))                                                                                              \
+			judge_fail("%s:%d: %s does not hold (errno %d: %s)", __FILE__, __LINE__, #condition, errno,            \
+				   strerror(errno));                                                                           \
+	} while (0)
+#define MUST_EQ(a, b)                                                                                                          \
+	do {                                                                                                                   \
+		long long a_ = (long long)(a), b_ = (long long)(b);                                                            \
+		if (a_ != b_)                                                                                                  \
+			judge_fail("%s:%d: %s is %lld (%#llx), not %s = %lld (%#llx) (errno %d)", __FILE__, __LINE__, #a, a_,  \
+				   a_, #b, b_, b_, errno);                                                                     \
+	} while (0)
+
+__attribute__((unused)) static void judge_start(int argc, char **argv)
+{
+	if (argc < 2 || !realpath(argv[1], judge_dir)) {
+		fprintf(stderr, "usage: %s DIR [ARGUMENT]...\n", argv[0]);
+		_exit(2);
+	}
+}
+
+__attribute__((unused)) static void judge_ready(void) { judge_write("ready", ""); }
+
+__attribute__((unused)) static bool judge_asked(void) { return access(judge_path("stop"), F_OK) == 0; }
+
+__attribute__((unused)) static void judge_nap(int milliseconds)
+{
+	struct timespec t = { milliseconds / 1000, milliseconds % 1000 * 1000000l };
+	while (nanosleep(&t, &t) && errno == EINTR)
+		;
+}
+
+/* Waits, doing nothing that a dump could disturb more than a sleep. */
+__attribute__((unused)) static void judge_wait(void)
+{
+	judge_ready();
+	while (!judge_asked())
+		judge_nap(20);
+}
+
+__attribute__((unused)) static int judge_pass(void)
+{
+	judge_write("verdict", "ok");
+	return 0;
+}
+
+__attribute__((unused)) static double judge_clock(clockid_t clock)
+{
+	struct timespec t;
+	clock_gettime(clock, &t);
+	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
+/* Seconds that the program did not exist, as the test says. */
+__attribute__((unused)) static double judge_gap(void)
+{
+	char text[32] = "";
+	int fd = open(judge_path("gap"), O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return 0;
+	ssize_t n = read(fd, text, sizeof text - 1);
+	close(fd);
+	return n > 0 ? atoi(text) / 1000.0 : 0;
+}

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* PROGRAM(name, flags, "program", "argument"...) makes three tests: the program alone, dumped and restored, dumped and left
+ * running; it judges itself. QUIET programs change nothing while they wait and are also compared fact by fact with their image;
+ * GAP: the program does not exist for 0.7 seconds. */
+#pragma once
+#include "harness/target.h"
+
+enum { PLAIN = 0, QUIET = 1, GAP = 2 };
+
+static void program_alone(const char *const *argv)
+{
+	struct target t;
+	target_startv(&t, argv);
+	nap_ms(50);
+	target_judge(&t);
+}
+
+static void program_dump_restore(int flags, const char *const *argv)
+{
+	struct target t;
+	target_startv(&t, argv);
+	target_dump(&t, false);
+	target_restore(&t, flags & GAP ? 700 : 0);
+	if (flags & QUIET)
+		target_compare(&t);
+	target_judge(&t);
+}
+
+static void program_leave_running(int flags, const char *const *argv)
+{
+	struct target t;
+	target_startv(&t, argv);
+	target_dump(&t, true);
+	if (flags & QUIET)
+		target_compare(&t);
+	target_judge(&t);
+}
+
+/* alone: the program itself is right, without any dump. */
+#define PROGRAM(name, flags, ...)                                                                                              \
+	static const char *const argv_##name[] = { __VA_ARGS__, NULL };                                                        \
+	TEST(name##_alone, .root = true) { program_alone(argv_##name); }                                                       \
+	TEST(name##_dump_restore, .root = true, .seconds = 60) { program_dump_restore(flags, argv_##name); }                   \
+	TEST(name##_leave_running, .root = true, .seconds = 60) { program_leave_running(flags, argv_##name); }
