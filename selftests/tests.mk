@@ -12,7 +12,7 @@ HARNESS  := $(patsubst %.c,$(B)/%.o,$(filter-out selftests/harness/run.c,$(wildc
 UNITS    := $(UNITC:selftests/%.c=$(T)/%) $(wildcard selftests/unit/*.sh)
 SELFS    := $(SELFC:selftests/%.c=$(T)/%) $(wildcard selftests/*/*.sh)
 PROGRAMS := $(if $(shell command -v musl-gcc),$(PROGC),$(filter-out %.musl.c,$(PROGC)))
-PROGRAMS := $(PROGRAMS:selftests/%.c=$(T)/%)
+PROGRAMS := $(PROGRAMS:selftests/%.c=$(T)/%) $(patsubst selftests/%,$(T)/%,$(wildcard selftests/programs/*.py))
 pick      = $(if $(TESTS),$(foreach t,$(TESTS),$(filter %/$(t) %/$(t).sh,$(1))),$(1))
 RUNTESTS  = CKPT=$(abspath $(B))/ckpt B=$(abspath $(B)) $(T)/run $(if $(V),-k) -j $(JOBS)
 
@@ -35,7 +35,10 @@ $(T)/programs/%.static: selftests/programs/%.static.c
 $(T)/programs/%.musl: selftests/programs/%.musl.c
 	$(call say,PROG,$@) mkdir -p $(@D) && musl-gcc $(PROGFLAGS) -static -o $@ $< -MMD
 $(T)/programs/%: selftests/programs/%.c
-	$(call say,PROG,$@) mkdir -p $(@D) && $(CC) $(PROGFLAGS) -o $@ $< -MMD -lpthread -lutil
+	$(call say,PROG,$@) mkdir -p $(@D) && $(CC) $(PROGFLAGS) -o $@ $< -MMD -lpthread -lutil -lm
+
+$(T)/programs/%.py: selftests/programs/%.py
+	$(Q)mkdir -p $(@D) && cp $< $@
 
 # Fuzz targets: all of the C that they need is compiled again with clang's sanitizers.
 FUZZ_SECONDS ?= 600

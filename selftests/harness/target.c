@@ -155,7 +155,8 @@ void target_startv(struct target *t, const char *const *argv)
 	snprintf(program, sizeof program, "%s/selftests/programs/%s", test_build_dir(), argv[0]);
 	if (interpreter) {
 		full[0] = *argv++;
-		full[n++] = argv[0];
+		snprintf(program, sizeof program, "%s/selftests/programs/%s", test_build_dir(), argv[0]);
+		full[n++] = program;
 	}
 	full[n++] = dir;
 	for (int i = 1; argv[i] && n < 15; i++)

@@ -8,9 +8,9 @@
 struct collect_config {
 	const struct caps *caps;
 	const struct resource *const *resources; /* NULL-terminated */
-	bool no_bpf;                             /* only /proc and ptrace (the differential test) */
-	bool no_hijack;                          /* never run code in the target; what is missing is left out and judged */
-	bool live;                               /* the tree is not frozen: what moves is left out */
+	bool no_bpf;   /* only /proc and ptrace (the differential test) */
+	bool no_hijack;/* never run code in the target; what is missing is left out and judged */
+	bool live;     /* the tree is not frozen: what moves is left out */
 };
 
 /* Fills ret. Never changes the target (but for the hijack, which undoes itself). */

@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/* memory DIR: mappings of every simple kind, with their contents, protections and advice, as /proc/self/smaps describes them. */
+#include "judge.h"
+#include <sys/syscall.h>
+#include <setjmp.h>
+
+#define PAGE 4096ul
+
+static unsigned char *anon, *holes, *file_private, *file_shared, *shmem, *locked, *guard, *readonly, *wipe, *dontfork, *huge,
+	*none, *grow;
+static char maps_before[1 << 18], maps_after[1 << 18];
+static sigjmp_buf back;
+
+/* Address ranges, protections, offsets, names and VmFlags of all mappings; no counters. Neighbours that only the kernel's merging
+ * splits would show up here: the program avoids them. */
+static void read_maps(char *text)
+{
+	char line[512];
+	FILE *smaps = fopen("/proc/self/smaps", "re");
+	char *put = text;
+	while (fgets(line, sizeof line, smaps)) {
+		unsigned long a, b;
+		if (sscanf(line, "%lx-%lx", &a, &b) == 2 || !strncmp(line, "VmFlags", 7)) {
+			char *soft_dirty = strstr(line, " sd");
+			if (soft_dirty)
+				memmove(soft_dirty, soft_dirty + 3, strlen(soft_dirty + 3) + 1);
+			put = stpcpy(put, line);
+		}
+	}
+	fclose(smaps);
+}
+
+static unsigned char *map(size_t pages, int prot, int flags, int fd)
+{
+	/* A page of nothing before each, so that neighbours never merge. */
+	unsigned char *at = mmap(NULL, (pages + 2) * PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	MUST_EQ(munmap(at, (pages + 2) * PAGE), 0);
+	unsigned char *got = mmap(at + PAGE, pages * PAGE, prot, flags | MAP_FIXED_NOREPLACE, fd, 0);
+	MUST(got == at + PAGE);
+	return got;
+}
+
+static void fill(unsigned char *at, size_t pages, int seed)
+{
+	for (size_t i = 0; i < pages * PAGE; i++)
+		at[i] = (unsigned char)(i * 13 + i / PAGE + (size_t)seed);
+}
+
+static void judge_fill(unsigned char *at, size_t pages, int seed, const char *what)
+{
+	for (size_t i = 0; i < pages * PAGE; i++)
+		if (at[i] != (unsigned char)(i * 13 + i / PAGE + (size_t)seed))
+			judge_fail("%s differs at byte %zu", what, i);
+}
+
+static void on_fault(int signal)
+{
+	(void)signal;
+	siglongjmp(back, 1);
+}
+
+static void must_fault(volatile unsigned char *at, bool writing, const char *what)
+{
+	if (sigsetjmp(back, 1) == 0) {
+		if (writing)
+			*at = 1;
+		else
+			(void)*at;
+		judge_fail("%s can be touched", what);
+	}
+}
+
+int main(int argc, char **argv)
+{
+	judge_start(argc, argv);
+	int fd = open(judge_path("data"), O_RDWR | O_CREAT, 0600);
+	unsigned char page[PAGE];
+	for (int i = 0; i < 16; i++) {
+		memset(page, 'a' + i, PAGE);
+		MUST_EQ(write(fd, page, PAGE), PAGE);
+	}
+	anon = map(600, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
+	fill(anon, 600, 1);
+	holes = map(512, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1);
+	for (size_t i = 0; i < 512; i += 7)
+		holes[i * PAGE + 5] = (unsigned char)i | 1;
+	file_private = map(16, PROT_READ | PROT_WRITE, MAP_PRIVATE, fd);
+	file_private[3 * PAGE] = '!';
+	file_shared = map(16, PROT_READ | PROT_WRITE, MAP_SHARED, fd);
+	file_shared[5 * PAGE] = '?';
+	shmem = map(64, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1);
+	fill(shmem, 32, 3);
+	locked = map(8, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
+	fill(locked, 8, 4);
+	MUST_EQ(mlock(locked, 8 * PAGE), 0);
+	readonly = map(4, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
+	fill(readonly, 4, 5);
+	MUST_EQ(mprotect(readonly, 4 * PAGE, PROT_READ), 0);
+	none = map(4, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
+	fill(none, 4, 6);
+	MUST_EQ(mprotect(none, 4 * PAGE, PROT_NONE), 0);
+	wipe = map(4, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
+	MUST_EQ(madvise(wipe, 4 * PAGE, MADV_WIPEONFORK), 0);
+	dontfork = map(4, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
+	fill(dontfork, 4, 8);
+	MUST_EQ(madvise(dontfork, 4 * PAGE, MADV_DONTFORK), 0);
+	MUST_EQ(madvise(dontfork, 4 * PAGE, MADV_DONTDUMP), 0);
+	huge = mmap(NULL, 8 << 20, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	MUST_EQ(madvise(huge, 8 << 20, MADV_HUGEPAGE), 0);
+	fill(huge, 2048, 9);
+	grow = map(16, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_GROWSDOWN, -1);
+	fill(grow, 16, 10);
+	guard = map(8, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
+	fill(guard, 8, 11);
+	bool guards = argc > 2 && madvise(guard + 2 * PAGE, PAGE, 102 /* MADV_GUARD_INSTALL */) == 0;
+	read_maps(maps_before);
+	judge_wait();
+	read_maps(maps_after);
+	if (strcmp(maps_before, maps_after) != 0) {
+		judge_write("maps.before", maps_before);
+		judge_write("maps.after", maps_after);
+		char *a = maps_before, *b = maps_after;
+		while (*a == *b)
+			a++, b++;
+		while (a > maps_before && a[-1] != '\n')
+			a--, b--;
+		judge_fail("mappings differ: was \"%.150s\", is \"%.150s\"", a, b);
+	}
+	signal(SIGSEGV, on_fault);
+	judge_fill(anon, 600, 1, "anonymous memory");
+	for (size_t i = 0; i < 512; i++)
+		MUST_EQ(holes[i * PAGE + 5], i % 7 ? 0 : (unsigned char)i | 1);
+	for (int i = 0; i < 16; i++) {
+		MUST_EQ(file_private[(size_t)i * PAGE + 9], 'a' + i);
+		MUST_EQ(file_shared[(size_t)i * PAGE + 9], 'a' + i);
+	}
+	MUST_EQ(file_private[3 * PAGE], '!');
+	MUST_EQ(file_shared[3 * PAGE], 'd');
+	MUST_EQ(file_shared[5 * PAGE], '?');
+	file_shared[6 * PAGE] = '+';
+	MUST_EQ(pread(fd, page, 1, 6 * PAGE), 1);
+	MUST_EQ(page[0], '+');
+	MUST_EQ(file_private[6 * PAGE], '+');
+	judge_fill(shmem, 32, 3, "shared memory");
+	for (size_t i = 32 * PAGE; i < 64 * PAGE; i++)
+		MUST_EQ(shmem[i], 0);
+	judge_fill(locked, 8, 4, "locked memory");
+	judge_fill(readonly, 4, 5, "read-only memory");
+	must_fault(readonly, true, "read-only memory");
+	must_fault(none, false, "PROT_NONE memory");
+	MUST_EQ(mprotect(none, 4 * PAGE, PROT_READ), 0);
+	judge_fill(none, 4, 6, "PROT_NONE memory");
+	judge_fill(dontfork, 4, 8, "DONTFORK memory");
+	judge_fill(huge, 2048, 9, "memory of huge pages");
+	judge_fill(grow, 16, 10, "growing memory");
+	if (guards) {
+		must_fault(guard + 2 * PAGE, false, "a guard page");
+		MUST_EQ(guard[1 * PAGE + 1], (unsigned char)(PAGE * 13 + 13 + 1 + 11));
+	} else {
+		judge_fill(guard, 8, 11, "memory");
+	}
+	return judge_pass();
+}

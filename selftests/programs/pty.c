@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/* pty DIR: the master of a pseudo terminal and an interactive bash on it, with a stopped job and one in the background. After it
+ * the terminal has its size and modes, `fg` works, ^Z and ^C reach the job, and bash still has job control. */
+#include "judge.h"
+#include <pty.h>
+#include <sys/ioctl.h>
+#include <termios.h>
+
+static int master;
+static char seen[1 << 20];
+static size_t n_seen;
+
+static void say(const char *text) { MUST_EQ(write(master, text, strlen(text)), (ssize_t)strlen(text)); }
+
+/* Reads what the terminal shows until it holds text; what follows stays for the next call. */
+static void expect(const char *text)
+{
+	struct pollfd p = { master, POLLIN, 0 };
+	char *found;
+	for (double start = judge_clock(CLOCK_MONOTONIC); !(found = memmem(seen, n_seen, text, strlen(text)));) {
+		if (judge_clock(CLOCK_MONOTONIC) - start > 5 || n_seen > sizeof seen - 5000)
+			judge_fail("the terminal did not show \"%s\" but: %s", text, seen + (n_seen > 300 ? n_seen - 300 : 0));
+		if (poll(&p, 1, 100) <= 0)
+			continue;
+		ssize_t n = read(master, seen + n_seen, 4096);
+		MUST(n > 0);
+		n_seen += (size_t)n;
+		seen[n_seen] = 0;
+	}
+	found += strlen(text);
+	n_seen -= (size_t)(found - seen);
+	memmove(seen, found, n_seen + 1);
+}
+
+int main(int argc, char **argv)
+{
+	struct winsize size = { .ws_row = 33, .ws_col = 111 }, size_now;
+	struct termios modes, modes_now;
+	judge_start(argc, argv);
+	pid_t shell = forkpty(&master, NULL, NULL, &size);
+	if (shell == 0) {
+		setenv("PS1", "PROMPT-\\#> ", 1);
+		setenv("HISTFILE", "", 1);
+		setenv("TERM", "dumb", 1);
+		execl("/bin/bash", "bash", "--norc", "--noprofile", "-i", NULL);
+		_exit(126);
+	}
+	expect("PROMPT-1> ");
+	say("stty -echo\n");
+	expect("PROMPT-2> ");
+	say("cat | sed -u s/.*/[\\&]/\n");
+	say("first\n");
+	expect("[first]");
+	say("\x1a"); /* ^Z */
+	expect("Stopped");
+	expect("PROMPT-3> ");
+	say("sleep 1000 &\n");
+	expect("PROMPT-4> ");
+	pid_t foreground = tcgetpgrp(master);
+	MUST_EQ(foreground, shell);
+	MUST_EQ(tcgetattr(master, &modes), 0);
+	judge_wait();
+	MUST_EQ(ioctl(master, TIOCGWINSZ, &size_now), 0);
+	MUST(size_now.ws_row == 33 && size_now.ws_col == 111);
+	MUST_EQ(tcgetattr(master, &modes_now), 0);
+	MUST(modes_now.c_lflag == modes.c_lflag && modes_now.c_iflag == modes.c_iflag && modes_now.c_oflag == modes.c_oflag);
+	MUST(!(modes_now.c_lflag & ECHO));
+	MUST_EQ(tcgetpgrp(master), shell);
+	say("jobs\n");
+	expect("Stopped");
+	expect("Running");
+	expect("PROMPT-5> ");
+	say("fg %1\n");
+	expect("cat | sed");
+	say("second\n");
+	expect("[second]");
+	MUST(tcgetpgrp(master) != shell);
+	say("\x1a");
+	expect("Stopped");
+	expect("PROMPT-6> ");
+	say("fg %1\n");
+	expect("cat | sed");
+	say("third\n");
+	expect("[third]");
+	say("\x03"); /* ^C */
+	expect("PROMPT-7> ");
+	say("kill %2; wait; echo left $(jobs | wc -l)\n");
+	expect("left 0");
+	expect("PROMPT-8> ");
+	say("exit 7\n");
+	int status = 0;
+	for (int tries = 0; waitpid(shell, &status, WNOHANG) == 0; tries++) {
+		MUST(tries < 500);
+		judge_nap(10);
+	}
+	MUST_EQ(WEXITSTATUS(status), 7);
+	return judge_pass();
+}

@@ -1,0 +1,14 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/* Programs that hold one family of kernel state each. */
+#include "tree/program.h"
+
+PROGRAM(files, QUIET, "files")
+PROGRAM(signals, QUIET, "signals")
+PROGRAM(timers, PLAIN, "timers")
+PROGRAM(memory, PLAIN, "memory")
+PROGRAM(memory_guards, PLAIN, "memory", "guards")
+PROGRAM(registers, PLAIN, "registers")
+PROGRAM(attributes, PLAIN, "attributes")
+PROGRAM(attributes_seccomp, PLAIN, "attributes", "seccomp")
+PROGRAM(rseq_own, PLAIN, "rseq_own")
+PROGRAM(rseq_critical_section, GAP, "rseq_cs")
