@@ -8,6 +8,7 @@
 struct collect_config {
 	const struct caps *caps;
 	const struct resource *const *resources; /* NULL-terminated */
+	enum bpf_effort effort;
 	bool no_bpf;   /* only /proc and ptrace (the differential test) */
 	bool no_hijack;/* never run code in the target; what is missing is left out and judged */
 	bool live;     /* the tree is not frozen: what moves is left out */
@@ -31,7 +32,7 @@ const char *collector_fdinfo(struct collector *, const char *name);
  * caller's. Negative errno. */
 int collector_add_file(struct collector *, int fd, u32 *ret_file);
 /* The file object of a path-like reference that no descriptor names (mapped file, cwd, root, exe): a magic link below
- * /proc/PID such as "cwd", "map_files/A-B". Collects it when it is new. */
+ * /proc/PID that leads to a directory, such as "cwd" and "root". Collects it when it is new. */
 int collector_add_link(struct collector *, u32 pid, const char *magic_link, u32 *ret_file);
 /* POSIX timers and signal actions of a process, NULL when no source told them. */
 const struct record_sighand *collector_sighand(struct collector *, u32 tgid);

@@ -14,6 +14,8 @@ struct facts {
 	VECTOR(struct record_file) files;       /* by process, then fd */
 	bool have_sighands, have_timers, have_vmas, have_files;
 };
+/* One empty record per thread of the tree. */
+int facts_begin(struct facts *, const struct tree *);
 void facts_free(struct facts *);
 #define _cleanup_facts_ _cleanup_(facts_free)
 struct record_task *facts_task(struct facts *, u32 tid);

@@ -68,11 +68,12 @@ void diag_scope_leave(struct diag_scope **scope) { diag_scopes = (*scope)->outer
 
 int diag_report(enum diag_level level, enum diag_code code, int err, const char *format, ...)
 {
+	int given = level != DIAG_ERROR ? 0 : err ? err : -EINVAL;
 	if (!diag_log)
-		return err ? err : -EINVAL;
+		return given;
 	u32 slot = __atomic_fetch_add(&diag_log->count, 1, __ATOMIC_SEQ_CST);
 	if (slot >= ARRAY_SIZE(diag_log->entry))
-		return err ? err : -EINVAL;
+		return given;
 	struct diag_entry *entry = &diag_log->entry[slot];
 	entry->level = level;
 	entry->code = code;
@@ -84,7 +85,7 @@ int diag_report(enum diag_level level, enum diag_code code, int err, const char 
 	va_start(args, format);
 	vsnprintf(entry->detail, sizeof entry->detail, format, args);
 	va_end(args);
-	return err ? err : -EINVAL;
+	return given;
 }
 
 void diag_result(const char *format, ...)

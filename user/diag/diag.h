@@ -44,8 +44,8 @@ int diag_begin(const char *verb, const char *object);
  * Returns err, or -EINVAL when err is 0: ready for `return fail(...)`. */
 #define fail(code, err, ...) diag_report(DIAG_ERROR, DIAG_##code, err, __VA_ARGS__)
 /* Records something that the caller survives. Returns 0. */
-#define warn(code, err, ...) (diag_report(DIAG_WARNING, DIAG_##code, err, __VA_ARGS__), 0)
-#define note(code, ...) (diag_report(DIAG_NOTE, DIAG_##code, 0, __VA_ARGS__), 0)
+#define warn(code, err, ...) diag_report(DIAG_WARNING, DIAG_##code, err, __VA_ARGS__)
+#define note(code, ...) diag_report(DIAG_NOTE, DIAG_##code, 0, __VA_ARGS__)
 int diag_report(enum diag_level, enum diag_code, int err, const char *format, ...) _printf_(4, 5);
 #define fail_memory() fail(OUT_OF_MEMORY, -ENOMEM, "%s", __func__)
 

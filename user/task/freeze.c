@@ -3,13 +3,11 @@
 #include "task/tree_internal.h"
 #include "base/file.h"
 #include "diag/diag.h"
-#include <elf.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/ptrace.h>
 #include <sys/syscall.h>
-#include <sys/uio.h>
 #include <sys/wait.h>
 #include <time.h>
 
@@ -36,9 +34,9 @@ static long status_number(struct tree_process *p, pid_t tid, const char *name)
 	return at ? strtol(at + strlen(name), NULL, 10) : -1;
 }
 
-static int seize(struct tree_process *p, struct tree_thread *t)
+static int seize(struct tree_process *p, struct tree_thread *t, long options)
 {
-	if (ptrace(PTRACE_SEIZE, t->tid, 0, FREEZE_OPTIONS) == 0) {
+	if (ptrace(PTRACE_SEIZE, t->tid, 0, options) == 0) {
 		t->seized = true;
 		return ptrace(PTRACE_INTERRUPT, t->tid, 0, 0) < 0 && errno != ESRCH ? neg_errno() : 0;
 	}
@@ -80,23 +78,13 @@ static int take_stop(struct tree_thread *t)
 	return 0;
 }
 
-static int read_registers(struct tree_thread *t)
-{
-	struct iovec io = { &t->regs, sizeof t->regs };
-	if (ptrace(PTRACE_GETREGSET, t->tid, NT_PRSTATUS, &io) < 0)
-		return neg_errno();
-	if (!arch_cure_eintr(&t->regs))
-		return 0;
-	return ptrace(PTRACE_SETREGSET, t->tid, NT_PRSTATUS, &io) < 0 ? neg_errno() : 0;
-}
-
 static void forget_thread(struct tree_process *p, size_t i)
 {
 	memmove(&p->threads.v[i], &p->threads.v[i + 1], (--p->threads.n - i) * sizeof *p->threads.v);
 }
 
 /* One pass over a process: seizes what is new, takes what has stopped. *ret_moving: threads that still run. */
-static int freeze_pass(struct tree_process *p, bool hold_off, size_t *ret_moving)
+static int freeze_pass(struct tree_process *p, long options, bool hold_off, size_t *ret_moving)
 {
 	for (size_t i = 0; i < p->threads.n; i++) {
 		struct tree_thread *t = &p->threads.v[i];
@@ -104,11 +92,9 @@ static int freeze_pass(struct tree_process *p, bool hold_off, size_t *ret_moving
 			continue;
 		int r = 0;
 		if (!t->seized && !hold_off)
-			r = seize(p, t);
+			r = seize(p, t, options);
 		if (r == 0 && t->seized)
 			r = take_stop(t);
-		if (r == 0 && t->stopped)
-			r = read_registers(t);
 		if (r == -ESRCH) {
 			forget_thread(p, i--);
 			continue;
@@ -187,7 +173,7 @@ static int order_processes(const void *a, const void *b)
 	return ((const struct tree_thread *)a)->tid - ((const struct tree_thread *)b)->tid;
 }
 
-static int freeze(struct tree *tree, u64 deadline, u64 begin)
+static int freeze(struct tree *tree, long options, u64 deadline, u64 begin)
 {
 	bool released = false;
 	for (unsigned round = 0;; round++) {
@@ -197,7 +183,7 @@ static int freeze(struct tree *tree, u64 deadline, u64 begin)
 		for (size_t i = 0; r == 0 && i < tree->processes.n; i++) {
 			struct tree_process *p = &tree->processes.v[i];
 			if (p->state != 'Z')
-				r = freeze_pass(p, released && is_vfork_child(tree, p), &moving);
+				r = freeze_pass(p, options, released && is_vfork_child(tree, p), &moving);
 		}
 		if (r < 0) {
 			WORKING_ON_TASK(tree->processes.v[0].pid);
@@ -224,7 +210,8 @@ int tree_freeze(struct tree *ret, pid_t root, const struct freeze_options *optio
 		return r;
 	u64 begin = now_ns();
 	ret->frozen_at = begin;
-	r = freeze(ret, begin + (options && options->timeout ? options->timeout : FREEZE_TIMEOUT), begin);
+	long ptrace_options = FREEZE_OPTIONS | (options && options->exitkill ? PTRACE_O_EXITKILL : 0);
+	r = freeze(ret, ptrace_options, begin + (options && options->timeout ? options->timeout : FREEZE_TIMEOUT), begin);
 	if (r < 0) {
 		tree_thaw(ret);
 		return r;

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* The process tree that a command works on: found, frozen, let go. Processes are held by pidfd from the first sight. */
 #pragma once
-#include "arch/arch.h"
 #include "base/vector.h"
 #include <sys/types.h>
 
@@ -9,7 +8,6 @@ struct tree_thread {
 	pid_t tid;
 	bool seized, stopped;
 	int stop_signal; /* not 0: was in group-stop when the freeze met it */
-	arch_regs regs;  /* of a stopped thread, as they go on: calls that the freeze ended with EINTR are cured */
 };
 
 struct tree_process {
@@ -26,7 +24,8 @@ struct tree {
 };
 
 struct freeze_options {
-	u64 timeout; /* ns to converge, default 5 s */
+	u64 timeout;   /* ns to converge, default 5 s */
+	bool exitkill; /* the tree dies with ckpt: a restore that is not done yet */
 };
 
 /* Finds the tree below root without stopping anything. Refuses kernel threads, pid 1, missing pids, trees that contain

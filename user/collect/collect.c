@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/* Owns the order of a collection: facts from the best source, then the objects of the spine, then the resources. */
+#include "collect/collect_internal.h"
+#include "arch/arch.h"
+#include "diag/diag.h"
+#include <sys/utsname.h>
+#include <time.h>
+
+static u64 clock_ns(clockid_t clock)
+{
+	struct timespec t;
+	clock_gettime(clock, &t);
+	return (u64)t.tv_sec * 1000000000u + (u64)t.tv_nsec;
+}
+
+static int collect_host(struct collector *c)
+{
+	struct object *o = graph_add(c->graph, &kind_host, 1);
+	if (!o)
+		return fail_memory();
+	Ckpt__Host *host = o->data;
+	struct utsname uts;
+	uname(&uts);
+	SET(host, realtime, clock_ns(CLOCK_REALTIME));
+	SET(host, monotonic, clock_ns(CLOCK_MONOTONIC));
+	SET(host, boottime, clock_ns(CLOCK_BOOTTIME));
+	SET(host, page_size, PAGE_BYTES);
+	SET(host, root_pid, (u32)c->tree->processes.v[0].pid);
+	bool done = message_set_string(&host->arch, arch_name()) && message_set_string(&host->kernel, uts.release) &&
+		    message_set_string(&host->ckpt, CKPT_VERSION);
+	return done ? 0 : fail_memory();
+}
+
+static int collect_facts(struct collector *c)
+{
+	if (facts_begin(&c->facts, c->tree) < 0)
+		return fail_memory();
+	int err = 0, r = 0;
+	struct bpf_source *bpf = c->config->no_bpf ? NULL : bpf_open(c->config->caps, c->config->effort, &err);
+	if (bpf) {
+		r = bpf_tasks(bpf, &c->facts, c->tree);
+		bpf_close(bpf);
+	}
+	if (r == 0)
+		r = proc_tasks(&c->facts, c->tree);
+	if (r == 0 && !c->config->live)
+		r = collect_ptrace(c);
+	if (r == 0)
+		r = proc_vmas(&c->facts, c->tree);
+	return r == 0 ? proc_files(&c->facts, c->tree) : r;
+}
+
+static const struct record_task *leader_of(struct collector *c, const struct tree_process *p, size_t *at)
+{
+	const struct record_task *t = &c->facts.tasks.v[*at];
+	*at += p->threads.n;
+	return t;
+}
+
+static int collect_object(struct collector *c, const struct resource *resource, const struct record_task *t, u32 id)
+{
+	struct object *o = graph_add(c->graph, resource->kind, id);
+	if (!o)
+		return fail_memory();
+	return resource->collect(c, &(struct subject){ .task = t }, o);
+}
+
+int collect_resources(struct collector *c, enum scope scope)
+{
+	for (const struct resource *const *r = c->config->resources; *r; r++) {
+		size_t at = 0;
+		for (size_t i = 0; (*r)->scope == scope && i < c->tree->processes.n; i++) {
+			const struct tree_process *p = &c->tree->processes.v[i];
+			const struct record_task *t = leader_of(c, p, &at);
+			if (p->state == 'Z')
+				continue;
+			WORKING_ON_TASK(p->pid);
+			int err = scope == SCOPE_TASK ? collect_object(c, *r, t, t->tgid) : 0;
+			for (size_t k = 0; err == 0 && scope == SCOPE_THREAD && k < p->threads.n; k++) {
+				WORKING_ON_THREAD(t[k].tid);
+				err = collect_object(c, *r, &t[k], t[k].tid);
+			}
+			if (err < 0)
+				return err;
+		}
+	}
+	return 0;
+}
+
+static void collector_free(struct collector *c)
+{
+	for (size_t i = 0; i < c->own_fds.n; i++)
+		close(c->own_fds.v[i]);
+	vector_free(&c->own_fds);
+	vector_free(&c->known_files);
+	map_free(&c->by_identity);
+	map_free(&c->by_inode);
+	map_free(&c->by_link);
+	map_free(&c->vdsos);
+	facts_free(&c->facts);
+}
+
+int collect(struct graph *ret, struct tree *tree, const struct collect_config *config)
+{
+	_cleanup_(collector_free) struct collector c = { .config = config, .tree = tree, .graph = ret };
+	int r = collect_facts(&c);
+	if (r == 0)
+		r = collect_host(&c);
+	if (r == 0)
+		r = collect_tasks(&c);
+	if (r == 0)
+		r = collect_memory(&c);
+	if (r == 0)
+		r = collect_files(&c);
+	if (r == 0)
+		r = collect_resources(&c, SCOPE_TASK);
+	if (r == 0)
+		r = collect_resources(&c, SCOPE_THREAD);
+	if (r == 0)
+		graph_sort(ret);
+	return r;
+}
+
+const struct caps *collector_caps(const struct collector *c) { return c->config->caps; }
+struct graph *collector_graph(struct collector *c) { return c->graph; }
+bool collector_live(const struct collector *c) { return c->config->live; }
+
+int collector_proc(struct collector *c, u32 pid)
+{
+	struct tree_process *p = tree_find(c->tree, (pid_t)pid);
+	return p ? p->proc : -ESRCH;
+}
+
+const struct record_sighand *collector_sighand(struct collector *c, u32 tgid)
+{
+	for (size_t i = 0; i < c->facts.sighands.n; i++)
+		if (c->facts.sighands.v[i].tgid == tgid)
+			return &c->facts.sighands.v[i];
+	return NULL;
+}
+
+const struct record_timer *collector_timers(struct collector *c, u32 tgid, size_t *ret_count)
+{
+	size_t first = 0, n = 0;
+	while (first < c->facts.timers.n && c->facts.timers.v[first].tgid != tgid)
+		first++;
+	while (first + n < c->facts.timers.n && c->facts.timers.v[first + n].tgid == tgid)
+		n++;
+	*ret_count = n;
+	return c->facts.have_timers ? c->facts.timers.v + first : NULL;
+}

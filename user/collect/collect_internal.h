@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The collector: what one collection holds while it runs. Private to collect/. */
+#pragma once
+#include "base/map.h"
+#include "collect/collect.h"
+
+/* One open file description that has got its object; pid and fd say where it can be seen (pid 0: ckpt itself). */
+struct known_file {
+	u32 next; /* index + 1 of the next one of the same inode */
+	pid_t pid;
+	int fd;
+	u32 id;
+};
+
+struct collector {
+	const struct collect_config *config;
+	struct tree *tree;
+	struct graph *graph;
+	struct facts facts;
+	struct map by_identity; /* kernel identity -> file id */
+	struct map by_inode;    /* device and inode -> index + 1 in known_files */
+	struct map vdsos;       /* hash of bytes and layout -> vdso id */
+	struct map by_link;     /* device, inode and flags -> file id, of links */
+	VECTOR(struct known_file) known_files;
+	VECTOR(int) own_fds;    /* duplicates that known_files needs until the end */
+	u32 files;              /* file ids given so far */
+	struct current {        /* the file that is being collected */
+		const struct record_file *record;
+		int own;        /* the caller's descriptor (in flight), or -1 */
+		int fd;         /* duplicate made by collector_fd(), or -1 */
+		struct text fdinfo;
+		bool have_fdinfo;
+	} *current;
+};
+
+int collect_files(struct collector *);   /* fds.c: descriptor tables */
+int collect_ptrace(struct collector *);  /* ptrace.c: masks, rseq, robust lists */
+int collect_tasks(struct collector *);   /* tasks.c: task and thread objects */
+int collect_memory(struct collector *);  /* mm.c: mm, vmas, vdso objects */
+int collect_resources(struct collector *, enum scope);
+/* collector_add_link for a link that was opened with these flags. */
+int collector_add_link_as(struct collector *, u32 pid, const char *magic_link, u32 flags, u32 *ret_file);

@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/* Owns the record stream that both sources fill. */
+#include "collect/source.h"
+
+void facts_free(struct facts *f)
+{
+	vector_free(&f->tasks);
+	vector_free(&f->sighands);
+	vector_free(&f->timers);
+	vector_free(&f->vmas);
+	vector_free(&f->files);
+	*f = (struct facts){ 0 };
+}
+
+int facts_begin(struct facts *f, const struct tree *tree)
+{
+	for (size_t i = 0; i < tree->processes.n; i++) {
+		const struct tree_process *p = &tree->processes.v[i];
+		for (size_t k = 0; k < p->threads.n; k++) {
+			struct record_task *t = vector_add(&f->tasks);
+			if (!t)
+				return -ENOMEM;
+			t->tid = (u32)p->threads.v[k].tid;
+			t->tgid = (u32)p->pid;
+		}
+	}
+	return 0;
+}
+
+struct record_task *facts_task(struct facts *f, u32 tid)
+{
+	for (size_t i = 0; i < f->tasks.n; i++)
+		if (f->tasks.v[i].tid == tid)
+			return &f->tasks.v[i];
+	return NULL;
+}

@@ -1,0 +1,257 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/* Owns descriptor tables and the identity of open file descriptions. */
+#include "base/file.h"
+#include "collect/collect_internal.h"
+#include "collect/proc_text.h"
+#include "diag/diag.h"
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/sysmacros.h>
+
+#ifndef O_LARGEFILE_KERNEL /* O_LARGEFILE is 0 in 64-bit C libraries; the kernel shows it */
+#define O_LARGEFILE_KERNEL 0100000u
+#endif
+#define KCMP_FILE 0
+
+static u64 inode_key(const struct record_file *f) { return map_mix(map_mix(f->dev_major, f->dev_minor), f->ino); }
+
+/* Is the known file the one that pid has at fd? kcmp(2). */
+static bool same_file(const struct known_file *k, pid_t pid, int fd)
+{
+	return syscall(SYS_kcmp, k->pid ? k->pid : getpid(), pid ? pid : getpid(), KCMP_FILE, k->fd, fd) == 0;
+}
+
+static u32 find_known(struct collector *c, const struct record_file *f, pid_t pid, int fd)
+{
+	if (f->file_id) {
+		u32 id = map_get(&c->by_identity, f->file_id);
+		if (id)
+			return id;
+	}
+	for (u32 i = map_get(&c->by_inode, inode_key(f)); i; i = c->known_files.v[i - 1].next)
+		if (same_file(&c->known_files.v[i - 1], pid, fd))
+			return c->known_files.v[i - 1].id;
+	return 0;
+}
+
+static int remember(struct collector *c, const struct record_file *f, pid_t pid, int fd, u32 id)
+{
+	struct known_file *k = vector_add(&c->known_files);
+	if (!k)
+		return -ENOMEM;
+	*k = (struct known_file){ .next = map_get(&c->by_inode, inode_key(f)), .pid = pid, .fd = fd, .id = id };
+	if (map_set(&c->by_inode, inode_key(f), (u32)c->known_files.n) < 0)
+		return -ENOMEM;
+	return f->file_id ? map_set(&c->by_identity, f->file_id, id) : 0;
+}
+
+static const struct resource *claimant(struct collector *c, const struct record_file *f, const char *link)
+{
+	for (const struct resource *const *r = c->config->resources; *r; r++)
+		if ((*r)->scope == SCOPE_FILE && (*r)->claims(f, link))
+			return *r;
+	return NULL;
+}
+
+static int set_owner(struct collector *c, Ckpt__File *m, const struct record_file *f)
+{
+	if (!(f->flags & O_ASYNC) && !S_ISSOCK(f->mode))
+		return 0;
+	int fd = collector_fd(c);
+	if (fd < 0)
+		return 0;
+	struct f_owner_ex owner = { 0 };
+	if (fcntl(fd, F_GETOWN_EX, &owner) == 0 && owner.pid) {
+		SET(m, owner, owner.pid);
+		SET(m, owner_type, (u32)owner.type);
+	}
+	int signal = fcntl(fd, F_GETSIG);
+	if (signal > 0)
+		SET(m, owner_signal, (u32)signal);
+	return 0;
+}
+
+/* A new file object and, when a resource claims it, the object of its kind. */
+static int new_file(struct collector *c, const struct record_file *f, const char *link, int own, u32 *ret_id)
+{
+	u32 id = ++c->files;
+	struct object *o = graph_add(c->graph, &kind_file, id);
+	if (!o)
+		return fail_memory();
+	Ckpt__File *m = o->data;
+	const struct resource *resource = claimant(c, f, link);
+	SET(m, flags, f->flags & ~O_LARGEFILE_KERNEL);
+	SET(m, pos, f->pos);
+	SET(m, inode, f->ino);
+	SET(m, device, (u32)makedev(f->dev_major, f->dev_minor));
+	SET(m, mount, f->mnt_id);
+	if (!message_set_string(&m->kind, resource ? resource->name : "") || !message_set_string(&m->link, link))
+		return fail_memory();
+	*ret_id = id;
+	struct current *outer = c->current, current = { .record = f, .own = own, .fd = -1 };
+	c->current = &current;
+	int r = set_owner(c, m, f);
+	if (r == 0 && resource) {
+		struct object *kind = graph_add(c->graph, resource->kind, id);
+		r = kind ? resource->collect(c, &(struct subject){ .file = f, .link = link }, kind) : fail_memory();
+	}
+	c->current = outer;
+	closep(&current.fd);
+	text_free(&current.fdinfo);
+	return r;
+}
+
+int collector_fd(struct collector *c)
+{
+	struct current *current = c->current;
+	if (current->own >= 0)
+		return current->own;
+	if (current->fd >= 0)
+		return current->fd;
+	struct tree_process *p = tree_find(c->tree, (pid_t)current->record->tgid);
+	if (!p || current->record->fd == UINT32_MAX)
+		return -EBADF;
+	current->fd = (int)syscall(SYS_pidfd_getfd, p->pidfd, current->record->fd, 0);
+	return current->fd < 0 ? neg_errno() : current->fd;
+}
+
+const char *collector_fdinfo(struct collector *c, const char *name)
+{
+	struct current *current = c->current;
+	if (!current->have_fdinfo) {
+		struct tree_process *p = tree_find(c->tree, (pid_t)current->record->tgid);
+		if (current->own >= 0)
+			file_readf(&current->fdinfo, AT_FDCWD, "/proc/self/fdinfo/%d", current->own);
+		else if (p && current->record->fd != UINT32_MAX)
+			file_readf(&current->fdinfo, p->proc, "fdinfo/%u", current->record->fd);
+		current->have_fdinfo = true;
+	}
+	return current->fdinfo.data ? status_field(current->fdinfo.data, name) : NULL;
+}
+
+/* --- descriptors of the tree --- */
+
+static int read_link(struct collector *c, const struct record_file *f, char *link, size_t room)
+{
+	if (*f->link) {
+		snprintf(link, room, "%s", f->link);
+		return 0;
+	}
+	struct tree_process *p = tree_find(c->tree, (pid_t)f->tgid);
+	char path[32];
+	snprintf(path, sizeof path, "fd/%u", f->fd);
+	int r = p ? file_readlink(p->proc, path, link, room) : -ESRCH;
+	return r < 0 ? r : 0;
+}
+
+static int add_fd(struct collector *c, struct object *table, const struct record_file *f)
+{
+	char link[4200];
+	int r = read_link(c, f, link, sizeof link);
+	if (r < 0)
+		return c->config->live ? 0 : fail(PROC_READ, r, "/proc/%u/fd/%u", f->tgid, f->fd);
+	WORKING_ON_FD(f->fd, link);
+	u32 id = find_known(c, f, (pid_t)f->tgid, (int)f->fd);
+	if (!id) {
+		r = new_file(c, f, link, -1, &id);
+		if (r == 0 && remember(c, f, (pid_t)f->tgid, (int)f->fd, id) < 0)
+			r = fail_memory();
+	}
+	if (r < 0)
+		return r;
+	struct fd_entry *entry = object_append(table);
+	if (!entry)
+		return fail_memory();
+	*entry = (struct fd_entry){ .fd = f->fd, .cloexec = f->cloexec, .file = id };
+	return 0;
+}
+
+int collect_files(struct collector *c)
+{
+	size_t at = 0;
+	for (size_t i = 0; i < c->tree->processes.n; i++) {
+		struct tree_process *p = &c->tree->processes.v[i];
+		WORKING_ON_TASK(p->pid);
+		struct object *table = p->state == 'Z' ? NULL : graph_add(c->graph, &kind_fds, (u32)p->pid);
+		if (!table && p->state != 'Z')
+			return fail_memory();
+		for (; at < c->facts.files.n && c->facts.files.v[at].tgid == (u32)p->pid; at++) {
+			int r = add_fd(c, table, &c->facts.files.v[at]);
+			if (r < 0)
+				return r;
+		}
+	}
+	return 0;
+}
+
+/* --- files that no descriptor of the tree names --- */
+
+static void record_of_stat(struct record_file *f, const struct stat *st)
+{
+	f->ino = st->st_ino;
+	f->mode = st->st_mode;
+	f->dev_major = major(st->st_dev), f->dev_minor = minor(st->st_dev);
+	f->rdev_major = major(st->st_rdev), f->rdev_minor = minor(st->st_rdev);
+}
+
+int collector_add_file(struct collector *c, int fd, u32 *ret_file)
+{
+	struct record_file f = { .tgid = (u32)getpid(), .fd = (u32)fd };
+	_cleanup_text_ struct text text = { 0 };
+	char path[64], link[4200];
+	snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+	struct stat st;
+	int r = file_readf(&text, AT_FDCWD, "/proc/self/fdinfo/%d", fd);
+	if (r == 0)
+		r = parse_fdinfo(text.data, &f);
+	if (r == 0)
+		r = file_readlink(AT_FDCWD, path, link, sizeof link);
+	if (r < 0 || fstat(fd, &st) < 0)
+		return fail(PROC_READ, r < 0 ? r : neg_errno(), "%s", path);
+	record_of_stat(&f, &st);
+	WORKING_ON("file in flight (%s)", link);
+	*ret_file = find_known(c, &f, 0, fd);
+	if (*ret_file)
+		return 0;
+	int kept = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+	int *place = kept < 0 ? NULL : vector_add(&c->own_fds);
+	if (!place) {
+		closep(&kept);
+		return fail_memory();
+	}
+	*place = kept;
+	/* known before it is collected: a socket may be in flight inside of itself */
+	if (remember(c, &f, 0, kept, c->files + 1) < 0)
+		return fail_memory();
+	return new_file(c, &f, link, kept, ret_file);
+}
+
+int collector_add_link_as(struct collector *c, u32 pid, const char *magic_link, u32 flags, u32 *ret_file)
+{
+	struct tree_process *p = tree_find(c->tree, (pid_t)pid);
+	struct stat st;
+	char link[4200];
+	int r = p ? file_readlink(p->proc, magic_link, link, sizeof link) : -ESRCH;
+	if (r >= 0 && fstatat(p->proc, magic_link, &st, 0) < 0)
+		r = neg_errno();
+	if (r < 0)
+		return fail(PROC_READ, r, "/proc/%u/%s", pid, magic_link);
+	struct record_file f = { .tgid = pid, .fd = UINT32_MAX, .flags = flags };
+	record_of_stat(&f, &st);
+	u64 key = map_mix(inode_key(&f), flags);
+	for (const char *s = link; *s; s++) /* hard links: the path counts too */
+		key = map_mix(key, (u8)*s);
+	*ret_file = map_get(&c->by_link, key);
+	if (*ret_file)
+		return 0;
+	WORKING_ON("%s (%s)", magic_link, link);
+	r = new_file(c, &f, link, -1, ret_file);
+	return r == 0 && map_set(&c->by_link, key, *ret_file) < 0 ? fail_memory() : r;
+}
+
+int collector_add_link(struct collector *c, u32 pid, const char *magic_link, u32 *ret_file)
+{
+	return collector_add_link_as(c, pid, magic_link, O_PATH | O_DIRECTORY, ret_file);
+}

@@ -1,0 +1,215 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/* Owns the source of facts that works everywhere: /proc. Fills what no better source has told. */
+#include "base/file.h"
+#include "collect/proc_text.h"
+#include "collect/source.h"
+#include "diag/diag.h"
+#include <dirent.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+
+#define TASK_GROUPS (KNOWN_IDS | KNOWN_CREDS | KNOWN_SECCOMP | KNOWN_MM | KNOWN_NS | KNOWN_OOM)
+
+static const char *const ns_names[RECORD_NS_COUNT] = {
+	[RECORD_NS_UTS] = "uts", [RECORD_NS_IPC] = "ipc",   [RECORD_NS_MNT] = "mnt",       [RECORD_NS_PID] = "pid",
+	[RECORD_NS_NET] = "net", [RECORD_NS_TIME] = "time", [RECORD_NS_CGROUP] = "cgroup", [RECORD_NS_USER] = "user",
+};
+
+static void read_namespaces(int task, struct record_task *t)
+{
+	for (int i = 0; i < RECORD_NS_COUNT; i++) {
+		char path[32], link[64];
+		snprintf(path, sizeof path, "ns/%s", ns_names[i]);
+		const char *inode = file_readlink(task, path, link, sizeof link) > 0 ? strchr(link, '[') : NULL;
+		t->ns[i] = inode ? (u32)strtoul(inode + 1, NULL, 10) : 0;
+	}
+	t->known |= KNOWN_NS;
+}
+
+static int read_number(int dir, const char *name, s64 *ret)
+{
+	_cleanup_text_ struct text text = { 0 };
+	int r = file_read(dir, name, &text);
+	if (r == 0 && text.len)
+		*ret = strtoll(text.data, NULL, 10);
+	return r;
+}
+
+static int read_task(int task, struct record_task *t)
+{
+	struct record_task read = { 0 };
+	_cleanup_text_ struct text status = { 0 }, stat = { 0 };
+	int r = file_read(task, "status", &status);
+	if (r == 0)
+		r = file_read(task, "stat", &stat);
+	if (r == 0)
+		r = parse_status(status.data, &read);
+	if (r == 0)
+		r = parse_stat(stat.data, &read);
+	if (r < 0)
+		return r;
+	read_namespaces(task, &read);
+	s64 score = 0;
+	if (read_number(task, "oom_score_adj", &score) == 0)
+		read.known |= KNOWN_OOM;
+	read.oom_score_adj = (s32)score;
+	u64 known = t->known;
+	if (!known) { /* the ordinary case: nobody else has told anything */
+		*t = read;
+		return 0;
+	}
+	/* a better source has told the ids and credentials; only holes are filled */
+	struct record_task merged = *t;
+	if (!(known & KNOWN_IDS)) {
+		merged = read;
+		merged.known = known | read.known;
+		return *t = merged, 0;
+	}
+	if (!(known & KNOWN_NS))
+		memcpy(merged.ns, read.ns, sizeof read.ns);
+	if (!(known & KNOWN_OOM))
+		merged.oom_score_adj = read.oom_score_adj;
+	if (!(known & KNOWN_SECCOMP))
+		merged.seccomp_mode = read.seccomp_mode, merged.seccomp_filters = read.seccomp_filters;
+	merged.known |= read.known & (KNOWN_NS | KNOWN_OOM | KNOWN_SECCOMP);
+	*t = merged;
+	return 0;
+}
+
+int proc_tasks(struct facts *facts, struct tree *tree)
+{
+	size_t at = 0;
+	for (size_t i = 0; i < tree->processes.n; i++) {
+		struct tree_process *p = &tree->processes.v[i];
+		WORKING_ON_TASK(p->pid);
+		for (size_t k = 0; k < p->threads.n; k++, at++) {
+			struct record_task *t = &facts->tasks.v[at];
+			if ((t->known & TASK_GROUPS) == TASK_GROUPS)
+				continue;
+			char path[32];
+			snprintf(path, sizeof path, "task/%d", p->threads.v[k].tid);
+			_cleanup_close_ int task = openat(p->proc, path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+			int r = task < 0 ? neg_errno() : read_task(task, t);
+			if (r < 0 && tree->frozen_at)
+				return fail(TASK_RACED, r, "/proc/%d/%s", p->pid, path);
+		}
+	}
+	return 0;
+}
+
+/* --- mappings --- */
+
+/* smaps tells the flags; a process of another user has maps only, or nothing. */
+static int read_vmas(struct facts *facts, struct tree_process *p)
+{
+	_cleanup_text_ struct text text = { 0 };
+	int r = file_read(p->proc, "smaps", &text);
+	if (r < 0) {
+		text_free(&text);
+		r = file_read(p->proc, "maps", &text);
+	}
+	if (r < 0)
+		return r;
+	const char *at = text.data;
+	for (;;) {
+		struct record_vma vma;
+		const char *path;
+		size_t path_len;
+		r = parse_mapping(&at, &vma, &path, &path_len);
+		if (r <= 0)
+			return r;
+		struct record_vma *place = vector_add(&facts->vmas);
+		if (!place)
+			return -ENOMEM;
+		*place = vma;
+		place->tgid = (u32)p->pid;
+	}
+}
+
+int proc_vmas(struct facts *facts, struct tree *tree)
+{
+	for (size_t i = 0; i < tree->processes.n; i++) {
+		struct tree_process *p = &tree->processes.v[i];
+		WORKING_ON_TASK(p->pid);
+		int r = p->state == 'Z' ? 0 : read_vmas(facts, p);
+		if (r < 0)
+			return r == -ENOMEM ? fail_memory() : fail(PROC_READ, r, "/proc/%d/smaps", p->pid);
+	}
+	facts->have_vmas = true;
+	return 0;
+}
+
+/* --- descriptors --- */
+
+static int read_file(struct tree_process *p, int dir, const char *name, struct record_file *f)
+{
+	_cleanup_text_ struct text text = { 0 };
+	int r = file_readf(&text, p->proc, "fdinfo/%s", name);
+	if (r == 0)
+		r = parse_fdinfo(text.data, f);
+	struct stat st;
+	if (r == 0 && fstatat(dir, name, &st, 0) < 0)
+		r = neg_errno();
+	if (r < 0)
+		return r;
+	f->ino = st.st_ino;
+	f->mode = st.st_mode;
+	f->dev_major = major(st.st_dev), f->dev_minor = minor(st.st_dev);
+	f->rdev_major = major(st.st_rdev), f->rdev_minor = minor(st.st_rdev);
+	char link[4200];
+	if (file_readlink(dir, name, link, sizeof link) > 0 && *link != '/')
+		snprintf(f->link, sizeof f->link, "%.47s", link);
+	return 0;
+}
+
+static int order_fds(const void *a, const void *b)
+{
+	const struct record_file *x = a, *y = b;
+	return x->fd < y->fd ? -1 : x->fd > y->fd;
+}
+
+static int read_files(struct facts *facts, struct tree_process *p, bool frozen)
+{
+	int fd = openat(p->proc, "fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		return neg_errno();
+	DIR *dir = fdopendir(fd);
+	if (!dir)
+		return close(fd), -ENOMEM;
+	size_t first = facts->files.n;
+	int r = 0;
+	for (struct dirent *e; r == 0 && (e = readdir(dir));) {
+		if (e->d_name[0] == '.')
+			continue;
+		struct record_file f = { .tgid = (u32)p->pid, .fd = (u32)atoi(e->d_name) };
+		r = read_file(p, dirfd(dir), e->d_name, &f);
+		if (r == -ENOENT && !frozen) {
+			r = 0;
+			continue;
+		}
+		struct record_file *place = r == 0 ? vector_add(&facts->files) : NULL;
+		if (r == 0 && !place)
+			r = -ENOMEM;
+		if (place)
+			*place = f;
+	}
+	closedir(dir);
+	if (facts->files.n > first)
+		qsort(facts->files.v + first, facts->files.n - first, sizeof *facts->files.v, order_fds);
+	return r;
+}
+
+int proc_files(struct facts *facts, struct tree *tree)
+{
+	for (size_t i = 0; i < tree->processes.n; i++) {
+		struct tree_process *p = &tree->processes.v[i];
+		WORKING_ON_TASK(p->pid);
+		int r = p->state == 'Z' ? 0 : read_files(facts, p, tree->frozen_at);
+		if (r < 0)
+			return r == -ENOMEM ? fail_memory() : fail(PROC_READ, r, "/proc/%d/fd", p->pid);
+	}
+	facts->have_files = true;
+	return 0;
+}

@@ -1,0 +1,228 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/* Owns the objects of the tree: processes and threads with their registers. */
+#include "arch/arch.h"
+#include "collect/collect_internal.h"
+#include "diag/diag.h"
+#include "infect/remote.h"
+#include "task/rseq.h"
+#include <sys/syscall.h>
+#include <time.h>
+
+static s64 clock_now(clockid_t clock)
+{
+	struct timespec t;
+	return clock_gettime(clock, &t) < 0 ? 0 : (s64)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+#define FUTEX_FLAG_REALTIME 0x02 /* FLAGS_CLOCKRT of kernel/futex/futex.h */
+
+/* When the call of a restart block ends; false when the record does not tell. The registers have said that there is one. */
+static bool restart_end(const struct record_task *t, enum restart_call call, s64 *ret_expires, clockid_t *ret_clock)
+{
+	*ret_clock = CLOCK_MONOTONIC;
+	switch (call) {
+	case RESTART_NANOSLEEP:
+		*ret_expires = (s64)t->restart_nanosleep_expires;
+		*ret_clock = t->restart_nanosleep_clock;
+		return true;
+	case RESTART_POLL:
+		*ret_expires = (s64)(t->restart_poll_seconds * 1000000000u + t->restart_poll_nanoseconds);
+		return t->restart_poll_has_timeout;
+	case RESTART_FUTEX:
+		*ret_expires = (s64)t->restart_futex_time;
+		if (t->restart_futex_flags & FUTEX_FLAG_REALTIME)
+			*ret_clock = CLOCK_REALTIME;
+		return true;
+	default:
+		return false;
+	}
+}
+
+static enum restart_call restart_of_nr(const struct record_task *t, long nr)
+{
+	switch (nr) {
+	case SYS_nanosleep:
+	case SYS_clock_nanosleep:
+		return RESTART_NANOSLEEP;
+#ifdef SYS_poll
+	case SYS_poll:
+#endif
+	case SYS_ppoll:
+		return RESTART_POLL;
+	case SYS_futex:
+		return RESTART_FUTEX;
+	case SYS_restart_syscall:
+		return t->restart_call;
+	}
+	return RESTART_UNKNOWN;
+}
+
+/* restart_syscall(2) does not say what it restarts: the restart block's function does. */
+static long true_call(const struct record_task *t, const struct arch_call *call)
+{
+	if (call->nr != SYS_restart_syscall)
+		return call->nr;
+	long nr = rearm_call_number(t->restart_call, call);
+	return nr < 0 ? call->nr : nr;
+}
+
+static int thread_call(Ckpt__Thread *m, const struct record_task *t, struct arch_call call)
+{
+	if (!call.interrupted)
+		return 0;
+	call.nr = true_call(t, &call);
+	m->call = MESSAGE_NEW(Ckpt__InterruptedCall, ckpt__interrupted_call);
+	if (!m->call)
+		return fail_memory();
+	SET(m->call, nr, (u32)call.nr);
+	SET(m->call, code, (u32)call.code);
+	s64 expires;
+	clockid_t clock;
+	enum restart_call restart = restart_of_nr(t, call.nr);
+	if (call.code == 516 && restart == RESTART_POLL && t->known & KNOWN_RESTART && !t->restart_poll_has_timeout)
+		SET(m->call, endless, true);
+	if (call.code != 516 || !(t->known & KNOWN_RESTART) || !restart_end(t, restart, &expires, &clock))
+		return 0;
+	s64 left = expires - clock_now(clock);
+	SET(m->call, expires, (u64)expires);
+	SET(m->call, clock, clock);
+	SET(m->call, left, (u64)MAX(left, (s64)0));
+	return 0;
+}
+
+/* A thread inside a critical section is taken to its abort handler: the section must not go on after a restore. */
+static int thread_abort_rseq(Ckpt__Thread *m, const struct record_task *t, struct remote_home *home)
+{
+	struct rseq_area area = { t->rseq, t->rseq_len, t->rseq_sig };
+	u64 from = 0;
+	int r = t->rseq ? rseq_abort_fix((pid_t)t->tid, &home->regs, &area, &from) : 0;
+	if (r == 0 && from) {
+		SET(m->rseq, aborted_from, from);
+		home->call.interrupted = false;
+	}
+	return r;
+}
+
+static int thread_registers(Ckpt__Thread *m, const struct record_task *t)
+{
+	struct remote_home home;
+	int r = remote_freeze_point((pid_t)t->tid, &home);
+	if (r < 0)
+		return fail(TASK_RACED, r, "reading its registers");
+	r = thread_abort_rseq(m, t, &home);
+	if (r == 0)
+		r = thread_call(m, t, home.call);
+	if (r < 0)
+		return r;
+	SET(m, pc, arch_pc(&home.regs));
+	SET(m, sp, arch_sp(&home.regs));
+	size_t room = arch_extended_size(), len;
+	_cleanup_free_ void *extended = malloc(room);
+	if (!extended)
+		return fail_memory();
+	r = remote_get_extended((pid_t)t->tid, extended, room, &len);
+	if (r < 0)
+		return fail(TASK_RACED, r, "reading its extended registers");
+	bool done = message_set_bytes(&m->registers, &home.regs, sizeof home.regs) &&
+		    message_set_bytes(&m->extended, extended, len);
+	m->has_registers = m->has_extended = done;
+	return done ? 0 : fail_memory();
+}
+
+static int thread_fields(Ckpt__Thread *m, const struct record_task *t)
+{
+	SET(m, tid, t->tid);
+	SET(m, pid, t->tgid);
+	if (!message_set_string(&m->comm, t->comm))
+		return fail_memory();
+	if (t->known & KNOWN_SIGMASK)
+		SET(m, sigmask, t->sigmask);
+	if (t->known & KNOWN_ROBUST)
+		SET(m, robust_list, t->robust_list);
+	if (t->known & KNOWN_CLEAR_TID)
+		SET(m, clear_child_tid, t->clear_child_tid);
+	if (t->known & KNOWN_ALTSTACK) {
+		m->altstack = MESSAGE_NEW(Ckpt__Altstack, ckpt__altstack);
+		if (!m->altstack)
+			return fail_memory();
+		SET(m->altstack, sp, t->altstack_sp);
+		SET(m->altstack, size, t->altstack_size);
+		SET(m->altstack, flags, t->altstack_flags);
+	}
+	if (t->known & KNOWN_RSEQ) {
+		m->rseq = MESSAGE_NEW(Ckpt__Rseq, ckpt__rseq);
+		if (!m->rseq)
+			return fail_memory();
+		SET(m->rseq, address, t->rseq);
+		SET(m->rseq, length, t->rseq_len);
+		SET(m->rseq, signature, t->rseq_sig);
+	}
+	return 0;
+}
+
+static int add_thread(struct collector *c, const struct record_task *t, const struct tree_thread *tt)
+{
+	WORKING_ON_THREAD(t->tid);
+	struct object *o = graph_add(c->graph, &kind_thread, t->tid);
+	if (!o)
+		return fail_memory();
+	int r = thread_fields(o->data, t);
+	return r < 0 || !tt->stopped ? r : thread_registers(o->data, t);
+}
+
+static const char *state_name(const struct tree_process *p)
+{
+	return p->state == 'Z' ? "zombie" : p->threads.n && p->threads.v[0].stop_signal ? "stopped" : "running";
+}
+
+static int add_task(struct collector *c, const struct tree_process *p, const struct record_task *t)
+{
+	struct object *o = graph_add(c->graph, &kind_task, (u32)p->pid);
+	if (!o)
+		return fail_memory();
+	Ckpt__Task *m = o->data;
+	SET(m, pid, (u32)p->pid);
+	SET(m, ppid, (u32)p->ppid);
+	if (!p->ppid)
+		SET(m, parent_outside, t->ppid);
+	bool group = tree_find(c->tree, (pid_t)t->pgid), session = tree_find(c->tree, (pid_t)t->sid);
+	SET(m, pgid, group ? t->pgid : 0);
+	SET(m, sid, session ? t->sid : 0);
+	if (!group)
+		SET(m, group_outside, t->pgid);
+	if (!session)
+		SET(m, session_outside, t->sid);
+	SET(m, exit_signal, t->exit_signal);
+	SET(m, start_time, t->start_time);
+	if (p->state == 'Z')
+		SET(m, exit_code, t->exit_code);
+	else {
+		SET(m, mm, (u32)p->pid);
+		SET(m, fds, (u32)p->pid);
+	}
+	if (p->threads.n && p->threads.v[0].stop_signal)
+		SET(m, stop_signal, (u32)p->threads.v[0].stop_signal);
+	if (!message_set_string(&m->state, state_name(p)))
+		return fail_memory();
+	for (size_t k = 0; k < p->threads.n; k++)
+		if (!MESSAGE_APPEND(&m->n_tid, &m->tid, t[k].tid))
+			return fail_memory();
+	return 0;
+}
+
+int collect_tasks(struct collector *c)
+{
+	size_t at = 0;
+	for (size_t i = 0; i < c->tree->processes.n; i++) {
+		const struct tree_process *p = &c->tree->processes.v[i];
+		const struct record_task *t = &c->facts.tasks.v[at];
+		at += p->threads.n;
+		WORKING_ON_TASK(p->pid);
+		int r = add_task(c, p, t);
+		for (size_t k = 0; r == 0 && p->state != 'Z' && k < p->threads.n; k++)
+			r = add_thread(c, &t[k], &p->threads.v[k]);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}

@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/* Owns reading a vDSO: an ELF image of another process, so nothing in it is trusted. */
+#include "collect/vdso.h"
+#include <elf.h>
+
+struct image {
+	const u8 *bytes;
+	size_t len;
+	const Elf64_Sym *symbols;
+	const char *strings;
+	const u16 *versions;
+	size_t strings_len, nsymbols;
+	const Elf64_Verdef *verdef;
+	size_t nverdef;
+};
+
+static const void *image_at(const struct image *i, u64 offset, u64 len)
+{
+	return offset <= i->len && len <= i->len - offset ? i->bytes + offset : NULL;
+}
+
+static const char *image_string(const struct image *i, u64 offset)
+{
+	return offset < i->strings_len && memchr(i->strings + offset, 0, i->strings_len - offset) ? i->strings + offset : NULL;
+}
+
+static int find_tables(struct image *i, const Elf64_Ehdr *header)
+{
+	const Elf64_Shdr *sections = image_at(i, header->e_shoff, (u64)header->e_shnum * sizeof *sections);
+	if (!sections || header->e_shentsize != sizeof *sections)
+		return -EBADMSG;
+	for (unsigned s = 0; s < header->e_shnum; s++) {
+		const Elf64_Shdr *h = &sections[s];
+		const void *data = image_at(i, h->sh_offset, h->sh_size);
+		if (!data)
+			continue;
+		if (h->sh_type == SHT_DYNSYM && h->sh_link < header->e_shnum) {
+			i->symbols = data;
+			i->nsymbols = h->sh_size / sizeof(Elf64_Sym);
+			const Elf64_Shdr *strings = &sections[h->sh_link];
+			i->strings = image_at(i, strings->sh_offset, strings->sh_size);
+			i->strings_len = i->strings ? strings->sh_size : 0;
+		} else if (h->sh_type == SHT_GNU_versym) {
+			i->versions = data;
+		} else if (h->sh_type == SHT_GNU_verdef) {
+			i->verdef = data;
+			i->nverdef = h->sh_size / sizeof(Elf64_Verdef);
+		}
+	}
+	return i->symbols ? 0 : -EBADMSG;
+}
+
+static int find_build_id(Ckpt__Vdso *m, const struct image *i, const Elf64_Ehdr *header)
+{
+	const Elf64_Phdr *segments = image_at(i, header->e_phoff, (u64)header->e_phnum * sizeof *segments);
+	for (unsigned p = 0; segments && p < header->e_phnum; p++) {
+		if (segments[p].p_type != PT_NOTE)
+			continue;
+		u64 at = segments[p].p_offset, end = at + segments[p].p_filesz;
+		while (at < end) {
+			const Elf64_Nhdr *note = image_at(i, at, sizeof *note);
+			if (!note)
+				break;
+			u64 desc = at + sizeof *note + ALIGN_UP((u64)note->n_namesz, 4u);
+			const void *name = image_at(i, at + sizeof *note, note->n_namesz),
+				   *data = image_at(i, desc, note->n_descsz);
+			if (!name || !data)
+				break;
+			if (note->n_type == NT_GNU_BUILD_ID && note->n_namesz == 4 && !memcmp(name, "GNU", 4)) {
+				m->has_build_id = 1;
+				return message_set_bytes(&m->build_id, data, note->n_descsz) ? 0 : -ENOMEM;
+			}
+			at = desc + ALIGN_UP((u64)note->n_descsz, 4u);
+		}
+	}
+	return 0;
+}
+
+static const char *version_name(const struct image *i, size_t symbol)
+{
+	const u16 *version = i->versions ? image_at(i, (u64)((const u8 *)(i->versions + symbol) - i->bytes), 2) : NULL;
+	if (!version || !i->verdef)
+		return "";
+	const u8 *at = (const u8 *)i->verdef;
+	for (int guard = 0; guard < 64; guard++) {
+		u64 offset = (u64)(at - i->bytes);
+		const Elf64_Verdef *def = image_at(i, offset, sizeof *def);
+		const Elf64_Verdaux *aux = def ? image_at(i, offset + def->vd_aux, sizeof *aux) : NULL;
+		if (!aux)
+			return "";
+		if (def->vd_ndx == (*version & 0x7fff))
+			return image_string(i, aux->vda_name) ?: "";
+		if (!def->vd_next)
+			return "";
+		at += def->vd_next;
+	}
+	return "";
+}
+
+static int add_symbol(Ckpt__Vdso *m, const struct image *i, size_t n)
+{
+	const Elf64_Sym *symbol = &i->symbols[n];
+	const char *name = image_string(i, symbol->st_name);
+	if (!name || !*name || symbol->st_shndx == SHN_UNDEF || symbol->st_shndx == SHN_ABS)
+		return 0;
+	Ckpt__VdsoSymbol *s = MESSAGE_NEW(Ckpt__VdsoSymbol, ckpt__vdso_symbol);
+	if (!s || !message_set_string(&s->name, name) || !message_set_string(&s->version, version_name(i, n)) ||
+	    !MESSAGE_APPEND(&m->n_symbol, &m->symbol, s))
+		return -ENOMEM;
+	SET(s, value, symbol->st_value);
+	SET(s, size, symbol->st_size);
+	return 0;
+}
+
+static int add_part(Ckpt__Vdso *m, const struct record_vma *v, u64 base)
+{
+	Ckpt__VdsoPart *part = MESSAGE_NEW(Ckpt__VdsoPart, ckpt__vdso_part);
+	if (!part || !message_set_string(&part->name, v->name) || !MESSAGE_APPEND(&m->n_part, &m->part, part))
+		return -ENOMEM;
+	SET(part, size, v->end - v->start);
+	SET(part, offset, (s64)(v->start - base));
+	return 0;
+}
+
+int vdso_describe(Ckpt__Vdso *m, const struct record_vma *vmas, size_t count, const void *image, size_t len)
+{
+	struct image i = { .bytes = image, .len = len };
+	const Elf64_Ehdr *header = image_at(&i, 0, sizeof *header);
+	if (!header || memcmp(header->e_ident, ELFMAG, SELFMAG) || header->e_ident[EI_CLASS] != ELFCLASS64)
+		return -EBADMSG;
+	int r = find_tables(&i, header);
+	if (r == 0)
+		r = find_build_id(m, &i, header);
+	for (size_t n = 1; r == 0 && n < i.nsymbols; n++)
+		r = add_symbol(m, &i, n);
+	u64 base = 0;
+	for (size_t v = 0; v < count; v++)
+		if (!strcmp(vmas[v].name, "[vdso]"))
+			base = vmas[v].start;
+	for (size_t v = 0; r == 0 && v < count; v++)
+		if (!strcmp(vmas[v].name, "[vdso]") || !strncmp(vmas[v].name, "[vvar", 5))
+			r = add_part(m, &vmas[v], base);
+	return r;
+}
+
+u64 vdso_symbol(const Ckpt__Vdso *m, const char *name)
+{
+	for (size_t i = 0; i < m->n_symbol; i++)
+		if (!strcmp(m->symbol[i]->name, name))
+			return m->symbol[i]->value;
+	return 0;
+}

@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/* ckpt dump PID DIR */
+#include "command/command.h"
+#include "dump/dump.h"
+#include <getopt.h>
+#include <stdio.h>
+
+struct dump_options {
+	struct dump_config config;
+	bool json;
+};
+
+static int parse_seconds(const char *text, u64 *ret_ns)
+{
+	char *end;
+	double seconds = strtod(text, &end);
+	if (end == text || *end || !(seconds > 0 && seconds < 1e6))
+		return fail(USAGE, 0, "\"%s\" is no number of seconds", text);
+	*ret_ns = (u64)(seconds * 1e9);
+	return 0;
+}
+
+static int parse(int argc, char **argv, struct dump_options *ret)
+{
+	static const struct option options[] = {
+		{ "leave-running", no_argument, NULL, 'R' }, { "leave-stopped", no_argument, NULL, 's' },
+		{ "json", no_argument, NULL, 'j' },          { "freeze-timeout", required_argument, NULL, 't' },
+		{ "durable", no_argument, NULL, 'D' },       { "no-durable", no_argument, NULL, 'N' },
+		{ "no-bpf", no_argument, NULL, 'b' },        { 0 },
+	};
+	ret->config.durable = -1;
+	for (int o; (o = getopt_long(argc, argv, "Rs", options, NULL)) != -1;) {
+		int r = 0;
+		switch (o) {
+		case 'R':
+			ret->config.after = DUMP_LEAVE_RUNNING;
+			break;
+		case 's':
+			ret->config.after = DUMP_LEAVE_STOPPED;
+			break;
+		case 'j':
+			ret->json = true;
+			break;
+		case 't':
+			r = parse_seconds(optarg, &ret->config.freeze_timeout);
+			break;
+		case 'D':
+			ret->config.durable = 1;
+			break;
+		case 'N':
+			ret->config.durable = 0;
+			break;
+		case 'b':
+			ret->config.no_bpf = true;
+			break;
+		default:
+			r = fail(USAGE, 0,
+				 "dump takes PID DIR [--leave-running | --leave-stopped] [--freeze-timeout SECONDS] "
+				 "[--durable | --no-durable] [--no-bpf] [--json]");
+		}
+		if (r < 0)
+			return r;
+	}
+	if (argc - optind != 2)
+		return fail(USAGE, 0, "dump takes a process id and a directory");
+	ret->config.dir = argv[optind + 1];
+	int pid = 0, r = command_pid(argv[optind], &pid);
+	ret->config.pid = pid;
+	return r;
+}
+
+static int report_json(const struct dump_options *o, const struct dump_result *result)
+{
+	struct text t = { 0 };
+	text_addf(&t, "{\"pid\":%d,\"dir\":", (int)o->config.pid);
+	text_add_json(&t, o->config.dir);
+	text_addf(&t,
+		  ",\"processes\":%zu,\"threads\":%zu,\"page_bytes\":%llu,\"frozen_ns\":%llu,\"report\":", result->processes,
+		  result->threads, (unsigned long long)result->bytes, (unsigned long long)result->frozen_ns);
+	diag_print_json(&t);
+	text_adds(&t, "}\n");
+	return command_output(&t);
+}
+
+int command_dump(int argc, char **argv)
+{
+	struct dump_options o = { 0 };
+	int r = diag_begin("dump", "");
+	if (r == 0)
+		r = parse(argc, argv, &o);
+	if (r < 0)
+		return r;
+	char object[64];
+	snprintf(object, sizeof object, "process %d", (int)o.config.pid);
+	diag_begin("dump", object);
+	struct caps caps;
+	if (caps_load(&caps, getenv("CKPT_DISABLE")) < 0)
+		return fail(USAGE, 0, "CKPT_DISABLE names a capability that there is not");
+	o.config.caps = &caps;
+	struct dump_result result = { 0 };
+	r = dump_tree(&o.config, &result);
+	if (o.json) {
+		int written = report_json(&o, &result);
+		return r < 0 ? r : written;
+	}
+	return r;
+}

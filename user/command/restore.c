@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/* ckpt restore DIR */
+#include "base/file.h"
+#include "command/command.h"
+#include "restore/restore.h"
+#include <fcntl.h>
+#include <getopt.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/wait.h>
+
+struct restore_options {
+	struct restore_config config;
+	bool detach;
+	const char *pidfile;
+};
+
+static int parse(int argc, char **argv, struct restore_options *ret)
+{
+	static const struct option options[] = {
+		{ "detach", no_argument, NULL, 'd' },
+		{ "pidfile", required_argument, NULL, 'p' },
+		{ "plan", no_argument, NULL, 'P' },
+		{ "verify", no_argument, NULL, 'v' },
+		{ "no-verify", no_argument, NULL, 'V' },
+		{ "trust", no_argument, NULL, 't' },
+		{ 0 },
+	};
+	ret->config.verify = true;
+	for (int o; (o = getopt_long(argc, argv, "d", options, NULL)) != -1;) {
+		switch (o) {
+		case 'd':
+			ret->detach = true;
+			break;
+		case 'p':
+			ret->pidfile = optarg;
+			break;
+		case 'P':
+			ret->config.plan_only = true;
+			break;
+		case 'v':
+			ret->config.verify = true;
+			break;
+		case 'V':
+			ret->config.verify = false;
+			break;
+		case 't':
+			ret->config.trust = true;
+			break;
+		default:
+			return fail(USAGE, 0, "restore takes DIR [-d] [--pidfile FILE] [--plan] [--no-verify] [--trust]");
+		}
+	}
+	if (argc - optind != 1)
+		return fail(USAGE, 0, "restore takes a directory");
+	ret->config.dir = argv[optind];
+	return 0;
+}
+
+static int write_pidfile(const char *path, pid_t pid)
+{
+	_cleanup_close_ int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+	char text[16];
+	int n = snprintf(text, sizeof text, "%d", (int)pid);
+	int r = fd < 0 ? neg_errno() : file_write_full(fd, text, (size_t)n);
+	return r < 0 ? fail(PIDFILE, r, "%s", path) : 0;
+}
+
+/* Signals that a terminal or a supervisor would send to the program. */
+static const int forwarded[] = { SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGCONT, SIGWINCH };
+
+static void block_forwarded(sigset_t *set)
+{
+	sigemptyset(set);
+	for (size_t i = 0; i < ARRAY_SIZE(forwarded); i++)
+		sigaddset(set, forwarded[i]);
+	sigaddset(set, SIGCHLD);
+	sigprocmask(SIG_BLOCK, set, NULL);
+}
+
+/* Waits for the program's end, hands signals on, and returns its status as a shell would. */
+static int wait_program(pid_t pid, const sigset_t *set)
+{
+	for (;;) {
+		int status;
+		pid_t got = waitpid(pid, &status, WNOHANG);
+		if (got == pid)
+			return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+		if (got < 0)
+			return fail(SYSCALL, neg_errno(), "waitpid(%d)", (int)pid);
+		int signal = sigwaitinfo(set, NULL);
+		if (signal > 0 && signal != SIGCHLD && pid > 1)
+			kill(pid, signal);
+	}
+}
+
+int command_restore(int argc, char **argv)
+{
+	struct restore_options o = { 0 };
+	int r = diag_begin("restore", "");
+	if (r == 0)
+		r = parse(argc, argv, &o);
+	if (r < 0)
+		return r;
+	diag_begin("restore", o.config.dir);
+	struct caps caps;
+	if (caps_load(&caps, getenv("CKPT_DISABLE")) < 0)
+		return fail(USAGE, 0, "CKPT_DISABLE names a capability that there is not");
+	o.config.caps = &caps;
+	struct restored restored;
+	_cleanup_text_ struct text plan = { 0 };
+	sigset_t set;
+	if (!o.detach && !o.config.plan_only)
+		block_forwarded(&set);
+	r = restore_tree(&o.config, &restored, &plan);
+	if (r < 0 || o.config.plan_only)
+		return r < 0 ? r : command_output(&plan);
+	if (o.pidfile)
+		r = write_pidfile(o.pidfile, restored.root);
+	return r < 0 || o.detach ? r : wait_program(restored.root, &set);
+}

@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/* The spine of a dump; it reads like its arrow in the design. */
+#include "dump/dump.h"
+#include "collect/collect.h"
+#include "diag/diag.h"
+#include "dump/pages.h"
+#include "image/image.h"
+#include "model/reflect.h"
+#include "resource/registry.h"
+#include <linux/magic.h>
+#include <signal.h>
+#include <sys/syscall.h>
+#include <sys/vfs.h>
+#include <time.h>
+
+static u64 now_ns(void)
+{
+	struct timespec t;
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (u64)t.tv_sec * 1000000000u + (u64)t.tv_nsec;
+}
+
+/* A file system in memory gains nothing from syncing. */
+static bool on_disk(const char *dir)
+{
+	struct statfs fs;
+	return statfs(dir, &fs) == 0 && fs.f_type != TMPFS_MAGIC && fs.f_type != RAMFS_MAGIC;
+}
+
+static int write_image(const struct dump_config *config, struct tree *tree, struct graph *graph, struct dump_result *ret)
+{
+	_cleanup_image_writer_ struct image_writer *writer = NULL;
+	int r = image_create(&writer, config->dir);
+	if (r == 0)
+		r = dump_pages(writer, config->caps, tree, graph, &ret->bytes);
+	_cleanup_text_ struct text facts = { 0 };
+	if (r == 0) {
+		graph_sort(graph);
+		graph_pack(&facts, graph);
+		r = text_failed(&facts) ? fail_memory() : image_write(writer, "facts", facts.data, facts.len);
+	}
+	bool durable = config->durable < 0 ? config->after == DUMP_KILL && on_disk(config->dir) : config->durable;
+	return r == 0 ? image_commit(writer, durable) : r;
+}
+
+/* What becomes of the tree once its image is whole. */
+static int release(const struct dump_config *config, struct tree *tree)
+{
+	if (config->after == DUMP_KILL)
+		return tree_kill(tree);
+	if (config->after == DUMP_LEAVE_STOPPED)
+		for (size_t i = 0; i < tree->processes.n; i++)
+			syscall(SYS_pidfd_send_signal, tree->processes.v[i].pidfd, SIGSTOP, NULL, 0);
+	tree_thaw(tree);
+	return 0;
+}
+
+static const char *fate(enum dump_after after)
+{
+	static const char *const fates[] = { "was ended", "runs on", "was left stopped" };
+	return fates[after];
+}
+
+int dump_tree(const struct dump_config *config, struct dump_result *ret)
+{
+	_cleanup_tree_ struct tree tree = { 0 };
+	_cleanup_graph_ struct graph graph = { 0 };
+	diag_result("not dumped; the process tree was not touched; no image was left in %s", config->dir);
+	int r = tree_freeze(&tree, config->pid, &(struct freeze_options){ .timeout = config->freeze_timeout });
+	if (r < 0)
+		return r;
+	diag_result("not dumped; the process tree was resumed unchanged; no image was left in %s", config->dir);
+	const struct collect_config how = {
+		.caps = config->caps, .resources = registry, .effort = BPF_CACHED, .no_bpf = config->no_bpf
+	};
+	r = collect(&graph, &tree, &how);
+	if (r == 0)
+		r = judge_dump(&graph);
+	if (r == 0)
+		r = write_image(config, &tree, &graph, ret);
+	if (r < 0)
+		return r;
+	u64 frozen = tree.frozen_at;
+	ret->processes = tree.processes.n;
+	for (size_t i = 0; i < tree.processes.n; i++)
+		ret->threads += tree.processes.v[i].threads.n;
+	diag_result("dumped to %s; the process tree %s", config->dir, fate(config->after));
+	r = release(config, &tree);
+	ret->frozen_ns = now_ns() - frozen;
+	return r;
+}

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The dump: caps, freeze, collect, judge, pages and image, commit, release. */
+#pragma once
+#include "host/caps.h"
+#include "model/model.h"
+#include "task/tree.h"
+
+enum dump_after { DUMP_KILL, DUMP_LEAVE_RUNNING, DUMP_LEAVE_STOPPED };
+
+struct dump_config {
+	const struct caps *caps;
+	pid_t pid;
+	const char *dir;
+	enum dump_after after;
+	u64 freeze_timeout; /* ns, 0: default */
+	int durable;        /* 1 yes, 0 no, -1: when the tree is killed and the image lies on a disk */
+	bool no_bpf;
+};
+struct dump_result {
+	u64 frozen_ns, bytes;
+	size_t processes, threads;
+};
+
+/* Dumps the tree. On any failure the tree runs on unchanged and no image is left; diag_result() says so. */
+int dump_tree(const struct dump_config *, struct dump_result *ret);
+
+/* Judges a collected model for a dump; every refusal is reported. 0 or -EINVAL. */
+int judge_dump(const struct graph *);

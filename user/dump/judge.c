@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/* Owns the refusals of a dump that no resource can see by itself: all of them at once, before anything is written. */
+#include "diag/diag.h"
+#include "dump/dump.h"
+#include "model/shape.h"
+#include "resource/registry.h"
+
+static const struct resource *resource_of_kind(const struct kind *kind)
+{
+	for (const struct resource *const *r = registry; *r; r++)
+		if ((*r)->kind == kind)
+			return *r;
+	return NULL;
+}
+
+static int judge_thread(const struct graph *g, const Ckpt__Thread *t)
+{
+	(void)g;
+	WORKING_ON_TASK(t->pid);
+	WORKING_ON_THREAD(t->tid);
+	if (!t->rseq)
+		return fail(RSEQ_CONFIG, 0, "neither PTRACE_GET_RSEQ_CONFIGURATION nor BPF answers");
+	if (!t->altstack || !t->has_clear_child_tid)
+		return fail(THREAD_FACTS, 0, "signal stack and clear_child_tid");
+	if (t->call && t->call->code == 516 && !t->call->has_left && !t->call->endless)
+		warn(RESTART_UNKNOWN, 0, "system call %u", t->call->nr);
+	return 0;
+}
+
+static int judge_task(const struct graph *g, const Ckpt__Task *t)
+{
+	WORKING_ON_TASK(t->pid);
+	int r = 0;
+	if (t->state && !strcmp(t->state, "zombie"))
+		return fail(ZOMBIE, 0, "exit status 0x%x", t->exit_code);
+	if (t->state && !strcmp(t->state, "stopped"))
+		r = fail(TASK_STOPPED, 0, "by signal %u", t->stop_signal);
+	if (!t->n_tid || t->tid[0] != t->pid)
+		r = fail(LEADER_DEAD, 0, "its first thread is %u", t->n_tid ? t->tid[0] : 0);
+	const Ckpt__Mm *mm = graph_data(g, &kind_mm, t->mm);
+	if (mm && !mm->has_brk)
+		r = fail(THREAD_FACTS, 0, "the end of the heap (brk)");
+	for (size_t i = 0; i < t->n_tid; i++) {
+		const Ckpt__Thread *thread = graph_data(g, &kind_thread, t->tid[i]);
+		if (thread && judge_thread(g, thread) < 0)
+			r = -EINVAL;
+	}
+	return r;
+}
+
+static bool vma_carried(const struct vma *v)
+{
+	if (v->flags & VMA_SPECIAL)
+		return !strcmp(v->name, "[vdso]") || !strncmp(v->name, "[vvar", 5);
+	return !(v->flags & (VMA_HUGETLB | VMA_IO | VMA_PFNMAP | VMA_UFFD | VMA_SHADOW_STACK | VMA_SEALED)) &&
+	       !(v->flags >> VMA_PKEY_SHIFT);
+}
+
+static int judge_vmas(const struct object *o)
+{
+	WORKING_ON_TASK(o->id);
+	const struct vma *v = o->data;
+	int r = 0;
+	for (u32 i = 0; i < o->count; i++) {
+		WORKING_ON_VMA(v[i].start, v[i].end);
+		if (!vma_carried(&v[i]))
+			r = fail(VMA_UNSUPPORTED, 0, "%s, flags 0x%x", *v[i].name ? v[i].name : "unnamed", v[i].flags);
+	}
+	return r;
+}
+
+/* Where a file object is seen first, for the report. */
+static const struct fd_entry *first_user(const struct graph *g, u32 file, u32 *ret_pid)
+{
+	for (struct object *o = NULL; (o = graph_next(g, &kind_fds, o));)
+		for (u32 i = 0; i < o->count; i++) {
+			const struct fd_entry *e = &((const struct fd_entry *)o->data)[i];
+			if (e->file == file) {
+				*ret_pid = o->id;
+				return e;
+			}
+		}
+	return NULL;
+}
+
+static int judge_file(const struct graph *g, const struct object *o)
+{
+	const Ckpt__File *f = o->data;
+	u32 pid = 0;
+	const struct fd_entry *e = first_user(g, o->id, &pid);
+	struct diag_scope task, fd;
+	_cleanup_(diag_scope_leave) struct diag_scope *p1 = diag_scope_enter(&task, e ? "process %u" : "the tree", pid);
+	_cleanup_(diag_scope_leave) struct diag_scope *p2 =
+		e ? diag_scope_enter(&fd, "fd %u (%s)", e->fd, f->link) : diag_scope_enter(&fd, "file %s", f->link);
+	(void)p1;
+	(void)p2;
+	if (!f->kind || !*f->kind)
+		return fail(FD_UNSUPPORTED, 0, "%s", f->link);
+	for (const struct resource *const *r = registry; *r; r++) {
+		if ((*r)->scope != SCOPE_FILE || strcmp((*r)->name, f->kind) || !(*r)->judge)
+			continue;
+		const struct object *kind = graph_find(g, (*r)->kind, o->id);
+		return kind ? (*r)->judge(g, kind, DIRECTION_DUMP) : 0;
+	}
+	return 0;
+}
+
+static int judge_resource(const struct graph *g, const struct object *o, const struct resource *resource)
+{
+	const Ckpt__Thread *thread = resource->scope == SCOPE_THREAD ? graph_data(g, &kind_thread, o->id) : NULL;
+	WORKING_ON_TASK(thread ? thread->pid : o->id);
+	return resource->judge(g, o, DIRECTION_DUMP);
+}
+
+int judge_dump(const struct graph *g)
+{
+	int r = shape_judge(g);
+	for (size_t i = 0; i < g->objects.n; i++) {
+		const struct object *o = g->objects.v[i];
+		const struct resource *resource = resource_of_kind(o->kind);
+		int one = 0;
+		if (o->kind == &kind_task)
+			one = judge_task(g, o->data);
+		else if (o->kind == &kind_vmas)
+			one = judge_vmas(o);
+		else if (o->kind == &kind_file)
+			one = judge_file(g, o);
+		else if (resource && resource->scope != SCOPE_FILE && resource->judge)
+			one = judge_resource(g, o, resource);
+		r = one < 0 ? one : r;
+	}
+	return r;
+}

@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/* Owns the choice of pages: private contents of every mapping; shared-by-fork pages once. */
+#include "dump/pages.h"
+#include "base/file.h"
+#include "diag/diag.h"
+#include "memory/memory.h"
+#include "model/vma.h"
+#include <fcntl.h>
+
+static int scan_process(const struct caps *caps, struct tree *tree, struct graph *g, const struct tree_process *p)
+{
+	WORKING_ON_TASK(p->pid);
+	const struct object *parent_vmas = p->ppid ? graph_find(g, &kind_vmas, (u32)p->ppid) : NULL;
+	const struct object *vmas = graph_find(g, &kind_vmas, (u32)p->pid);
+	struct object *pages = graph_add(g, &kind_pages, (u32)p->pid);
+	struct tree_process *parent = p->ppid ? tree_find(tree, p->ppid) : NULL;
+	if (!pages)
+		return fail_memory();
+	_cleanup_close_ int own = openat(p->proc, "pagemap", O_RDONLY | O_CLOEXEC);
+	_cleanup_close_ int inherit = parent ? openat(parent->proc, "pagemap", O_RDONLY | O_CLOEXEC) : -1;
+	if (own < 0)
+		return fail(PROC_READ, neg_errno(), "/proc/%d/pagemap", p->pid);
+	const struct vma *v = vmas->data;
+	for (u32 i = 0; i < vmas->count; i++) {
+		if (!vma_stored(&v[i]))
+			continue;
+		int from = inherit >= 0 && vma_inherited(&v[i], parent_vmas) ? inherit : 0;
+		int r = memory_scan(caps, own, from, v[i].start, v[i].end, pages);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+int dump_scan_pages(const struct caps *caps, struct tree *tree, struct graph *g)
+{
+	int r = 0;
+	for (size_t i = 0; r == 0 && i < tree->processes.n; i++)
+		if (tree->processes.v[i].state != 'Z')
+			r = scan_process(caps, tree, g, &tree->processes.v[i]);
+	return r;
+}
+
+int dump_pages(struct image_writer *writer, const struct caps *caps, struct tree *tree, struct graph *g, u64 *ret_bytes)
+{
+	int r = dump_scan_pages(caps, tree, g);
+	if (r < 0)
+		return r;
+	_cleanup_free_ struct memory_job *jobs = calloc(tree->processes.n, sizeof *jobs);
+	if (!jobs)
+		return fail_memory();
+	size_t n = 0;
+	for (size_t i = 0; i < tree->processes.n; i++) {
+		struct object *pages = graph_find(g, &kind_pages, (u32)tree->processes.v[i].pid);
+		if (pages)
+			jobs[n++] = (struct memory_job){ .pid = tree->processes.v[i].pid, .fd = -1, .pages = pages };
+	}
+	struct memory_stats stats = { 0 };
+	r = memory_store(writer, jobs, n, &stats);
+	*ret_bytes = stats.bytes;
+	return r;
+}

@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/* Owns what dump and restore must decide alike about mappings. */
+#include "model/vma.h"
+#include "record.h"
+
+#define NEVER_INHERITED (VMA_SHARED | VMA_DONTFORK | VMA_WIPEONFORK | VMA_SPECIAL | VMA_DROPPABLE)
+
+const struct vma *vma_inherited(const struct vma *child, const struct object *parent)
+{
+	if (!parent || child->flags & NEVER_INHERITED)
+		return NULL;
+	const struct vma *v = parent->data;
+	u32 low = 0, high = parent->count; /* the last one that begins at or before the child's */
+	while (low < high) {
+		u32 mid = (low + high) / 2;
+		if (v[mid].start <= child->start)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	if (!low)
+		return NULL;
+	const struct vma *p = &v[low - 1];
+	bool same = p->end >= child->end && p->flags == child->flags && p->file == child->file &&
+		    (!p->file || p->pgoff + (child->start - p->start) == child->pgoff) && !strcmp(p->name, child->name);
+	return same ? p : NULL;
+}
+
+bool vma_stored(const struct vma *v)
+{
+	return !(v->flags & (VMA_SHARED | VMA_SPECIAL | VMA_DROPPABLE | VMA_WIPEONFORK | VMA_IO | VMA_PFNMAP));
+}

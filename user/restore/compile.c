@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/* Owns the pure step from a model to a plan: the arena's site, then process by process. */
+#include "diag/diag.h"
+#include "resource/registry.h"
+#include "restore/compile.h"
+#include <fcntl.h>
+#include <sys/syscall.h>
+
+#define SITE_LOWEST 0x1000000000ull /* 64 GiB: above programs that are linked low, below what mmap gives first */
+#define SITE_MARGIN 0x1000000ull    /* room below growing stacks */
+#define SITE_CODE PAGE_BYTES
+
+struct range {
+	u64 start, end;
+};
+
+static int order_ranges(const void *a, const void *b)
+{
+	u64 x = *(const u64 *)a, y = *(const u64 *)b;
+	return x < y ? -1 : x > y;
+}
+
+/* The lowest place that is free in all layouts: one sweep over all mappings in the order of addresses. */
+int compile_site(struct site *ret, const struct graph *g, const struct survey *survey, u64 data_size)
+{
+	VECTOR(struct range) used = { 0 };
+	int r = 0;
+	for (size_t i = 0; r == 0 && i < survey->own.n; i++) {
+		struct range *u = vector_add(&used);
+		if (!u)
+			r = -ENOMEM;
+		else
+			u->start = survey->own.v[i].start, u->end = survey->own.v[i].end;
+	}
+	for (struct object *o = NULL; r == 0 && (o = graph_next(g, &kind_vmas, o));)
+		for (u32 i = 0; r == 0 && i < o->count; i++) {
+			const struct vma *v = &((const struct vma *)o->data)[i];
+			struct range *u = vector_add(&used);
+			if (!u)
+				r = -ENOMEM;
+			else
+				u->start = v->start, u->end = v->end;
+		}
+	if (r < 0) {
+		vector_free(&used);
+		return fail_memory();
+	}
+	qsort(used.v, used.n, sizeof *used.v, order_ranges);
+	u64 need = SITE_CODE + data_size + VDSO_SLOT, at = SITE_LOWEST;
+	for (size_t i = 0; i < used.n; i++)
+		if (used.v[i].end + SITE_MARGIN > at && used.v[i].start < at + need + SITE_MARGIN)
+			at = ALIGN_UP(used.v[i].end + SITE_MARGIN, 0x10000ull);
+	vector_free(&used);
+	*ret = (struct site){ .code = at, .data = at + SITE_CODE, .slot = at + SITE_CODE + data_size, .end = at + need };
+	return 0;
+}
+
+/* Service descriptors begin above every descriptor of the tree. */
+u32 compile_first_fd(const struct graph *g)
+{
+	u32 first = 64;
+	for (struct object *o = NULL; (o = graph_next(g, &kind_fds, o));)
+		for (u32 i = 0; i < o->count; i++)
+			first = MAX(first, ((const struct fd_entry *)o->data)[i].fd + 1);
+	return ALIGN_UP(first, 64u);
+}
+
+int compile_files(struct compiler *c, const Ckpt__Task *task)
+{
+	const struct object *fds = graph_find(c->graph, &kind_fds, task->fds);
+	const struct fd_entry *e = fds ? fds->data : NULL;
+	u32 first = plan_config(c->plan)->first_service_fd;
+	struct place place = AT(task->pid, STAGE_FILES);
+	plan_for(c->plan, "descriptors of process %u", task->pid);
+	plan_call(c->plan, place, SYS_close_range, ARG(0), ARG(first - 1));
+	for (u32 i = 0; fds && i < fds->count; i++) {
+		plan_for(c->plan, "fd %u of process %u", e[i].fd, task->pid);
+		step_expect(plan_call(c->plan, place, SYS_dup3, ARG(plan_fd(c->plan, e[i].file)), ARG(e[i].fd),
+				      ARG(e[i].cloexec ? O_CLOEXEC : 0)),
+			    e[i].fd);
+	}
+	plan_for(c->plan, "service descriptors of process %u", task->pid);
+	plan_call(c->plan, AT(task->pid, STAGE_CLOSE), SYS_close_range, ARG(first), ARG(~0u));
+	return 0;
+}
+
+int compile_resources(struct compiler *c)
+{
+	for (const struct resource *const *r = registry; *r; r++) {
+		if (!(*r)->plan)
+			continue;
+		for (struct object *o = NULL; (o = graph_next(c->graph, (*r)->kind, o));) {
+			plan_for(c->plan, "%s %u", (*r)->name, o->id);
+			int err = (*r)->plan(c->plan, c->graph, o);
+			if (err < 0)
+				return err;
+		}
+	}
+	return 0;
+}
+
+/* The size of the data part depends on the plan, the place of the slot on the size, some steps on the slot: so the data
+ * part gets a generous size first, by what there is to plan. */
+/* An iovec per run, and one per 2 MiB for huge pages. */
+static u64 page_bytes(const struct object *o)
+{
+	u64 bytes = 0;
+	for (u32 i = 0; i < o->count; i++)
+		bytes += 32 + (((const struct page_run *)o->data)[i].len >> 21) * 16;
+	return bytes;
+}
+
+static u64 estimate(const struct graph *g)
+{
+	u64 steps = 4096, bytes = 1u << 20;
+	for (size_t i = 0; i < g->objects.n; i++) {
+		const struct object *o = g->objects.v[i];
+		steps += o->kind == &kind_vmas ? 8ull * o->count : o->kind == &kind_fds ? 2ull * o->count : 64;
+		bytes += o->kind == &kind_pages ? page_bytes(o) : o->kind == &kind_thread ? 4096 : 2048;
+	}
+	return ALIGN_UP(steps * sizeof(struct step) + bytes, (u64)PAGE_BYTES);
+}
+
+int compile(struct plan **ret, struct site *ret_site, const struct graph *g, const struct survey *survey)
+{
+	u64 room = estimate(g);
+	struct plan_config config = { .first_service_fd = compile_first_fd(g), .caps = survey->caps };
+	_cleanup_plan_ struct plan *plan = plan_new(&config);
+	if (!plan)
+		return fail_memory();
+	struct compiler c = { .graph = g, .survey = survey, .plan = plan };
+	int r = compile_site(&c.site, g, survey, room);
+	if (r == 0)
+		r = compile_tree(&c);
+	if (r == 0)
+		r = compile_resources(&c);
+	if (r == 0)
+		r = plan_seal(plan);
+	if (r < 0)
+		return r;
+	if (plan_size(plan) > room)
+		return fail(PLAN_TOO_LARGE, 0, "%zu bytes, %llu were reserved", plan_size(plan), (unsigned long long)room);
+	*ret_site = c.site;
+	*ret = take_ptr(plan);
+	return 0;
+}

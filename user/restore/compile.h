@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* What the parts of the pure step share. Private to restore/. */
+#pragma once
+#include "model/kinds.h"
+#include "restore/restore.h"
+#include <linux/sched.h>
+
+struct compiler {
+	const struct graph *graph;
+	const struct survey *survey;
+	struct plan *plan;
+	struct site site; /* code and slot are known; the data's size is not */
+	u32 spare_used;
+};
+
+int compile_site(struct site *ret, const struct graph *, const struct survey *, u64 data_size);
+int compile_tree(struct compiler *);                       /* arrays, fork, sessions, groups, threads */
+int compile_memory(struct compiler *, const Ckpt__Task *); /* mappings and pages of one process */
+int compile_files(struct compiler *, const Ckpt__Task *);  /* descriptors of one process */
+int compile_resources(struct compiler *);
+/* Adds the step that makes task or thread `tid`, which must have an array. args: flags, exit_signal and child_tid; the
+ * stack in the arena and set_tid are filled in. */
+void compile_spawn(struct compiler *, u32 by, enum stage, u32 tid, const struct clone_args *args);
+u32 compile_first_fd(const struct graph *);

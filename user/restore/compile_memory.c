@@ -1,0 +1,415 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/* Owns the plan of an address space: what a new task begins with goes, its mappings come, its pages are read.
+ * The root begins as a copy of ckpt, every other process as a copy of its parent after the parent's memory was filled. */
+#include "arch/arch.h"
+#include "diag/diag.h"
+#include "model/vma.h"
+#include "restore/compile.h"
+#include <linux/mman.h>
+#include <stdio.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+
+#define HUGE_BYTES (2ull << 20)
+#define READ_IOVECS 1024u          /* UIO_MAXIOV */
+#define READ_BYTES (1ull << 29)    /* one preadv gives at most 0x7ffff000 bytes */
+#define HELPER_BYTES (32ull << 20) /* from here on a second thread reads the other half */
+#ifndef MAP_DROPPABLE
+#define MAP_DROPPABLE 0x08
+#endif
+#ifndef MADV_COLLAPSE
+#define MADV_COLLAPSE 25
+#endif
+#ifndef PR_SET_VMA
+#define PR_SET_VMA 0x53564d41
+#define PR_SET_VMA_ANON_NAME 0
+#endif
+
+/* One process whose memory is planned. */
+struct space {
+	struct compiler *c;
+	u32 pid;
+	const Ckpt__Mm *mm;
+	const struct vma *vmas;
+	u32 count;
+	const struct object *parent; /* vmas of the parent in the tree, NULL for the root */
+	const struct page_run *runs, *parent_runs;
+	u32 nruns, nparent_runs;
+};
+
+static struct place at(const struct space *s, enum stage stage) { return AT(s->pid, stage); }
+
+/* Index of the first run that ends above address. */
+static u32 run_from(const struct page_run *runs, u32 count, u64 address)
+{
+	u32 low = 0, high = count;
+	while (low < high) {
+		u32 mid = (low + high) / 2;
+		if (runs[mid].start + runs[mid].len <= address)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	return low;
+}
+
+static bool has_runs(const struct space *s, const struct vma *v, u32 wanted_flags)
+{
+	for (u32 i = run_from(s->runs, s->nruns, v->start); i < s->nruns && s->runs[i].start < v->end; i++)
+		if ((s->runs[i].flags & PAGES_INHERITED) == wanted_flags)
+			return true;
+	return false;
+}
+
+/* Does the mapping of the parent stay, because pages are shared with it? */
+static bool is_kept(const struct space *s, const struct vma *v)
+{
+	return s->parent && vma_inherited(v, s->parent) && has_runs(s, v, PAGES_INHERITED);
+}
+
+/* --- what the task begins with --- */
+
+static bool is_vdso_part(const char *name) { return !strcmp(name, "[vdso]") || !strncmp(name, "[vvar", 5); }
+
+/* The address of a vDSO part of the process, 0: it has none. */
+static u64 part_home(const struct vma *vmas, u32 count, const char *name)
+{
+	for (u32 i = 0; i < count; i++)
+		if (!strcmp(vmas[i].name, name))
+			return vmas[i].start;
+	return 0;
+}
+
+static void move(const struct space *s, enum stage stage, u64 from, u64 len, u64 to)
+{
+	step_expect(plan_call(s->c->plan, at(s, stage), SYS_mremap, ARG(from), ARG(len), ARG(len),
+			      ARG(MREMAP_MAYMOVE | MREMAP_FIXED), ARG(to)),
+		    (s64)to);
+}
+
+/* vDSO parts wait in the slot while everything else goes, then come home; each moves whole (it cannot be split). */
+static void move_part(const struct space *s, u64 from, u64 len, u64 home, u64 *slot)
+{
+	if (!home) /* the process had none: it goes with the rest */
+		return;
+	move(s, STAGE_UNMAP, from, len, *slot);
+	move(s, STAGE_PROTECT, *slot, len, home);
+	*slot += len;
+}
+
+static void park_vdso(const struct space *s)
+{
+	u64 slot = s->c->site.slot;
+	const struct survey *survey = s->c->survey;
+	if (!s->parent) {
+		for (size_t i = 0; i < survey->own.n; i++) {
+			const struct record_vma *v = &survey->own.v[i];
+			if (is_vdso_part(v->name))
+				move_part(s, v->start, v->end - v->start, part_home(s->vmas, s->count, v->name), &slot);
+		}
+		return;
+	}
+	const struct vma *p = s->parent->data;
+	for (u32 i = 0; i < s->parent->count; i++)
+		if (is_vdso_part(p[i].name))
+			move_part(s, p[i].start, p[i].end - p[i].start, part_home(s->vmas, s->count, p[i].name), &slot);
+}
+
+static void unmap(const struct space *s, u64 start, u64 end)
+{
+	if (start < end)
+		plan_call(s->c->plan, at(s, STAGE_UNMAP), SYS_munmap, ARG(start), ARG(end - start));
+}
+
+/* Everything goes but the arena, the slot and what is kept: all gaps between them. */
+static void unmap_rest(const struct space *s)
+{
+	u64 from = 0;
+	bool site_done = false;
+	for (u32 i = 0; i <= s->count; i++) {
+		const struct vma *v = i < s->count ? &s->vmas[i] : NULL;
+		if (!site_done && (!v || v->start >= s->c->site.code)) {
+			unmap(s, from, s->c->site.code);
+			from = s->c->site.end;
+			site_done = true;
+		}
+		if (v && is_kept(s, v)) {
+			unmap(s, from, v->start);
+			from = v->end;
+		}
+	}
+	unmap(s, from, arch_task_size());
+}
+
+/* --- mappings --- */
+
+/* A mapping that holds contents but may not be written is made writable first: it had been, when it got them. */
+static bool writable_first(const struct space *s, const struct vma *v)
+{
+	return !(v->prot & PROT_WRITE) && vma_stored(v) && (has_runs(s, v, 0) || v->flags & VMA_ACCOUNT);
+}
+
+static void map(const struct space *s, const struct vma *v)
+{
+	int flags = MAP_FIXED_NOREPLACE;
+	flags |= v->flags & VMA_DROPPABLE ? MAP_DROPPABLE : v->flags & VMA_SHARED ? MAP_SHARED : MAP_PRIVATE;
+	flags |= v->file ? 0 : MAP_ANONYMOUS;
+	flags |= v->flags & VMA_GROWSDOWN ? MAP_GROWSDOWN : 0;
+	flags |= v->flags & VMA_NORESERVE ? MAP_NORESERVE : 0;
+	u32 prot = v->prot | (writable_first(s, v) ? PROT_WRITE : 0);
+	step_expect(plan_call(s->c->plan, at(s, STAGE_MAP), SYS_mmap, ARG(v->start), ARG(v->end - v->start), ARG(prot),
+			      ARG(flags), ARG(v->file ? plan_fd(s->c->plan, v->file) : -1), ARG(v->file ? v->pgoff : 0)),
+		    (s64)v->start);
+}
+
+static void advise(const struct space *s, const struct vma *v)
+{
+	static const struct {
+		u32 flag;
+		int advice;
+	} advices[] = {
+		{ VMA_DONTFORK, MADV_DONTFORK },     { VMA_WIPEONFORK, MADV_WIPEONFORK }, { VMA_DONTDUMP, MADV_DONTDUMP },
+		{ VMA_HUGEPAGE, MADV_HUGEPAGE },     { VMA_NOHUGEPAGE, MADV_NOHUGEPAGE }, { VMA_MERGEABLE, MADV_MERGEABLE },
+		{ VMA_SEQUENTIAL, MADV_SEQUENTIAL }, { VMA_RANDOM, MADV_RANDOM },
+	};
+	/* a droppable mapping has these two by itself */
+	u32 flags = v->flags & VMA_DROPPABLE ? v->flags & ~(u32)(VMA_WIPEONFORK | VMA_DONTDUMP) : v->flags;
+	for (size_t i = 0; i < ARRAY_SIZE(advices); i++)
+		if (flags & advices[i].flag)
+			plan_call(s->c->plan, at(s, STAGE_MAP), SYS_madvise, ARG(v->start), ARG(v->end - v->start),
+				  ARG(advices[i].advice));
+	if (strncmp(v->name, "[anon:", 6) || v->flags & VMA_SHARED)
+		return;
+	char name[sizeof v->name];
+	snprintf(name, sizeof name, "%.*s", (int)strcspn(v->name + 6, "]"), v->name + 6);
+	u32 data = plan_data(s->c->plan, name, strlen(name) + 1, 8);
+	plan_call(s->c->plan, at(s, STAGE_MAP), SYS_prctl, ARG(PR_SET_VMA), ARG(PR_SET_VMA_ANON_NAME), ARG(v->start),
+		  ARG(v->end - v->start), ARG_OF_DATA(data));
+}
+
+static void protect(const struct space *s, const struct vma *v, bool needed)
+{
+	u64 len = v->end - v->start;
+	if (needed)
+		plan_call(s->c->plan, at(s, STAGE_PROTECT), SYS_mprotect, ARG(v->start), ARG(len), ARG(v->prot));
+	if (v->flags & (VMA_LOCKED | VMA_LOCKONFAULT))
+		plan_call(s->c->plan, at(s, STAGE_PROTECT), SYS_mlock2, ARG(v->start), ARG(len),
+			  ARG(v->flags & VMA_LOCKONFAULT ? MLOCK_ONFAULT : 0));
+}
+
+/* --- pages --- */
+
+/* Pages that the parent has and the child no more: they would read as the parent's contents. */
+static void drop_foreign_pages(const struct space *s, const struct vma *v)
+{
+	u32 own = run_from(s->runs, s->nruns, v->start);
+	for (u32 i = run_from(s->parent_runs, s->nparent_runs, v->start);
+	     i < s->nparent_runs && s->parent_runs[i].start < v->end; i++) {
+		u64 from = MAX(s->parent_runs[i].start, v->start),
+		    end = MIN(s->parent_runs[i].start + s->parent_runs[i].len, v->end);
+		for (; own < s->nruns && s->runs[own].start < end && from < end; own++) {
+			if (s->runs[own].start > from)
+				plan_call(s->c->plan, at(s, STAGE_MAP), SYS_madvise, ARG(from), ARG(s->runs[own].start - from),
+					  ARG(MADV_DONTNEED));
+			from = MAX(from, s->runs[own].start + s->runs[own].len);
+			if (s->runs[own].start + s->runs[own].len > end)
+				break;
+		}
+		if (from < end)
+			plan_call(s->c->plan, at(s, STAGE_MAP), SYS_madvise, ARG(from), ARG(end - from), ARG(MADV_DONTNEED));
+	}
+}
+
+/* Kept mappings that are read-only but get contents of their own. */
+static void keep(const struct space *s, const struct vma *v)
+{
+	drop_foreign_pages(s, v);
+	const struct vma *p = vma_inherited(v, s->parent);
+	bool fill = has_runs(s, v, 0) && !(v->prot & PROT_WRITE);
+	if (fill || p->prot != v->prot)
+		plan_call(s->c->plan, at(s, STAGE_MAP), SYS_mprotect, ARG(v->start), ARG(v->end - v->start),
+			  ARG(fill ? v->prot | PROT_WRITE : v->prot));
+	protect(s, v, fill);
+}
+
+struct reader {
+	const struct space *s;
+	u32 array; /* whose steps: the leader's or the helper's tid */
+	struct iovec iov[READ_IOVECS];
+	u32 n;
+	u64 offset, bytes;
+};
+
+static void reader_flush(struct reader *r)
+{
+	if (!r->n)
+		return;
+	struct plan *plan = r->s->c->plan;
+	struct place place = AT(r->array, STAGE_FILL);
+	u64 fd = (u64)plan_fd(plan, PAGES_FILE);
+	struct plan_step *step;
+	if (r->n == 1) {
+		step = plan_call(plan, place, SYS_pread64, ARG(fd), ARG(r->iov[0].iov_base), ARG(r->iov[0].iov_len),
+				 ARG(r->offset));
+	} else {
+		u32 data = plan_data(plan, r->iov, r->n * sizeof *r->iov, 8);
+		step = plan_call(plan, place, SYS_preadv, ARG(fd), ARG_OF_DATA(data), ARG(r->n), ARG(r->offset));
+	}
+	step_expect(step, (s64)r->bytes);
+	r->n = 0;
+	r->bytes = 0;
+}
+
+static void reader_add(struct reader *r, u64 start, u64 len, u64 offset)
+{
+	while (len) {
+		if (r->n && (r->n == READ_IOVECS || r->offset + r->bytes != offset || r->bytes >= READ_BYTES))
+			reader_flush(r);
+		if (!r->n)
+			r->offset = offset;
+		u64 part = MIN(len, READ_BYTES - r->bytes);
+		r->iov[r->n++] = (struct iovec){ (void *)(uintptr_t)start, part };
+		r->bytes += part;
+		start += part;
+		offset += part;
+		len -= part;
+	}
+}
+
+/* Whole aligned 2 MiB blocks become huge pages without a flag that the mapping did not have: one byte of each is
+ * touched, then MADV_COLLAPSE (6.1). Where the kernel refuses, small pages do. */
+static void make_huge(const struct reader *r, u64 start, u64 len, u64 offset)
+{
+	struct plan *plan = r->s->c->plan;
+	u64 first = ALIGN_UP(start, HUGE_BYTES), end = ALIGN_DOWN(start + len, HUGE_BYTES);
+	struct place place = AT(r->array, STAGE_FILL);
+	while (first < end) {
+		struct iovec touch[READ_IOVECS];
+		u32 n = 0;
+		u64 stop = first;
+		for (; stop < end && n < READ_IOVECS; stop += HUGE_BYTES)
+			touch[n++] = (struct iovec){ (void *)(uintptr_t)stop, 1 };
+		u32 data = plan_data(plan, touch, n * sizeof *touch, 8);
+		step_any(plan_call(plan, place, SYS_preadv, ARG(plan_fd(plan, PAGES_FILE)), ARG_OF_DATA(data), ARG(n),
+				   ARG(offset)));
+		step_any(plan_call(plan, place, SYS_madvise, ARG(first), ARG(stop - first), ARG(MADV_COLLAPSE)));
+		first = stop;
+	}
+}
+
+static const struct vma *vma_at(const struct space *s, u64 address)
+{
+	u32 low = 0, high = s->count;
+	while (low < high) {
+		u32 mid = (low + high) / 2;
+		if (s->vmas[mid].end <= address)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	return low < s->count && s->vmas[low].start <= address ? &s->vmas[low] : NULL;
+}
+
+static bool may_be_huge(const struct space *s, u64 address)
+{
+	const struct vma *v = vma_at(s, address);
+	return caps_has(s->c->survey->caps, CAN_MADV_COLLAPSE) && v && !v->file && !(v->flags & VMA_NOHUGEPAGE) &&
+	       !s->mm->thp_disable;
+}
+
+/* A second thread of execution in the same memory, to read the other half: a process of its own (not a thread, so that
+ * its id is free again) with an id that nobody wants. */
+static u32 add_helper(const struct space *s)
+{
+	struct compiler *c = s->c;
+	if (c->spare_used >= c->survey->spare_pids.n)
+		return 0;
+	u32 pid = c->survey->spare_pids.v[c->spare_used++];
+	if (plan_thread(c->plan, pid) < 0)
+		return 0;
+	compile_spawn(c, s->pid, STAGE_FILL, pid,
+		      &(struct clone_args){ .flags = CLONE_VM | CLONE_FILES | CLONE_FS | CLONE_SIGHAND });
+	return pid;
+}
+
+static void fill(const struct space *s)
+{
+	u64 total = 0, done = 0, half = 0;
+	for (u32 i = 0; i < s->nruns; i++)
+		total += s->runs[i].flags & PAGES_INHERITED ? 0 : s->runs[i].len;
+	u32 helper = total >= HELPER_BYTES ? add_helper(s) : 0;
+	half = helper ? ALIGN_UP(total / 2, HUGE_BYTES) : 0;
+	struct reader own = { .s = s, .array = s->pid }, other = { .s = s, .array = helper };
+	for (u32 i = 0; i < s->nruns; i++) {
+		const struct page_run *run = &s->runs[i];
+		if (run->flags & PAGES_INHERITED)
+			continue;
+		u64 first = done < half ? MIN(run->len, half - done) : 0;
+		if (first && first < run->len) /* a block is never split between the two */
+			first = ALIGN_DOWN(run->start + first, HUGE_BYTES) > run->start
+					? ALIGN_DOWN(run->start + first, HUGE_BYTES) - run->start
+					: 0;
+		bool huge = run->len >= HUGE_BYTES && may_be_huge(s, run->start);
+		struct {
+			struct reader *r;
+			u64 start, len, offset;
+		} parts[] = { { &other, run->start, first, run->offset },
+			      { &own, run->start + first, run->len - first, run->offset + first } };
+		for (int p = 0; p < 2; p++) {
+			if (huge && parts[p].len)
+				make_huge(parts[p].r, parts[p].start, parts[p].len, parts[p].offset);
+			if (parts[p].len)
+				reader_add(parts[p].r, parts[p].start, parts[p].len, parts[p].offset);
+		}
+		done += run->len;
+	}
+	reader_flush(&own);
+	if (!helper)
+		return;
+	reader_flush(&other);
+	plan_op(s->c->plan, AT(helper, STAGE_FILL), OP_EXIT, 0, (struct arg[6]){ ARG(0) });
+	step_expect(plan_call(s->c->plan, at(s, STAGE_FILL), SYS_wait4, ARG(helper), ARG(0), ARG(0x40000000 /* __WALL */)),
+		    helper);
+}
+
+int compile_memory(struct compiler *c, const Ckpt__Task *task)
+{
+	const struct graph *g = c->graph;
+	const struct object *vmas = graph_find(g, &kind_vmas, task->mm), *runs = graph_find(g, &kind_pages, task->mm);
+	const struct object *parent_runs = task->ppid ? graph_find(g, &kind_pages, task->ppid) : NULL;
+	struct space s = {
+		.c = c,
+		.pid = task->pid,
+		.mm = graph_data(g, &kind_mm, task->mm),
+		.vmas = vmas->data,
+		.count = vmas->count,
+		.parent = task->ppid ? graph_find(g, &kind_vmas, task->ppid) : NULL,
+		.runs = runs ? runs->data : NULL,
+		.nruns = runs ? runs->count : 0,
+		.parent_runs = parent_runs ? parent_runs->data : NULL,
+		.nparent_runs = parent_runs ? parent_runs->count : 0,
+	};
+	plan_for(c->plan, "memory of process %u", task->pid);
+	park_vdso(&s);
+	unmap_rest(&s);
+	for (u32 i = 0; i < s.count; i++) {
+		const struct vma *v = &s.vmas[i];
+		if (v->flags & VMA_SPECIAL)
+			continue;
+		if (i < 4096)
+			plan_for(c->plan, "mapping %llx-%llx of process %u", (unsigned long long)v->start,
+				 (unsigned long long)v->end, task->pid);
+		if (is_kept(&s, v)) {
+			keep(&s, v);
+			continue;
+		}
+		map(&s, v);
+		advise(&s, v);
+		protect(&s, v, writable_first(&s, v));
+	}
+	plan_for(c->plan, "pages of process %u", task->pid);
+	fill(&s);
+	return 0;
+}

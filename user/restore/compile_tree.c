@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/* Owns the plan of the tree: who makes whom and when, sessions, process groups, threads and what each of them sets. */
+#include "arch/arch.h"
+#include "diag/diag.h"
+#include "model/shape.h"
+#include "restore/compile.h"
+#include <signal.h>
+#include <sched.h>
+#include <stdio.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+
+#ifndef CLONE_CLEAR_SIGHAND
+#define CLONE_CLEAR_SIGHAND 0x100000000ull
+#endif
+#define THREAD_FLAGS (CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM)
+#define STACK_BYTES 2048
+
+void compile_spawn(struct compiler *c, u32 by, enum stage stage, u32 tid, const struct clone_args *args)
+{
+	struct clone_args full = *args;
+	full.stack_size = STACK_BYTES;
+	full.set_tid_size = 1;
+	if (full.child_tid)
+		full.flags |= CLONE_CHILD_CLEARTID;
+	u32 id = plan_data(c->plan, &tid, sizeof tid, 8);
+	u32 data = plan_data(c->plan, &full, sizeof full, 8);
+	plan_pointer(c->plan, data + (u32)offsetof(struct clone_args, set_tid), id);
+	plan_pointer(c->plan, data + (u32)offsetof(struct clone_args, stack), plan_stack(c->plan, tid) - STACK_BYTES);
+	struct arg spawn[6] = { ARG_OF_DATA(data), ARG(sizeof full), ARG(plan_array(c->plan, tid)) };
+	plan_for(c->plan, "%s %u", args->flags & CLONE_THREAD ? "thread" : "process", tid);
+	step_expect(plan_op(c->plan, AT(by, stage), OP_SPAWN, 0, spawn), tid);
+}
+
+static void wait_for_group(struct compiler *c, const Ckpt__Task *t)
+{
+	char word[32];
+	snprintf(word, sizeof word, "group %u", t->pgid);
+	struct place place = AT(t->pid, STAGE_GROUP);
+	const Ckpt__Task *leader = shape_task(c->graph, t->pgid);
+	plan_for(c->plan, "process group %u of process %u", t->pgid, t->pid);
+	if (t->pgid == t->pid) {
+		if (t->sid != t->pid)
+			plan_call(c->plan, place, SYS_setpgid, ARG(0), ARG(0));
+		plan_post(c->plan, place, plan_word(c->plan, word));
+	} else if (leader) {
+		plan_wait(c->plan, place, plan_word(c->plan, word), 1);
+		plan_call(c->plan, place, SYS_setpgid, ARG(0), ARG(t->pgid));
+	}
+}
+
+static void session(struct compiler *c, const Ckpt__Task *t)
+{
+	plan_for(c->plan, "session of process %u", t->pid);
+	if (t->sid == t->pid)
+		step_expect(plan_call(c->plan, AT(t->pid, STAGE_SESSION), SYS_setsid), t->pid);
+	wait_for_group(c, t);
+}
+
+/* mm fields and the program file; exe is set only when it is not the one that is inherited. */
+static int memory_fields(struct compiler *c, const Ckpt__Task *t)
+{
+	const Ckpt__Mm *m = graph_data(c->graph, &kind_mm, t->mm);
+	const Ckpt__Task *parent = shape_task(c->graph, t->ppid);
+	const Ckpt__Mm *from = parent ? graph_data(c->graph, &kind_mm, parent->mm) : NULL;
+	bool new_exe = !from || from->exe != m->exe;
+	struct prctl_mm_map map = {
+		.start_code = m->start_code,
+		.end_code = m->end_code,
+		.start_data = m->start_data,
+		.end_data = m->end_data,
+		.start_brk = m->start_brk,
+		.brk = m->brk,
+		.start_stack = m->start_stack,
+		.arg_start = m->arg_start,
+		.arg_end = m->arg_end,
+		.env_start = m->env_start,
+		.env_end = m->env_end,
+		.auxv_size = (u32)m->auxv.len,
+		.exe_fd = new_exe ? (u32)plan_fd(c->plan, m->exe) : (u32)-1,
+	};
+	u32 auxv = plan_data(c->plan, m->auxv.data, m->auxv.len, 8), data = plan_data(c->plan, &map, sizeof map, 8);
+	plan_pointer(c->plan, data + (u32)offsetof(struct prctl_mm_map, auxv), auxv);
+	plan_for(c->plan, "mm fields of process %u", t->pid);
+	plan_call(c->plan, AT(t->pid, STAGE_MM), SYS_prctl, ARG(PR_SET_MM), ARG(PR_SET_MM_MAP), ARG_OF_DATA(data),
+		  ARG(sizeof map));
+	return 0;
+}
+
+static void thread_own(struct compiler *c, const Ckpt__Thread *t)
+{
+	struct place place = AT(t->tid, STAGE_THREAD);
+	char comm[16] = { 0 };
+	strncpy(comm, t->comm, sizeof comm - 1);
+	plan_for(c->plan, "thread %u", t->tid);
+	u32 name = plan_data(c->plan, comm, sizeof comm, 8);
+	plan_call(c->plan, place, SYS_prctl, ARG(PR_SET_NAME), ARG_OF_DATA(name));
+	if (t->rseq && t->rseq->address)
+		plan_call(c->plan, place, SYS_rseq, ARG(t->rseq->address), ARG(t->rseq->length), ARG(0),
+			  ARG(t->rseq->signature));
+	if (t->robust_list)
+		plan_call(c->plan, place, SYS_set_robust_list, ARG(t->robust_list), ARG(24)); /* struct robust_list_head */
+	if (!t->altstack || t->altstack->flags & SS_DISABLE)
+		return;
+	stack_t stack = { .ss_sp = (void *)(uintptr_t)t->altstack->sp,
+			  .ss_size = t->altstack->size,
+			  .ss_flags = (int)(t->altstack->flags & ~(u32)SS_ONSTACK) };
+	u32 data = plan_data(c->plan, &stack, sizeof stack, 8);
+	plan_call(c->plan, place, SYS_sigaltstack, ARG_OF_DATA(data), ARG(0));
+}
+
+static void threads(struct compiler *c, const Ckpt__Task *task)
+{
+	for (size_t i = 1; i < task->n_tid; i++) {
+		const Ckpt__Thread *t = graph_data(c->graph, &kind_thread, task->tid[i]);
+		compile_spawn(c, task->pid, STAGE_THREADS, t->tid,
+			      &(struct clone_args){ .flags = THREAD_FLAGS, .child_tid = t->clear_child_tid });
+	}
+	for (size_t i = 0; i < task->n_tid; i++)
+		thread_own(c, graph_data(c->graph, &kind_thread, task->tid[i]));
+}
+
+/* The parent's step; the root is made by ckpt itself. */
+static void spawn_process(struct compiler *c, const Ckpt__Task *t)
+{
+	const Ckpt__Thread *leader = graph_data(c->graph, &kind_thread, t->pid);
+	compile_spawn(c, t->ppid, shape_is_early(c->graph, t) ? STAGE_FORK_EARLY : STAGE_FORK, t->pid,
+		      &(struct clone_args){ .flags = CLONE_CLEAR_SIGHAND,
+					    .exit_signal = t->exit_signal,
+					    .child_tid = leader->clear_child_tid });
+}
+
+int compile_tree(struct compiler *c)
+{
+	int r = 0;
+	for (struct object *o = NULL; r == 0 && (o = graph_next(c->graph, &kind_task, o));) {
+		const Ckpt__Task *t = o->data;
+		for (size_t i = 0; r == 0 && i < t->n_tid; i++)
+			r = plan_thread(c->plan, t->tid[i]);
+	}
+	for (struct object *o = NULL; r == 0 && (o = graph_next(c->graph, &kind_task, o));) {
+		const Ckpt__Task *t = o->data;
+		if (t->ppid)
+			spawn_process(c, t);
+		r = compile_memory(c, t);
+		session(c, t);
+		if (r == 0)
+			r = compile_files(c, t);
+		if (r == 0)
+			r = memory_fields(c, t);
+		threads(c, t);
+	}
+	return r < 0 && !diag_failed() ? fail_memory() : r;
+}

@@ -1,0 +1,237 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/* Owns the run of a plan: the arena, the world inside of ckpt, the root's birth, the wait for every array. */
+#include "arch/arch.h"
+#include "base/file.h"
+#include "diag/diag.h"
+#include "restore/execute_internal.h"
+#include <fcntl.h>
+#include <linux/futex.h>
+#include <linux/sched.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/auxv.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/rseq.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <time.h>
+
+/* --- the machine, run by ckpt for the world --- */
+static inline int64_t blob_syscall(int64_t nr, uint64_t a, uint64_t b, uint64_t c, uint64_t d, uint64_t e, uint64_t f)
+{
+	long r = syscall(nr, a, b, c, d, e, f);
+	return r < 0 ? -errno : r;
+}
+static inline void blob_futex_wait(uint32_t *word, uint32_t value)
+{
+	syscall(SYS_futex, word, FUTEX_WAIT, value, NULL, NULL, 0);
+}
+static inline void blob_futex_wake(uint32_t *word) { syscall(SYS_futex, word, FUTEX_WAKE, INT32_MAX, NULL, NULL, 0); }
+static inline void blob_exit(uint64_t status) { _exit((int)status); }
+/* A helper task of the world begins like any new task of the blob. */
+static inline int64_t blob_spawn(struct arena *arena, uint64_t args, uint64_t size, uint32_t index)
+{
+	const struct array *array = (const struct array *)((char *)arena + arena->arrays) + index;
+	struct clone_args own = *(struct clone_args *)args;
+	own.stack = own.stack_size = 0; /* a copy of ckpt: it leaves for the blob at once */
+	long pid = syscall(SYS_clone3, &own, size);
+	if (pid == 0)
+		arch_enter(arena->data_base - PAGE_BYTES, (u64)arena, index, (u64)arena + array->stack_top);
+	return pid < 0 ? -errno : pid;
+}
+#include "machine.h"
+
+extern const char parasite_blob_begin[], parasite_blob_end[];
+
+struct arena *execution_arena(struct execution *x) { return (struct arena *)x->map; }
+
+static struct array *array_of(struct execution *x, u32 index)
+{
+	return (struct array *)(x->map + execution_arena(x)->arrays) + index;
+}
+
+/* --- the arena --- */
+
+static int map_at(u64 where, size_t len, int prot, int memory, off_t offset)
+{
+	void *got = mmap((void *)(uintptr_t)where, len, prot, MAP_SHARED | MAP_FIXED_NOREPLACE, memory, offset);
+	if (got == MAP_FAILED)
+		return neg_errno();
+	return got == (void *)(uintptr_t)where ? 0 : -EEXIST;
+}
+
+static int make_arena(struct execution *x)
+{
+	size_t size = plan_size(x->plan);
+	x->memory = memfd_create("ckpt-arena", MFD_CLOEXEC | 0x0010u /* MFD_EXEC, Linux 6.3 */);
+	if (x->memory < 0 && errno == EINVAL)
+		x->memory = memfd_create("ckpt-arena", MFD_CLOEXEC);
+	int r = x->memory < 0 || ftruncate(x->memory, (off_t)(PAGE_BYTES + size)) < 0 ? neg_errno() : 0;
+	if (r == 0)
+		r = file_pwrite_full(x->memory, parasite_blob_begin, (size_t)(parasite_blob_end - parasite_blob_begin), 0);
+	if (r == 0)
+		r = map_at(x->site.code, PAGE_BYTES, PROT_READ | PROT_EXEC, x->memory, 0);
+	if (r == 0)
+		r = map_at(x->site.data, size, PROT_READ | PROT_WRITE, x->memory, PAGE_BYTES);
+	if (r < 0)
+		return fail(ARENA, r, "%zu bytes at %llx", size, (unsigned long long)x->site.code);
+	x->map = (char *)(uintptr_t)x->site.data;
+	plan_emit(x->plan, x->map, x->site.data);
+	return 0;
+}
+
+/* --- failures of steps --- */
+
+static int report_step(struct execution *x, const struct array *array)
+{
+	const struct step *step = (const struct step *)(x->map + execution_arena(x)->steps) + array->first + array->pc;
+	_cleanup_text_ struct text line = { 0 };
+	plan_print_step(&line, x->plan, step);
+	WORKING_ON("%s", plan_object_name(x->plan, step->object));
+	s64 got = array->error;
+	int err = got < 0 && got > -4096 ? (int)got : 0;
+	if (err)
+		return fail(PLAN_STEP, err, "%s", line.data ? line.data : "");
+	return fail(PLAN_STEP, 0, "%s gave %lld", line.data ? line.data : "", (long long)got);
+}
+
+/* --- the world --- */
+
+static int run_world(struct execution *x, struct image *image)
+{
+	struct rlimit limit;
+	if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
+		limit.rlim_cur = limit.rlim_max;
+		setrlimit(RLIMIT_NOFILE, &limit);
+	}
+	u64 size;
+	int pages = image_file_fd(image, "pages", &size);
+	if (pages < 0)
+		return pages;
+	int place = plan_fd((struct plan *)x->plan, PAGES_FILE);
+	if (dup3(pages, place, O_CLOEXEC) < 0)
+		return fail(SYSCALL, neg_errno(), "dup3(pages, %d): the limit of open files is %llu", place,
+			    (unsigned long long)limit.rlim_max);
+	struct array *world = array_of(x, 0);
+	machine_run(execution_arena(x), world);
+	return world->state == ARRAY_PARKED ? 0 : report_step(x, world);
+}
+
+static void close_service_fds(struct execution *x) { close_range((unsigned)plan_config(x->plan)->first_service_fd, ~0u, 0); }
+
+/* --- the root --- */
+
+/* New tasks inherit the registration of the C library (clone without CLONE_VM keeps it), and their memory has it not. */
+static void drop_own_rseq(void)
+{
+	if (!__rseq_size)
+		return;
+	char *area = (char *)__builtin_thread_pointer() + __rseq_offset;
+	u32 sizes[] = { 32, __rseq_size, (u32)getauxval(27 /* AT_RSEQ_FEATURE_SIZE */) };
+	for (size_t i = 0; i < ARRAY_SIZE(sizes); i++)
+		if (sizes[i] && syscall(SYS_rseq, area, sizes[i], 1 /* RSEQ_FLAG_UNREGISTER */, RSEQ_SIG) == 0)
+			return;
+}
+
+static int clone_root(struct execution *x, u32 root)
+{
+	const Ckpt__Thread *leader = graph_data(x->graph, &kind_thread, root);
+	struct clone_args args = {
+		.flags = 0x100000000ull /* CLONE_CLEAR_SIGHAND */ | (leader->clear_child_tid ? CLONE_CHILD_CLEARTID : 0),
+		.child_tid = leader->clear_child_tid,
+		.exit_signal = SIGCHLD,
+		.set_tid = (u64)(uintptr_t)&root,
+		.set_tid_size = 1,
+	};
+	u32 index = plan_array(x->plan, root);
+	u64 entry = x->site.code, arena = x->site.data, stack = arena + array_of(x, index)->stack_top;
+	u64 all = ~0ull, old;
+	drop_own_rseq();
+	syscall(SYS_rt_sigprocmask, SIG_SETMASK, &all, &old, sizeof old);
+	long pid = syscall(SYS_clone3, &args, sizeof args);
+	if (pid == 0)
+		arch_enter(entry, arena, index, stack);
+	int err = neg_errno();
+	syscall(SYS_rt_sigprocmask, SIG_SETMASK, &old, NULL, sizeof old);
+	WORKING_ON_TASK(root);
+	if (pid < 0)
+		return err == -EEXIST ? fail(PID_TAKEN, err, "clone3(set_tid)") : fail(SET_TID, err, "clone3(set_tid)");
+	x->root = (pid_t)pid;
+	return 0;
+}
+
+/* --- the wait --- */
+
+static void wait_on(u32 *state)
+{
+	struct timespec patience = { .tv_nsec = 50000000 };
+	syscall(SYS_futex, state, FUTEX_WAIT, ARRAY_RUNNING, &patience, NULL, 0);
+}
+
+/* A task that died leaves its array running for ever. */
+static int check_alive(struct execution *x, u32 tid, u32 index)
+{
+	struct array *array = array_of(x, index);
+	_cleanup_text_ struct text stat = { 0 };
+	int r = file_readf(&stat, AT_FDCWD, "/proc/%u/stat", tid);
+	const char *state = stat.data ? strrchr(stat.data, ')') : NULL;
+	if (__atomic_load_n(&array->state, __ATOMIC_SEQ_CST) != ARRAY_RUNNING ||
+	    (r == 0 && state && state[2] != 'Z' && state[2] != 'X'))
+		return 0;
+	if (array->pc == 0 && r < 0) /* not born yet */
+		return 0;
+	const struct step *step = (const struct step *)(x->map + execution_arena(x)->steps) + array->first + array->pc;
+	_cleanup_text_ struct text line = { 0 };
+	plan_print_step(&line, x->plan, step);
+	WORKING_ON_THREAD(tid);
+	return fail(TASK_DIED, 0, "during %s", line.data ? line.data : "");
+}
+
+static int await_thread(struct execution *x, u32 tid)
+{
+	u32 index = plan_array(x->plan, tid);
+	struct array *array = array_of(x, index);
+	while (__atomic_load_n(&array->state, __ATOMIC_SEQ_CST) == ARRAY_RUNNING) {
+		wait_on(&array->state);
+		if (array->state != ARRAY_RUNNING)
+			break;
+		for (u32 i = 0; i < execution_arena(x)->narrays; i++)
+			if (array_of(x, i)->state == ARRAY_FAILED)
+				return report_step(x, array_of(x, i));
+		int r = 0;
+		for (struct object *o = NULL; r == 0 && (o = graph_next(x->graph, &kind_thread, o));)
+			r = check_alive(x, o->id, plan_array(x->plan, o->id));
+		if (r < 0)
+			return r;
+	}
+	return array->state == ARRAY_FAILED ? report_step(x, array) : 0;
+}
+
+int execute(struct execution *x, const struct plan *plan, const struct site *site, const struct graph *graph,
+	    struct image *image)
+{
+	*x = (struct execution){ .plan = plan, .graph = graph, .site = *site, .memory = -1 };
+	const Ckpt__Host *host = graph_data(graph, &kind_host, 1);
+	int r = make_arena(x);
+	if (r == 0)
+		r = run_world(x, image);
+	if (r == 0)
+		r = clone_root(x, host->root_pid);
+	close_service_fds(x);
+	for (struct object *o = NULL; r == 0 && (o = graph_next(graph, &kind_thread, o));)
+		r = await_thread(x, o->id);
+	return r;
+}
+
+void execution_free(struct execution *x)
+{
+	if (x->map) {
+		munmap((void *)(uintptr_t)x->site.code, PAGE_BYTES);
+		munmap(x->map, plan_size(x->plan));
+	}
+	closep(&x->memory);
+	tree_free(&x->tree);
+}

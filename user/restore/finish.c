@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/* Owns the last steps, which the tracer makes: restart blocks, the arena's end, registers. */
+#include "arch/arch.h"
+#include "diag/diag.h"
+#include "infect/remote.h"
+#include "restore/execute_internal.h"
+#include <signal.h>
+#include <stdio.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+
+/* The `syscall` instruction of the blob: whatever else a task has lost, this page it has. */
+static u64 arena_syscall(const struct execution *x)
+{
+	s64 offset = arch_find_syscall((const void *)(uintptr_t)x->site.code, PAGE_BYTES);
+	return x->site.code + (u64)offset;
+}
+
+static int home_of(const Ckpt__Thread *t, struct remote_home *ret)
+{
+	if (t->registers.len != sizeof ret->regs)
+		return fail(IMAGE_INCONSISTENT, 0, "%zu bytes of registers", t->registers.len);
+	*ret = (struct remote_home){ 0 };
+	memcpy(&ret->regs, t->registers.data, sizeof ret->regs);
+	if (!t->call)
+		return 0;
+	ret->call = arch_interrupted(&ret->regs);
+	ret->call.interrupted = true;
+	ret->call.code = (int)t->call->code;
+	ret->call.nr = (long)t->call->nr;
+	return 0;
+}
+
+static int rearm_thread(struct execution *x, const Ckpt__Thread *t, struct remote_home *home, u64 pc)
+{
+	const Ckpt__InterruptedCall *call = t->call;
+	/* the thread's own stack in the arena is free now */
+	u32 scratch = plan_stack(x->plan, t->tid) - REARM_SCRATCH;
+	struct rearm rearm = {
+		.known = call->has_left || call->endless, .endless = call->endless, .left = call->left, .clock = call->clock
+	};
+	return remote_rearm((pid_t)t->tid, home, &rearm, pc, x->site.data + scratch, x->map + scratch);
+}
+
+struct finish {
+	VECTOR(struct remote_home) homes; /* in the order of the graph's threads */
+};
+
+static int arm_all(struct execution *x, struct finish *f)
+{
+	u64 pc = arena_syscall(x);
+	for (struct object *o = NULL; (o = graph_next(x->graph, &kind_thread, o));) {
+		const Ckpt__Thread *t = o->data;
+		WORKING_ON_THREAD(t->tid);
+		struct remote_home *home = vector_add(&f->homes);
+		int r = home ? home_of(t, home) : fail_memory();
+		if (r == 0 && t->call && t->call->code == 516)
+			r = rearm_thread(x, t, home, pc);
+		if (r < 0)
+			return r < 0 && !diag_failed() ? fail(REGISTERS, r, "rebuilding the interrupted call") : r;
+	}
+	return 0;
+}
+
+/* One call per address space, made at the instruction that it unmaps: the trap is pending before it returns. */
+static int unmap_arenas(struct execution *x)
+{
+	u64 pc = arena_syscall(x);
+	for (struct object *o = NULL; (o = graph_next(x->graph, &kind_task, o));) {
+		const Ckpt__Task *t = o->data;
+		WORKING_ON_TASK(t->pid);
+		arch_regs regs;
+		s64 result = 0;
+		int r = remote_get_regs((pid_t)t->pid, &regs);
+		if (r == 0)
+			r = remote_call_trapped((pid_t)t->pid, &regs, pc, SYS_munmap,
+						(u64[6]){ x->site.code, x->site.end - x->site.code }, &result);
+		if (r < 0 || result < 0)
+			return fail(REGISTERS, r < 0 ? r : (int)result, "unmapping the arena");
+	}
+	return 0;
+}
+
+static int set_all(struct execution *x, struct finish *f)
+{
+	size_t i = 0;
+	for (struct object *o = NULL; (o = graph_next(x->graph, &kind_thread, o)); i++) {
+		const Ckpt__Thread *t = o->data;
+		WORKING_ON_THREAD(t->tid);
+		int r = remote_set_extended((pid_t)t->tid, t->extended.data, t->extended.len);
+		if (r < 0)
+			return fail(REGISTERS, r, "%zu bytes of extended registers", t->extended.len);
+		r = remote_resume((pid_t)t->tid, &f->homes.v[i], t->sigmask);
+		if (r < 0)
+			return fail(REGISTERS, r, "setting its registers");
+	}
+	return 0;
+}
+
+int execute_finish(struct execution *x)
+{
+	int r = tree_freeze(&x->tree, x->root, &(struct freeze_options){ .exitkill = true });
+	struct finish f = { 0 };
+	if (r == 0)
+		r = arm_all(x, &f);
+	if (r == 0)
+		r = unmap_arenas(x);
+	if (r == 0)
+		r = set_all(x, &f);
+	vector_free(&f.homes);
+	return r;
+}
+
+void execute_undo(struct execution *x)
+{
+	if (!x->root)
+		return;
+	if (!x->tree.processes.n && tree_scan(&x->tree, x->root) < 0)
+		kill(x->root, SIGKILL);
+	tree_kill(&x->tree);
+	waitpid(x->root, NULL, __WALL);
+	x->root = 0;
+}

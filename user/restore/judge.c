@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/* Owns the refusals of a restore: what the image asks of this host that it cannot give. All at once, before anything is
+ * made. An image is untrusted: what the plan relies on is checked here. */
+#include "arch/arch.h"
+#include "diag/diag.h"
+#include "model/shape.h"
+#include "resource/registry.h"
+#include "restore/compile.h"
+
+static int judge_host(const struct graph *g, const struct survey *s)
+{
+	const Ckpt__Host *host = graph_data(g, &kind_host, 1);
+	if (!host || !host->arch)
+		return fail(IMAGE_INCONSISTENT, 0, "it does not say where it was made");
+	if (strcmp(host->arch, arch_name()))
+		return fail(OTHER_ARCH, 0, "made on %s, this is %s", host->arch, arch_name());
+	const Ckpt__Task *root = graph_data(g, &kind_task, host->root_pid);
+	if (!root || root->ppid)
+		return fail(IMAGE_INCONSISTENT, 0, "process %u is not the root of its tree", host->root_pid);
+	if (host->monotonic > s->now_monotonic || host->boottime > s->now_boottime)
+		return fail(CLOCK_BEHIND, 0, "CLOCK_MONOTONIC was %llu s, here it is %llu s",
+			    (unsigned long long)(host->monotonic / 1000000000u),
+			    (unsigned long long)(s->now_monotonic / 1000000000u));
+	return 0;
+}
+
+static int judge_vmas(const struct object *o)
+{
+	const struct vma *v = o->data;
+	u64 last = 0;
+	WORKING_ON_TASK(o->id);
+	for (u32 i = 0; i < o->count; i++) {
+		if (v[i].start < last || v[i].end <= v[i].start || v[i].end > arch_task_size() ||
+		    (v[i].start | v[i].end) & (PAGE_BYTES - 1))
+			return fail(IMAGE_INCONSISTENT, 0, "mapping %llx-%llx", (unsigned long long)v[i].start,
+				    (unsigned long long)v[i].end);
+		last = v[i].end;
+	}
+	return 0;
+}
+
+static int judge_pages(const struct object *o)
+{
+	const struct page_run *run = o->data;
+	u64 last = 0;
+	WORKING_ON_TASK(o->id);
+	for (u32 i = 0; i < o->count; i++) {
+		if (run[i].start < last || !run[i].len || run[i].start + run[i].len < run[i].start ||
+		    (run[i].start | run[i].len) & (PAGE_BYTES - 1))
+			return fail(IMAGE_INCONSISTENT, 0, "pages at %llx", (unsigned long long)run[i].start);
+		last = run[i].start + run[i].len;
+	}
+	return 0;
+}
+
+/* Everything that a plan looks up must be there, and the tree must be one. */
+static int judge_task(const struct graph *g, const struct object *o)
+{
+	const Ckpt__Task *t = o->data;
+	WORKING_ON_TASK(o->id);
+	if (t->pid != o->id || !t->n_tid || t->tid[0] != t->pid || (t->ppid && !graph_find(g, &kind_task, t->ppid)))
+		return fail(IMAGE_INCONSISTENT, 0, "its ids");
+	for (size_t i = 0; i < t->n_tid; i++) {
+		const Ckpt__Thread *thread = graph_data(g, &kind_thread, t->tid[i]);
+		if (!thread || thread->tid != t->tid[i] || thread->pid != t->pid || !thread->comm)
+			return fail(IMAGE_INCONSISTENT, 0, "its thread %u", t->tid[i]);
+	}
+	const Ckpt__Task *at = t;
+	for (size_t steps = 0; at && at->ppid; steps++, at = graph_data(g, &kind_task, at->ppid))
+		if (steps > g->objects.n)
+			return fail(IMAGE_INCONSISTENT, 0, "it is its own ancestor");
+	const Ckpt__Mm *m = graph_data(g, &kind_mm, t->mm);
+	if (!m || !graph_find(g, &kind_vmas, t->mm) || !graph_find(g, &kind_fds, t->fds) || m->auxv.len > 4096 ||
+	    !graph_find(g, &kind_file, m->exe))
+		return fail(IMAGE_INCONSISTENT, 0, "its memory or its descriptors");
+	return 0;
+}
+
+static bool same_bytes(const ProtobufCBinaryData *a, const ProtobufCBinaryData *b)
+{
+	return a->len == b->len && (!a->len || !memcmp(a->data, b->data, a->len));
+}
+
+static int judge_vdso(const struct object *o, const struct survey *s)
+{
+	const Ckpt__Vdso *v = o->data;
+	bool same = same_bytes(&v->build_id, &s->vdso->build_id) && v->n_part == s->vdso->n_part;
+	for (size_t i = 0; same && i < v->n_part; i++)
+		same = !strcmp(v->part[i]->name, s->vdso->part[i]->name) && v->part[i]->size == s->vdso->part[i]->size;
+	return same ? 0 : fail(VDSO_DIFFERS, 0, "the build-id or the layout of [vdso] and [vvar]");
+}
+
+static int judge_file_refs(const struct graph *g, const struct object *o)
+{
+	int r = 0;
+	for (u32 i = 0; i < o->count; i++) {
+		u32 file = o->kind == &kind_vmas ? ((const struct vma *)o->data)[i].file
+						 : ((const struct fd_entry *)o->data)[i].file;
+		if ((file || o->kind == &kind_fds) && !graph_find(g, &kind_file, file))
+			r = fail(IMAGE_INCONSISTENT, 0, "file %u of process %u", file, o->id);
+	}
+	return r;
+}
+
+static int judge_structure(const struct graph *g, const struct survey *s)
+{
+	int r = 0;
+	for (size_t i = 0; i < g->objects.n; i++) {
+		const struct object *o = g->objects.v[i];
+		int one = 0;
+		if (o->kind == &kind_task)
+			one = judge_task(g, o);
+		else if (o->kind == &kind_vmas)
+			one = judge_vmas(o) < 0 ? -EINVAL : judge_file_refs(g, o);
+		else if (o->kind == &kind_fds)
+			one = judge_file_refs(g, o);
+		else if (o->kind == &kind_pages)
+			one = judge_pages(o);
+		else if (o->kind == &kind_vdso)
+			one = judge_vdso(o, s);
+		r = one < 0 ? one : r;
+	}
+	return r;
+}
+
+static int judge_resources(const struct graph *g)
+{
+	int r = 0;
+	for (const struct resource *const *res = registry; *res; res++)
+		for (struct object *o = NULL; (*res)->judge && (o = graph_next(g, (*res)->kind, o));) {
+			WORKING_ON("%s %u", (*res)->name, o->id);
+			if ((*res)->judge(g, o, DIRECTION_RESTORE) < 0)
+				r = -EINVAL;
+		}
+	return r;
+}
+
+int judge_restore(const struct graph *g, const struct survey *s)
+{
+	int r = judge_host(g, s);
+	if (r == 0)
+		r = judge_structure(g, s);
+	if (r < 0) /* what follows relies on it */
+		return r;
+	r = shape_judge(g);
+	int resources = judge_resources(g);
+	u32 files = 0;
+	for (struct object *o = NULL; (o = graph_next(g, &kind_file, o));)
+		files = MAX(files, o->id);
+	if (compile_first_fd(g) + files + 1 > s->nofile)
+		r = fail(TOO_MANY_FILES, 0, "%u descriptors are needed, %u allowed", compile_first_fd(g) + files + 1,
+			 s->nofile);
+	return r < 0 ? r : resources;
+}

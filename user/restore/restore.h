@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The restore: load, survey, judge, plan, world, run plan, verify, release. */
+#pragma once
+#include "host/caps.h"
+#include "image/image.h"
+#include "model/kinds.h"
+#include "plan/plan.h"
+#include "record.h"
+#include "task/tree.h"
+
+struct restore_config {
+	const struct caps *caps;
+	const char *dir;
+	bool trust, verify, plan_only;
+};
+
+/* What this host is like, as far as the image refers to it: the only reading before the pure steps. */
+struct survey {
+	const struct caps *caps;
+	VECTOR(struct record_vma) own;   /* ckpt's mappings, which a new task begins with */
+	u64 own_vdso;                    /* address of [vdso], 0: none */
+	Ckpt__Vdso *vdso;                /* what it is */
+	VECTOR(u32) spare_pids;          /* ids that nobody has and the image does not want */
+	u64 now_monotonic, now_boottime; /* ns */
+	u32 nofile;                      /* descriptors that ckpt may open */
+};
+int survey_host(struct survey *ret, const struct caps *, const struct graph *);
+void survey_free(struct survey *);
+
+/* Judges an image against the host; every refusal is reported. 0 or -EINVAL. */
+int judge_restore(const struct graph *, const struct survey *);
+
+/* Where the arena lies: free in every address space of the image and in ckpt's own. */
+struct site {
+	u64 code; /* one page, r-x */
+	u64 data; /* plan_size() bytes, rw- */
+	u64 slot; /* VDSO_SLOT bytes where a vDSO waits */
+	u64 end;
+};
+#define VDSO_SLOT 0x20000ull
+#define PAGES_FILE 0u /* the file id whose service descriptor is the image's pages */
+
+/* The pure step: model and survey to plan. site.data and site.end are fixed by compile_site() once the plan is sealed. */
+int compile(struct plan **ret, struct site *ret_site, const struct graph *, const struct survey *);
+
+/* A restore that runs. */
+struct execution {
+	const struct plan *plan;
+	const struct graph *graph;
+	struct site site;
+	int memory; /* the arena's memfd */
+	char *map;  /* the data part as ckpt sees it */
+	pid_t root;
+	struct tree tree; /* the restored tree, held */
+};
+/* Makes the arena, runs the world, clones the root, waits until every array is parked. On failure nothing is left. */
+int execute(struct execution *, const struct plan *, const struct site *, const struct graph *, struct image *);
+/* Arms restart blocks, unmaps the arena, writes registers: every thread is as it was, and stopped. */
+int execute_finish(struct execution *);
+void execute_undo(struct execution *); /* kills what was made */
+void execution_free(struct execution *);
+
+/* Collects the restored tree again and compares; -EINVAL (reported) when a state field differs. */
+int verify_restored(struct execution *, const struct survey *);
+
+struct restored {
+	pid_t root;
+};
+/* Restores a tree and lets it go. On failure nothing is left of it; diag_result() says so. plan_only: prints the plan. */
+int restore_tree(const struct restore_config *, struct restored *ret, struct text *plan_text);

@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/* Owns the reading of this host before a restore. */
+#include "base/file.h"
+#include "collect/proc_text.h"
+#include "collect/vdso.h"
+#include "diag/diag.h"
+#include "restore/restore.h"
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/resource.h>
+#include <time.h>
+
+static u64 clock_ns(clockid_t clock)
+{
+	struct timespec t;
+	clock_gettime(clock, &t);
+	return (u64)t.tv_sec * 1000000000u + (u64)t.tv_nsec;
+}
+
+static int survey_own(struct survey *s)
+{
+	_cleanup_text_ struct text maps = { 0 };
+	int r = file_read(AT_FDCWD, "/proc/self/maps", &maps);
+	const char *at = maps.data, *path;
+	struct record_vma vma;
+	size_t path_len;
+	while (r == 0 && (r = parse_mapping(&at, &vma, &path, &path_len)) > 0) {
+		struct record_vma *place = vector_add(&s->own);
+		if (!place)
+			return fail_memory();
+		*place = vma;
+		if (!strcmp(vma.name, "[vdso]"))
+			s->own_vdso = vma.start;
+		r = 0;
+	}
+	return r < 0 ? fail(SYSCALL, r, "/proc/self/maps") : 0;
+}
+
+static int survey_vdso(struct survey *s)
+{
+	s->vdso = MESSAGE_NEW(Ckpt__Vdso, ckpt__vdso);
+	if (!s->vdso)
+		return fail_memory();
+	for (size_t i = 0; i < s->own.n; i++) {
+		const struct record_vma *v = &s->own.v[i];
+		if (v->start != s->own_vdso || !s->own_vdso)
+			continue;
+		int r = vdso_describe(s->vdso, s->own.v, s->own.n, (const void *)(uintptr_t)v->start, v->end - v->start);
+		if (r < 0)
+			return r == -ENOMEM ? fail_memory() : fail(VDSO_UNREADABLE, r, "the kernel's own");
+	}
+	return 0;
+}
+
+static bool pid_taken(u32 pid, char *name, size_t room)
+{
+	_cleanup_text_ struct text comm = { 0 };
+	if (file_readf(&comm, AT_FDCWD, "/proc/%u/comm", pid) < 0)
+		return false;
+	snprintf(name, room, "%.*s", (int)strcspn(comm.data ? comm.data : "", "\n"), comm.data ? comm.data : "");
+	return true;
+}
+
+static int survey_pids(struct survey *s, const struct graph *g)
+{
+	int r = 0;
+	u32 highest = 300;
+	for (struct object *o = NULL; (o = graph_next(g, &kind_thread, o));) {
+		char name[32];
+		highest = MAX(highest, o->id);
+		WORKING_ON_THREAD(o->id);
+		if (pid_taken(o->id, name, sizeof name))
+			r = fail(PID_TAKEN, -EEXIST, "%u is \"%s\"", o->id, name);
+	}
+	for (u32 pid = highest + 1; s->spare_pids.n < 4 && pid < highest + 200; pid++) {
+		char name[32];
+		u32 *place = pid_taken(pid, name, sizeof name) ? NULL : vector_add(&s->spare_pids);
+		if (place)
+			*place = pid;
+	}
+	return r;
+}
+
+int survey_host(struct survey *s, const struct caps *caps, const struct graph *g)
+{
+	s->caps = caps;
+	s->now_monotonic = clock_ns(CLOCK_MONOTONIC);
+	s->now_boottime = clock_ns(CLOCK_BOOTTIME);
+	struct rlimit limit;
+	getrlimit(RLIMIT_NOFILE, &limit);
+	s->nofile = (u32)MIN(limit.rlim_max, (rlim_t)INT32_MAX);
+	int r = survey_own(s);
+	if (r == 0)
+		r = survey_vdso(s);
+	return r == 0 ? survey_pids(s, g) : r;
+}
+
+void survey_free(struct survey *s)
+{
+	vector_free(&s->own);
+	vector_free(&s->spare_pids);
+	if (s->vdso)
+		ckpt__vdso__free_unpacked(s->vdso, NULL);
+}
