@@ -20,7 +20,7 @@ struct image_writer;
  * image_commit(). The writer removes what it made when it is freed uncommitted. */
 int image_create(struct image_writer **ret, const char *dir);
 /* A new file of the image, O_RDWR|O_CLOEXEC, owned by the writer. Chunk hashes are given by image_set_chunk(), from any
- * thread, each chunk once. */
+ * thread (while no file is added), each chunk once: image_commit() refuses a file that lacks one. */
 int image_file(struct image_writer *, const char *name, u64 size, int *ret_fd);
 void image_set_chunk(struct image_writer *, const char *name, u64 chunk, struct image_hash);
 /* Writes a whole small file. */
@@ -47,6 +47,13 @@ int image_file_fd(struct image *, const char *name, u64 *ret_size);
 int image_verify_chunks(struct image *, const char *name, u64 first, u64 count);
 /* Every byte, on several threads. */
 int image_verify(struct image *);
+/* Checks a file on threads of its own while the caller does other work; join (once) waits for it, helping, and gives 0, or
+ * -EBADMSG with the damage reported. The image must outlive it. */
+struct image_verification;
+int image_verify_start(struct image_verification **ret, struct image *, const char *name);
+int image_verify_join(struct image_verification *);
+static inline void image_verify_joinp(struct image_verification **v) { image_verify_join(*v); }
+#define _cleanup_image_verification_ _cleanup_(image_verify_joinp)
 u64 image_bytes(const struct image *);
 /* The model of an image: facts read, checked, unpacked. */
 int image_load(struct image *, const struct kind *const *kinds, struct graph *ret);

@@ -1,0 +1,318 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/* Owns an image while it is written: its directory, its files, their checksums, and the commit. */
+#include "base/vector.h"
+#include "diag/diag.h"
+#include "base/file.h"
+#include "image/manifest.h"
+#include "image/trust.h"
+#include <dirent.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+
+struct written {
+	char name[IMAGE_NAME_MAX + 1];
+	u64 size;
+	int fd; /* -1: closed, complete */
+	struct image_hash *hash;
+	u64 hashed; /* chunks whose hash was given */
+};
+
+struct image_writer {
+	char *path; /* for people */
+	char name[NAME_MAX + 1];
+	int parent, dir;
+	bool made_dir;
+	mode_t mode_before; /* of a directory that was there, 0: not changed */
+	int manifest;       /* -1: not ours yet */
+	const char *manifest_name;
+	bool committed;
+	VECTOR(struct written) files;
+};
+
+#define WORKING_ON_IMAGE(w) WORKING_ON("image %s", (w)->path)
+
+/* Splits off the last component; "." stands for a path that has none of its own. */
+static int open_parent(struct image_writer *w, const char *path)
+{
+	size_t len = strlen(path);
+	while (len > 1 && path[len - 1] == '/')
+		len--;
+	size_t base = len;
+	while (base > 0 && path[base - 1] != '/')
+		base--;
+	if (len - base > NAME_MAX || base >= PATH_MAX)
+		return -ENAMETOOLONG;
+	char above[PATH_MAX];
+	snprintf(above, sizeof above, "%.*s", base ? (int)base : 1, base ? path : ".");
+	snprintf(w->name, sizeof w->name, "%.*s", len > base ? (int)(len - base) : 1, len > base ? path + base : ".");
+	if (!len)
+		return -ENOENT;
+	w->parent = open(above, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	return w->parent < 0 ? neg_errno() : 0;
+}
+
+static int refuse_contents(struct image_writer *w)
+{
+	struct stat st;
+	if (fstatat(w->dir, MANIFEST_NAME, &st, AT_SYMLINK_NOFOLLOW) == 0)
+		return fail(IMAGE_EXISTS, -EEXIST, "%s/" MANIFEST_NAME, w->path);
+	if (fstatat(w->dir, MANIFEST_UNFINISHED, &st, AT_SYMLINK_NOFOLLOW) == 0)
+		return fail(IMAGE_DIR, -EEXIST, "another dump is writing to it, or was interrupted and left its files");
+	int fd = openat(w->dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *entries = fd < 0 ? NULL : fdopendir(fd);
+	if (!entries) {
+		int r = fail(IMAGE_DIR, neg_errno(), "its entries cannot be read");
+		closep(&fd);
+		return r;
+	}
+	int r = 0;
+	for (struct dirent *e; r == 0 && (e = readdir(entries));)
+		if (strcmp(e->d_name, ".") && strcmp(e->d_name, "..") && strcmp(e->d_name, "lost+found"))
+			r = fail(IMAGE_DIR, -ENOTEMPTY, "it is not empty: it holds \"%s\"", e->d_name);
+	closedir(entries);
+	return r;
+}
+
+/* A directory that was there is made private when it is ours; another user's is taken with a warning. */
+static int take_dir(struct image_writer *w)
+{
+	int r = refuse_contents(w);
+	struct stat st;
+	if (r < 0)
+		return r;
+	if (fstat(w->dir, &st) < 0)
+		return fail(IMAGE_DIR, neg_errno(), "fstat");
+	if (st.st_uid == geteuid() && (st.st_mode & 077) && !(st.st_mode & S_ISVTX) && fchmod(w->dir, 0700) == 0)
+		w->mode_before = st.st_mode & 07777;
+	char why[80];
+	if (!w->mode_before && !trust_stat(&st, why, sizeof why))
+		(void)warn(IMAGE_UNTRUSTED, 0, "the directory %s", why);
+	return 0;
+}
+
+static int open_dir(struct image_writer *w)
+{
+	w->made_dir = mkdirat(w->parent, w->name, 0700) == 0;
+	if (!w->made_dir && errno != EEXIST)
+		return fail(IMAGE_DIR, neg_errno(), "mkdir");
+	w->dir = openat(w->parent, w->name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (w->dir < 0)
+		return fail(IMAGE_DIR, neg_errno(), errno == ELOOP || errno == ENOTDIR ? "it is not a directory" : "open");
+	return w->made_dir ? 0 : take_dir(w);
+}
+
+static int create_file(struct image_writer *w, const char *name)
+{
+	int fd = openat(w->dir, name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+	return fd < 0 ? neg_errno() : fd;
+}
+
+/* The unfinished manifest comes first: it marks the directory as taken. */
+static int create(struct image_writer *w, const char *path)
+{
+	WORKING_ON_IMAGE(w);
+	int r = open_parent(w, path);
+	if (r < 0)
+		return fail(IMAGE_DIR, r, "the directory above it");
+	r = open_dir(w);
+	if (r < 0)
+		return r;
+	w->manifest = create_file(w, MANIFEST_UNFINISHED);
+	return w->manifest < 0 ? fail(IMAGE_DIR, w->manifest, "a file in it cannot be made") : 0;
+}
+
+int image_create(struct image_writer **ret, const char *path)
+{
+	_cleanup_image_writer_ struct image_writer *w = calloc(1, sizeof *w);
+	if (!w || !(w->path = strdup(path))) {
+		free(take_ptr(w));
+		return fail_memory();
+	}
+	w->parent = w->dir = w->manifest = -1;
+	w->manifest_name = MANIFEST_UNFINISHED;
+	int r = create(w, path);
+	if (r < 0)
+		return r;
+	*ret = take_ptr(w);
+	return 0;
+}
+
+static struct written *find(struct image_writer *w, const char *name)
+{
+	for (size_t i = 0; i < w->files.n; i++)
+		if (!strcmp(w->files.v[i].name, name))
+			return &w->files.v[i];
+	return NULL;
+}
+
+static int add(struct image_writer *w, const char *name, u64 size, struct written **ret)
+{
+	if (!manifest_name_ok(name) || size > INT64_MAX)
+		return fail(IMAGE_WRITE, -EINVAL, "file \"%s\"", name);
+	struct written *file = vector_add(&w->files);
+	if (!file)
+		return fail_memory();
+	file->fd = -1;
+	file->size = size;
+	file->hash = calloc(MAX(image_chunks(size), (u64)1), sizeof *file->hash);
+	if (!file->hash) {
+		w->files.n--;
+		return fail_memory();
+	}
+	int fd = create_file(w, name);
+	if (fd < 0) {
+		free(file->hash);
+		w->files.n--;
+		return fail(IMAGE_WRITE, fd, "open of %s", name);
+	}
+	snprintf(file->name, sizeof file->name, "%s", name);
+	file->fd = fd;
+	*ret = file;
+	return 0;
+}
+
+int image_file(struct image_writer *w, const char *name, u64 size, int *ret_fd)
+{
+	WORKING_ON_IMAGE(w);
+	struct written *file;
+	int r = add(w, name, size, &file);
+	if (r < 0)
+		return r;
+	if (size && ftruncate(file->fd, (off_t)size) < 0)
+		return fail(IMAGE_WRITE, neg_errno(), "%s of %llu bytes", name, (unsigned long long)size);
+	*ret_fd = file->fd;
+	return 0;
+}
+
+void image_set_chunk(struct image_writer *w, const char *name, u64 chunk, struct image_hash hash)
+{
+	struct written *file = find(w, name);
+	if (!file || chunk >= image_chunks(file->size))
+		return;
+	file->hash[chunk] = hash;
+	__atomic_fetch_add(&file->hashed, 1, __ATOMIC_RELAXED);
+}
+
+int image_write(struct image_writer *w, const char *name, const void *data, size_t len)
+{
+	WORKING_ON_IMAGE(w);
+	struct written *file;
+	int r = add(w, name, len, &file);
+	if (r < 0)
+		return r;
+	r = file_write_full(file->fd, data, len);
+	if (r < 0)
+		return fail(IMAGE_WRITE, r, "%s, %zu bytes", name, len);
+	for (u64 i = 0; i < image_chunks(len); i++)
+		file->hash[i] = image_hash((const u8 *)data + i * IMAGE_CHUNK, image_chunk_len(len, i));
+	file->hashed = image_chunks(len);
+	int fd = take_fd(&file->fd);
+	return close(fd) < 0 ? fail(IMAGE_WRITE, neg_errno(), "close of %s", name) : 0;
+}
+
+static int sync_file(struct image_writer *w, struct written *file)
+{
+	_cleanup_close_ int fd = openat(w->dir, file->name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+	if (fd < 0 || fdatasync(fd) < 0)
+		return fail(IMAGE_WRITE, neg_errno(), "fdatasync of %s", file->name);
+	return 0;
+}
+
+/* The directory above need not be readable; then what it holds is as durable as its file system makes it. */
+static int sync_dirs(struct image_writer *w)
+{
+	if (fsync(w->dir) < 0)
+		return fail(IMAGE_WRITE, neg_errno(), "fsync of the directory");
+	_cleanup_close_ int above = w->made_dir ? openat(w->parent, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
+	if (above >= 0 && fsync(above) < 0)
+		return fail(IMAGE_WRITE, neg_errno(), "fsync of the directory above");
+	return 0;
+}
+
+static int sync_all(struct image_writer *w)
+{
+	int r = 0;
+	for (size_t i = 0; i < w->files.n && r == 0; i++)
+		r = sync_file(w, &w->files.v[i]);
+	if (r < 0)
+		return r;
+	if (fsync(w->manifest) < 0)
+		return fail(IMAGE_WRITE, neg_errno(), "fsync of the manifest");
+	return sync_dirs(w);
+}
+
+static int pack(struct image_writer *w, struct text *out)
+{
+	_cleanup_free_ Ckpt__ManifestFile *entry = calloc(w->files.n + 1, sizeof *entry);
+	_cleanup_free_ Ckpt__ManifestFile **order = calloc(w->files.n + 1, sizeof *order);
+	if (!entry || !order)
+		return fail_memory();
+	for (size_t i = 0; i < w->files.n; i++) {
+		struct written *file = &w->files.v[i];
+		u64 chunks = image_chunks(file->size);
+		if (file->hashed != chunks)
+			return fail(IMAGE_WRITE, -EINVAL, "%s has %llu checksums for %llu chunks", file->name,
+				    (unsigned long long)file->hashed, (unsigned long long)chunks);
+		ckpt__manifest_file__init(&entry[i]);
+		entry[i].name = file->name;
+		SET(&entry[i], size, file->size);
+		entry[i].has_chunk = chunks > 0;
+		entry[i].chunk = (ProtobufCBinaryData){ chunks * sizeof *file->hash, (u8 *)file->hash };
+		order[i] = &entry[i];
+	}
+	return manifest_pack(out, order, w->files.n) < 0 ? fail_memory() : 0;
+}
+
+int image_commit(struct image_writer *w, bool durable)
+{
+	WORKING_ON_IMAGE(w);
+	_cleanup_text_ struct text bytes = { 0 };
+	int r = pack(w, &bytes);
+	if (r < 0)
+		return r;
+	r = file_write_full(w->manifest, bytes.data, bytes.len);
+	if (r < 0)
+		return fail(IMAGE_WRITE, r, "the manifest, %zu bytes", bytes.len);
+	r = durable ? sync_all(w) : 0;
+	if (r < 0)
+		return r;
+	if (renameat(w->dir, MANIFEST_UNFINISHED, w->dir, MANIFEST_NAME) < 0)
+		return fail(IMAGE_WRITE, neg_errno(), "rename of the manifest");
+	w->manifest_name = MANIFEST_NAME;
+	if (durable && fsync(w->dir) < 0)
+		return fail(IMAGE_WRITE, neg_errno(), "fsync of the directory");
+	w->committed = true;
+	return 0;
+}
+
+/* The manifest goes first: at no time may it name a file that is gone. */
+static void remove_made(struct image_writer *w)
+{
+	if (w->manifest >= 0)
+		unlinkat(w->dir, w->manifest_name, 0);
+	for (size_t i = 0; i < w->files.n; i++)
+		unlinkat(w->dir, w->files.v[i].name, 0);
+	if (w->mode_before)
+		fchmod(w->dir, w->mode_before);
+	if (w->made_dir)
+		unlinkat(w->parent, w->name, AT_REMOVEDIR);
+}
+
+void image_writer_free(struct image_writer *w)
+{
+	if (!w)
+		return;
+	if (!w->committed)
+		remove_made(w);
+	for (size_t i = 0; i < w->files.n; i++) {
+		closep(&w->files.v[i].fd);
+		free(w->files.v[i].hash);
+	}
+	vector_free(&w->files);
+	closep(&w->manifest);
+	closep(&w->dir);
+	closep(&w->parent);
+	free(w->path);
+	free(w);
+}
