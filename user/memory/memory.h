@@ -5,10 +5,15 @@
 #include "image/image.h"
 #include "model/kinds.h"
 
-/* Appends the runs of [start, end) that hold private contents (anonymous, swapped; not file pages, not the zero page)
- * to pages (offsets are not set). By PAGEMAP_SCAN, else by reading pagemap. pagemap: fd of /proc/PID/pagemap.
- * inherit: 0, or the fd of the parent's pagemap: a page with the same frame there gets PAGES_INHERITED. */
-int memory_scan(const struct caps *, int pagemap, int inherit, u64 start, u64 end, bool file_mapping, struct object *pages);
+/* Appends the runs of [start, end) that hold private contents (anonymous or swapped; not pages of a file, not the zero
+ * page, not guards) to pages, offsets not set; neighbours are one run, but runs of earlier calls are not extended. By
+ * PAGEMAP_SCAN, else by reading pagemap. pagemap: fd of /proc/PID/pagemap.
+ * inherit: 0, or the fd of the parent's pagemap: a page with the same frame there gets PAGES_INHERITED (only with
+ * CAP_SYS_ADMIN: without it frames are hidden and nothing is inherited). */
+int memory_scan(const struct caps *, int pagemap, int inherit, u64 start, u64 end, struct object *pages);
+/* Appends the runs of whole pages of a file (shared memory) that are not holes, below size. Moves the position of fd, so
+ * it must be a description of the caller's own. */
+int memory_scan_file(int fd, u64 size, struct object *pages);
 
 /* One process or memory object to copy: its runs get their offsets in the pages file. */
 struct memory_job {

@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/* Owns the step from the bytes of an image to the model. */
+#include "diag/diag.h"
+#include "image/reader.h"
+#include "model/reflect.h"
+
+#define FACTS_FILE "facts"
+
+/* What the facts may become in memory: many small fields grow most. */
+static size_t unpacked_limit(size_t len) { return len * 24 + (16u << 20); }
+
+int image_load(struct image *image, const struct kind *const *kinds, struct graph *ret)
+{
+	_cleanup_free_ void *facts = NULL;
+	size_t len, offset = 0;
+	int r = image_read(image, FACTS_FILE, &facts, &len);
+	if (r < 0)
+		return r;
+	WORKING_ON_IMAGE_FILE(image, FACTS_FILE);
+	r = graph_unpack(ret, facts, len, kinds, unpacked_limit(len), &offset);
+	if (r == -EBADMSG)
+		return fail(IMAGE_DAMAGED, r, "what begins at offset %zu is no object of the model", offset);
+	if (r < 0)
+		return fail(OUT_OF_MEMORY, r, "%zu bytes of facts", len);
+	return 0;
+}

@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/* Owns the question which pages of a mapping hold contents of their own. */
+#include "diag/diag.h"
+#include "memory/memory.h"
+#include "memory/pagemap.h"
+#include <fcntl.h>
+
+#define BATCH 1024
+
+struct scan {
+	int pagemap, parent; /* parent 0: none */
+	int kpageflags;      /* -1: not opened yet, -2: not allowed */
+	size_t first;        /* the first run of this scan: older ones are not extended */
+	struct object *pages;
+};
+
+static int add_run(struct scan *s, u64 start, u64 end, u32 flags)
+{
+	struct page_run *last = s->pages->count > s->first ? (struct page_run *)s->pages->data + s->pages->count - 1 : NULL;
+	if (last && last->start + last->len == start && last->flags == flags) {
+		last->len += end - start;
+		return 0;
+	}
+	struct page_run *run = object_append(s->pages);
+	if (!run)
+		return fail_memory();
+	run->start = start;
+	run->len = end - start;
+	run->flags = flags;
+	return 0;
+}
+
+/* Entries that lie outside of the address space read as empty. */
+static int read_entries(int pagemap, u64 start, u64 *entry, size_t count)
+{
+	ssize_t n = pread(pagemap, entry, count * sizeof *entry, (off_t)(start / PAGE_BYTES * sizeof *entry));
+	if (n < 0)
+		return fail(MEMORY_PAGEMAP, neg_errno(), "entries from %llx on", (unsigned long long)start);
+	memset((u8 *)entry + n, 0, count * sizeof *entry - (size_t)n);
+	return 0;
+}
+
+/* Zero pages have no flag of their own in pagemap; they are never exclusive. Without the right to see frames they pass as
+ * contents, which costs room but not truth. */
+static bool is_zero_page(struct scan *s, u64 entry)
+{
+	u64 flags = 0;
+	if ((entry & PM_EXCLUSIVE) || !(entry & PM_PRESENT) || !PM_PFN(entry) || s->kpageflags == -2)
+		return false;
+	if (s->kpageflags == -1)
+		s->kpageflags = open("/proc/kpageflags", O_RDONLY | O_CLOEXEC);
+	if (s->kpageflags < 0) {
+		s->kpageflags = -2;
+		return false;
+	}
+	return pread(s->kpageflags, &flags, sizeof flags, (off_t)(PM_PFN(entry) * sizeof flags)) == sizeof flags &&
+	       (flags & KPF_ZERO_PAGE);
+}
+
+static bool has_contents(struct scan *s, u64 entry)
+{
+	return (entry & (PM_PRESENT | PM_SWAPPED)) && !(entry & (PM_FILE | PM_GUARD)) && !is_zero_page(s, entry);
+}
+
+/* One frame in both: neither has written since the fork. */
+static u32 run_flags(u64 entry, u64 parent)
+{
+	bool same = (entry & parent & PM_PRESENT) && PM_PFN(entry) && PM_PFN(entry) == PM_PFN(parent) && !(parent & PM_FILE);
+	return same ? PAGES_INHERITED : 0;
+}
+
+/* Adds the pages of one batch; known: all are known to hold contents. */
+static int add_entries(struct scan *s, u64 start, size_t count, bool known)
+{
+	u64 own[BATCH], parent[BATCH] = { 0 };
+	int r = read_entries(s->pagemap, start, own, count);
+	if (r == 0 && s->parent)
+		r = read_entries(s->parent, start, parent, count);
+	for (size_t i = 0; i < count && r == 0; i++) {
+		u64 at = start + i * PAGE_BYTES;
+		if (known || has_contents(s, own[i]))
+			r = add_run(s, at, at + PAGE_BYTES, run_flags(own[i], parent[i]));
+	}
+	return r;
+}
+
+static int add_by_entries(struct scan *s, u64 start, u64 end, bool known)
+{
+	int r = 0;
+	for (u64 at = start; at < end && r == 0; at += BATCH * PAGE_BYTES)
+		r = add_entries(s, at, (size_t)MIN((end - at) / PAGE_BYTES, (u64)BATCH), known);
+	return r;
+}
+
+/* Present or swapped, and neither of a file nor the zero page; guard markers (Linux 6.13) count as swapped, and can be
+ * told apart from 6.15 on. */
+static struct scan_arg contents(u64 start, u64 end, struct scan_region *region, u64 count)
+{
+	return (struct scan_arg){
+		.size = sizeof(struct scan_arg),
+		.start = start,
+		.end = end,
+		.vec = (u64)(uintptr_t)region,
+		.vec_len = count,
+		.category_inverted = SCAN_FILE | SCAN_ZERO | SCAN_GUARD,
+		.category_mask = SCAN_FILE | SCAN_ZERO | SCAN_GUARD,
+		.category_anyof_mask = SCAN_PRESENT | SCAN_SWAPPED,
+		.return_mask = SCAN_SWAPPED,
+	};
+}
+
+static int scan_once(int pagemap, struct scan_arg *arg)
+{
+	int n = ioctl(pagemap, IOCTL_PAGEMAP_SCAN, arg);
+	if (n < 0 && errno == EINVAL && (arg->category_mask & SCAN_GUARD)) {
+		arg->category_inverted &= ~(u64)SCAN_GUARD;
+		arg->category_mask &= ~(u64)SCAN_GUARD;
+		n = ioctl(pagemap, IOCTL_PAGEMAP_SCAN, arg);
+	}
+	return n < 0 ? neg_errno() : n;
+}
+
+static int add_by_scan(struct scan *s, u64 start, u64 end)
+{
+	struct scan_region region[256];
+	struct scan_arg arg = contents(start, end, region, ARRAY_SIZE(region));
+	while (arg.start < end) {
+		int n = scan_once(s->pagemap, &arg);
+		if (n < 0)
+			return fail(MEMORY_PAGEMAP, n, "PAGEMAP_SCAN of %llx-%llx", (unsigned long long)arg.start,
+				    (unsigned long long)end);
+		int r = 0;
+		for (int i = 0; i < n && r == 0; i++)
+			r = s->parent && !(region[i].categories & SCAN_SWAPPED)
+				    ? add_by_entries(s, region[i].start, region[i].end, true)
+				    : add_run(s, region[i].start, region[i].end, 0);
+		if (r < 0)
+			return r;
+		arg.start = arg.walk_end;
+	}
+	return 0;
+}
+
+int memory_scan(const struct caps *caps, int pagemap, int inherit, u64 start, u64 end, struct object *pages)
+{
+	struct scan s = { .pagemap = pagemap, .parent = inherit, .kpageflags = -1, .first = pages->count, .pages = pages };
+	if (caps_has(caps, CAN_PAGEMAP_SCAN))
+		return add_by_scan(&s, start, end);
+	int r = add_by_entries(&s, start, end, false);
+	closep(&s.kpageflags);
+	return r;
+}
+
+int memory_scan_file(int fd, u64 size, struct object *pages)
+{
+	struct scan s = { .first = pages->count, .pages = pages };
+	for (u64 at = 0; at < size;) {
+		off_t start = lseek(fd, (off_t)at, SEEK_DATA);
+		if (start < 0 && errno == ENXIO)
+			return 0;
+		off_t end = start < 0 ? -1 : lseek(fd, start, SEEK_HOLE);
+		if (end < 0)
+			return fail(MEMORY_READ, neg_errno(), "lseek from %llx of shared memory", (unsigned long long)at);
+		at = ALIGN_UP(MIN((u64)end, size), PAGE_BYTES);
+		int r = (u64)start < size ? add_run(&s, ALIGN_DOWN((u64)start, PAGE_BYTES), at, 0) : 0;
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
