@@ -36,6 +36,9 @@ struct image_hash image_hash(const void *data, size_t len);
 struct image;
 /* Opens, checks owner and mode of the directory and its path (unless trust), reads and checks the manifest. */
 int image_open(struct image **ret, const char *dir, bool trust);
+/* The same for an image that is only looked at: its owner does not matter, and of its files only the manifest is checked;
+ * image_verify() reports everything that is wrong with the others. */
+int image_open_to_verify(struct image **ret, const char *dir);
 void image_free(struct image *);
 static inline void image_freep(struct image **i) { image_free(*i); }
 #define _cleanup_image_ _cleanup_(image_freep)
@@ -45,7 +48,7 @@ int image_read(struct image *, const char *name, void **ret, size_t *ret_len);
 int image_file_fd(struct image *, const char *name, u64 *ret_size);
 /* Checks chunks [first, first+count) of a file against the manifest; reports file and offset of a damaged one. */
 int image_verify_chunks(struct image *, const char *name, u64 first, u64 count);
-/* Every byte, on several threads. */
+/* Every byte of every file, on several threads; all that is wrong is reported. */
 int image_verify(struct image *);
 /* Checks a file on threads of its own while the caller does other work; join (once) waits for it, helping, and gives 0, or
  * -EBADMSG with the damage reported. The image must outlive it. */
@@ -55,5 +58,7 @@ int image_verify_join(struct image_verification *);
 static inline void image_verify_joinp(struct image_verification **v) { image_verify_join(*v); }
 #define _cleanup_image_verification_ _cleanup_(image_verify_joinp)
 u64 image_bytes(const struct image *);
+/* The name of the file at this place in the manifest (ascending names), NULL after the last. */
+const char *image_file_at(const struct image *, size_t place, u64 *ret_size);
 /* The model of an image: facts read, checked, unpacked. */
 int image_load(struct image *, const struct kind *const *kinds, struct graph *ret);

@@ -69,7 +69,7 @@ static void *budget_alloc(void *data, size_t size)
 	return malloc(size ? size : 1);
 }
 
-static void budget_free(void *, void *p) { free(p); }
+static void budget_free(_unused_ void *data, void *p) { free(p); }
 
 static int check_header(const struct header *h, const void *bytes, size_t len)
 {

@@ -8,6 +8,8 @@
 
 /* What one image_read may bring into memory. */
 #define READ_MAX (4ull << 30)
+/* Files that are kept open from the start. */
+#define KEPT_OPEN 16
 
 /* A regular file that only root and we can write; O_NONBLOCK so that a FIFO in its place cannot hold us. A name is a
  * single component: O_NOFOLLOW is all that keeps it beneath the directory. */
@@ -51,11 +53,13 @@ static int open_entry(const struct image *image, const Ckpt__ManifestFile *file)
 int image_fd(struct image *image, size_t i)
 {
 	pthread_mutex_lock(&image->lock);
-	if (image->fd[i] < 0)
-		image->fd[i] = open_entry(image, image->manifest->file[i]);
-	int fd = image->fd[i];
+	int r = image->fd[i];
+	if (r == FD_CLOSED) {
+		r = open_entry(image, image->manifest->file[i]);
+		image->fd[i] = r < 0 ? FD_FAILED : r;
+	}
 	pthread_mutex_unlock(&image->lock);
-	return fd;
+	return r == FD_FAILED ? -EBADMSG : r;
 }
 
 static int read_manifest(struct image *image)
@@ -80,39 +84,48 @@ static int read_manifest(struct image *image)
 	return manifest_unpack(&image->manifest, bytes, (size_t)st.st_size);
 }
 
-/* Every file is there, ours, and as long as the manifest says; a few stay open, the others are opened when asked for. */
-static int check_files(struct image *image)
+/* A few stay open, the others are opened again when asked for. */
+int image_check_files(struct image *image)
 {
-	size_t count = image->manifest->n_file;
 	int result = 0;
-	image->fd = malloc((count + 1) * sizeof *image->fd);
-	if (!image->fd)
-		return fail_memory();
-	memset(image->fd, 0xff, (count + 1) * sizeof *image->fd);
-	for (size_t i = 0; i < count; i++) {
+	for (size_t i = 0; i < image->manifest->n_file; i++) {
 		int fd = image_fd(image, i);
 		if (fd < 0)
 			result = result ? result : fd;
-		else if (i >= 16)
-			closep(&image->fd[i]), image->fd[i] = -1;
-		image->bytes += image->manifest->file[i]->size;
+		else if (i >= KEPT_OPEN) {
+			close(fd);
+			image->fd[i] = FD_CLOSED;
+		}
 	}
 	return result;
 }
 
-static int open_image(struct image *image)
+static int open_dir(struct image *image)
 {
-	{
-		WORKING_ON("image %s", image->path);
-		image->dir = trust_open_dir(image->path, image->trust);
-		if (image->dir < 0)
-			return image->dir;
-	}
-	int r = read_manifest(image);
-	return r < 0 ? r : check_files(image);
+	WORKING_ON("image %s", image->path);
+	image->dir = trust_open_dir(image->path, image->trust);
+	return image->dir < 0 ? image->dir : 0;
 }
 
-int image_open(struct image **ret, const char *dir, bool trust)
+static int open_manifest(struct image *image)
+{
+	int r = open_dir(image);
+	if (r == 0)
+		r = read_manifest(image);
+	if (r < 0)
+		return r;
+	size_t count = image->manifest->n_file;
+	image->fd = malloc((count + 1) * sizeof *image->fd);
+	if (!image->fd)
+		return fail_memory();
+	for (size_t i = 0; i < count; i++) {
+		image->fd[i] = FD_CLOSED;
+		image->bytes += image->manifest->file[i]->size;
+	}
+	return 0;
+}
+
+static int open_image(struct image **ret, const char *dir, bool trust, bool files)
 {
 	_cleanup_image_ struct image *image = calloc(1, sizeof *image);
 	if (!image || !(image->path = strdup(dir))) {
@@ -122,12 +135,18 @@ int image_open(struct image **ret, const char *dir, bool trust)
 	image->dir = -1;
 	image->trust = trust;
 	pthread_mutex_init(&image->lock, NULL);
-	int r = open_image(image);
+	int r = open_manifest(image);
+	if (r == 0 && files)
+		r = image_check_files(image);
 	if (r < 0)
 		return r;
 	*ret = take_ptr(image);
 	return 0;
 }
+
+int image_open(struct image **ret, const char *dir, bool trust) { return open_image(ret, dir, trust, true); }
+
+int image_open_to_verify(struct image **ret, const char *dir) { return open_image(ret, dir, true, false); }
 
 void image_free(struct image *image)
 {
@@ -145,6 +164,14 @@ void image_free(struct image *image)
 }
 
 u64 image_bytes(const struct image *image) { return image->bytes; }
+
+const char *image_file_at(const struct image *image, size_t place, u64 *ret_size)
+{
+	if (place >= image->manifest->n_file)
+		return NULL;
+	*ret_size = image->manifest->file[place]->size;
+	return image->manifest->file[place]->name;
+}
 
 ssize_t image_index(const struct image *image, const char *name)
 {

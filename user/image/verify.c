@@ -67,6 +67,7 @@ static unsigned useful_threads(const struct image_verification *v)
 int image_verify(struct image *image)
 {
 	struct image_verification v = { .image = image, .end = image->manifest->n_file };
+	keep_result(&v, image_check_files(image));
 	int r = parallel_run(useful_threads(&v), verify_units, &v);
 	return v.result ? v.result : r;
 }
