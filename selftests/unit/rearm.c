@@ -222,7 +222,7 @@ TEST(without_the_time_left_it_is_eintr_and_said)
 	let_go(twin, &home, 0);
 	await_end(twin);
 	CHECK_EQ(shared->result, -EINTR);
-	CHECK(diag_has(DIAG_SYSCALL));
+	CHECK(diag_has(DIAG_RESTART_LOST));
 }
 
 TEST(a_signal_ends_a_rearmed_call)

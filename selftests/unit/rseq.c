@@ -112,5 +112,5 @@ TEST(a_wrong_signature_is_refused)
 	u64 from;
 	stop_in_section(pid, &regs, &area);
 	CHECK(rseq_abort_fix(pid, &regs, &area, &from) < 0);
-	CHECK(diag_has(DIAG_SYSCALL));
+	CHECK(diag_has(DIAG_RSEQ_SECTION));
 }

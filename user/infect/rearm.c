@@ -33,19 +33,20 @@ static bool is_clock_id(u64 first)
 	return first < 64 || (fits_u32 ? first >= 0xfc000000 : (s64)first < 0);
 }
 
-long rearm_call_number(const char *function, const struct arch_call *call)
+long rearm_call_number(enum restart_call block, const struct arch_call *call)
 {
-	if (!strcmp(function, "futex_wait_restart"))
+	switch (block) {
+	case RESTART_NANOSLEEP:
+		return is_clock_id(call->arg[0]) && !call->arg[1] ? SYS_clock_nanosleep : SYS_nanosleep;
+	case RESTART_FUTEX:
 		return SYS_futex;
 #ifdef SYS_poll
-	if (!strcmp(function, "do_restart_poll"))
+	case RESTART_POLL:
 		return SYS_poll;
 #endif
-	if (!strcmp(function, "hrtimer_nanosleep_restart"))
-		return is_clock_id(call->arg[0]) && !call->arg[1] ? SYS_clock_nanosleep : SYS_nanosleep;
-	if (!strcmp(function, "posix_cpu_nsleep_restart") || !strcmp(function, "alarm_timer_nsleep_restart"))
-		return SYS_clock_nanosleep;
-	return -1;
+	default:
+		return -1;
+	}
 }
 
 static void put_time(void *scratch, u64 ns)
@@ -93,7 +94,7 @@ static int give_eintr(struct remote_home *home, const char *name)
 {
 	arch_finish_call(&home->regs, -EINTR);
 	home->call.interrupted = false;
-	return warn(SYSCALL, 0, "system call %s (%ld)", name, home->call.nr);
+	return warn(RESTART_LOST, 0, "system call %s (%ld)", name, home->call.nr);
 }
 
 /* What the armed call gave is the truth: a restart of its own, or a result. */

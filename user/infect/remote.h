@@ -4,6 +4,7 @@
  * negative errno and reports nothing itself but for what is said; -ESRCH: the thread is gone. */
 #pragma once
 #include "arch/arch.h"
+#include "record.h"
 
 #define REMOTE_PATIENCE 5000000000ull /* ns that a stop may take before it is -ETIMEDOUT */
 
@@ -71,9 +72,9 @@ struct rearm {
 	u64 left;     /* ns */
 	s32 clock;    /* of nanosleep */
 };
-/* The call that a restart block belongs to, by the kernel function that resumes it (kallsyms) and the registers: needed
- * when call.nr is restart_syscall. -1 when not known. */
-long rearm_call_number(const char *function, const struct arch_call *);
+/* The call that a restart block belongs to, as a record tells it, and the registers: needed when call.nr is
+ * restart_syscall. -1 when not known. */
+long rearm_call_number(enum restart_call, const struct arch_call *);
 /* home->call.code is 516, the thread at an event stop with all signals blocked: gives the thread a restart block of its
  * own by letting it enter the same call for the time left, at the `syscall` instruction at pc. scratch: address in the
  * target of REARM_SCRATCH bytes that ckpt sees at scratch_here. Afterwards home says how the thread goes on: with the

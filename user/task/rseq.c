@@ -36,9 +36,9 @@ static int check_section(pid_t tid, const struct rseq_cs *cs, const struct rseq_
 	u32 signature;
 	int err = read_memory(tid, cs->abort_ip - sizeof signature, &signature, sizeof signature);
 	if (err < 0)
-		return fail(SYSCALL, err, "signature before %#llx", (unsigned long long)cs->abort_ip);
+		return fail(RSEQ_SECTION, err, "signature before %#llx", (unsigned long long)cs->abort_ip);
 	if (cs->version || cs->abort_ip - cs->start_ip < cs->post_commit_offset || signature != area->signature)
-		return fail(SYSCALL, 0, "section %#llx, abort handler %#llx, signature %#x",
+		return fail(RSEQ_SECTION, 0, "section %#llx, abort handler %#llx, signature %#x",
 			    (unsigned long long)cs->start_ip, (unsigned long long)cs->abort_ip, signature);
 	return 0;
 }
@@ -52,12 +52,12 @@ int rseq_abort_fix(pid_t tid, arch_regs *regs, const struct rseq_area *area, u64
 		return 0;
 	int err = read_memory(tid, area->address + offsetof(struct rseq, rseq_cs), &descriptor, sizeof descriptor);
 	if (err < 0)
-		return fail(SYSCALL, err, "rseq area at %#llx", (unsigned long long)area->address);
+		return fail(RSEQ_SECTION, err, "rseq area at %#llx", (unsigned long long)area->address);
 	if (!descriptor)
 		return 0;
 	err = read_memory(tid, descriptor, &cs, sizeof cs);
 	if (err < 0)
-		return fail(SYSCALL, err, "descriptor at %#llx", (unsigned long long)descriptor);
+		return fail(RSEQ_SECTION, err, "descriptor at %#llx", (unsigned long long)descriptor);
 	if (pc - cs.start_ip >= cs.post_commit_offset)
 		return 0;
 	err = check_section(tid, &cs, area);
