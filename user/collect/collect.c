@@ -31,20 +31,38 @@ static int collect_host(struct collector *c)
 	return done ? 0 : fail_memory();
 }
 
+static int ask_bpf(struct collector *c, enum bpf_effort effort)
+{
+	int err = 0;
+	struct bpf_source *bpf = c->config->no_bpf ? NULL : bpf_open(c->config->caps, effort, &err);
+	int r = bpf ? bpf_tasks(bpf, &c->facts, c->tree) : 0;
+	bpf_close(bpf);
+	return r;
+}
+
+/* Does a fact of a thread need more than /proc and ptrace? */
+static bool is_missing(const struct collector *c, u64 groups)
+{
+	for (size_t i = 0; i < c->facts.tasks.n; i++)
+		if (c->facts.tasks.v[i].state != 'Z' && (c->facts.tasks.v[i].known & groups) != groups)
+			return true;
+	return !c->facts.have_sighands;
+}
+
+#define NEEDED (KNOWN_ALTSTACK | KNOWN_CLEAR_TID | KNOWN_MM_BRK | KNOWN_ITIMERS | KNOWN_PRCTL | KNOWN_RSEQ)
+
 static int collect_facts(struct collector *c)
 {
 	if (facts_begin(&c->facts, c->tree) < 0)
 		return fail_memory();
-	int err = 0, r = 0;
-	struct bpf_source *bpf = c->config->no_bpf ? NULL : bpf_open(c->config->caps, c->config->effort, &err);
-	if (bpf) {
-		r = bpf_tasks(bpf, &c->facts, c->tree);
-		bpf_close(bpf);
-	}
+	int r = ask_bpf(c, c->config->effort);
 	if (r == 0)
 		r = proc_tasks(&c->facts, c->tree);
 	if (r == 0 && !c->config->live)
 		r = collect_ptrace(c);
+	/* the price of a cold load is paid for facts that nothing else can tell */
+	if (r == 0 && c->config->effort != BPF_COLD && is_missing(c, NEEDED))
+		r = ask_bpf(c, BPF_COLD);
 	if (r == 0)
 		r = proc_vmas(&c->facts, c->tree);
 	return r == 0 ? proc_files(&c->facts, c->tree) : r;

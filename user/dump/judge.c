@@ -13,10 +13,8 @@ static const struct resource *resource_of_kind(const struct kind *kind)
 	return NULL;
 }
 
-static int judge_thread(const struct graph *g, const Ckpt__Thread *t)
+static int judge_thread(const Ckpt__Thread *t)
 {
-	(void)g;
-	WORKING_ON_TASK(t->pid);
 	WORKING_ON_THREAD(t->tid);
 	if (!t->rseq)
 		return fail(RSEQ_CONFIG, 0, "neither PTRACE_GET_RSEQ_CONFIGURATION nor BPF answers");
@@ -42,7 +40,7 @@ static int judge_task(const struct graph *g, const Ckpt__Task *t)
 		r = fail(THREAD_FACTS, 0, "the end of the heap (brk)");
 	for (size_t i = 0; i < t->n_tid; i++) {
 		const Ckpt__Thread *thread = graph_data(g, &kind_thread, t->tid[i]);
-		if (thread && judge_thread(g, thread) < 0)
+		if (thread && judge_thread(thread) < 0)
 			r = -EINVAL;
 	}
 	return r;
