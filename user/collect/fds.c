@@ -155,9 +155,10 @@ static int add_fd(struct collector *c, struct object *table, const struct record
 	WORKING_ON_FD(f->fd, link);
 	u32 id = find_known(c, f, (pid_t)f->tgid, (int)f->fd);
 	if (!id) {
+		/* known before it is collected: a socket may be in flight inside of itself */
+		if (remember(c, f, (pid_t)f->tgid, (int)f->fd, c->files + 1) < 0)
+			return fail_memory();
 		r = new_file(c, f, link, -1, &id);
-		if (r == 0 && remember(c, f, (pid_t)f->tgid, (int)f->fd, id) < 0)
-			r = fail_memory();
 	}
 	if (r < 0)
 		return r;

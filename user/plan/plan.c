@@ -20,6 +20,7 @@ static const char *const stage_names[STAGE_COUNT] = {
 	[STAGE_PROTECT] = "protect",
 	[STAGE_FORK_EARLY] = "fork-early",
 	[STAGE_SESSION] = "session",
+	[STAGE_CTTY] = "ctty",
 	[STAGE_FORK] = "fork",
 	[STAGE_GROUP] = "group",
 	[STAGE_FILES] = "files",

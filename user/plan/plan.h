@@ -20,10 +20,11 @@ enum stage {
 	STAGE_PROTECT,
 	STAGE_FORK_EARLY, /* children that keep the session from before setsid */
 	STAGE_SESSION,
+	STAGE_CTTY,      /* the controlling terminal: children inherit it */
 	STAGE_FORK,      /* the other children */
 	STAGE_GROUP,     /* process groups */
 	STAGE_FILES,     /* descriptors to their places */
-	STAGE_TTY,       /* controlling terminal, foreground group */
+	STAGE_TTY,       /* foreground group */
 	STAGE_TASK,      /* cwd, umask, signal actions, limits */
 	STAGE_MM,        /* mm fields, exe */
 	STAGE_THREADS,   /* the other threads */

@@ -117,6 +117,8 @@ static u64 estimate(const struct graph *g)
 		const struct object *o = g->objects.v[i];
 		steps += o->kind == &kind_vmas ? 8ull * o->count : o->kind == &kind_fds ? 2ull * o->count : 64;
 		bytes += o->kind == &kind_pages ? page_bytes(o) : o->kind == &kind_thread ? 4096 : 2048;
+		if (!o->kind->record_size) /* of what waits in sockets every byte may be a message */
+			bytes += 512 * protobuf_c_message_get_packed_size(o->data);
 	}
 	return ALIGN_UP(steps * sizeof(struct step) + bytes, (u64)PAGE_BYTES);
 }

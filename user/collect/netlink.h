@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* What sock_diag(7) tells about one socket. */
+#pragma once
+#include "base/base.h"
+
+struct unix_diag {
+	u8 type, state; /* SOCK_*, TCP_* */
+	u8 shutdown;    /* 1: receiving, 2: sending */
+	bool has_peer;  /* peer 0 with has_peer: it is closed */
+	u32 peer;       /* inode */
+	char name[112]; /* '@' for abstract names; empty: none */
+};
+
+/* Asks about the unix socket of an inode in ckpt's own network namespace: 0, -ENOENT when it is in another one, or another
+ * negative errno. */
+int netlink_unix_diag(u64 inode, struct unix_diag *ret);

@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* What FILE-scope resources share: their file object and its status flags. Inline, since resources do not use each other. */
+#pragma once
+#include "diag/diag.h"
+#include "model/kinds.h"
+#include "model/resource.h"
+#include "plan/plan.h"
+#include <fcntl.h>
+#include <linux/sched.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+
+/* Flags that fcntl(F_SETFL) changes; the others are given when the file is opened. */
+#define FILE_SETTABLE_FLAGS ((u32)(O_APPEND | O_NONBLOCK | O_DIRECT | O_NOATIME))
+
+/* The open(2) flags that the image holds for the object's file; 0 when it holds none. */
+static inline u32 file_flags(const struct graph *graph, u32 file)
+{
+	const Ckpt__File *f = graph_data(graph, &kind_file, file);
+	return f ? f->flags : 0;
+}
+
+/* Gives a file that was made with the flags `made` the flags `want`, as far as fcntl can; the file is in its service place. */
+static inline void plan_status_flags(struct plan *plan, struct place at, u32 file, u32 want, u32 made)
+{
+	if ((want ^ made) & FILE_SETTABLE_FLAGS)
+		step_expect(
+			plan_call(plan, at, SYS_fcntl, ARG(plan_fd(plan, file)), ARG(F_SETFL), ARG(want & FILE_SETTABLE_FLAGS)),
+			0);
+}
+
+/* A string in the arena. */
+static inline struct arg arg_string(struct plan *plan, const char *string)
+{
+	return ARG_OF_DATA(plan_data(plan, string, strlen(string) + 1, 1));
+}
+
+/* A short-lived process of the world that shares its descriptors, for what only a process of a certain id can make (pid 0: any
+ * id). It is born and waited for at the place `world`; returned is where its own steps go. A name is made once: *ret_new.
+ * Its steps must not fail (step_any): it would never end. */
+static inline struct place plan_helper(struct plan *plan, struct place world, const char *name, u32 pid, bool *ret_new)
+{
+	u32 helper = 0x40000000u + plan_word(plan, name);
+	bool is_new = plan_array(plan, helper) == UINT32_MAX;
+	if (ret_new)
+		*ret_new = is_new;
+	if (!is_new || plan_thread(plan, helper) < 0)
+		return AT(helper, STAGE_CREATE);
+	const u32 stack = 2048;
+	struct clone_args args = { .flags = CLONE_FILES, .stack_size = stack, .set_tid_size = pid ? 1 : 0 };
+	u32 data = plan_data(plan, &args, sizeof args, 8);
+	plan_pointer(plan, data + offsetof(struct clone_args, stack), plan_stack(plan, helper) - stack);
+	if (pid)
+		plan_pointer(plan, data + offsetof(struct clone_args, set_tid), plan_data(plan, &pid, sizeof pid, 4));
+	struct plan_step *spawn =
+		plan_op(plan, world, OP_SPAWN, 0,
+			(struct arg[6]){ ARG_OF_DATA(data), ARG(sizeof args), ARG(plan_array(plan, helper)) });
+	plan_call(plan, world, SYS_wait4, ARG_OF_SLOT(step_result(plan, spawn)), ARG(0), ARG(__WALL), ARG(0));
+	plan_op(plan, AT(helper, STAGE_LINK), OP_EXIT, 0, (struct arg[6]){ ARG(0) });
+	return AT(helper, STAGE_CREATE);
+}
+
+/* A call by the helper whose result the world sees, and judges, in the returned step. */
+static inline struct plan_step *plan_helper_call(struct plan *plan, struct place helper, struct place world, long nr,
+						 const struct arg args[6])
+{
+	u32 word = plan_data(plan, &(s32){ -ECHILD }, sizeof(s32), 4);
+	struct plan_step *call = plan_op(plan, helper, OP_CALL, nr, args);
+	step_any(call);
+	plan_op(plan, helper, OP_STORE, 0, (struct arg[6]){ ARG(word), ARG_OF_SLOT(step_result(plan, call)) });
+	return plan_op(plan, world, OP_LOAD, 0, (struct arg[6]){ ARG(word) });
+}

@@ -1,0 +1,241 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/* Owns pipes: their ends, what is in them, packets and capacity. Data is read from a copy that tee(2) makes. */
+#include "base/file.h"
+#include "collect/collect.h"
+#include "pipe.pb-c.h"
+#include "resource/file_scope.h"
+#include <poll.h>
+#include <stdio.h>
+#include <sys/ioctl.h>
+
+#define PACKET_MAX 4096 /* a packet never crosses a page: pipe(2) */
+
+static const struct kind kind_pipe = { .name = "pipe", .desc = &ckpt__pipe__descriptor };
+
+static bool pipe_claims(const struct record_file *file, const char *link)
+{
+	return !(file->flags & O_PATH) && !strncmp(link, "pipe:[", 6);
+}
+
+/* --- collect --- */
+
+/* Splits what the private copy holds into packets: a read ends early only at the end of a packet. */
+static int read_packets(int copy, u32 unread, Ckpt__Pipe *p)
+{
+	_cleanup_free_ u8 *data = malloc(unread);
+	if (!data)
+		return fail_memory();
+	for (u32 at = 0; at < unread;) {
+		ssize_t n = read(copy, data + at, unread - at);
+		if (n <= 0)
+			return fail(PIPE_CHANGED, n < 0 ? neg_errno() : -ENODATA, "%u of %u bytes could be read", at, unread);
+		if (at || n < unread)
+			if (!MESSAGE_APPEND(&p->n_packet, &p->packet, (u32)n))
+				return fail_memory();
+		at += (u32)n;
+	}
+	p->data = (ProtobufCBinaryData){ unread, take_ptr(data) };
+	p->has_data = true;
+	return 0;
+}
+
+/* Copies the pipe's buffers by reference: nothing is consumed. A writing end alone is looked into by a reader of our own. */
+static int peek(int fd, bool readable, Ckpt__Pipe *p)
+{
+	_cleanup_close_ int own = -1, from = -1, to = -1;
+	if (!readable) {
+		char path[32];
+		snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+		own = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+		if (own < 0)
+			return fail(PIPE_PEEK, neg_errno(), "open of its reading side");
+		fd = own;
+	}
+	int ends[2], unread = 0;
+	if (ioctl(fd, FIONREAD, &unread) < 0)
+		return fail(PIPE_PEEK, neg_errno(), "FIONREAD");
+	SET(p, unread, (u32)unread);
+	if (unread <= 0)
+		return 0;
+	if (pipe2(ends, O_NONBLOCK | O_CLOEXEC) < 0)
+		return fail(SYSCALL, neg_errno(), "pipe2");
+	from = ends[0];
+	to = ends[1];
+	if (fcntl(to, F_SETPIPE_SZ, p->capacity) < 0)
+		return fail(PIPE_PEEK, neg_errno(), "F_SETPIPE_SZ %u of a copy", p->capacity);
+	ssize_t n = tee(fd, to, INT32_MAX, SPLICE_F_NONBLOCK);
+	if (n != unread)
+		return fail(PIPE_PEEK, n < 0 ? neg_errno() : -EAGAIN, "tee copied %zd of %d bytes", n, unread);
+	return read_packets(from, (u32)unread, p);
+}
+
+static u32 first_end(const struct graph *graph, const struct object *mine, u64 inode)
+{
+	for (const struct object *o = NULL; (o = graph_next(graph, &kind_pipe, o));) {
+		const Ckpt__Pipe *p = o->data;
+		if (o != mine && p->inode == inode)
+			return p->pipe;
+	}
+	return mine->id;
+}
+
+static int pipe_collect(struct collector *c, const struct subject *subject, struct object *o)
+{
+	Ckpt__Pipe *p = o->data;
+	u32 access = subject->file->flags & O_ACCMODE;
+	SET(p, inode, subject->file->ino);
+	SET(p, pipe, first_end(collector_graph(c), o, p->inode));
+	int fd = collector_fd(c);
+	if (fd < 0)
+		return fail(FD_DUPLICATE, fd, "pipe:[%llu]", (unsigned long long)p->inode);
+	struct pollfd poll_fd = { .fd = fd };
+	SET(p, hung_up, poll(&poll_fd, 1, 0) == 1 && (poll_fd.revents & (POLLHUP | POLLERR)));
+	if (p->pipe != o->id)
+		return 0;
+	int capacity = fcntl(fd, F_GETPIPE_SZ);
+	if (capacity < 0)
+		return fail(PIPE_PEEK, neg_errno(), "F_GETPIPE_SZ");
+	SET(p, capacity, (u32)capacity);
+	return collector_live(c) ? 0 : peek(fd, access != O_WRONLY, p);
+}
+
+/* --- judge --- */
+
+struct ends {
+	bool reader, writer, hung_up, direct;
+};
+
+static struct ends ends_of(const struct graph *graph, u32 pipe)
+{
+	struct ends e = { 0 };
+	for (const struct object *o = NULL; (o = graph_next(graph, &kind_pipe, o));) {
+		const Ckpt__Pipe *p = o->data;
+		u32 flags = file_flags(graph, o->id), access = flags & O_ACCMODE;
+		if (p->pipe != pipe)
+			continue;
+		e.reader |= access != O_WRONLY;
+		e.writer |= access != O_RDONLY;
+		e.hung_up |= p->hung_up;
+		e.direct |= access != O_RDONLY && (flags & O_DIRECT);
+	}
+	return e;
+}
+
+/* Packets and their lengths; a single one has no length of its own. */
+static bool in_packets(const Ckpt__Pipe *p, const struct ends *e) { return p->n_packet || (e->direct && p->data.len); }
+
+static int judge_packets(const Ckpt__Pipe *p, const struct ends *e)
+{
+	u64 sum = 0;
+	bool fits = true;
+	for (size_t i = 0; i < p->n_packet; i++) {
+		sum += p->packet[i];
+		fits &= p->packet[i] && p->packet[i] <= PACKET_MAX;
+	}
+	if (in_packets(p, e) && !p->n_packet)
+		sum = p->data.len, fits = sum <= PACKET_MAX;
+	if (p->n_packet && sum != p->data.len)
+		return fail(IMAGE_INCONSISTENT, 0, "packets of %llu bytes, data of %zu", (unsigned long long)sum, p->data.len);
+	return fits ? 0 : fail(PIPE_PACKETS, 0, "%zu bytes", p->data.len);
+}
+
+static int pipe_judge(const struct graph *graph, const struct object *o, enum direction direction)
+{
+	(void)direction;
+	const Ckpt__Pipe *p = o->data, *first = graph_data(graph, &kind_pipe, p->pipe);
+	if (!first || first->pipe != p->pipe)
+		return fail(IMAGE_INCONSISTENT, 0, "pipe %u", p->pipe);
+	if (p->pipe != o->id)
+		return 0;
+	struct ends e = ends_of(graph, o->id);
+	int r = 0;
+	if (!e.hung_up && (!e.reader || !e.writer))
+		r = fail(PIPE_EXTERNAL, 0, "pipe:[%llu], whose %s side is open elsewhere", (unsigned long long)p->inode,
+			 e.reader ? "writing" : "reading");
+	int packets = judge_packets(p, &e);
+	return r ? r : packets;
+}
+
+/* --- plan --- */
+
+static void plan_contents(struct plan *plan, const Ckpt__Pipe *p, u32 writer)
+{
+	struct place at = AT(PLAN_WORLD, STAGE_CREATE);
+	if (!p->data.len)
+		return;
+	u32 data = plan_data(plan, p->data.data, p->data.len, 8), offset = 0;
+	for (size_t i = 0; i < MAX(p->n_packet, 1u); i++) {
+		u32 len = p->n_packet ? p->packet[i] : (u32)p->data.len;
+		step_expect(plan_call(plan, at, SYS_write, ARG_OF_SLOT(writer), ARG_OF_DATA(data + offset), ARG(len)), len);
+		offset += len;
+	}
+}
+
+/* A second open of the same end, as a program gets it from /proc/self/fd. */
+static void plan_reopen(struct plan *plan, u32 any_end, u32 file, u32 flags)
+{
+	struct place at = AT(PLAN_WORLD, STAGE_CREATE);
+	char path[32];
+	snprintf(path, sizeof path, "/proc/self/fd/%d", plan_fd(plan, file));
+	plan_call(plan, at, SYS_dup3, ARG_OF_SLOT(any_end), ARG(plan_fd(plan, file)), ARG(O_CLOEXEC));
+	u32 made = (flags & O_ACCMODE) | O_NONBLOCK | O_CLOEXEC;
+	u32 fd = step_result(plan, plan_call(plan, at, SYS_openat, ARG(AT_FDCWD), arg_string(plan, path), ARG(made)));
+	plan_place_fd(plan, fd, file);
+	plan_status_flags(plan, at, file, flags, made);
+}
+
+/* The member that gets what pipe2 itself makes for this side; 0: none. */
+static u32 original_end(const struct graph *graph, u32 pipe, u32 access)
+{
+	for (const struct object *o = NULL; (o = graph_next(graph, &kind_pipe, o));) {
+		const Ckpt__Pipe *p = o->data;
+		u32 flags = file_flags(graph, o->id);
+		if (p->pipe == pipe && (flags & O_ACCMODE) == access)
+			return o->id;
+	}
+	return 0;
+}
+
+static void plan_end(struct plan *plan, const struct graph *graph, u32 fd, u32 file, u32 made)
+{
+	struct place at = AT(PLAN_WORLD, STAGE_CREATE);
+	if (!file) {
+		plan_call(plan, at, SYS_close, ARG_OF_SLOT(fd));
+		return;
+	}
+	plan_place_fd(plan, fd, file);
+	plan_status_flags(plan, at, file, file_flags(graph, file), made);
+}
+
+static int pipe_plan(struct plan *plan, const struct graph *graph, const struct object *o)
+{
+	const Ckpt__Pipe *p = o->data;
+	if (p->pipe != o->id)
+		return 0;
+	struct place at = AT(PLAN_WORLD, STAGE_CREATE);
+	struct ends e = ends_of(graph, o->id);
+	u32 packets = in_packets(p, &e) ? O_DIRECT : 0;
+	u32 reader = original_end(graph, o->id, O_RDONLY), writer = original_end(graph, o->id, O_WRONLY);
+	u32 fds = plan_data(plan, (int[2]){ -1, -1 }, 8, 4);
+	plan_call(plan, at, SYS_pipe2, ARG_OF_DATA(fds), ARG(O_CLOEXEC | O_NONBLOCK | packets));
+	u32 r = step_result(plan, plan_op(plan, at, OP_LOAD, 0, (struct arg[6]){ ARG(fds) }));
+	u32 w = step_result(plan, plan_op(plan, at, OP_LOAD, 0, (struct arg[6]){ ARG(fds + 4) }));
+	step_expect(plan_call(plan, at, SYS_fcntl, ARG_OF_SLOT(w), ARG(F_SETPIPE_SZ), ARG(p->capacity)), p->capacity);
+	plan_contents(plan, p, w);
+	for (const struct object *other = NULL; (other = graph_next(graph, &kind_pipe, other));)
+		if (((const Ckpt__Pipe *)other->data)->pipe == o->id && other->id != reader && other->id != writer)
+			plan_reopen(plan, r, other->id, file_flags(graph, other->id));
+	plan_end(plan, graph, r, reader, O_NONBLOCK);
+	plan_end(plan, graph, w, writer, O_NONBLOCK | packets);
+	return 0;
+}
+
+const struct resource resource_pipe = {
+	.name = "pipe",
+	.scope = SCOPE_FILE,
+	.kind = &kind_pipe,
+	.claims = pipe_claims,
+	.collect = pipe_collect,
+	.judge = pipe_judge,
+	.plan = pipe_plan,
+};

@@ -1,0 +1,384 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/* Owns pseudoterminals: both sides, settings, sizes, the session that they control and its foreground group. */
+#include "collect/collect.h"
+#include "resource/file_scope.h"
+#include "tty.pb-c.h"
+#include <asm/termbits.h>
+#include <poll.h>
+#include <stdio.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+
+#define SLAVE_MAJOR 136
+#define INDEX_MAX (1u << 20) /* the kernel has no more: NR_UNIX98_PTY_MAX */
+
+static const struct kind kind_tty = { .name = "tty", .desc = &ckpt__tty__descriptor };
+
+static bool is_side(const Ckpt__Tty *t, const char *side) { return t->side && !strcmp(t->side, side); }
+
+/* Terminals of every kind; those that are no pseudoterminals are refused by name. */
+static bool tty_claims(const struct record_file *file, const char *link)
+{
+	(void)link;
+	if ((file->flags & O_PATH) || !S_ISCHR(file->mode))
+		return false;
+	return file->rdev_major == 4 || (file->rdev_major == 5 && file->rdev_minor <= 2) ||
+	       (file->rdev_major >= SLAVE_MAJOR && file->rdev_major < SLAVE_MAJOR + 8);
+}
+
+/* --- collect --- */
+
+static void slave_path(char path[32], u32 index) { snprintf(path, 32, "/dev/pts/%u", index); }
+
+/* Which pseudoterminal is it, and does ckpt see the same one below /dev/pts? */
+static void find_index(int fd, const struct stat *st, Ckpt__Tty *t)
+{
+	unsigned index = 0, device = 0;
+	bool master = st->st_rdev == makedev(5, 2);
+	char path[32];
+	struct stat slave;
+	if (master ? ioctl(fd, TIOCGPTN, &index) < 0 : ioctl(fd, TIOCGDEV, &device) < 0 || major(device) != SLAVE_MAJOR) {
+		SET(t, other, true);
+		return;
+	}
+	SET(t, index, master ? index : minor(device));
+	slave_path(path, t->index);
+	bool by_path = st->st_rdev == makedev(SLAVE_MAJOR, t->index);
+	if (stat(path, &slave) < 0 || slave.st_rdev != makedev(SLAVE_MAJOR, t->index) ||
+	    (by_path && (slave.st_dev != st->st_dev || slave.st_ino != st->st_ino))) {
+		SET(t, other, true);
+		return;
+	}
+	SET(t, devpts, (u32)slave.st_dev);
+	if (master) {
+		SET(t, uid, slave.st_uid);
+		SET(t, gid, slave.st_gid);
+		SET(t, mode, slave.st_mode & 07777);
+	}
+}
+
+static int collect_master(int fd, Ckpt__Tty *t)
+{
+	struct termios2 termios;
+	struct winsize size;
+	int locked = 0, packet = 0;
+	pid_t session = 0, foreground = 0;
+	if (ioctl(fd, TCGETS2, &termios) < 0 || ioctl(fd, TIOCGWINSZ, &size) < 0 || ioctl(fd, TIOCGPTLCK, &locked) < 0 ||
+	    ioctl(fd, TIOCGPKT, &packet) < 0)
+		return fail(SYSCALL, neg_errno(), "the terminal ioctls of %s", t->path);
+	if (!message_set_bytes(&t->termios, &termios, sizeof termios))
+		return fail_memory();
+	t->has_termios = true;
+	SET(t, rows, size.ws_row);
+	SET(t, columns, size.ws_col);
+	SET(t, width, size.ws_xpixel);
+	SET(t, height, size.ws_ypixel);
+	SET(t, locked, locked != 0);
+	SET(t, packet, packet != 0);
+	if (ioctl(fd, TIOCGSID, &session) == 0 && session > 0 && ioctl(fd, TIOCGPGRP, &foreground) == 0) {
+		SET(t, session, (u32)session);
+		SET(t, foreground, (u32)foreground);
+	}
+	struct pollfd poll_fd = { .fd = fd, .events = POLLPRI };
+	poll(&poll_fd, 1, 0);
+	SET(t, hung_up, (poll_fd.revents & POLLHUP) != 0);
+	SET(t, changed, packet && (poll_fd.revents & POLLPRI));
+	return 0;
+}
+
+static int tty_collect(struct collector *c, const struct subject *subject, struct object *o)
+{
+	Ckpt__Tty *t = o->data;
+	struct stat st;
+	int fd = collector_fd(c), unread = 0, discipline = 0, exclusive = 0;
+	if (fd < 0)
+		return fail(FD_DUPLICATE, fd, "%s", subject->link);
+	if (fstat(fd, &st) < 0)
+		return fail(SYSCALL, neg_errno(), "fstat of %s", subject->link);
+	const char *side = st.st_rdev == makedev(5, 2) ? "master" : st.st_rdev == makedev(5, 0) ? "current" : "slave";
+	if (!message_set_string(&t->path, subject->link) || !message_set_string(&t->side, side))
+		return fail_memory();
+	if (ioctl(fd, TIOCGEXCL, &exclusive) < 0) {
+		SET(t, dead, true);
+		return 0;
+	}
+	SET(t, exclusive, exclusive != 0);
+	find_index(fd, &st, t);
+	if (ioctl(fd, TIOCGETD, &discipline) == 0)
+		SET(t, discipline, (u32)discipline);
+	if (ioctl(fd, FIONREAD, &unread) == 0)
+		SET(t, unread, (u32)unread);
+	return is_side(t, "master") && !t->other ? collect_master(fd, t) : 0;
+}
+
+/* --- judge --- */
+
+static const struct object *master_of(const struct graph *graph, const Ckpt__Tty *t)
+{
+	for (const struct object *o = NULL; (o = graph_next(graph, &kind_tty, o));) {
+		const Ckpt__Tty *m = o->data;
+		if (is_side(m, "master") && m->has_index && m->index == t->index && m->devpts == t->devpts)
+			return o;
+	}
+	return NULL;
+}
+
+/* All slave files of one terminal tell the same unread bytes: the first one speaks for them. */
+static bool is_first_of_its_side(const struct graph *graph, const struct object *mine)
+{
+	const Ckpt__Tty *t = mine->data;
+	for (const struct object *o = NULL; (o = graph_next(graph, &kind_tty, o)) && o != mine;) {
+		const Ckpt__Tty *other = o->data;
+		if (other->index == t->index && other->devpts == t->devpts && is_side(other, "master") == is_side(t, "master"))
+			return false;
+	}
+	return true;
+}
+
+static const Ckpt__Task *member_of(const struct graph *graph, u32 group, u32 session)
+{
+	const Ckpt__Task *zombie = NULL;
+	for (const struct object *o = NULL; (o = graph_next(graph, &kind_task, o));) {
+		const Ckpt__Task *t = o->data;
+		if (t->pgid != group || t->sid != session)
+			continue;
+		if (!t->state || strcmp(t->state, "zombie"))
+			return t;
+		zombie = t;
+	}
+	return zombie;
+}
+
+static int judge_session(const struct graph *graph, const Ckpt__Tty *t)
+{
+	if (!t->session)
+		return 0;
+	const Ckpt__Task *leader = graph_data(graph, &kind_task, t->session);
+	if (!leader || leader->sid != t->session)
+		return fail(TTY_SESSION, 0, "%s %u controls session %u", t->path, t->index, t->session);
+	if (!member_of(graph, t->foreground, t->session))
+		return fail(TTY_GROUP, 0, "/dev/pts/%u: process group %u", t->index, t->foreground);
+	return 0;
+}
+
+static int judge_dump(const struct graph *graph, const struct object *o)
+{
+	const Ckpt__Tty *t = o->data;
+	bool master = is_side(t, "master");
+	if (t->dead)
+		return fail(TTY_HUNG_UP, 0, "%s", t->path);
+	if (t->other || !master_of(graph, t))
+		return fail(TTY_EXTERNAL, 0, "%s%s", t->path, t->other ? ", no pseudoterminal of this /dev/pts" : "");
+	int r = 0;
+	if ((t->unread || t->changed) && is_first_of_its_side(graph, o))
+		r = fail(TTY_DATA, 0, "/dev/pts/%u: %u bytes %s", t->index, t->unread,
+			 master ? "that the program wrote" : "that were typed");
+	if (t->discipline)
+		r = fail(TTY_DISCIPLINE, 0, "%s: line discipline %u", t->path, t->discipline);
+	int session = master ? judge_session(graph, t) : 0;
+	return r ? r : session;
+}
+
+static int judge_restore(const struct graph *graph, const struct object *o)
+{
+	const Ckpt__Tty *t = o->data;
+	const struct object *master = master_of(graph, t);
+	char path[32];
+	if (!t->has_index || t->index >= INDEX_MAX || !t->path || t->path[0] != '/' || !master ||
+	    (!is_side(t, "master") && !is_side(t, "slave") && !is_side(t, "current")))
+		return fail(IMAGE_INCONSISTENT, 0, "terminal %u", t->index);
+	if (master != o)
+		return is_side(t, "master") ? fail(IMAGE_INCONSISTENT, 0, "terminal %u has two masters", t->index) : 0;
+	if (t->termios.len != sizeof(struct termios2))
+		return fail(IMAGE_INCONSISTENT, 0, "settings of terminal %u", t->index);
+	slave_path(path, t->index);
+	int r = access(path, F_OK) < 0 ? 0 : fail(TTY_TAKEN, 0, "%s", path);
+	int session = judge_session(graph, t);
+	return r ? r : session;
+}
+
+static int tty_judge(const struct graph *graph, const struct object *o, enum direction direction)
+{
+	return direction == DIRECTION_DUMP ? judge_dump(graph, o) : judge_restore(graph, o);
+}
+
+/* --- plan --- */
+
+#define CREATE AT(PLAN_WORLD, STAGE_CREATE)
+#define MASTER(plan, o) ARG(plan_fd(plan, (o)->id))
+
+/* A socket pair that holds descriptors in flight: the masters whose numbers are too low, until the right one is open. */
+struct parking {
+	u32 ends[2], header, word; /* slots, data offsets */
+};
+
+static struct parking plan_parking(struct plan *plan)
+{
+	_Alignas(struct cmsghdr) char control[CMSG_SPACE(sizeof(int))] = { 0 };
+	*(struct cmsghdr *)control = (struct cmsghdr){ CMSG_LEN(sizeof(int)), SOL_SOCKET, SCM_RIGHTS };
+	struct msghdr header = { .msg_iovlen = 1, .msg_controllen = sizeof control };
+	int room = 16 << 20;
+	struct parking p;
+	u32 fds = plan_data(plan, (int[2]){ -1, -1 }, 8, 4), at = plan_data(plan, control, sizeof control, 8);
+	u32 iov = plan_data(plan, &(struct iovec){ .iov_len = 1 }, sizeof(struct iovec), 8);
+	p.header = plan_data(plan, &header, sizeof header, 8);
+	p.word = at + (u32)CMSG_LEN(0);
+	plan_pointer(plan, iov, fds);
+	plan_pointer(plan, p.header + offsetof(struct msghdr, msg_iov), iov);
+	plan_pointer(plan, p.header + offsetof(struct msghdr, msg_control), at);
+	plan_call(plan, CREATE, SYS_socketpair, ARG(AF_UNIX), ARG(SOCK_DGRAM | SOCK_CLOEXEC), ARG(0), ARG_OF_DATA(fds));
+	for (u32 i = 0; i < 2; i++)
+		p.ends[i] = step_result(plan, plan_op(plan, CREATE, OP_LOAD, 0, (struct arg[6]){ ARG(fds + 4 * i) }));
+	step_any(plan_call(plan, CREATE, SYS_setsockopt, ARG_OF_SLOT(p.ends[0]), ARG(SOL_SOCKET), ARG(SO_SNDBUFFORCE),
+			   ARG_OF_DATA(plan_data(plan, &room, sizeof room, 4)), ARG(sizeof room)));
+	return p;
+}
+
+/* The kernel gives the lowest free number: open until the recorded one comes. */
+static void plan_master(struct plan *plan, const struct object *o, u32 made)
+{
+	const Ckpt__Tty *t = o->data;
+	struct parking park = plan_parking(plan);
+	u32 number = plan_data(plan, NULL, sizeof(u32), 4);
+	struct plan_step *open = plan_call(plan, CREATE, SYS_openat, ARG(AT_FDCWD), arg_string(plan, t->path), ARG(made));
+	struct arg fd = ARG_OF_SLOT(step_result(plan, open));
+	plan_op(plan, CREATE, OP_STORE, 0, (struct arg[6]){ ARG(park.word), fd });
+	plan_call(plan, CREATE, SYS_sendmsg, ARG_OF_SLOT(park.ends[0]), ARG_OF_DATA(park.header),
+		  ARG(MSG_DONTWAIT | MSG_NOSIGNAL));
+	plan_call(plan, CREATE, SYS_dup3, fd, MASTER(plan, o), ARG(O_CLOEXEC));
+	plan_call(plan, CREATE, SYS_close, fd);
+	plan_call(plan, CREATE, SYS_ioctl, MASTER(plan, o), ARG(TIOCGPTN), ARG_OF_DATA(number));
+	u32 got = step_result(plan, plan_op(plan, CREATE, OP_LOAD, 0, (struct arg[6]){ ARG(number) }));
+	plan_op(plan, CREATE, OP_BRANCH, 0, (struct arg[6]){ ARG_OF_SLOT(got), ARG(t->index), ARG(7), ARG(t->index) });
+	plan_call(plan, CREATE, SYS_close, ARG_OF_SLOT(park.ends[0]));
+	plan_call(plan, CREATE, SYS_close, ARG_OF_SLOT(park.ends[1]));
+}
+
+/* What opening /dev/tty gives is decided by the controlling terminal: a process that has it for a moment opens it. */
+static u32 plan_open_current(struct plan *plan, const struct object *master, const Ckpt__Tty *t, u32 file, u32 made)
+{
+	char name[32];
+	u64 all = ~0ull;
+	snprintf(name, sizeof name, "current %u", file);
+	struct place at = plan_helper(plan, CREATE, name, 0, NULL);
+	step_any(plan_call(plan, at, SYS_rt_sigprocmask, ARG(0), ARG_OF_DATA(plan_data(plan, &all, 8, 8)), ARG(0), ARG(8)));
+	step_any(plan_call(plan, at, SYS_setsid));
+	struct plan_step *open = plan_call(plan, at, SYS_ioctl, MASTER(plan, master), ARG(TIOCGPTPEER), ARG(O_RDWR | O_NOCTTY));
+	step_any(open);
+	struct arg slave = ARG_OF_SLOT(step_result(plan, open));
+	step_any(plan_call(plan, at, SYS_ioctl, slave, ARG(TIOCSCTTY), ARG(0)));
+	struct plan_step *got = plan_helper_call(plan, at, CREATE, SYS_openat,
+						 (struct arg[6]){ ARG(AT_FDCWD), arg_string(plan, t->path), ARG(made) });
+	step_any(plan_call(plan, at, SYS_ioctl, slave, ARG(TIOCNOTTY), ARG(0)));
+	step_any(plan_call(plan, at, SYS_close, slave));
+	return step_result(plan, got);
+}
+
+static void plan_slave(struct plan *plan, const struct graph *graph, const struct object *master, const struct object *o)
+{
+	const Ckpt__Tty *t = o->data;
+	u32 flags = file_flags(graph, o->id), made = (flags & (O_ACCMODE | O_NONBLOCK)) | O_NOCTTY | O_CLOEXEC, fd;
+	if (is_side(t, "current"))
+		fd = plan_open_current(plan, master, t, o->id, made);
+	else
+		fd = step_result(plan, plan_call(plan, CREATE, SYS_ioctl, MASTER(plan, master), ARG(TIOCGPTPEER), ARG(made)));
+	plan_place_fd(plan, fd, o->id);
+	plan_status_flags(plan, CREATE, o->id, flags, made);
+}
+
+static void plan_settings(struct plan *plan, const struct object *o)
+{
+	const Ckpt__Tty *t = o->data;
+	struct winsize size = { (u16)t->rows, (u16)t->columns, (u16)t->width, (u16)t->height };
+	plan_call(plan, CREATE, SYS_ioctl, MASTER(plan, o), ARG(TCSETS2),
+		  ARG_OF_DATA(plan_data(plan, t->termios.data, t->termios.len, 8)));
+	plan_call(plan, CREATE, SYS_ioctl, MASTER(plan, o), ARG(TIOCSWINSZ),
+		  ARG_OF_DATA(plan_data(plan, &size, sizeof size, 8)));
+}
+
+/* What keeps others from opening it, or tells of changes: after everything else. */
+static void plan_modes(struct plan *plan, const struct graph *graph, const struct object *o)
+{
+	const Ckpt__Tty *t = o->data;
+	struct place at = t->session ? AT(t->session, STAGE_TTY) : AT(PLAN_WORLD, STAGE_LINK);
+	struct arg one = ARG_OF_DATA(plan_data(plan, &(int){ 1 }, sizeof(int), 4));
+	bool slave_done = false;
+	for (const struct object *s = NULL; (s = graph_next(graph, &kind_tty, s));)
+		if (s != o && master_of(graph, s->data) == o && ((const Ckpt__Tty *)s->data)->exclusive && !slave_done) {
+			plan_call(plan, at, SYS_ioctl, MASTER(plan, s), ARG(TIOCEXCL), ARG(0));
+			slave_done = true;
+		}
+	if (t->exclusive)
+		plan_call(plan, at, SYS_ioctl, MASTER(plan, o), ARG(TIOCEXCL), ARG(0));
+	if (t->locked)
+		plan_call(plan, at, SYS_ioctl, MASTER(plan, o), ARG(TIOCSPTLCK), one);
+	if (t->packet)
+		plan_call(plan, at, SYS_ioctl, MASTER(plan, o), ARG(TIOCPKT), one);
+}
+
+/* The session leader takes it before it forks: a controlling terminal is inherited. The foreground group is set when its
+ * members are in it. */
+static void plan_session(struct plan *plan, const struct graph *graph, const struct object *o)
+{
+	const Ckpt__Tty *t = o->data;
+	struct place at = AT(t->session, STAGE_CTTY);
+	u32 flags = O_RDWR | O_NOCTTY | O_CLOEXEC;
+	u32 slave = step_result(plan, plan_call(plan, at, SYS_ioctl, MASTER(plan, o), ARG(TIOCGPTPEER), ARG(flags)));
+	plan_call(plan, at, SYS_ioctl, ARG_OF_SLOT(slave), ARG(TIOCSCTTY), ARG(0));
+	plan_call(plan, at, SYS_close, ARG_OF_SLOT(slave));
+	const Ckpt__Task *member = member_of(graph, t->foreground, t->session);
+	if (!member || t->foreground == t->session)
+		return;
+	char name[32];
+	snprintf(name, sizeof name, "foreground %u", t->foreground);
+	plan_post(plan, AT(member->pid, STAGE_FILES), plan_word(plan, name));
+	plan_wait(plan, AT(t->session, STAGE_TTY), plan_word(plan, name), 1);
+	plan_call(plan, AT(t->session, STAGE_TTY), SYS_ioctl, MASTER(plan, o), ARG(TIOCSPGRP),
+		  ARG_OF_DATA(plan_data(plan, &t->foreground, sizeof t->foreground, 4)));
+}
+
+static void plan_node(struct plan *plan, const Ckpt__Tty *t)
+{
+	char path[32];
+	slave_path(path, t->index);
+	struct arg name = arg_string(plan, path);
+	step_any(plan_call(plan, CREATE, SYS_fchownat, ARG(AT_FDCWD), name, ARG(t->uid), ARG(t->gid), ARG(0)));
+	step_any(plan_call(plan, CREATE, SYS_fchmodat, ARG(AT_FDCWD), name, ARG(t->mode)));
+}
+
+static int tty_plan(struct plan *plan, const struct graph *graph, const struct object *o)
+{
+	const Ckpt__Tty *t = o->data;
+	if (!is_side(t, "master"))
+		return 0;
+	u32 flags = file_flags(graph, o->id), made = (flags & (O_ACCMODE | O_NONBLOCK)) | O_NOCTTY | O_CLOEXEC;
+	plan_master(plan, o, made);
+	plan_status_flags(plan, CREATE, o->id, flags, made);
+	plan_call(plan, CREATE, SYS_ioctl, MASTER(plan, o), ARG(TIOCSPTLCK), ARG_OF_DATA(plan_data(plan, NULL, 4, 4)));
+	if (t->hung_up) {
+		struct plan_step *peer =
+			plan_call(plan, CREATE, SYS_ioctl, MASTER(plan, o), ARG(TIOCGPTPEER), ARG(O_RDWR | O_NOCTTY));
+		plan_call(plan, CREATE, SYS_close, ARG_OF_SLOT(step_result(plan, peer)));
+	}
+	for (const struct object *s = NULL; (s = graph_next(graph, &kind_tty, s));)
+		if (s != o && master_of(graph, s->data) == o)
+			plan_slave(plan, graph, o, s);
+	plan_settings(plan, o);
+	plan_node(plan, t);
+	if (t->session)
+		plan_session(plan, graph, o);
+	plan_modes(plan, graph, o);
+	return 0;
+}
+
+const struct resource resource_tty = {
+	.name = "tty",
+	.scope = SCOPE_FILE,
+	.kind = &kind_tty,
+	.claims = tty_claims,
+	.collect = tty_collect,
+	.judge = tty_judge,
+	.plan = tty_plan,
+};
