@@ -52,13 +52,23 @@ static int survey_vdso(struct survey *s)
 	return 0;
 }
 
+#define ZOMBIE_PATIENCE 300 /* times 10 ms */
+
+/* Who has the id; a dead process whose parent is about to reap it is waited for. */
 static bool pid_taken(u32 pid, char *name, size_t room)
 {
-	_cleanup_text_ struct text comm = { 0 };
-	if (file_readf(&comm, AT_FDCWD, "/proc/%u/comm", pid) < 0)
-		return false;
-	snprintf(name, room, "%.*s", (int)strcspn(comm.data ? comm.data : "", "\n"), comm.data ? comm.data : "");
-	return true;
+	for (int tries = 0;; tries++) {
+		_cleanup_text_ struct text stat = { 0 };
+		if (file_readf(&stat, AT_FDCWD, "/proc/%u/stat", pid) < 0 || !stat.data)
+			return false;
+		const char *open = strchr(stat.data, '('), *close = strrchr(stat.data, ')');
+		if (!open || !close || close[1] != ' ')
+			return true;
+		snprintf(name, room, "%.*s", (int)(close - open - 1), open + 1);
+		if (close[2] != 'Z' || tries == ZOMBIE_PATIENCE)
+			return true;
+		nanosleep(&(struct timespec){ .tv_nsec = 10000000 }, NULL);
+	}
 }
 
 static int survey_pids(struct survey *s, const struct graph *g)
