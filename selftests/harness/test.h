@@ -10,15 +10,16 @@ struct test {
 	const char *name;
 	void (*run)(void);
 	int seconds; /* time limit; 0: 20 seconds */
-	int line;
+	int order;
 	bool root;   /* needs root and namespaces: skipped without */
 	bool manual; /* runs only when it is named on the command line */
+	bool host;   /* never in namespaces of its own: for what exists only in those of the host */
 };
 
 /* TEST(name, .seconds = 60, .root = true) { CHECK(...); } */
 #define TEST(ident, ...)                                                                                                       \
 	static void test_##ident(void);                                                                                        \
-	static const struct test test_of_##ident = { .name = #ident, .run = test_##ident, .line = __LINE__, __VA_ARGS__ };     \
+	static const struct test test_of_##ident = { .name = #ident, .run = test_##ident, .order = __COUNTER__, __VA_ARGS__ }; \
 	static const struct test *const test_at_##ident __attribute__((used, section("tests"))) = &test_of_##ident;            \
 	static void test_##ident(void)
 

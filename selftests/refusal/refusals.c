@@ -1,0 +1,272 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/* What ckpt refuses: by name, with a reason and a way out, the right exit class, no image, and the tree as it was before. */
+#include "diag/diag.h"
+#include "harness/target.h"
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/mount.h>
+#include <sys/ptrace.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+/* What a refused dump must not change: descriptors, mappings, signals, tracer, limits of a process. */
+static char *facts_of(pid_t pid)
+{
+	static const char *const files[] = { "maps", "limits", "comm", "wchan", "cgroup" };
+	static const char *const lines[] = { "State:",  "TracerPid:", "SigQ",    "ShdPnd:",  "SigPnd:",
+					     "SigBlk:", "SigIgn:",    "SigCgt:", "Seccomp:", "Threads:" };
+	struct text facts = { 0 };
+	char path[64], command[128], line[512];
+	for (size_t i = 0; i < ARRAY_SIZE(files); i++) {
+		snprintf(path, sizeof path, "/proc/%d/%s", pid, files[i]);
+		_cleanup_free_ char *text = read_text(path);
+		text_addf(&facts, "%s: %s\n", files[i], text ?: "unreadable");
+	}
+	snprintf(path, sizeof path, "/proc/%d/status", pid);
+	FILE *status = fopen(path, "r");
+	while (fgets(line, sizeof line, status))
+		for (size_t i = 0; i < ARRAY_SIZE(lines); i++)
+			if (!strncmp(line, lines[i], strlen(lines[i])))
+				text_adds(&facts, line);
+	fclose(status);
+	snprintf(command, sizeof command, "ls -l --time-style=+ /proc/%d/fd /proc/%d/ns; cat /proc/%d/fdinfo/*", pid, pid, pid);
+	FILE *pipe = popen(command, "r");
+	while (fgets(line, sizeof line, pipe))
+		text_adds(&facts, line);
+	pclose(pipe);
+	return text_take(&facts);
+}
+
+/* A dump that is refused with this exit class and code; leaves the target and the place of the image as they were. */
+static void refused_at(const struct target *t, const char *image, int exit_class, const char *code)
+{
+	char pid[16];
+	snprintf(pid, sizeof pid, "%d", t->pid);
+	bool existed = access(image, F_OK) == 0;
+	_cleanup_text_ struct text output = { 0 };
+	nap_ms(30);
+	_cleanup_free_ char *before = facts_of(t->pid);
+	int status = ckpt(&output, "dump", pid, image);
+	nap_ms(30);
+	_cleanup_free_ char *after = facts_of(t->pid);
+	CHECK_CONTAINS(output.data, code);
+	CHECK_CONTAINS(output.data, "  why:");
+	CHECK_CONTAINS(output.data, "  do:");
+	CHECK_CONTAINS(output.data, "  result:");
+	CHECK_EQ(status, exit_class);
+	CHECK_STR(after, before);
+	CHECK_EQ(access(image, F_OK) == 0, existed);
+}
+
+static void start_holding(struct target *t, const char *what)
+{
+	char path[96];
+	target_start(t, "holds", what);
+	snprintf(path, sizeof path, "%s/unavailable", t->dir);
+	_cleanup_free_ char *reason = read_text(path);
+	if (reason)
+		SKIP("%s: %s", what, reason);
+}
+
+TEST(perf_event, .root = true)
+{
+	struct target t;
+	start_holding(&t, "perf");
+	refused_at(&t, t.image, EXIT_UNSUPPORTED, "perf");
+	target_judge(&t);
+}
+
+TEST(io_uring, .root = true)
+{
+	struct target t;
+	start_holding(&t, "io_uring");
+	refused_at(&t, t.image, EXIT_UNSUPPORTED, "io_uring");
+	target_judge(&t);
+}
+
+TEST(packet_socket, .root = true)
+{
+	struct target t;
+	start_holding(&t, "packet");
+	refused_at(&t, t.image, EXIT_UNSUPPORTED, "socket");
+	target_judge(&t);
+}
+
+TEST(traced, .root = true)
+{
+	struct target t;
+	target_start(&t, "sleeper");
+	CHECK_OK(ptrace(PTRACE_SEIZE, t.pid, NULL, NULL));
+	refused_at(&t, t.image, EXIT_UNSUPPORTED, "[TRACED]");
+	CHECK_OK(ptrace(PTRACE_INTERRUPT, t.pid, NULL, NULL));
+	CHECK_EQ(waitpid(t.pid, NULL, __WALL), t.pid);
+	CHECK_OK(ptrace(PTRACE_DETACH, t.pid, NULL, NULL));
+	target_judge(&t);
+}
+
+TEST(traced_by_gdb, .root = true, .seconds = 60)
+{
+	if (access("/usr/bin/gdb", X_OK))
+		SKIP("gdb is not installed");
+	struct target t, gdb;
+	char pid[16], attached[96], command[128];
+	target_start(&t, "sleeper");
+	snprintf(pid, sizeof pid, "%d", t.pid);
+	snprintf(attached, sizeof attached, "%s/attached", t.dir);
+	snprintf(command, sizeof command, "shell touch %s; sleep 30", attached);
+	target_spawn(&gdb, "/usr/bin/gdb", "-q", "-batch", "-nx", "-ex", "set auto-load no", "-p", pid, "-ex", command);
+	for (long long start = clock_ms(); access(attached, F_OK); nap_ms(10))
+		CHECK(clock_ms() - start < 20000);
+	_cleanup_text_ struct text output = { 0 };
+	CHECK_EQ(ckpt(&output, "dump", pid, t.image), EXIT_UNSUPPORTED);
+	CHECK_CONTAINS(output.data, "gdb");
+	CHECK_CONTAINS(output.data, "[TRACED]");
+	kill(gdb.pid, SIGKILL);
+	target_gone(gdb.pid);
+	target_judge(&t);
+}
+
+static void refused_pid(const char *pid, int exit_class, const char *code)
+{
+	_cleanup_text_ struct text output = { 0 };
+	CHECK_EQ(ckpt(&output, "dump", pid, "/tmp/ckpt-refused-image"), exit_class);
+	CHECK_CONTAINS(output.data, code);
+	CHECK_CONTAINS(output.data, "  do:");
+	CHECK(access("/tmp/ckpt-refused-image", F_OK) != 0);
+}
+
+TEST(pid_one, .root = true) { refused_pid("1", EXIT_UNSUPPORTED, "[PID_ONE]"); }
+TEST(missing_pid, .root = true) { refused_pid("99999", EXIT_USAGE, "[NO_PROCESS]"); }
+TEST(no_number, .root = true) { refused_pid("12x", EXIT_USAGE, "[USAGE]"); }
+TEST(own_ancestor, .root = true)
+{
+	char pid[16];
+	snprintf(pid, sizeof pid, "%d", getpid());
+	refused_pid(pid, EXIT_USAGE, "[TREE_CONTAINS_SELF]");
+}
+
+/* A pid namespace of our own has no kernel threads. */
+TEST(kernel_thread, .root = true, .host = true)
+{
+	_cleanup_free_ char *name = read_text("/proc/2/comm");
+	if (!name || strcmp(name, "kthreadd\n") != 0)
+		SKIP("no kernel threads are to be seen in this pid namespace");
+	refused_pid("2", EXIT_UNSUPPORTED, "[KERNEL_THREAD]");
+}
+
+TEST(zombie, .root = true)
+{
+	char pid[16];
+	pid_t child = fork();
+	if (child == 0)
+		_exit(0);
+	nap_ms(50);
+	snprintf(pid, sizeof pid, "%d", child);
+	refused_pid(pid, EXIT_UNSUPPORTED, "[ZOMBIE]");
+}
+
+TEST(full_disk, .root = true)
+{
+	struct target t;
+	target_start(&t, "holds", "memory");
+	CHECK_OK(mkdir(WORK "/small", 0700));
+	CHECK_OK(mount("small", WORK "/small", "tmpfs", 0, "size=256k"));
+	refused_at(&t, WORK "/small/image", EXIT_SYSTEM, "[IMAGE_WRITE]");
+	target_judge(&t);
+}
+
+TEST(few_inodes, .root = true)
+{
+	struct target t;
+	target_start(&t, "holds", "memory");
+	CHECK_OK(mkdir(WORK "/small", 0700));
+	CHECK_OK(mount("small", WORK "/small", "tmpfs", 0, "nr_inodes=3"));
+	refused_at(&t, WORK "/small/image", EXIT_SYSTEM, "[IMAGE_");
+	target_judge(&t);
+}
+
+TEST(unwritable_directory, .root = true)
+{
+	struct target t;
+	target_start(&t, "sleeper");
+	CHECK_OK(mkdir(WORK "/readonly", 0700));
+	CHECK_OK(mount("readonly", WORK "/readonly", "tmpfs", MS_RDONLY, NULL));
+	refused_at(&t, WORK "/readonly/image", EXIT_SYSTEM, "[IMAGE_DIR]");
+	refused_at(&t, WORK "/missing/image", EXIT_SYSTEM, "[IMAGE_DIR]");
+	refused_at(&t, "/proc/1/image", EXIT_SYSTEM, "[IMAGE_DIR]");
+	target_judge(&t);
+}
+
+TEST(existing_image, .root = true)
+{
+	struct target t;
+	target_start(&t, "sleeper");
+	target_dump(&t, true);
+	refused_at(&t, t.image, EXIT_USAGE, "[IMAGE_EXISTS]");
+	CHECK_EQ(ckpt(NULL, "verify", t.image), 0);
+	target_judge(&t);
+}
+
+TEST(existing_directory, .root = true)
+{
+	struct target t;
+	target_start(&t, "sleeper");
+	refused_at(&t, t.dir, EXIT_SYSTEM, "[IMAGE_");
+	target_judge(&t);
+}
+
+static void restore_refused(const char *image, int exit_class, const char *code)
+{
+	_cleanup_text_ struct text output = { 0 };
+	CHECK_EQ(ckpt(&output, "restore", image, "-d"), exit_class);
+	CHECK_CONTAINS(output.data, code);
+	CHECK_CONTAINS(output.data, "  do:");
+}
+
+TEST(image_of_another_user, .root = true)
+{
+	struct target t;
+	target_start(&t, "sleeper");
+	target_dump(&t, false);
+	CHECK_OK(chown(t.image, 1000, 1000));
+	restore_refused(t.image, EXIT_IMAGE, "[IMAGE_UNTRUSTED]");
+	CHECK_OK(chown(t.image, 0, 0));
+	CHECK_OK(chmod(t.image, 0777));
+	restore_refused(t.image, EXIT_IMAGE, "[IMAGE_UNTRUSTED]");
+	CHECK_OK(chmod(t.image, 0700));
+	CHECK_OK(chmod(WORK, 0777));
+	restore_refused(t.image, EXIT_IMAGE, "[IMAGE_UNTRUSTED]");
+	/* A sticky directory is as safe as /tmp. */
+	CHECK_OK(chmod(WORK, 01777));
+	target_restore(&t, 0);
+	target_judge(&t);
+}
+
+TEST(untrusted_image_by_consent, .root = true)
+{
+	struct target t;
+	target_start(&t, "sleeper");
+	target_dump(&t, false);
+	CHECK_OK(chmod(t.image, 0777));
+	restore_refused(t.image, EXIT_IMAGE, "[IMAGE_UNTRUSTED]");
+	CHECK_EQ(ckpt(NULL, "restore", "--trust", t.image, "-d"), 0);
+	target_judge(&t);
+}
+
+TEST(pid_in_use, .root = true)
+{
+	struct target t;
+	target_start(&t, "sleeper");
+	target_dump(&t, true);
+	restore_refused(t.image, EXIT_RACED, "[PID_TAKEN]");
+	target_judge(&t);
+}
+
+TEST(missing_image, .root = true)
+{
+	CHECK_OK(mount("ckpt-test", WORK, "tmpfs", 0, "mode=0755"));
+	restore_refused(WORK "/nothing", EXIT_IMAGE, "[IMAGE_MISSING]");
+	CHECK_OK(mkdir(WORK "/empty", 0700));
+	restore_refused(WORK "/empty", EXIT_IMAGE, "[IMAGE_MISSING]");
+}
