@@ -39,6 +39,8 @@ struct arch_call arch_call_at_exit(const arch_regs *entered, arch_regs *regs);
 /* Where the call that the registers stand behind was made, and its first argument put back. */
 u64 arch_call_site(const arch_regs *);
 void arch_set_argument(arch_regs *, u64 first);
+/* Names another call as the interrupted one: the call behind restart_syscall(2). */
+void arch_set_call_number(arch_regs *, long nr);
 /* A thread that looks as if the call had ended with result (-errno included). */
 void arch_finish_call(arch_regs *, s64 result);
 /* Moves a thread out of an rseq critical section to its abort handler. */

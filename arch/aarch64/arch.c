@@ -109,6 +109,8 @@ struct arch_call arch_call_at_exit(const arch_regs *entered, arch_regs *r)
 
 u64 arch_call_site(const arch_regs *r) { return r->pc - 4; }
 void arch_set_argument(arch_regs *r, u64 first) { r->regs[0] = first; }
+void arch_set_call_number(arch_regs *r, long nr) { r->regs[8] = (u64)nr; }
+
 void arch_finish_call(arch_regs *r, s64 result) { r->regs[0] = (u64)result; }
 
 void arch_abort_rseq(arch_regs *r, u64 abort_pc)

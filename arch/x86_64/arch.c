@@ -26,6 +26,8 @@ struct arch_call arch_interrupted(const arch_regs *r)
 	return call;
 }
 
+void arch_set_call_number(arch_regs *r, long nr) { r->orig_rax = (u64)nr; }
+
 void arch_finish_call(arch_regs *r, s64 result)
 {
 	r->rax = (u64)result;

@@ -66,11 +66,13 @@ static long true_call(const struct record_task *t, const struct arch_call *call)
 	return nr < 0 ? call->nr : nr;
 }
 
-static int thread_call(Ckpt__Thread *m, const struct record_task *t, struct arch_call call)
+static int thread_call(Ckpt__Thread *m, const struct record_task *t, struct remote_home *home)
 {
+	struct arch_call call = home->call;
 	if (!call.interrupted)
 		return 0;
 	call.nr = true_call(t, &call);
+	arch_set_call_number(&home->regs, call.nr);
 	m->call = MESSAGE_NEW(Ckpt__InterruptedCall, ckpt__interrupted_call);
 	if (!m->call)
 		return fail_memory();
@@ -111,7 +113,7 @@ static int thread_registers(Ckpt__Thread *m, const struct record_task *t)
 		return fail(TASK_RACED, r, "reading its registers");
 	r = thread_abort_rseq(m, t, &home);
 	if (r == 0)
-		r = thread_call(m, t, home.call);
+		r = thread_call(m, t, &home);
 	if (r < 0)
 		return r;
 	SET(m, pc, arch_pc(&home.regs));
