@@ -279,7 +279,7 @@ static u32 plan_open_current(struct plan *plan, const struct object *master, con
 static void plan_slave(struct plan *plan, const struct graph *graph, const struct object *master, const struct object *o)
 {
 	const Ckpt__Tty *t = o->data;
-	u32 flags = file_flags(graph, o->id), made = (flags & (O_ACCMODE | O_NONBLOCK)) | O_NOCTTY | O_CLOEXEC, fd;
+	u32 flags = file_flags(graph, o->id), made = (flags & (O_ACCMODE | O_NONBLOCK)) | O_NOCTTY, fd;
 	if (is_side(t, "current"))
 		fd = plan_open_current(plan, master, t, o->id, made);
 	else
@@ -324,7 +324,7 @@ static void plan_session(struct plan *plan, const struct graph *graph, const str
 {
 	const Ckpt__Tty *t = o->data;
 	struct place at = AT(t->session, STAGE_CTTY);
-	u32 flags = O_RDWR | O_NOCTTY | O_CLOEXEC;
+	u32 flags = O_RDWR | O_NOCTTY; /* TIOCGPTPEER would keep O_CLOEXEC among the flags of the file */
 	u32 slave = step_result(plan, plan_call(plan, at, SYS_ioctl, MASTER(plan, o), ARG(TIOCGPTPEER), ARG(flags)));
 	plan_call(plan, at, SYS_ioctl, ARG_OF_SLOT(slave), ARG(TIOCSCTTY), ARG(0));
 	plan_call(plan, at, SYS_close, ARG_OF_SLOT(slave));

@@ -57,13 +57,10 @@ static void session(struct compiler *c, const Ckpt__Task *t)
 	wait_for_group(c, t);
 }
 
-/* mm fields and the program file; exe is set only when it is not the one that is inherited. */
+/* mm fields and the program file: children are born before their parent sets its own. */
 static int memory_fields(struct compiler *c, const Ckpt__Task *t)
 {
 	const Ckpt__Mm *m = graph_data(c->graph, &kind_mm, t->mm);
-	const Ckpt__Task *parent = shape_task(c->graph, t->ppid);
-	const Ckpt__Mm *from = parent ? graph_data(c->graph, &kind_mm, parent->mm) : NULL;
-	bool new_exe = !from || from->exe != m->exe;
 	struct prctl_mm_map map = {
 		.start_code = m->start_code,
 		.end_code = m->end_code,
@@ -77,7 +74,7 @@ static int memory_fields(struct compiler *c, const Ckpt__Task *t)
 		.env_start = m->env_start,
 		.env_end = m->env_end,
 		.auxv_size = (u32)m->auxv.len,
-		.exe_fd = new_exe ? (u32)plan_fd(c->plan, m->exe) : (u32)-1,
+		.exe_fd = (u32)plan_fd(c->plan, m->exe),
 	};
 	u32 auxv = plan_data(c->plan, m->auxv.data, m->auxv.len, 8), data = plan_data(c->plan, &map, sizeof map, 8);
 	plan_pointer(c->plan, data + (u32)offsetof(struct prctl_mm_map, auxv), auxv);
