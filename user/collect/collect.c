@@ -127,6 +127,8 @@ int collect(struct graph *ret, struct tree *tree, const struct collect_config *c
 	if (r == 0)
 		r = collect_tasks(&c);
 	if (r == 0)
+		r = collect_sharing(&c);
+	if (r == 0)
 		r = collect_memory(&c);
 	if (r == 0)
 		r = collect_files(&c);

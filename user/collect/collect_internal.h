@@ -37,6 +37,7 @@ int collect_files(struct collector *);   /* fds.c: descriptor tables */
 int collect_ptrace(struct collector *);  /* ptrace.c: masks, rseq, robust lists */
 int collect_tasks(struct collector *);   /* tasks.c: task and thread objects */
 int collect_memory(struct collector *);  /* mm.c: mm, vmas, vdso objects */
+int collect_sharing(struct collector *);  /* sharing.c: memory, descriptors, cwd shared between processes */
 int collect_resources(struct collector *, enum scope);
 /* collector_add_link for a link that was opened with these flags. */
 int collector_add_link_as(struct collector *, u32 pid, const char *magic_link, u32 flags, u32 *ret_file);

@@ -35,6 +35,10 @@ static int judge_task(const struct graph *g, const Ckpt__Task *t)
 		r = fail(TASK_STOPPED, 0, "by signal %u", t->stop_signal);
 	if (!t->n_tid || t->tid[0] != t->pid)
 		r = fail(LEADER_DEAD, 0, "its first thread is %u", t->n_tid ? t->tid[0] : 0);
+	if (t->shares)
+		r = fail(TASK_SHARES, 0, "its %s, with process %u", t->shares, t->shares_with);
+	if (t->has_unshared_thread)
+		r = fail(THREAD_UNSHARED, 0, "thread %u", t->unshared_thread);
 	const Ckpt__Mm *mm = graph_data(g, &kind_mm, t->mm);
 	if (mm && !mm->has_brk)
 		r = fail(THREAD_FACTS, 0, "the end of the heap (brk)");
