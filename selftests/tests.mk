@@ -20,6 +20,10 @@ unit: $(UNITS) $(T)/run
 	$(Q)$(RUNTESTS) -o $(B)/unit.ktap $(call pick,$(UNITS))
 selftest: $(B)/ckpt $(UNITS) $(SELFS) $(PROGRAMS) $(T)/run
 	$(Q)$(RUNTESTS) -o $(B)/selftest.ktap $(call pick,$(UNITS) $(filter-out $(UNITS),$(SELFS)))
+# ckpt is killed at every single system call of a dump, SWEEPS times over each program.
+SWEEPS ?= 10
+soak: tests-built
+	$(Q)i=0; while [ $$i -lt $(SWEEPS) ]; do i=$$((i + 1)); echo "  SOAK    $$i of $(SWEEPS)"; $(T)/fault/kill 'soak_*' || exit 1; done
 tests-built: $(UNITS) $(SELFS) $(PROGRAMS) $(T)/run
 .PHONY: tests-built
 

@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/* kill -9 of ckpt at every system call of a dump: the program lives on and is right, each time; once the program is gone, its
+ * image is whole. The tests take every so many system calls; the soak_ tests (make soak) take all of them. */
+#include "harness/killer.h"
+#include "harness/target.h"
+#include <dirent.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/wait.h>
+
+static int dump_killed_at(const struct target *t, bool leave_running, int n, int *ret_status)
+{
+	char pid[16];
+	snprintf(pid, sizeof pid, "%d", t->pid);
+	const char *argv[] = { "ckpt", "dump", pid, t->image, leave_running ? "--leave-running" : NULL, NULL };
+	return killer_run(ckpt_path(), argv, n, ret_status);
+}
+
+static void remove_image(const struct target *t)
+{
+	char command[128];
+	snprintf(command, sizeof command, "rm -rf %s*", t->image);
+	CHECK_EQ(system(command), 0);
+}
+
+static unsigned long long switches_of(pid_t pid)
+{
+	char path[64];
+	unsigned long long sum = 0;
+	snprintf(path, sizeof path, "/proc/%d/status", pid);
+	_cleanup_free_ char *status = read_text(path);
+	const char *line = status ? strstr(status, "\nvoluntary_ctxt_switches:") : NULL;
+	if (line)
+		sum = strtoull(line + 25, NULL, 10);
+	return sum;
+}
+
+/* No thread is stopped or traced; a program that wakes up now and then still does. */
+static void check_runs(pid_t pid, bool wakes, int n)
+{
+	char path[64];
+	struct dirent *entry;
+	snprintf(path, sizeof path, "/proc/%d/task", pid);
+	for (long long start = clock_ms();; nap_ms(1)) {
+		DIR *tasks = opendir(path);
+		int stopped = 0, threads = 0;
+		if (!tasks)
+			FAIL("killed at call %d: the target is gone", n);
+		while ((entry = readdir(tasks)))
+			if (*entry->d_name != '.') {
+				char state = target_state(atoi(entry->d_name));
+				threads++;
+				stopped += state == 'T' || state == 't' || state == 'Z' || state == 'X';
+			}
+		closedir(tasks);
+		if (threads && !stopped)
+			break;
+		if (clock_ms() - start > 2000)
+			FAIL("killed at call %d: %d of %d threads are stopped", n, stopped, threads);
+	}
+	unsigned long long before = switches_of(pid);
+	for (long long start = clock_ms(); wakes && switches_of(pid) == before; nap_ms(2))
+		if (clock_ms() - start > 2000)
+			FAIL("killed at call %d: the target stands still", n);
+}
+
+/* Kills at calls first, first + step, ... of a dump that leaves the target running; the same target bears them all. */
+static void sweep(struct target *t, bool wakes, int first, int step)
+{
+	int status = 0, kills = 0, calls = dump_killed_at(t, true, 0, &status);
+	if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
+		FAIL("the dump itself does not work under a tracer (wait status %#x)", status);
+	remove_image(t);
+	if (step == 0)
+		step = calls / 40 + 1;
+	for (int n = first; n <= calls; n += step) {
+		dump_killed_at(t, true, n, &status);
+		check_runs(t->pid, wakes && (step == 1 ? n % 50 == 0 : true), n);
+		remove_image(t);
+		kills += WIFSIGNALED(status);
+	}
+	printf("%d kills over %d system calls\n", kills, calls);
+	CHECK(kills * step > calls / 2);
+	/* And it still can be dumped, restored and asked. */
+	target_dump(t, false);
+	target_restore(t, 0);
+	target_judge(t);
+}
+
+/* Likewise for a dump that ends the target: it lives on, or it is gone and the image is whole. */
+static void sweep_ending(const char *program, int step)
+{
+	struct target t;
+	int status = 0, restored = 0, calls = 0;
+	for (int n = 0; n == 0 || n <= calls; n += n ? step : 1) {
+		target_start(&t, program, "5");
+		int seen = dump_killed_at(&t, false, n, &status);
+		if (n == 0) {
+			calls = seen;
+			step = step ?: calls / 15 + 1;
+			/* The last calls are where the tree ends. */
+			n = calls > 60 && step > 1 ? calls - 60 : 0;
+		}
+		nap_ms(5);
+		if (!target_alive(t.pid) && access(t.image, F_OK) == 0) {
+			target_gone(t.pid);
+			target_restore(&t, 0);
+			restored++;
+		} else {
+			check_runs(t.pid, true, n);
+		}
+		target_judge(&t);
+		target_gone(t.pid);
+	}
+	CHECK(restored > 0);
+}
+
+TEST(sleeper, .root = true, .seconds = 120)
+{
+	struct target t;
+	target_start(&t, "sleeper");
+	sweep(&t, true, 1, 0);
+}
+
+TEST(threads, .root = true, .seconds = 180)
+{
+	struct target t;
+	target_start(&t, "threads");
+	sweep(&t, true, 2, 0);
+}
+
+TEST(python, .root = true, .seconds = 180)
+{
+	struct target t;
+	target_start(&t, "/usr/bin/python3", "python.py");
+	sweep(&t, true, 3, 0);
+}
+
+TEST(ending_dump, .root = true, .seconds = 180) { sweep_ending("threads.static", 0); }
+
+TEST(soak_sleeper, .root = true, .manual = true, .seconds = 7200)
+{
+	struct target t;
+	target_start(&t, "sleeper");
+	sweep(&t, true, 1, 1);
+}
+
+TEST(soak_threads, .root = true, .manual = true, .seconds = 7200)
+{
+	struct target t;
+	target_start(&t, "threads");
+	sweep(&t, true, 1, 1);
+}
+
+TEST(soak_python, .root = true, .manual = true, .seconds = 7200)
+{
+	struct target t;
+	target_start(&t, "/usr/bin/python3", "python.py");
+	sweep(&t, true, 1, 1);
+}
+
+TEST(soak_ending_dump, .root = true, .manual = true, .seconds = 7200) { sweep_ending("sleeper", 1); }
