@@ -166,6 +166,7 @@ const struct record_timer *collector_timers(struct collector *c, u32 tgid, size_
 		first++;
 	while (first + n < c->facts.timers.n && c->facts.timers.v[first + n].tgid == tgid)
 		n++;
+	static const struct record_timer none;
 	*ret_count = n;
-	return c->facts.have_timers ? c->facts.timers.v + first : NULL;
+	return !c->facts.have_timers ? NULL : n ? c->facts.timers.v + first : &none;
 }
