@@ -233,5 +233,6 @@ void execution_free(struct execution *x)
 		munmap(x->map, plan_size(x->plan));
 	}
 	closep(&x->memory);
+	vector_free(&x->registers);
 	tree_free(&x->tree);
 }

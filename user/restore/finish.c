@@ -93,6 +93,10 @@ static int set_all(struct execution *x, struct finish *f)
 		r = remote_resume((pid_t)t->tid, &f->homes.v[i], t->sigmask);
 		if (r < 0)
 			return fail(REGISTERS, r, "setting its registers");
+		arch_regs *given = vector_add(&x->registers);
+		if (!given)
+			return fail_memory();
+		*given = f->homes.v[i].regs;
 	}
 	return 0;
 }

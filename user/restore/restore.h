@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* The restore: load, survey, judge, plan, world, run plan, verify, release. */
 #pragma once
+#include "arch/arch.h"
 #include "host/caps.h"
 #include "image/image.h"
 #include "model/kinds.h"
@@ -52,6 +53,7 @@ struct execution {
 	char *map;  /* the data part as ckpt sees it */
 	pid_t root;
 	struct tree tree; /* the restored tree, held */
+	VECTOR(arch_regs) registers; /* what each thread was given, in the order of the graph */
 };
 /* Makes the arena, runs the world, clones the root, waits until every array is parked. On failure nothing is left. */
 int execute(struct execution *, const struct plan *, const struct site *, const struct graph *, struct image *);

@@ -8,13 +8,15 @@
 
 /* What is not the same by nature, each with its reason. */
 static const char *const ignored[] = {
-	"host",        /* facts of the moment */
-	"pages",       /* contents are proven by the checksums that were read with them */
-	"vdso",        /* the kernel's */
-	"mm.vdso",     /* its object */
-	"thread.call", /* the time that is left runs */
-	"task.sid",    /* of leaders outside of the tree: judged and named before */
-	"task.pgid",   NULL,
+	"host",             /* facts of the moment */
+	"pages",            /* contents are proven by the checksums that were read with them */
+	"vdso",             /* the kernel's */
+	"mm.vdso",          /* its object */
+	"thread.call",      /* the time that is left runs */
+	"thread.registers", /* of a call that ended meanwhile: compared with what was given */
+	"task.sid",         /* of leaders outside of the tree: judged and named before */
+	"task.pgid",
+	NULL,
 };
 
 static void report_lines(const char *lines)
@@ -26,6 +28,21 @@ static void report_lines(const char *lines)
 	}
 }
 
+/* Each thread stands where it was put. */
+static int verify_registers(const struct execution *x, const struct graph *now)
+{
+	size_t i = 0;
+	int r = 0;
+	for (struct object *o = NULL; (o = graph_next(x->graph, &kind_thread, o)) && i < x->registers.n; i++) {
+		const Ckpt__Thread *t = graph_data(now, &kind_thread, o->id);
+		WORKING_ON_THREAD(o->id);
+		if (!t || t->registers.len != sizeof x->registers.v[i] ||
+		    memcmp(t->registers.data, &x->registers.v[i], t->registers.len))
+			r = fail(VERIFY_DIFFERS, 0, "its registers");
+	}
+	return r;
+}
+
 int verify_restored(struct execution *x, const struct survey *survey)
 {
 	_cleanup_graph_ struct graph now = { 0 };
@@ -34,8 +51,9 @@ int verify_restored(struct execution *x, const struct survey *survey)
 	if (r < 0)
 		return r;
 	_cleanup_text_ struct text differences = { 0 };
+	r = verify_registers(x, &now);
 	if (graph_compare(&differences, x->graph, &now, ignored) == 0)
-		return 0;
+		return r;
 	report_lines(differences.data ? differences.data : "");
 	return -EINVAL;
 }
