@@ -89,6 +89,25 @@ void text_add_json(struct text *t, const char *string)
 	text_adds(t, "\"");
 }
 
+void text_add_wrapped(struct text *t, size_t column, size_t indent, size_t width, const char *words)
+{
+	bool first = true;
+	while (*(words += strspn(words, " "))) {
+		size_t len = strcspn(words, " ");
+		if (!first && column + 1 + len > width) {
+			text_addf(t, "\n%*s", (int)indent, "");
+			column = indent;
+		} else if (!first) {
+			text_adds(t, " ");
+			column++;
+		}
+		text_add(t, words, len);
+		column += len;
+		words += len;
+		first = false;
+	}
+}
+
 bool text_failed(const struct text *t) { return t->failed; }
 
 char *text_take(struct text *t)

@@ -16,6 +16,8 @@ void text_addf(struct text *, const char *format, ...) _printf_(2, 3);
 void text_addv(struct text *, const char *format, va_list);
 /* A JSON string literal of the bytes, quotes included; bytes that are not UTF-8 become \u00XX. */
 void text_add_json(struct text *, const char *string);
+/* Words, filled into lines of at most width columns; the line stands at column now, new ones begin at indent. */
+void text_add_wrapped(struct text *, size_t column, size_t indent, size_t width, const char *words);
 bool text_failed(const struct text *);
 /* The string, owned by the caller; "" is returned for an empty text, NULL after a failed allocation. */
 char *text_take(struct text *);

@@ -3,6 +3,7 @@
 #include "command/command.h"
 #include "base/file.h"
 #include <limits.h>
+#include <sys/ioctl.h>
 
 int command_pid(const char *text, int *ret_pid)
 {
@@ -25,4 +26,28 @@ int command_output(struct text *text)
 	}
 	text_free(text);
 	return r;
+}
+
+int command_disable(const char **ret)
+{
+	char unknown[64];
+	*ret = getenv("CKPT_DISABLE");
+	if (!caps_disable_valid(*ret, unknown, sizeof unknown))
+		return fail(USAGE, 0, "CKPT_DISABLE names \"%s\", which is no capability: see `ckpt check`", unknown);
+	return 0;
+}
+
+int command_caps(struct caps *ret)
+{
+	const char *disable;
+	int r = command_disable(&disable);
+	return r < 0 ? r : caps_load(ret, disable);
+}
+
+size_t command_width(void)
+{
+	struct winsize size;
+	if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) < 0 || size.ws_col == 0)
+		return 100;
+	return MAX(60u, MIN(140u, size.ws_col));
 }

@@ -2,6 +2,7 @@
 /* The subcommands: one file each, one function each. */
 #pragma once
 #include "diag/diag.h"
+#include "host/caps.h"
 
 /* argv[0] is the subcommand. 0 or a negative errno with a diagnostic, or a positive exit status of the restored program. */
 typedef int command_fn(int argc, char **argv);
@@ -13,3 +14,9 @@ typedef int command_fn(int argc, char **argv);
 int command_pid(const char *text, int *ret_pid);
 /* Writes a whole text to standard output and frees it; a failed write is reported. */
 int command_output(struct text *);
+/* CKPT_DISABLE, or NULL; an unknown id in it is refused with USAGE. */
+int command_disable(const char **ret);
+/* What dump and restore may use here, CKPT_DISABLE obeyed. */
+int command_caps(struct caps *ret);
+/* Columns of the terminal that standard output is, between 60 and 140; 100 when it is none. */
+size_t command_width(void);

@@ -13,6 +13,21 @@ static const struct diag_row rows[DIAG_COUNT] = {
 #undef DIAG
 };
 
+const char *diag_class_text(enum exit_class class)
+{
+	static const char *const texts[] = {
+		[EXIT_OK] = "all went well",
+		[EXIT_SYSTEM] = "a system call failed that should not",
+		[EXIT_USAGE] = "the command line is wrong",
+		[EXIT_UNSUPPORTED] = "an object cannot be carried",
+		[EXIT_KERNEL] = "the kernel lacks a feature",
+		[EXIT_IMAGE] = "the image is invalid",
+		[EXIT_PRIVILEGE] = "a right is missing",
+		[EXIT_RACED] = "the target changed meanwhile",
+	};
+	return texts[class];
+}
+
 struct diag_entry {
 	enum diag_level level;
 	enum diag_code code;

@@ -36,6 +36,9 @@ const struct diag_row *diag_row(enum diag_code);
 /* The row of a code's name, NULL when there is none. */
 const struct diag_row *diag_find(const char *code);
 
+/* A class in words. */
+const char *diag_class_text(enum exit_class);
+
 /* Starts the log: verb is "dump", "restore", ... and completes "cannot <verb> <object>"; object names what the command
  * was asked for. Call it before the first fork. */
 int diag_begin(const char *verb, const char *object);

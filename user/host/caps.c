@@ -42,7 +42,7 @@ static void disable_rows(struct caps *caps, const char *disable)
 		size_t len = strcspn(at, ", ");
 		enum cap_id id = len ? caps_find(at, len) : CAN_NOTHING;
 		if (id != CAN_NOTHING)
-			caps->state[id] = (struct cap_state){ CAP_NO, 0, "disabled by CKPT_DISABLE" };
+			caps->state[id] = (struct cap_state){ .answer = CAP_NO, .note = "disabled by CKPT_DISABLE" };
 		at += len;
 		at += strspn(at, ", ");
 	}

@@ -22,6 +22,7 @@ struct cap_row {
 struct cap_state {
 	enum cap_answer answer;
 	int err;        /* errno that the probe met, 0 when none */
+	bool asked;     /* the running kernel answered, not only its build */
 	char note[120]; /* what the answer rests on, for people */
 };
 

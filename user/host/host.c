@@ -321,6 +321,7 @@ static struct cap_state judge_unasked(struct host *host, enum cap_id id)
 	int r = PROBE_UNKNOWN;
 	if (probe->run)
 		r = host->seccomp ? run_in_child(host, probe, state.note) : probe->run(host, probe, state.note);
+	state.asked = r != PROBE_UNKNOWN;
 	if (r == PROBE_YES) {
 		state.answer = CAP_YES;
 		return state;

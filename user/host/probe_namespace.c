@@ -41,7 +41,7 @@ int probe_namespace(struct host *host _unused_, const struct probe *p, char *not
 	int r = host_in_child(make_direct, (void *)p->arg[0]);
 	if (r == 0)
 		return PROBE_YES;
-	if (r != -EPERM || p->arg[0] == CLONE_NEWNET || host_in_child(make_in_user, (void *)p->arg[0]) < 0)
+	if (r != -EPERM || host_in_child(make_in_user, (void *)p->arg[0]) < 0)
 		return r;
 	snprintf(note, NOTE_BYTES, "only inside a user namespace of its own");
 	return PROBE_YES;

@@ -1,0 +1,216 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/* Owns `ckpt check`: what this kernel and this user can do, as text and JSON. */
+#include "command/check.h"
+#include <getopt.h>
+#include <sys/utsname.h>
+
+#define ID_COLUMN 11
+#define CELL_COLUMN 31
+
+static const char *const answers[] = { [CAP_UNKNOWN] = "unknown", [CAP_NO] = "no", [CAP_YES] = "yes" };
+
+/* "interface (since; config; privilege)" */
+static void row_cell(struct text *cell, const struct cap_row *row)
+{
+	const char *const parts[] = { row->since, row->config, row->privilege };
+	const char *separator = " (";
+	text_adds(cell, row->interface);
+	for (size_t i = 0; i < ARRAY_SIZE(parts); i++) {
+		if (!*parts[i])
+			continue;
+		text_addf(cell, "%s%s", separator, parts[i]);
+		separator = "; ";
+	}
+	if (*separator == ';')
+		text_adds(cell, ")");
+}
+
+static void row_detail(struct text *t, size_t width, const char *word, const char *words)
+{
+	if (!*words)
+		return;
+	text_addf(t, "%*s%-6s", ID_COLUMN, "", word);
+	text_add_wrapped(t, ID_COLUMN + 6, ID_COLUMN + 6, width, words);
+	text_adds(t, "\n");
+}
+
+static void row_text(struct text *t, const struct caps *caps, enum cap_id id, size_t width, bool verbose)
+{
+	_cleanup_text_ struct text cell = { 0 };
+	const struct cap_row *row = caps_row(id);
+	const struct cap_state *state = &caps->state[id];
+	enum cap_id instead = caps_instead(id);
+	row_cell(&cell, row);
+	text_addf(t, "  %-8s %-19s ", answers[state->answer], row->id);
+	if (!text_failed(&cell))
+		text_add_wrapped(t, CELL_COLUMN, CELL_COLUMN, width, cell.data);
+	text_adds(t, "\n");
+	bool yes = state->answer == CAP_YES;
+	if (!yes || verbose || state->asked)
+		row_detail(t, width, yes ? "note:" : "why:", state->note);
+	if (yes && !verbose)
+		return;
+	row_detail(t, width, "lost:", row->lost);
+	row_detail(t, width, "do:", row->todo);
+	if (!yes && instead != CAN_NOTHING && caps_has(caps, instead)) {
+		_cleanup_text_ struct text serves = { 0 };
+		text_addf(&serves, "%s serves instead", caps_row(instead)->id);
+		row_detail(t, width, "but:", text_failed(&serves) ? "" : serves.data);
+	}
+}
+
+/* Is a row that ordinary programs need missing, with nothing that serves instead? */
+static bool row_missing(const struct caps *caps, enum cap_id id, enum cap_need need)
+{
+	return caps_needed(id, need) && caps->state[id].answer == CAP_NO && !caps_serves(caps, id);
+}
+
+static size_t missing_names(struct text *t, const struct caps *caps, enum cap_need need)
+{
+	size_t n = 0;
+	for (int i = 0; i < CAN_COUNT; i++)
+		if (row_missing(caps, (enum cap_id)i, need))
+			text_addf(t, "%s%s", n++ ? ", " : "", caps_row((enum cap_id)i)->id);
+	return n;
+}
+
+/* One sentence; true when nothing is missing. */
+static bool verdict(struct text *t, const struct caps *caps)
+{
+	_cleanup_text_ struct text dump = { 0 }, restore = { 0 };
+	size_t d = missing_names(&dump, caps, CAP_FOR_DUMP), r = missing_names(&restore, caps, CAP_FOR_RESTORE);
+	if (d + r == 0)
+		text_adds(t, "ordinary programs can be dumped and restored here");
+	else if (d && r)
+		text_addf(t, "ordinary programs can neither be dumped (missing: %s) nor restored (missing: %s) here", dump.data,
+			  restore.data);
+	else
+		text_addf(t, "ordinary programs can be %s, but not be %s here (missing: %s)", d ? "restored" : "dumped",
+			  d ? "dumped" : "restored", d ? dump.data : restore.data);
+	return d + r == 0;
+}
+
+static void host_text(struct text *t, const struct caps *caps, const struct utsname *name, bool verbose)
+{
+	size_t width = command_width(), count[3] = { 0 };
+	const char *group = "";
+	text_addf(t, "ckpt %s on %s %s (%s), as %s\n", CKPT_VERSION, name->sysname, name->release, name->machine,
+		  caps_tier_text(caps->tier));
+	for (int i = 0; i < CAN_COUNT; i++) {
+		if (strcmp(group, caps_row((enum cap_id)i)->group))
+			text_addf(t, "\n%s\n", group = caps_row((enum cap_id)i)->group);
+		row_text(t, caps, (enum cap_id)i, width, verbose);
+		count[caps->state[i].answer]++;
+	}
+	text_addf(t, "\n%zu yes, %zu no, %zu unknown\nverdict: ", count[CAP_YES], count[CAP_NO], count[CAP_UNKNOWN]);
+}
+
+static void json_string(struct text *t, const char *name, const char *value)
+{
+	text_addf(t, "\"%s\":", name);
+	text_add_json(t, value);
+	text_adds(t, ",");
+}
+
+static void row_json(struct text *t, const struct caps *caps, enum cap_id id)
+{
+	const struct cap_row *row = caps_row(id);
+	const struct cap_state *state = &caps->state[id];
+	text_adds(t, "{");
+	json_string(t, "id", row->id);
+	json_string(t, "group", row->group);
+	json_string(t, "interface", row->interface);
+	json_string(t, "answer", answers[state->answer]);
+	json_string(t, "why", state->note);
+	text_addf(t, "\"errno\":%d,\"asked\":%s,", state->err, state->asked ? "true" : "false");
+	json_string(t, "since", row->since);
+	json_string(t, "config", row->config);
+	json_string(t, "privilege", row->privilege);
+	json_string(t, "lost", row->lost);
+	json_string(t, "do", row->todo);
+	text_addf(t, "\"needed_for_dump\":%s,\"needed_for_restore\":%s,\"instead\":",
+		  caps_needed(id, CAP_FOR_DUMP) ? "true" : "false", caps_needed(id, CAP_FOR_RESTORE) ? "true" : "false");
+	if (caps_instead(id) == CAN_NOTHING)
+		text_adds(t, "null");
+	else
+		text_add_json(t, caps_row(caps_instead(id))->id);
+	text_adds(t, "}");
+}
+
+static void host_json(struct text *t, const struct caps *caps, const struct utsname *name)
+{
+	text_adds(t, "{");
+	json_string(t, "ckpt", CKPT_VERSION);
+	json_string(t, "kernel", name->release);
+	json_string(t, "machine", name->machine);
+	json_string(t, "tier", caps_tier_text(caps->tier));
+	text_adds(t, "\"capabilities\":[");
+	for (int i = 0; i < CAN_COUNT; i++) {
+		text_adds(t, i ? ",\n" : "\n");
+		row_json(t, caps, (enum cap_id)i);
+	}
+	text_adds(t, "],\n");
+}
+
+static int check_host(const struct check_options *options)
+{
+	static struct caps caps;
+	struct utsname name;
+	struct text t = { 0 };
+	_cleanup_text_ struct text sentence = { 0 };
+	const char *disable;
+	int r = command_disable(&disable);
+	if (r < 0)
+		return r;
+	r = caps_probe_all(&caps, disable);
+	if (r < 0 || uname(&name) < 0)
+		return fail(SYSCALL, r < 0 ? r : neg_errno(), "probe the kernel");
+	bool able = verdict(&sentence, &caps);
+	if (options->json) {
+		host_json(&t, &caps, &name);
+		json_string(&t, "verdict", sentence.data);
+		text_addf(&t, "\"able\":%s,\"exit_class\":%d}\n", able ? "true" : "false", able ? EXIT_OK : EXIT_KERNEL);
+	} else {
+		host_text(&t, &caps, &name, options->verbose);
+		text_add_wrapped(&t, 9, 9, command_width(), sentence.data);
+		text_adds(&t, "\n");
+	}
+	r = command_output(&t);
+	if (r < 0)
+		return r;
+	return able ? 0 : fail(HOST_LACKS, 0, "%s", sentence.data);
+}
+
+int command_check(int argc, char **argv)
+{
+	static const struct option options[] = {
+		{ "json", no_argument, NULL, 'j' },
+		{ "verbose", no_argument, NULL, 'v' },
+		{ "pid", required_argument, NULL, 'p' },
+		{ 0 },
+	};
+	struct check_options o = { 0 };
+	int c, r;
+	diag_begin("use", "this host");
+	opterr = 0;
+	while ((c = getopt_long(argc, argv, ":vp:", options, NULL)) != -1) {
+		switch (c) {
+		case 'j':
+			o.json = true;
+			break;
+		case 'v':
+			o.verbose = true;
+			break;
+		case 'p':
+			r = command_pid(optarg, &o.pid);
+			if (r < 0)
+				return r;
+			break;
+		default:
+			return fail(USAGE, 0, "ckpt check [-v] [--json] [--pid PID]");
+		}
+	}
+	if (optind != argc)
+		return fail(USAGE, 0, "ckpt check takes no argument \"%s\"", argv[optind]);
+	return o.pid ? check_tree(&o) : check_host(&o);
+}
