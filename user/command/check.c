@@ -154,7 +154,7 @@ static void host_json(struct text *t, const struct caps *caps, const struct utsn
 
 static int check_host(const struct check_options *options)
 {
-	static struct caps caps;
+	struct caps caps;
 	struct utsname name;
 	struct text t = { 0 };
 	_cleanup_text_ struct text sentence = { 0 };
