@@ -55,11 +55,10 @@ static const struct resource *claimant(struct collector *c, const struct record_
 	return NULL;
 }
 
+/* Who gets the file's signals: fcntl(2) tells it of a duplicate. */
 static int set_owner(struct collector *c, Ckpt__File *m, const struct record_file *f)
 {
-	if (!(f->flags & O_ASYNC) && !S_ISSOCK(f->mode))
-		return 0;
-	int fd = collector_fd(c);
+	int fd = f->flags & O_PATH ? -EBADF : collector_fd(c);
 	if (fd < 0)
 		return 0;
 	struct f_owner_ex owner = { 0 };

@@ -98,13 +98,15 @@ static int judge_file(const struct graph *g, const struct object *o)
 	(void)p2;
 	if (!f->kind || !*f->kind)
 		return fail(FD_UNSUPPORTED, 0, "%s", f->link);
+	int owner = f->owner && !shape_file_owner(g, f) ? fail(FILE_OWNER, 0, "process or group %d", f->owner) : 0;
 	for (const struct resource *const *r = registry; *r; r++) {
 		if ((*r)->scope != SCOPE_FILE || strcmp((*r)->name, f->kind) || !(*r)->judge)
 			continue;
 		const struct object *kind = graph_find(g, (*r)->kind, o->id);
-		return kind ? (*r)->judge(g, kind, DIRECTION_DUMP) : 0;
+		int judged = kind ? (*r)->judge(g, kind, DIRECTION_DUMP) : 0;
+		return judged < 0 ? judged : owner;
 	}
-	return 0;
+	return owner;
 }
 
 static int judge_resource(const struct graph *g, const struct object *o, const struct resource *resource)

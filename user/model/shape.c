@@ -3,6 +3,7 @@
  * of the session while its leader lives. */
 #include "model/shape.h"
 #include "diag/diag.h"
+#include <fcntl.h>
 
 const Ckpt__Task *shape_task(const struct graph *g, u32 pid) { return pid ? graph_data(g, &kind_task, pid) : NULL; }
 
@@ -10,6 +11,24 @@ bool shape_is_early(const struct graph *g, const Ckpt__Task *t)
 {
 	const Ckpt__Task *parent = shape_task(g, t->ppid);
 	return parent && parent->sid == parent->pid && t->sid != t->pid && t->sid != parent->sid;
+}
+
+const Ckpt__Task *shape_file_owner(const struct graph *g, const Ckpt__File *f)
+{
+	u32 id = (u32)f->owner;
+	const Ckpt__Thread *thread = NULL;
+	switch (f->owner_type) {
+	case F_OWNER_TID:
+		thread = id ? graph_data(g, &kind_thread, id) : NULL;
+		return thread ? shape_task(g, thread->pid) : NULL;
+	case F_OWNER_PID:
+		return shape_task(g, id);
+	case F_OWNER_PGRP:
+		for (struct object *o = NULL; id && (o = graph_next(g, &kind_task, o));)
+			if (((const Ckpt__Task *)o->data)->pgid == id)
+				return o->data;
+	}
+	return NULL;
 }
 
 /* The session that a process is born into: its parent's, as it was at that time; 0: that of ckpt. */

@@ -7,5 +7,8 @@
 const Ckpt__Task *shape_task(const struct graph *, u32 pid);
 /* Was the process made before its parent had made a session of its own? */
 bool shape_is_early(const struct graph *, const Ckpt__Task *);
+/* The process of the tree that can make itself, its group or one of its threads the owner of a file as recorded; NULL
+ * when the file has no owner or the owner is outside of the tree. */
+const Ckpt__Task *shape_file_owner(const struct graph *, const Ckpt__File *);
 /* Refuses sessions and process groups that no order of making could give again. Parents must be in the graph. */
 int shape_judge(const struct graph *);

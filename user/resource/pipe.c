@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-/* Owns pipes: their ends, what is in them, packets and capacity. Data is read from a copy that tee(2) makes. */
+/* Owns pipes, with and without a name: their ends, what is in them, packets and capacity. Data is read from a copy that tee(2) makes. */
 #include "base/file.h"
 #include "collect/collect.h"
 #include "pipe.pb-c.h"
@@ -7,6 +7,8 @@
 #include <poll.h>
 #include <stdio.h>
 #include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
 
 #define PACKET_MAX 4096 /* a packet never crosses a page: pipe(2) */
 
@@ -14,7 +16,7 @@ static const struct kind kind_pipe = { .name = "pipe", .desc = &ckpt__pipe__desc
 
 static bool pipe_claims(const struct record_file *file, const char *link)
 {
-	return !(file->flags & O_PATH) && !strncmp(link, "pipe:[", 6);
+	return !(file->flags & O_PATH) && S_ISFIFO(file->mode) && (link[0] == '/' || !strncmp(link, "pipe:[", 6));
 }
 
 /* --- collect --- */
@@ -69,14 +71,26 @@ static int peek(int fd, bool readable, Ckpt__Pipe *p)
 	return read_packets(from, (u32)unread, p);
 }
 
-static u32 first_end(const struct graph *graph, const struct object *mine, u64 inode)
+static u32 first_end(const struct graph *graph, const struct object *mine, const Ckpt__Pipe *my)
 {
 	for (const struct object *o = NULL; (o = graph_next(graph, &kind_pipe, o));) {
 		const Ckpt__Pipe *p = o->data;
-		if (o != mine && p->inode == inode)
+		if (o != mine && p->inode == my->inode && p->device == my->device)
 			return p->pipe;
 	}
 	return mine->id;
+}
+
+static int collect_name(const struct subject *subject, Ckpt__Pipe *p)
+{
+	struct stat st;
+	if (subject->link[0] != '/')
+		return 0;
+	if (!message_set_string(&p->path, subject->link))
+		return fail_memory();
+	if (lstat(p->path, &st) < 0 || (u32)st.st_dev != p->device || st.st_ino != p->inode)
+		SET(p, moved, true);
+	return 0;
 }
 
 static int pipe_collect(struct collector *c, const struct subject *subject, struct object *o)
@@ -84,7 +98,11 @@ static int pipe_collect(struct collector *c, const struct subject *subject, stru
 	Ckpt__Pipe *p = o->data;
 	u32 access = subject->file->flags & O_ACCMODE;
 	SET(p, inode, subject->file->ino);
-	SET(p, pipe, first_end(collector_graph(c), o, p->inode));
+	SET(p, device, (u32)makedev(subject->file->dev_major, subject->file->dev_minor));
+	SET(p, pipe, first_end(collector_graph(c), o, p));
+	int r = collect_name(subject, p);
+	if (r < 0)
+		return r;
 	int fd = collector_fd(c);
 	if (fd < 0)
 		return fail(FD_DUPLICATE, fd, "pipe:[%llu]", (unsigned long long)p->inode);
@@ -139,16 +157,28 @@ static int judge_packets(const Ckpt__Pipe *p, const struct ends *e)
 	return fits ? 0 : fail(PIPE_PACKETS, 0, "%zu bytes", p->data.len);
 }
 
+/* Of a named one: it can be opened again. */
+static int judge_name(const Ckpt__Pipe *p, enum direction direction)
+{
+	struct stat st;
+	if (!p->path)
+		return 0;
+	if (direction == DIRECTION_DUMP)
+		return p->moved ? fail(FILE_MOVED, 0, "%s", p->path) : 0;
+	if (lstat(p->path, &st) < 0)
+		return fail(FILE_MISSING, neg_errno(), "%s", p->path);
+	return S_ISFIFO(st.st_mode) ? 0 : fail(FILE_CHANGED, 0, "%s is no fifo", p->path);
+}
+
 static int pipe_judge(const struct graph *graph, const struct object *o, enum direction direction)
 {
-	(void)direction;
 	const Ckpt__Pipe *p = o->data, *first = graph_data(graph, &kind_pipe, p->pipe);
 	if (!first || first->pipe != p->pipe)
 		return fail(IMAGE_INCONSISTENT, 0, "pipe %u", p->pipe);
 	if (p->pipe != o->id)
 		return 0;
 	struct ends e = ends_of(graph, o->id);
-	int r = 0;
+	int r = judge_name(p, direction);
 	if (!e.hung_up && (!e.reader || !e.writer))
 		r = fail(PIPE_EXTERNAL, 0, "pipe:[%llu], whose %s side is open elsewhere", (unsigned long long)p->inode,
 			 e.reader ? "writing" : "reading");
@@ -158,30 +188,32 @@ static int pipe_judge(const struct graph *graph, const struct object *o, enum di
 
 /* --- plan --- */
 
+#define CREATE AT(PLAN_WORLD, STAGE_CREATE)
+
 static void plan_contents(struct plan *plan, const Ckpt__Pipe *p, u32 writer)
 {
-	struct place at = AT(PLAN_WORLD, STAGE_CREATE);
 	if (!p->data.len)
 		return;
 	u32 data = plan_data(plan, p->data.data, p->data.len, 8), offset = 0;
 	for (size_t i = 0; i < MAX(p->n_packet, 1u); i++) {
 		u32 len = p->n_packet ? p->packet[i] : (u32)p->data.len;
-		step_expect(plan_call(plan, at, SYS_write, ARG_OF_SLOT(writer), ARG_OF_DATA(data + offset), ARG(len)), len);
+		step_expect(plan_call(plan, CREATE, SYS_write, ARG_OF_SLOT(writer), ARG_OF_DATA(data + offset), ARG(len)), len);
 		offset += len;
 	}
 }
 
-/* A second open of the same end, as a program gets it from /proc/self/fd. */
-static void plan_reopen(struct plan *plan, u32 any_end, u32 file, u32 flags)
+/* Another open of the same pipe: by its name, or as a program does it through /proc/self/fd. */
+static void plan_reopen(struct plan *plan, const Ckpt__Pipe *p, u32 any_end, u32 file, u32 flags)
 {
-	struct place at = AT(PLAN_WORLD, STAGE_CREATE);
 	char path[32];
 	snprintf(path, sizeof path, "/proc/self/fd/%d", plan_fd(plan, file));
-	plan_call(plan, at, SYS_dup3, ARG_OF_SLOT(any_end), ARG(plan_fd(plan, file)), ARG(O_CLOEXEC));
+	if (!p->path)
+		plan_call(plan, CREATE, SYS_dup3, ARG_OF_SLOT(any_end), ARG(plan_fd(plan, file)), ARG(O_CLOEXEC));
 	u32 made = (flags & O_ACCMODE) | O_NONBLOCK | O_CLOEXEC;
-	u32 fd = step_result(plan, plan_call(plan, at, SYS_openat, ARG(AT_FDCWD), arg_string(plan, path), ARG(made)));
+	u32 fd = step_result(plan,
+			     plan_call(plan, CREATE, SYS_openat, ARG(AT_FDCWD), arg_string(plan, p->path ?: path), ARG(made)));
 	plan_place_fd(plan, fd, file);
-	plan_status_flags(plan, at, file, flags, made);
+	plan_status_flags(plan, CREATE, file, flags, made);
 }
 
 /* The member that gets what pipe2 itself makes for this side; 0: none. */
@@ -189,22 +221,62 @@ static u32 original_end(const struct graph *graph, u32 pipe, u32 access)
 {
 	for (const struct object *o = NULL; (o = graph_next(graph, &kind_pipe, o));) {
 		const Ckpt__Pipe *p = o->data;
-		u32 flags = file_flags(graph, o->id);
-		if (p->pipe == pipe && (flags & O_ACCMODE) == access)
+		if (p->pipe == pipe && (file_flags(graph, o->id) & O_ACCMODE) == access)
 			return o->id;
 	}
 	return 0;
 }
 
+static void plan_others(struct plan *plan, const struct graph *graph, const struct object *o, u32 any_end, u32 reader,
+			u32 writer)
+{
+	for (const struct object *other = NULL; (other = graph_next(graph, &kind_pipe, other));)
+		if (((const Ckpt__Pipe *)other->data)->pipe == o->id && other->id != reader && other->id != writer)
+			plan_reopen(plan, o->data, any_end, other->id, file_flags(graph, other->id));
+}
+
+static void plan_capacity(struct plan *plan, const Ckpt__Pipe *p, u32 writer)
+{
+	step_expect(plan_call(plan, CREATE, SYS_fcntl, ARG_OF_SLOT(writer), ARG(F_SETPIPE_SZ), ARG(p->capacity)), p->capacity);
+}
+
 static void plan_end(struct plan *plan, const struct graph *graph, u32 fd, u32 file, u32 made)
 {
-	struct place at = AT(PLAN_WORLD, STAGE_CREATE);
 	if (!file) {
-		plan_call(plan, at, SYS_close, ARG_OF_SLOT(fd));
+		plan_call(plan, CREATE, SYS_close, ARG_OF_SLOT(fd));
 		return;
 	}
 	plan_place_fd(plan, fd, file);
-	plan_status_flags(plan, at, file, file_flags(graph, file), made);
+	plan_status_flags(plan, CREATE, file, file_flags(graph, file), made);
+}
+
+static void plan_anonymous(struct plan *plan, const struct graph *graph, const struct object *o, u32 packets)
+{
+	const Ckpt__Pipe *p = o->data;
+	u32 reader = original_end(graph, o->id, O_RDONLY), writer = original_end(graph, o->id, O_WRONLY);
+	u32 fds = plan_data(plan, (int[2]){ -1, -1 }, 8, 4);
+	plan_call(plan, CREATE, SYS_pipe2, ARG_OF_DATA(fds), ARG(O_CLOEXEC | O_NONBLOCK | packets));
+	u32 r = step_result(plan, plan_op(plan, CREATE, OP_LOAD, 0, (struct arg[6]){ ARG(fds) }));
+	u32 w = step_result(plan, plan_op(plan, CREATE, OP_LOAD, 0, (struct arg[6]){ ARG(fds + 4) }));
+	plan_capacity(plan, p, w);
+	plan_contents(plan, p, w);
+	plan_others(plan, graph, o, r, reader, writer);
+	plan_end(plan, graph, r, reader, O_NONBLOCK);
+	plan_end(plan, graph, w, writer, O_NONBLOCK | packets);
+}
+
+/* Held open for both while its members open it, so that none waits for the other; nobody else may have left data in it. */
+static void plan_named(struct plan *plan, const struct graph *graph, const struct object *o, u32 packets)
+{
+	const Ckpt__Pipe *p = o->data;
+	u32 flags = O_RDWR | O_NONBLOCK | O_CLOEXEC | packets, unread = plan_data(plan, NULL, 4, 4);
+	u32 both = step_result(plan, plan_call(plan, CREATE, SYS_openat, ARG(AT_FDCWD), arg_string(plan, p->path), ARG(flags)));
+	plan_call(plan, CREATE, SYS_ioctl, ARG_OF_SLOT(both), ARG(FIONREAD), ARG_OF_DATA(unread));
+	step_expect(plan_op(plan, CREATE, OP_LOAD, 0, (struct arg[6]){ ARG(unread) }), 0);
+	plan_capacity(plan, p, both);
+	plan_contents(plan, p, both);
+	plan_others(plan, graph, o, both, 0, 0);
+	plan_call(plan, CREATE, SYS_close, ARG_OF_SLOT(both));
 }
 
 static int pipe_plan(struct plan *plan, const struct graph *graph, const struct object *o)
@@ -212,21 +284,12 @@ static int pipe_plan(struct plan *plan, const struct graph *graph, const struct 
 	const Ckpt__Pipe *p = o->data;
 	if (p->pipe != o->id)
 		return 0;
-	struct place at = AT(PLAN_WORLD, STAGE_CREATE);
 	struct ends e = ends_of(graph, o->id);
 	u32 packets = in_packets(p, &e) ? O_DIRECT : 0;
-	u32 reader = original_end(graph, o->id, O_RDONLY), writer = original_end(graph, o->id, O_WRONLY);
-	u32 fds = plan_data(plan, (int[2]){ -1, -1 }, 8, 4);
-	plan_call(plan, at, SYS_pipe2, ARG_OF_DATA(fds), ARG(O_CLOEXEC | O_NONBLOCK | packets));
-	u32 r = step_result(plan, plan_op(plan, at, OP_LOAD, 0, (struct arg[6]){ ARG(fds) }));
-	u32 w = step_result(plan, plan_op(plan, at, OP_LOAD, 0, (struct arg[6]){ ARG(fds + 4) }));
-	step_expect(plan_call(plan, at, SYS_fcntl, ARG_OF_SLOT(w), ARG(F_SETPIPE_SZ), ARG(p->capacity)), p->capacity);
-	plan_contents(plan, p, w);
-	for (const struct object *other = NULL; (other = graph_next(graph, &kind_pipe, other));)
-		if (((const Ckpt__Pipe *)other->data)->pipe == o->id && other->id != reader && other->id != writer)
-			plan_reopen(plan, r, other->id, file_flags(graph, other->id));
-	plan_end(plan, graph, r, reader, O_NONBLOCK);
-	plan_end(plan, graph, w, writer, O_NONBLOCK | packets);
+	if (p->path)
+		plan_named(plan, graph, o, packets);
+	else
+		plan_anonymous(plan, graph, o, packets);
 	return 0;
 }
 

@@ -137,6 +137,8 @@ int compile(struct plan **ret, struct site *ret_site, const struct graph *g, con
 	if (r == 0)
 		r = compile_resources(&c);
 	if (r == 0)
+		r = compile_owners(&c);
+	if (r == 0)
 		r = plan_seal(plan);
 	if (r < 0)
 		return r;

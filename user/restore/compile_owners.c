@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/* Owns the steps that say who gets the signals of files: they need ids that exist, so tasks make them. */
+#include "model/shape.h"
+#include "restore/compile.h"
+#include <fcntl.h>
+#include <sys/syscall.h>
+
+/* All that F_SETFL can set: it replaces what is set already. */
+#define STATUS_FLAGS ((u32)(O_APPEND | O_NONBLOCK | O_DIRECT | O_NOATIME | O_ASYNC))
+
+static void set_owner(struct compiler *c, struct place at, u32 id, const Ckpt__File *f)
+{
+	struct arg fd = ARG(plan_fd(c->plan, id));
+	struct f_owner_ex owner = { (enum __pid_type)f->owner_type, f->owner };
+	plan_for(c->plan, "owner of file %u (%s)", id, f->link ? f->link : "?");
+	if (f->owner)
+		plan_call(c->plan, at, SYS_fcntl, fd, ARG(F_SETOWN_EX),
+			  ARG_OF_DATA(plan_data(c->plan, &owner, sizeof owner, 4)));
+	if (f->owner_signal)
+		plan_call(c->plan, at, SYS_fcntl, fd, ARG(F_SETSIG), ARG(f->owner_signal));
+	if (f->flags & O_ASYNC)
+		plan_call(c->plan, at, SYS_fcntl, fd, ARG(F_SETFL), ARG(f->flags & STATUS_FLAGS));
+}
+
+int compile_owners(struct compiler *c)
+{
+	for (struct object *o = NULL; (o = graph_next(c->graph, &kind_file, o));) {
+		const Ckpt__File *f = o->data;
+		const Ckpt__Task *task = shape_file_owner(c->graph, f);
+		if (task)
+			set_owner(c, AT(task->pid, STAGE_TIMERS), o->id, f);
+		else if (f->owner_signal || f->flags & O_ASYNC)
+			set_owner(c, AT(PLAN_WORLD, STAGE_LINK), o->id, f);
+	}
+	return 0;
+}
