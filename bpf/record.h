@@ -49,6 +49,7 @@ enum record_known {
 	KNOWN_GROUPS = 1 << 24,    /* groups: only when all fit */
 	KNOWN_THP_MDWE = 1 << 25,  /* thp_disable, mdwe */
 	KNOWN_PENDING = 1 << 26,   /* pending, shared_pending: the sets */
+	KNOWN_PERSONALITY = 1 << 27,
 };
 
 /* Which call a restart block belongs to, told by its function; UNKNOWN when the source cannot tell. */

@@ -72,6 +72,7 @@ void plan_free(struct plan *plan)
 	vector_free(&plan->words);
 	vector_free(&plan->pointers);
 	vector_free(&plan->arrays);
+	vector_free(&plan->gated);
 	free(plan->by_tid);
 	text_free(&plan->data);
 	free(plan);
@@ -268,6 +269,20 @@ void plan_post(struct plan *plan, struct place place, u32 word)
 	plan_op(plan, place, OP_POST, 0, (struct arg[6]){ ARG(word) });
 }
 
+u32 plan_gate_come(struct plan *plan) { return plan_word(plan, "come to the gate"); }
+u32 plan_gate_open(struct plan *plan) { return plan_word(plan, "gate is open"); }
+u32 plan_gated(const struct plan *plan, u32 i) { return i < plan->gated.n ? plan->gated.v[i] : 0; }
+
+void plan_gate(struct plan *plan, struct place place)
+{
+	u32 *tid = vector_add(&plan->gated);
+	if (tid)
+		*tid = place.tid;
+	plan->failed |= !tid;
+	plan_post(plan, place, plan_gate_come(plan));
+	plan_wait(plan, place, plan_gate_open(plan), 1);
+}
+
 /* --- descriptors --- */
 
 int plan_fd(struct plan *plan, u32 file) { return (int)(plan->config.first_service_fd + file); }
@@ -320,7 +335,8 @@ void plan_emit(const struct plan *plan, void *to, u64 base)
 	u32 n = 0;
 	for (size_t i = 0; i < plan->arrays.n; i++) {
 		const struct plan_array *a = &plan->arrays.v[i];
-		arrays[i] = (struct array){ .first = n, .count = a->count, .stack_top = a->stack };
+		arrays[i] =
+			(struct array){ .first = n, .count = a->count, .stack_top = a->stack, .ends = a->tid >= PLAN_HELPER };
 		for (enum stage stage = 0; stage < STAGE_COUNT; stage++)
 			for (const struct plan_step *s = a->first[stage]; s; s = s->next)
 				steps[n++] = s->step;

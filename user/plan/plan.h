@@ -39,7 +39,11 @@ enum stage {
 const char *stage_name(enum stage);
 
 struct plan;
-enum { PLAN_WORLD = 0 }; /* the "tid" of the world's array */
+enum {
+	PLAN_WORLD = 0, /* the "tid" of the world's array */
+	PLAN_HELPER =
+		1u << 30, /* from here on: arrays of helper processes, which the world spawns and which end by themselves */
+};
 
 struct plan_config {
 	u32 first_service_fd;    /* descriptors of file objects begin here, above every descriptor of the tree */
@@ -86,6 +90,15 @@ void plan_pointer(struct plan *, u32 at, u32 target);
 u32 plan_word(struct plan *, const char *name);
 void plan_wait(struct plan *, struct place, u32 word, u32 value);
 void plan_post(struct plan *, struct place, u32 word);
+
+/* From this step on ckpt must have seized the thread with PTRACE_O_SUSPEND_SECCOMP: the thread says that it has come, and
+ * waits until the gate is open. Who runs the plan seizes all gated threads when as many have come, and opens. */
+void plan_gate(struct plan *, struct place);
+/* The i-th gated thread, 0 behind the last. */
+u32 plan_gated(const struct plan *, u32 i);
+/* Data offsets of the gate's words: how many threads have come; 1 when it is open (a futex word). */
+u32 plan_gate_come(struct plan *);
+u32 plan_gate_open(struct plan *);
 
 /* The service descriptor that a file object has in the world and in every new task until STAGE_CLOSE. */
 int plan_fd(struct plan *, u32 file);

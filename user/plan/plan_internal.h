@@ -35,6 +35,7 @@ struct plan {
 	VECTOR(struct plan_word) words;
 	VECTOR(struct plan_pointer) pointers;
 	VECTOR(char *) objects;
+	VECTOR(u32) gated; /* tids */
 	struct text data;
 	u32 *by_tid, tid_room; /* open addressing: array index + 1 */
 	u32 slots, steps;

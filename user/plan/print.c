@@ -66,6 +66,8 @@ void plan_print(struct text *t, const struct plan *plan, const void *results)
 		const struct plan_array *a = &plan->arrays.v[i];
 		if (a->tid == PLAN_WORLD)
 			text_adds(t, "world (by ckpt):\n");
+		else if (a->tid >= PLAN_HELPER)
+			text_addf(t, "helper %u (by a child of ckpt):\n", a->tid - PLAN_HELPER);
 		else
 			text_addf(t, "thread %u (by the blob):\n", a->tid);
 		for (enum stage stage = 0; stage < STAGE_COUNT; stage++)

@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/* Owns the resource limits of a process. They are read from /proc/PID/limits: prlimit(2) on another process may need
+ * CAP_SYS_RESOURCE. */
+#include "base/file.h"
+#include "collect/collect.h"
+#include "diag/diag.h"
+#include "limits.pb-c.h"
+#include "plan/plan.h"
+#include <stdio.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+
+static const struct kind kind_limits = { .name = "limits", .desc = &ckpt__limits__descriptor };
+
+/* In the order of their numbers, which is also that of /proc/PID/limits. */
+static const char *const names[] = { "cpu",     "fsize", "data",  "stack",      "core",     "rss",  "nproc",  "nofile",
+				     "memlock", "as",    "locks", "sigpending", "msgqueue", "nice", "rtprio", "rttime" };
+
+/* Column of /proc/PID/limits where the soft limit begins. */
+#define COLUMN_SOFT 26
+
+static int add_limit(Ckpt__Limits *m, const char *name, const char *soft, const char *hard)
+{
+	Ckpt__Limit *limit = MESSAGE_NEW(Ckpt__Limit, ckpt__limit);
+	if (!limit || !MESSAGE_APPEND(&m->n_limit, &m->limit, limit)) {
+		free(limit);
+		return fail_memory();
+	}
+	if (strcmp(soft, "unlimited"))
+		SET(limit, soft, strtoull(soft, NULL, 10));
+	if (strcmp(hard, "unlimited"))
+		SET(limit, hard, strtoull(hard, NULL, 10));
+	return message_set_string(&limit->name, name) ? 0 : fail_memory();
+}
+
+static int parse(char *table, Ckpt__Limits *m)
+{
+	char *rest = table, *line = strsep(&rest, "\n"), soft[24], hard[24];
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+		line = strsep(&rest, "\n");
+		if (!line || strlen(line) < COLUMN_SOFT || sscanf(line + COLUMN_SOFT, "%23s %23s", soft, hard) != 2)
+			return fail(SYSCALL, -EPROTO, "/proc/PID/limits has no line for %s", names[i]);
+		int err = add_limit(m, names[i], soft, hard);
+		if (err < 0)
+			return err;
+	}
+	return 0;
+}
+
+static int limits_collect(struct collector *collector, const struct subject *subject, struct object *object)
+{
+	_cleanup_text_ struct text table = { 0 };
+	int proc = collector_proc(collector, subject->task->tgid);
+	if (proc < 0)
+		return proc;
+	int err = file_read(proc, "limits", &table);
+	return err < 0 ? fail(SYSCALL, err, "read(/proc/PID/limits)") : parse(table.data, object->data);
+}
+
+static int find_name(const char *name)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+		if (name && !strcmp(names[i], name))
+			return (int)i;
+	return -1;
+}
+
+static int limits_judge(const struct graph *graph _unused_, const struct object *object, enum direction direction _unused_)
+{
+	const Ckpt__Limits *m = object->data;
+	WORKING_ON_TASK(object->id);
+	for (size_t i = 0; i < m->n_limit; i++)
+		if (find_name(m->limit[i]->name) < 0)
+			return fail(IMAGE_VALUE, 0, "limit '%s'", m->limit[i]->name ? m->limit[i]->name : "");
+	return 0;
+}
+
+/* After the threads were made (RLIMIT_NPROC) and before rights are given up: a hard limit above what ckpt inherited needs
+ * CAP_SYS_RESOURCE, and the step says so with EPERM. */
+static int limits_plan(struct plan *plan, const struct graph *graph _unused_, const struct object *object)
+{
+	const Ckpt__Limits *m = object->data;
+	for (size_t i = 0; i < m->n_limit; i++) {
+		const Ckpt__Limit *l = m->limit[i];
+		struct rlimit64 limit = { l->has_soft ? l->soft : RLIM64_INFINITY, l->has_hard ? l->hard : RLIM64_INFINITY };
+		u32 data = plan_data(plan, &limit, sizeof limit, 8);
+		plan_for(plan, "limit %s of process %u", l->name, object->id);
+		plan_call(plan, AT(object->id, STAGE_NAMESPACE), SYS_prlimit64, ARG(0), ARG(find_name(l->name)),
+			  ARG_OF_DATA(data));
+	}
+	return 0;
+}
+
+const struct resource resource_limits = {
+	.name = "limits",
+	.scope = SCOPE_TASK,
+	.kind = &kind_limits,
+	.collect = limits_collect,
+	.judge = limits_judge,
+	.plan = limits_plan,
+};

@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/* Owns what a thread is to the kernel besides its rights: personality, parent-death signal, syscall user dispatch. */
+#include "base/file.h"
+#include "collect/collect.h"
+#include "diag/diag.h"
+#include "persona.pb-c.h"
+#include "plan/plan.h"
+#include <linux/prctl.h>
+#include <sys/ptrace.h>
+#include <sys/syscall.h>
+
+#ifndef PTRACE_GET_SYSCALL_USER_DISPATCH_CONFIG
+#define PTRACE_GET_SYSCALL_USER_DISPATCH_CONFIG 0x4211
+#endif
+
+static const struct kind kind_persona = { .name = "persona", .desc = &ckpt__persona__descriptor };
+
+static int collect_personality(int proc, const struct record_task *t, Ckpt__Persona *m)
+{
+	_cleanup_text_ struct text value = { 0 };
+	if (t->known & KNOWN_PERSONALITY) {
+		SET(m, personality, t->personality);
+		return 0;
+	}
+	int err = file_readf(&value, proc, "task/%u/personality", t->tid);
+	if (err < 0)
+		return fail(SYSCALL, err, "read(/proc/PID/task/%u/personality)", t->tid);
+	SET(m, personality, (u32)strtoul(value.data, NULL, 16));
+	return 0;
+}
+
+/* A kernel before 5.11 has no dispatch to be on; between that and 6.4 only BPF can tell. */
+static void collect_dispatch(struct collector *collector, const struct record_task *t, Ckpt__Persona *m)
+{
+	struct {
+		u64 mode, selector, offset, len;
+	} config;
+	if (t->known & KNOWN_SUD)
+		SET(m, syscall_dispatch, !!t->sud_on);
+	else if (!collector_live(collector) &&
+		 !ptrace(PTRACE_GET_SYSCALL_USER_DISPATCH_CONFIG, (pid_t)t->tid, sizeof config, &config))
+		SET(m, syscall_dispatch, config.mode == PR_SYS_DISPATCH_ON);
+}
+
+static int persona_collect(struct collector *collector, const struct subject *subject, struct object *object)
+{
+	const struct record_task *t = subject->task;
+	Ckpt__Persona *m = object->data;
+	int proc = collector_proc(collector, t->tgid);
+	if (proc < 0)
+		return proc;
+	if (t->known & KNOWN_PRCTL)
+		SET(m, pdeath_signal, t->pdeath_signal);
+	collect_dispatch(collector, t, m);
+	return collect_personality(proc, t, m);
+}
+
+static int persona_judge(const struct graph *graph _unused_, const struct object *object, enum direction direction _unused_)
+{
+	const Ckpt__Persona *m = object->data;
+	int err = 0;
+	WORKING_ON_THREAD(object->id);
+	if (!m->has_pdeath_signal)
+		err = fail(PRCTL, 0, "its parent-death signal");
+	if (m->syscall_dispatch)
+		err = fail(SYSCALL_DISPATCH, 0, "PR_SET_SYSCALL_USER_DISPATCH is on");
+	if (m->pdeath_signal > 64)
+		err = fail(IMAGE_VALUE, 0, "parent-death signal %u", m->pdeath_signal);
+	return err;
+}
+
+/* A change of credentials clears the parent-death signal: it comes after them. */
+static int persona_plan(struct plan *plan, const struct graph *graph _unused_, const struct object *object)
+{
+	const Ckpt__Persona *m = object->data;
+	plan_for(plan, "attributes of thread %u", object->id);
+	plan_call(plan, AT(object->id, STAGE_THREAD), SYS_personality, ARG(m->personality));
+	if (m->pdeath_signal)
+		plan_call(plan, AT(object->id, STAGE_TIMERS), SYS_prctl, ARG(PR_SET_PDEATHSIG), ARG(m->pdeath_signal));
+	return 0;
+}
+
+const struct resource resource_persona = {
+	.name = "persona",
+	.scope = SCOPE_THREAD,
+	.kind = &kind_persona,
+	.collect = persona_collect,
+	.judge = persona_judge,
+	.plan = persona_plan,
+};
