@@ -34,7 +34,8 @@ BPFS    := $(wildcard bpf/*.bpf.c)
 SRCS    := $(wildcard user/*/*.c) $(wildcard arch/$(ARCH)/*.c)
 GENC    := $(PROTOS:images/%.proto=$(B)/gen/%.pb-c.c)
 GENH    := $(GENC:.c=.h) $(B)/gen/syscall_names.h $(BPFS:bpf/%.bpf.c=$(B)/gen/%.skel.h)
-OBJS    := $(SRCS:%.c=$(B)/%.o) $(GENC:.c=.o) $(B)/parasite/blob.inc.o
+ASMS    := $(wildcard arch/$(ARCH)/*.S)
+OBJS    := $(SRCS:%.c=$(B)/%.o) $(ASMS:%.S=$(B)/%.S.o) $(GENC:.c=.o) $(B)/parasite/blob.inc.o
 MAIN    := $(B)/user/main.o
 
 ckpt: $(B)/ckpt
@@ -43,6 +44,8 @@ $(B)/ckpt: $(MAIN) $(OBJS)
 	$(call say,LINK,$@) $(CC) $(LINK) -o $@ $^ $(LIBS)
 $(B)/%.o: %.c | $(GENH)
 	$(call say,CC,$<) mkdir -p $(@D) && $(CC) $(ALLCFLAGS) -c -o $@ $<
+$(B)/%.S.o: %.S
+	$(call say,AS,$<) mkdir -p $(@D) && $(CC) -c -o $@ $<
 $(B)/gen/%.pb-c.o: $(B)/gen/%.pb-c.c
 	$(call say,CC,$<) $(CC) $(ALLCFLAGS) -c -o $@ $<
 $(B)/gen/%.pb-c.c $(B)/gen/%.pb-c.h &: images/%.proto

@@ -120,6 +120,11 @@ int remote_interrupt(pid_t tid, bool resume)
 	return err ?: wait_for(tid, STOP_EVENT, PTRACE_CONT);
 }
 
+int remote_continue(pid_t tid, bool to_syscall, int signal)
+{
+	return trace(to_syscall ? PTRACE_SYSCALL : PTRACE_CONT, tid, 0, (u64)signal);
+}
+
 int remote_to_syscall_stop(pid_t tid)
 {
 	int err = trace(PTRACE_SYSCALL, tid, 0, 0);

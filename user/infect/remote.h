@@ -34,6 +34,8 @@ int remote_wait_stop(pid_t tid, u64 patience, struct remote_stop *ret);
 /* From running, or (resume) from another ptrace stop, to the event stop; executes no instruction in the latter case.
  * Signals that are met on the way are delivered. */
 int remote_interrupt(pid_t tid, bool resume);
+/* PTRACE_CONT or PTRACE_SYSCALL, with a signal or 0. */
+int remote_continue(pid_t tid, bool to_syscall, int signal);
 /* On to the next entry or exit of a system call. */
 int remote_to_syscall_stop(pid_t tid);
 /* A trap is pending from now on: the next sleep, or return to user code, ends in an event stop. Any stop swallows it. */
