@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <sys/mount.h>
 #include <sys/ptrace.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 
@@ -173,6 +174,20 @@ TEST(full_disk, .root = true)
 	CHECK_OK(mkdir(WORK "/small", 0700));
 	CHECK_OK(mount("small", WORK "/small", "tmpfs", 0, "size=256k"));
 	refused_at(&t, WORK "/small/image", EXIT_SYSTEM, "[IMAGE_WRITE]");
+	target_judge(&t);
+}
+
+TEST(file_size_limit, .root = true)
+{
+	struct target t;
+	struct rlimit before, small;
+	target_start(&t, "holds", "memory");
+	CHECK_OK(getrlimit(RLIMIT_FSIZE, &before));
+	small = before;
+	small.rlim_cur = 64 << 10;
+	CHECK_OK(setrlimit(RLIMIT_FSIZE, &small));
+	refused_at(&t, WORK "/limited", EXIT_SYSTEM, "[IMAGE_WRITE]");
+	CHECK_OK(setrlimit(RLIMIT_FSIZE, &before));
 	target_judge(&t);
 }
 

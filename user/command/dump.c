@@ -3,6 +3,7 @@
 #include "command/command.h"
 #include "dump/dump.h"
 #include <getopt.h>
+#include <signal.h>
 #include <stdio.h>
 
 struct dump_options {
@@ -97,6 +98,7 @@ int command_dump(int argc, char **argv)
 	if (caps_load(&caps, getenv("CKPT_DISABLE")) < 0)
 		return fail(USAGE, 0, "CKPT_DISABLE names a capability that there is not");
 	o.config.caps = &caps;
+	signal(SIGXFSZ, SIG_IGN); /* an image larger than RLIMIT_FSIZE is then an errno and not our end */
 	struct dump_result result = { 0 };
 	r = dump_tree(&o.config, &result);
 	if (o.json) {

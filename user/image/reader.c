@@ -40,7 +40,7 @@ static int check_size(const Ckpt__ManifestFile *file, u64 found)
 static int open_entry(const struct image *image, const Ckpt__ManifestFile *file)
 {
 	WORKING_ON_IMAGE_FILE(image, file->name);
-	struct stat st;
+	struct stat st = { 0 };
 	_cleanup_close_ int fd = open_file(image, file->name, &st);
 	if (fd == -ENOENT)
 		return fail(IMAGE_DAMAGED, -EBADMSG, "the file is missing, all of it from offset 0");
@@ -65,7 +65,7 @@ int image_fd(struct image *image, size_t i)
 static int read_manifest(struct image *image)
 {
 	WORKING_ON_IMAGE_FILE(image, MANIFEST_NAME);
-	struct stat st;
+	struct stat st = { 0 };
 	_cleanup_close_ int fd = open_file(image, MANIFEST_NAME, &st);
 	if (fd == -ENOENT || fd == -ELOOP)
 		return fail(IMAGE_MISSING, fd, "the directory has no manifest");

@@ -3,12 +3,15 @@
 #include "base/vector.h"
 #include "diag/diag.h"
 #include "base/file.h"
+#include "base/parallel.h"
 #include "image/manifest.h"
 #include "image/trust.h"
 #include <dirent.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
+
+#define SYNC_THREADS 8
 
 struct written {
 	char name[IMAGE_NAME_MAX + 1];
@@ -146,42 +149,35 @@ static struct written *find(struct image_writer *w, const char *name)
 	return NULL;
 }
 
-static int add(struct image_writer *w, const char *name, u64 size, struct written **ret)
+/* The place of a new, open file among the writer's. */
+static ssize_t add(struct image_writer *w, const char *name, u64 size)
 {
 	if (!manifest_name_ok(name) || size > INT64_MAX)
 		return fail(IMAGE_WRITE, -EINVAL, "file \"%s\"", name);
-	struct written *file = vector_add(&w->files);
-	if (!file)
-		return fail_memory();
-	file->fd = -1;
-	file->size = size;
-	file->hash = calloc(MAX(image_chunks(size), (u64)1), sizeof *file->hash);
-	if (!file->hash) {
-		w->files.n--;
-		return fail_memory();
-	}
-	int fd = create_file(w, name);
-	if (fd < 0) {
-		free(file->hash);
-		w->files.n--;
+	_cleanup_free_ struct image_hash *hash = calloc(MAX(image_chunks(size), (u64)1), sizeof *hash);
+	_cleanup_close_ int fd = hash ? create_file(w, name) : -ENOMEM;
+	if (fd < 0)
 		return fail(IMAGE_WRITE, fd, "open of %s", name);
+	struct written *file = vector_add(&w->files);
+	if (!file) {
+		unlinkat(w->dir, name, 0);
+		return fail_memory();
 	}
+	*file = (struct written){ .size = size, .fd = take_fd(&fd), .hash = take_ptr(hash) };
 	snprintf(file->name, sizeof file->name, "%s", name);
-	file->fd = fd;
-	*ret = file;
-	return 0;
+	return (ssize_t)w->files.n - 1;
 }
 
 int image_file(struct image_writer *w, const char *name, u64 size, int *ret_fd)
 {
 	WORKING_ON_IMAGE(w);
-	struct written *file;
-	int r = add(w, name, size, &file);
-	if (r < 0)
-		return r;
-	if (size && ftruncate(file->fd, (off_t)size) < 0)
+	ssize_t place = add(w, name, size);
+	if (place < 0)
+		return (int)place;
+	int fd = w->files.v[place].fd;
+	if (size && ftruncate(fd, (off_t)size) < 0)
 		return fail(IMAGE_WRITE, neg_errno(), "%s of %llu bytes", name, (unsigned long long)size);
-	*ret_fd = file->fd;
+	*ret_fd = fd;
 	return 0;
 }
 
@@ -197,11 +193,11 @@ void image_set_chunk(struct image_writer *w, const char *name, u64 chunk, struct
 int image_write(struct image_writer *w, const char *name, const void *data, size_t len)
 {
 	WORKING_ON_IMAGE(w);
-	struct written *file;
-	int r = add(w, name, len, &file);
-	if (r < 0)
-		return r;
-	r = file_write_full(file->fd, data, len);
+	ssize_t place = add(w, name, len);
+	if (place < 0)
+		return (int)place;
+	struct written *file = &w->files.v[place];
+	int r = file_write_full(file->fd, data, len);
 	if (r < 0)
 		return fail(IMAGE_WRITE, r, "%s, %zu bytes", name, len);
 	for (u64 i = 0; i < image_chunks(len); i++)
@@ -211,7 +207,13 @@ int image_write(struct image_writer *w, const char *name, const void *data, size
 	return close(fd) < 0 ? fail(IMAGE_WRITE, neg_errno(), "close of %s", name) : 0;
 }
 
-static int sync_file(struct image_writer *w, struct written *file)
+/* What is still to be synced: files first, then the manifest, the directory, and the one above. */
+struct sync {
+	struct image_writer *w;
+	size_t next;
+};
+
+static int sync_file(const struct image_writer *w, const struct written *file)
 {
 	_cleanup_close_ int fd = openat(w->dir, file->name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
 	if (fd < 0 || fdatasync(fd) < 0)
@@ -219,27 +221,41 @@ static int sync_file(struct image_writer *w, struct written *file)
 	return 0;
 }
 
-/* The directory above need not be readable; then what it holds is as durable as its file system makes it. */
-static int sync_dirs(struct image_writer *w)
+/* The directory above need not be readable; then our entry in it is as durable as the file system makes it. */
+static int sync_above(const struct image_writer *w)
 {
-	if (fsync(w->dir) < 0)
-		return fail(IMAGE_WRITE, neg_errno(), "fsync of the directory");
 	_cleanup_close_ int above = w->made_dir ? openat(w->parent, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
 	if (above >= 0 && fsync(above) < 0)
 		return fail(IMAGE_WRITE, neg_errno(), "fsync of the directory above");
 	return 0;
 }
 
+static int sync_item(const struct image_writer *w, size_t item)
+{
+	if (item < w->files.n)
+		return sync_file(w, &w->files.v[item]);
+	if (item == w->files.n + 2)
+		return sync_above(w);
+	if (fsync(item == w->files.n ? w->manifest : w->dir) < 0)
+		return fail(IMAGE_WRITE, neg_errno(), "fsync of the %s", item == w->files.n ? "manifest" : "directory");
+	return 0;
+}
+
+static int sync_items(void *arg)
+{
+	struct sync *s = arg;
+	WORKING_ON_IMAGE(s->w);
+	int r = 0;
+	for (size_t i; r == 0 && (i = __atomic_fetch_add(&s->next, 1, __ATOMIC_RELAXED)) < s->w->files.n + 3;)
+		r = sync_item(s->w, i);
+	return r;
+}
+
+/* At once on several threads, so that one commit of the file system's journal serves them all. */
 static int sync_all(struct image_writer *w)
 {
-	int r = 0;
-	for (size_t i = 0; i < w->files.n && r == 0; i++)
-		r = sync_file(w, &w->files.v[i]);
-	if (r < 0)
-		return r;
-	if (fsync(w->manifest) < 0)
-		return fail(IMAGE_WRITE, neg_errno(), "fsync of the manifest");
-	return sync_dirs(w);
+	struct sync s = { .w = w };
+	return parallel_run((unsigned)MIN(w->files.n + 3, (size_t)SYNC_THREADS), sync_items, &s);
 }
 
 static int pack(struct image_writer *w, struct text *out)

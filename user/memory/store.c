@@ -233,7 +233,9 @@ static int copy(void *arg)
 	struct store *s = arg;
 	_cleanup_free_ u8 *buffer = malloc(MIN(BATCH, s->size));
 	struct reader r = { .store = s, .buffer = buffer, .mem = -1 };
-	int err = buffer ? 0 : fail_memory();
+	int err = 0;
+	if (!buffer)
+		return fail_memory();
 	while (err == 0 && !__atomic_load_n(&s->failed, __ATOMIC_RELAXED)) {
 		u64 from = __atomic_fetch_add(&s->next, 1, __ATOMIC_RELAXED) * BATCH;
 		if (from >= s->size)
