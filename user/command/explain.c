@@ -43,7 +43,7 @@ static void explain_failure(struct text *t, const struct caps *caps, const struc
 
 int command_explain(int argc, char **argv)
 {
-	struct caps caps;
+	struct caps caps = { 0 };
 	struct text t = { 0 };
 	const char *disable;
 	diag_begin("explain", argc > 1 ? argv[1] : "nothing");

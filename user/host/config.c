@@ -21,7 +21,9 @@ int config_read_file(struct text *ret, const char *path)
 	int n;
 	while ((n = gzread(file, chunk, sizeof chunk)) > 0)
 		text_add(ret, chunk, (size_t)n);
-	if (n < 0 || !ret->len)
+	int state;
+	gzerror(file, &state); /* Z_BUF_ERROR: it ends too early */
+	if (n < 0 || state != Z_OK || !ret->len)
 		return -EIO;
 	return text_failed(ret) ? -ENOMEM : 0;
 }
