@@ -126,11 +126,10 @@ static bool tid_grow(struct plan *plan)
 
 int plan_thread(struct plan *plan, u32 tid)
 {
-	u32 *bucket = tid_bucket(plan, tid);
-	if (bucket && *bucket)
+	if (plan_array(plan, tid) != UINT32_MAX)
 		return 0;
-	struct plan_array *array = vector_add(&plan->arrays);
-	if (!array || !tid_grow(plan)) {
+	struct plan_array *array = tid_grow(plan) ? vector_add(&plan->arrays) : NULL;
+	if (!array) {
 		plan->failed = true;
 		return -ENOMEM;
 	}
