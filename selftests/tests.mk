@@ -54,7 +54,7 @@ $(T)/programs/%.py: selftests/programs/%.py
 FUZZ_SECONDS ?= 600
 FUZZC   := $(wildcard selftests/fuzz/*.c)
 FUZZERS := $(FUZZC:selftests/fuzz/%.c=$(B)/fuzz/%)
-FUZZSRC := $(filter user/base/% user/diag/% user/host/% user/model/% user/image/%,$(SRCS)) $(filter arch/%,$(SRCS)) $(GENC)
+FUZZSRC := $(filter user/base/% user/diag/% user/host/% user/model/% user/image/%,$(SRCS)) $(filter arch/%,$(SRCS)) $(ASMS) $(GENC)
 $(B)/fuzz/%: selftests/fuzz/%.c $(FUZZSRC) | $(GENH)
 	$(call say,FUZZ,$@) mkdir -p $(@D) && $(CLANG) $(filter-out -MMD -MP -Werror,$(ALLCFLAGS)) -Iselftests -O1 -g \
 	  -fsanitize=fuzzer,address,undefined -o $@ $< $(FUZZSRC) $(LIBS)
