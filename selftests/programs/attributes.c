@@ -85,9 +85,8 @@ static void describe(char *text)
 	add_link("/proc/self/cwd");
 	add_link("/proc/self/exe");
 	add_link("/proc/self/root");
-	static const char *const files[] = { "/proc/self/cmdline",  "/proc/self/environ",       "/proc/self/auxv",
-					     "/proc/self/comm",     "/proc/self/oom_score_adj", "/proc/self/coredump_filter",
-					     "/proc/self/autogroup" };
+	static const char *const files[] = { "/proc/self/cmdline", "/proc/self/environ",       "/proc/self/auxv",
+					     "/proc/self/comm",    "/proc/self/oom_score_adj", "/proc/self/coredump_filter" };
 	for (size_t i = 0; i < sizeof files / sizeof *files; i++)
 		add_file(files[i]);
 	add("brk %p pagesize %lu sysinfo %lx\n", sbrk(0), getauxval(AT_PAGESZ), getauxval(AT_SYSINFO_EHDR));

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /* Owns what prctl(2) sets for a process: child subreaper, and of its memory dumpable, thp_disable and MDWE (the facts are
- * in the mm object); and its oom_score_adj. */
+ * in the mm object); and its oom_score_adj and coredump_filter. */
 #include "base/file.h"
 #include "collect/collect.h"
 #include "diag/diag.h"
@@ -18,25 +18,42 @@
 
 static const struct kind kind_prctl = { .name = "prctl", .desc = &ckpt__prctl__descriptor };
 
-static int prctl_collect(struct collector *collector, const struct subject *subject, struct object *object)
+static int collect_oom(int proc, const struct record_task *t, Ckpt__Prctl *m)
 {
 	_cleanup_text_ struct text score = { 0 };
-	const struct record_task *t = subject->task;
-	Ckpt__Prctl *m = object->data;
-	if (t->known & KNOWN_PRCTL)
-		SET(m, subreaper, !!t->subreaper);
 	if (t->known & KNOWN_OOM) {
 		SET(m, oom_score_adj, t->oom_score_adj);
 		return 0;
 	}
-	int proc = collector_proc(collector, t->tgid);
-	if (proc < 0)
-		return proc;
 	int err = file_read(proc, "oom_score_adj", &score);
 	if (err < 0)
 		return fail(SYSCALL, err, "read(/proc/%u/oom_score_adj)", t->tgid);
 	SET(m, oom_score_adj, (s32)strtol(score.data, NULL, 10));
 	return 0;
+}
+
+static int collect_coredump(int proc, const struct record_task *t, Ckpt__Prctl *m)
+{
+	_cleanup_text_ struct text filter = { 0 };
+	int err = file_read(proc, "coredump_filter", &filter);
+	if (err < 0)
+		return err == -ENOENT ? 0 : fail(SYSCALL, err, "read(/proc/%u/coredump_filter)", t->tgid);
+	if (filter.len)
+		SET(m, coredump_filter, (u32)strtoul(filter.data, NULL, 16));
+	return 0;
+}
+
+static int prctl_collect(struct collector *collector, const struct subject *subject, struct object *object)
+{
+	const struct record_task *t = subject->task;
+	Ckpt__Prctl *m = object->data;
+	int proc = collector_proc(collector, t->tgid);
+	if (proc < 0)
+		return proc;
+	if (t->known & KNOWN_PRCTL)
+		SET(m, subreaper, !!t->subreaper);
+	int err = collect_oom(proc, t, m);
+	return err < 0 ? err : collect_coredump(proc, t, m);
 }
 
 static int prctl_judge(const struct graph *graph, const struct object *object, enum direction direction _unused_)
@@ -50,15 +67,15 @@ static int prctl_judge(const struct graph *graph, const struct object *object, e
 	return 0;
 }
 
-static void plan_oom(struct plan *plan, u32 pid, s32 score)
+/* Writes to a file of the task's own /proc directory. */
+static void plan_write(struct plan *plan, u32 pid, const char *path, s32 value)
 {
 	char text[16];
 	struct place at = AT(pid, STAGE_TASK);
-	int len = snprintf(text, sizeof text, "%d", score);
-	u32 path = plan_data(plan, "/proc/self/oom_score_adj", sizeof "/proc/self/oom_score_adj", 1);
-	struct plan_step *open = plan_call(plan, at, SYS_openat, ARG(AT_FDCWD), ARG_OF_DATA(path), ARG(O_WRONLY | O_CLOEXEC));
+	int len = snprintf(text, sizeof text, "%d", value);
+	u32 name = plan_data(plan, path, strlen(path) + 1, 1), data = plan_data(plan, text, (size_t)len, 1);
+	struct plan_step *open = plan_call(plan, at, SYS_openat, ARG(AT_FDCWD), ARG_OF_DATA(name), ARG(O_WRONLY | O_CLOEXEC));
 	u32 fd = step_result(plan, open);
-	u32 data = plan_data(plan, text, (size_t)len, 1);
 	step_expect(plan_call(plan, at, SYS_write, ARG_OF_SLOT(fd), ARG_OF_DATA(data), ARG(len)), len);
 	plan_call(plan, at, SYS_close, ARG_OF_SLOT(fd));
 }
@@ -77,7 +94,9 @@ static int prctl_plan(struct plan *plan, const struct graph *graph, const struct
 	const Ckpt__Task *task = graph_data(graph, &kind_task, object->id);
 	const Ckpt__Mm *mm = task ? graph_data(graph, &kind_mm, task->mm) : NULL;
 	plan_for(plan, "attributes of process %u", object->id);
-	plan_oom(plan, object->id, m->oom_score_adj);
+	plan_write(plan, object->id, "/proc/self/oom_score_adj", m->oom_score_adj);
+	if (m->has_coredump_filter)
+		plan_write(plan, object->id, "/proc/self/coredump_filter", (s32)m->coredump_filter);
 	if (m->subreaper)
 		plan_call(plan, AT(object->id, STAGE_TIMERS), SYS_prctl, ARG(PR_SET_CHILD_SUBREAPER), ARG(1));
 	if (!mm)

@@ -117,7 +117,12 @@ static int run_world(struct execution *x, struct image *image)
 			    (unsigned long long)limit.rlim_max);
 	struct array *world = array_of(x, 0);
 	machine_run(execution_arena(x), world);
-	return world->state == ARRAY_PARKED ? 0 : report_step(x, world);
+	if (world->state == ARRAY_PARKED)
+		return 0;
+	for (u32 i = 1; i < execution_arena(x)->narrays; i++) /* what failed in a helper says more */
+		if (array_of(x, i)->state == ARRAY_FAILED)
+			return report_step(x, array_of(x, i));
+	return report_step(x, world);
 }
 
 static void close_service_fds(struct execution *x) { close_range((unsigned)plan_config(x->plan)->first_service_fd, ~0u, 0); }
@@ -165,10 +170,10 @@ static int clone_root(struct execution *x, u32 root)
 
 /* --- the wait --- */
 
-static void wait_on(u32 *state)
+static void wait_on(u32 *word, u32 value)
 {
 	struct timespec patience = { .tv_nsec = 50000000 };
-	syscall(SYS_futex, state, FUTEX_WAIT, ARRAY_RUNNING, &patience, NULL, 0);
+	syscall(SYS_futex, word, FUTEX_WAIT, value, &patience, NULL, 0);
 }
 
 /* A task that died leaves its array running for ever. */
@@ -190,24 +195,54 @@ static int check_alive(struct execution *x, u32 tid, u32 index)
 	return fail(TASK_DIED, 0, "during %s", line.data ? line.data : "");
 }
 
+/* 0 while nothing has gone wrong. */
+static int check_all(struct execution *x)
+{
+	for (u32 i = 0; i < execution_arena(x)->narrays; i++)
+		if (array_of(x, i)->state == ARRAY_FAILED)
+			return report_step(x, array_of(x, i));
+	int r = 0;
+	for (struct object *o = NULL; r == 0 && (o = graph_next(x->graph, &kind_thread, o));)
+		r = check_alive(x, o->id, plan_array(x->plan, o->id));
+	return r;
+}
+
 static int await_thread(struct execution *x, u32 tid)
 {
-	u32 index = plan_array(x->plan, tid);
-	struct array *array = array_of(x, index);
+	struct array *array = array_of(x, plan_array(x->plan, tid));
 	while (__atomic_load_n(&array->state, __ATOMIC_SEQ_CST) == ARRAY_RUNNING) {
-		wait_on(&array->state);
-		if (array->state != ARRAY_RUNNING)
-			break;
-		for (u32 i = 0; i < execution_arena(x)->narrays; i++)
-			if (array_of(x, i)->state == ARRAY_FAILED)
-				return report_step(x, array_of(x, i));
-		int r = 0;
-		for (struct object *o = NULL; r == 0 && (o = graph_next(x->graph, &kind_thread, o));)
-			r = check_alive(x, o->id, plan_array(x->plan, o->id));
+		wait_on(&array->state, ARRAY_RUNNING);
+		int r = array->state == ARRAY_RUNNING ? check_all(x) : 0;
 		if (r < 0)
 			return r;
 	}
 	return array->state == ARRAY_FAILED ? report_step(x, array) : 0;
+}
+
+/* Threads with seccomp filters install them while they are seized with their filters suspended. */
+static int pass_gate(struct execution *x)
+{
+	u32 count = 0, now;
+	while (plan_gated(x->plan, count))
+		count++;
+	if (!count)
+		return 0;
+	u32 *come = (u32 *)(x->map + plan_gate_come((struct plan *)x->plan));
+	u32 *open = (u32 *)(x->map + plan_gate_open((struct plan *)x->plan));
+	while ((now = __atomic_load_n(come, __ATOMIC_SEQ_CST)) < count) {
+		wait_on(come, now);
+		int r = check_all(x);
+		if (r < 0)
+			return r;
+	}
+	for (u32 i = 0; i < count; i++) {
+		int r = tree_seize_unfiltered((pid_t)plan_gated(x->plan, i));
+		if (r < 0)
+			return r;
+	}
+	__atomic_store_n(open, 1, __ATOMIC_SEQ_CST);
+	blob_futex_wake(open);
+	return 0;
 }
 
 int execute(struct execution *x, const struct plan *plan, const struct site *site, const struct graph *graph,
@@ -221,6 +256,8 @@ int execute(struct execution *x, const struct plan *plan, const struct site *sit
 	if (r == 0)
 		r = clone_root(x, host->root_pid);
 	close_service_fds(x);
+	if (r == 0)
+		r = pass_gate(x);
 	for (struct object *o = NULL; r == 0 && (o = graph_next(graph, &kind_thread, o));)
 		r = await_thread(x, o->id);
 	return r;

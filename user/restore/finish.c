@@ -6,6 +6,7 @@
 #include "restore/execute_internal.h"
 #include <signal.h>
 #include <stdio.h>
+#include <sys/ptrace.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
@@ -103,6 +104,8 @@ static int set_all(struct execution *x, struct finish *f)
 
 int execute_finish(struct execution *x)
 {
+	for (u32 i = 0; plan_gated(x->plan, i); i++)
+		ptrace(PTRACE_INTERRUPT, (pid_t)plan_gated(x->plan, i), 0, 0); /* seized already */
 	int r = tree_freeze(&x->tree, x->root, &(struct freeze_options){ .exitkill = true });
 	struct finish f = { 0 };
 	if (r == 0)

@@ -57,6 +57,13 @@ static int seize(struct tree_process *p, struct tree_thread *t, long options)
 	return fail(PTRACE_DENIED, err, "PTRACE_SEIZE");
 }
 
+int tree_seize_unfiltered(pid_t tid)
+{
+	long options = FREEZE_OPTIONS | PTRACE_O_EXITKILL | PTRACE_O_SUSPEND_SECCOMP;
+	WORKING_ON_THREAD(tid);
+	return ptrace(PTRACE_SEIZE, tid, 0, options) < 0 ? fail(SECCOMP_SUSPEND, neg_errno(), "PTRACE_SEIZE") : 0;
+}
+
 /* Takes one stop of the thread, if there is one. Any stop but the awaited one is passed, and swallows the pending
  * PTRACE_INTERRUPT (kernel/signal.c, ptrace_stop): it is sent again. */
 static int take_stop(struct tree_thread *t)

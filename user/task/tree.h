@@ -33,6 +33,9 @@ struct freeze_options {
 int tree_scan(struct tree *ret, pid_t root);
 /* Scans and stops every thread; new tasks are caught until nothing moves. On failure everything runs on. */
 int tree_freeze(struct tree *ret, pid_t root, const struct freeze_options *);
+/* Seizes a running thread before its tree is frozen, with its seccomp filters suspended as long as it is seized. The
+ * freeze takes it as it is, once PTRACE_INTERRUPT was sent. */
+int tree_seize_unfiltered(pid_t tid);
 /* Lets every thread go on; safe to call twice. */
 void tree_thaw(struct tree *);
 /* Kills and reaps the frozen tree; -errno when a task could not be killed. */
