@@ -190,6 +190,47 @@ TEST(missing_objects_are_found)
 	CHECK_EQ(graph_compare(&t, &a, &b, (const char *[]){ "task", NULL }), 0);
 }
 
+static void add_open_file(struct graph *g, u32 fd, u32 file, u64 pos)
+{
+	struct object *table = graph_find(g, &kind_fds, 1);
+	*(struct fd_entry *)object_append(table ? table : graph_add(g, &kind_fds, 1)) =
+		(struct fd_entry){ .fd = fd, .file = file };
+	if (graph_find(g, &kind_file, file))
+		return;
+	Ckpt__File *f = graph_add(g, &kind_file, file)->data;
+	SET(f, pos, pos);
+}
+
+TEST(files_are_known_by_what_refers_to_them)
+{
+	_cleanup_graph_ struct graph a = { 0 }, b = { 0 };
+	_cleanup_text_ struct text t = { 0 };
+	add_open_file(&a, 3, 1, 100);
+	add_open_file(&a, 4, 2, 200);
+	add_open_file(&a, 5, 2, 200);
+	add_open_file(&b, 3, 9, 100);
+	add_open_file(&b, 4, 1, 200);
+	add_open_file(&b, 5, 1, 200);
+	CHECK_EQ(graph_compare(&t, &a, &b, NULL), 0);
+	CHECK_EQ(graph_compare(&t, &a, &b, (const char *[]){ "fds", NULL }), 0);
+	add_open_file(&a, 6, 3, 300);
+	add_open_file(&b, 6, 2, 301);
+	CHECK_EQ(graph_compare(&t, &a, &b, NULL), 1);
+	CHECK_STR(t.data, "file 3/2 pos: 300 != 301\n");
+}
+
+TEST(lost_sharing_is_found)
+{
+	_cleanup_graph_ struct graph a = { 0 }, b = { 0 };
+	_cleanup_text_ struct text t = { 0 };
+	add_open_file(&a, 3, 1, 100);
+	add_open_file(&a, 4, 1, 100);
+	add_open_file(&b, 3, 1, 100);
+	add_open_file(&b, 4, 2, 100);
+	CHECK_EQ(graph_compare(&t, &a, &b, NULL), 2);
+	CHECK_STR(t.data, "fds 1 4 file: 1 != 2\nfile 2: only in the second (pos 100)\n");
+}
+
 static void add_vma(struct graph *g, u64 start, u64 end, u32 prot, u32 file, u64 pgoff)
 {
 	struct object *o = graph_find(g, &kind_vmas, 1);

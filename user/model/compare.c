@@ -1,13 +1,18 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /* Owns the comparison of graphs: what was before a dump against what is after a restore. */
 #include "model/field.h"
+#include "model/match.h"
+#include "model/names.h"
 #include <stdio.h>
 
 struct comparison {
 	struct text *out;
 	compare_ignore ignore;
 	size_t count;
-	const struct object *object;
+	struct match match;
+	const struct object *object; /* what is being compared, and its number in the second graph */
+	u32 other;
+	bool silent; /* its kind is ignored: only its files are matched */
 };
 
 /* Where a difference is: "call.code" or "part[2].size"; for records the key stands before it. */
@@ -46,8 +51,10 @@ static bool is_ignored(const struct comparison *c, const char *path)
 static void begin(struct comparison *c, const char *where, const char *field)
 {
 	c->count++;
-	text_addf(c->out, "%s %u%s%s%s%s: ", c->object->kind->name, c->object->id, where[0] ? " " : "", where,
-		  field[0] ? " " : "", field);
+	text_addf(c->out, "%s %u", c->object->kind->name, c->object->id);
+	if (c->other != c->object->id)
+		text_addf(c->out, "/%u", c->other);
+	text_addf(c->out, "%s%s%s%s: ", where[0] ? " " : "", where, field[0] ? " " : "", field);
 }
 
 static void compare_messages(struct comparison *, const char *where, const struct path *, const ProtobufCMessageDescriptor *,
@@ -76,25 +83,26 @@ static void print_side(struct text *t, const ProtobufCFieldDescriptor *f, const 
 		text_adds(t, "absent");
 }
 
-static bool values_differ(const ProtobufCFieldDescriptor *f, const void *a, const void *b)
+static bool values_differ(struct comparison *c, const ProtobufCFieldDescriptor *f, const void *a, const void *b)
 {
 	size_t n = field_count(f, a);
 	if (n != field_count(f, b))
 		return true;
-	for (size_t i = 0; i < n && f->type != PROTOBUF_C_TYPE_MESSAGE; i++)
-		if (!scalars_equal(f, field_value(f, a, i), field_value(f, b, i)))
-			return true;
-	return false;
+	bool differ = false;
+	for (size_t i = 0; i < n && f->type != PROTOBUF_C_TYPE_MESSAGE; i++) {
+		const void *x = field_value(f, a, i), *y = field_value(f, b, i);
+		differ |= field_names_file(f) ? !match_files(&c->match, *(u32 *)x, *(u32 *)y) : !scalars_equal(f, x, y);
+	}
+	return differ;
 }
 
-static void compare_field(struct comparison *c, const char *where, const struct path *outer, const ProtobufCFieldDescriptor *f,
-			  const void *a, const void *b)
+static void compare_values(struct comparison *c, const char *where, const struct path *path, const ProtobufCFieldDescriptor *f,
+			   const void *a, const void *b)
 {
-	struct path path = path_below(outer, f->name);
-	if (field_class(f) != FIELD_STATE || is_ignored(c, path.text))
-		return;
-	if (values_differ(f, a, b)) {
-		begin(c, where, path.text);
+	if (values_differ(c, f, a, b)) {
+		if (c->silent)
+			return;
+		begin(c, where, path->text);
 		print_side(c->out, f, a);
 		text_adds(c->out, " != ");
 		print_side(c->out, f, b);
@@ -104,9 +112,22 @@ static void compare_field(struct comparison *c, const char *where, const struct 
 	for (size_t i = 0; f->type == PROTOBUF_C_TYPE_MESSAGE && i < field_count(f, a); i++) {
 		char place[64];
 		snprintf(place, sizeof place, "%.40s%s#%zu", where, where[0] ? " " : "", i);
-		compare_messages(c, f->label == PROTOBUF_C_LABEL_REPEATED ? place : where, &path, f->descriptor,
+		compare_messages(c, f->label == PROTOBUF_C_LABEL_REPEATED ? place : where, path, f->descriptor,
 				 field_message(field_value(f, a, i)), field_message(field_value(f, b, i)));
 	}
+}
+
+/* What is ignored is looked at in silence: it still tells which file is which. */
+static void compare_field(struct comparison *c, const char *where, const struct path *outer, const ProtobufCFieldDescriptor *f,
+			  const void *a, const void *b)
+{
+	if (field_class(f) != FIELD_STATE)
+		return;
+	bool silent = c->silent;
+	struct path path = path_below(outer, f->name);
+	c->silent = silent || is_ignored(c, path.text);
+	compare_values(c, where, &path, f, a, b);
+	c->silent = silent;
 }
 
 static void compare_messages(struct comparison *c, const char *where, const struct path *outer,
@@ -118,6 +139,8 @@ static void compare_messages(struct comparison *c, const char *where, const stru
 
 static void only_in(struct comparison *c, const char *where, const char *side, const void *record)
 {
+	if (c->silent)
+		return;
 	begin(c, where, "");
 	text_addf(c->out, "only in the %s", side);
 	if (record) {
@@ -164,26 +187,73 @@ static void compare_records(struct comparison *c, const struct object *a, const 
 static void compare_objects(struct comparison *c, const struct object *a, const struct object *b)
 {
 	const struct path root = { "" };
-	if (!b)
-		only_in(c, "", "first", NULL);
+	const void *line = a && a->kind == &kind_file ? a->data : b && b->kind == &kind_file ? b->data : NULL;
+	c->object = a ? a : b;
+	if (!c->object)
+		return;
+	c->other = a && b ? b->id : c->object->id;
+	c->silent = is_ignored(c, "");
+	if (!a || !b)
+		only_in(c, "", a ? "first" : "second", line);
 	else if (a->kind->record_size)
 		compare_records(c, a, b);
 	else
 		compare_messages(c, "", &root, a->kind->desc, a->data, b->data);
 }
 
-size_t graph_compare(struct text *differences, const struct graph *a, const struct graph *b, compare_ignore ignore)
+/* Everything that is known by its own number. On the way the files that it refers to are matched. */
+static void compare_numbered(struct comparison *c, const struct graph *a, const struct graph *b)
 {
-	struct comparison c = { differences, ignore, 0, NULL };
 	for (size_t i = 0; i < a->objects.n; i++) {
-		c.object = a->objects.v[i];
-		if (!is_ignored(&c, ""))
-			compare_objects(&c, c.object, graph_find(b, c.object->kind, c.object->id));
+		const struct object *o = a->objects.v[i];
+		if (!object_is_file(a, o))
+			compare_objects(c, o, graph_find(b, o->kind, o->id));
 	}
 	for (size_t i = 0; i < b->objects.n; i++) {
-		c.object = b->objects.v[i];
-		if (!is_ignored(&c, "") && !graph_find(a, c.object->kind, c.object->id))
-			only_in(&c, "", "second", NULL);
+		const struct object *o = b->objects.v[i];
+		if (!object_is_file(b, o) && !graph_find(a, o->kind, o->id))
+			compare_objects(c, NULL, o);
 	}
+}
+
+/* The pairs that were matched; files that they refer to become new pairs meanwhile. */
+static void compare_pairs(struct comparison *c, const struct names *a, const struct names *b, size_t first)
+{
+	for (size_t i = first; i < c->match.pairs.n; i++) {
+		struct file_pair pair = c->match.pairs.v[i];
+		const struct object *x = names_rest(a, pair.a), *y = names_rest(b, pair.b);
+		compare_objects(c, graph_find(a->graph, &kind_file, pair.a), graph_find(b->graph, &kind_file, pair.b));
+		if (x && y && x->kind == y->kind)
+			compare_objects(c, x, y);
+	}
+}
+
+/* Files that nothing refers to on one side. */
+static void compare_rest(struct comparison *c, const struct graph *a, const struct graph *b)
+{
+	for (struct object *o = NULL; (o = graph_next(a, &kind_file, o));)
+		if (!map_get(&c->match.a_to_b, o->id))
+			compare_objects(c, o, NULL);
+	for (struct object *o = NULL; (o = graph_next(b, &kind_file, o));)
+		if (!map_get(&c->match.b_to_a, o->id))
+			compare_objects(c, NULL, o);
+}
+
+size_t graph_compare(struct text *differences, const struct graph *a, const struct graph *b, compare_ignore ignore)
+{
+	struct comparison c = { .out = differences, .ignore = ignore, .match = { .a = a, .b = b } };
+	_cleanup_(names_free) struct names in_a = names_of(a), in_b = names_of(b);
+	compare_numbered(&c, a, b);
+	compare_pairs(&c, &in_a, &in_b, 0);
+	/* What nothing refers to is known by its number after all. */
+	size_t matched = c.match.pairs.n;
+	for (struct object *o = NULL; (o = graph_next(a, &kind_file, o));)
+		if (!map_get(&c.match.a_to_b, o->id) && !map_get(&c.match.b_to_a, o->id) && graph_find(b, &kind_file, o->id))
+			match_files(&c.match, o->id, o->id);
+	compare_pairs(&c, &in_a, &in_b, matched);
+	compare_rest(&c, a, b);
+	if (c.match.failed)
+		differences->failed = true;
+	match_free(&c.match);
 	return c.count + text_failed(differences);
 }

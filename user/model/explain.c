@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /* Owns what a terminal is told about numbers of messages: which file one names, which signals or flags a set holds. */
 #include "model/field.h"
+#include "model/match.h"
 #include "model/names.h"
 #include <fcntl.h>
 #include <signal.h>
@@ -49,9 +50,6 @@ static const struct {
 	const char *kind, *field;
 	void (*explain)(struct text *, const struct names *, u64);
 } explained[] = {
-	{ "mm", "exe", explain_file },
-	{ "fs", "cwd", explain_file },
-	{ "fs", "root", explain_file },
 	{ "file", "flags", explain_flags },
 	{ "thread", "sigmask", explain_signals },
 	{ "signals", "handled", explain_signals },
@@ -60,13 +58,15 @@ static const struct {
 void names_explain(struct text *t, const struct names *names, const struct kind *kind, const ProtobufCFieldDescriptor *f,
 		   const void *message)
 {
-	for (size_t i = 0; i < ARRAY_SIZE(explained); i++) {
-		if (strcmp(explained[i].field, f->name) || strcmp(explained[i].kind, kind->name))
-			continue;
-		struct text meaning = { 0 };
-		explained[i].explain(&meaning, names, field_integer(f, field_value(f, message, 0)));
-		if (meaning.len)
-			text_addf(t, " (%s)", meaning.data);
-		text_free(&meaning);
-	}
+	struct text meaning = { 0 };
+	if (f->label == PROTOBUF_C_LABEL_REPEATED)
+		return;
+	if (field_names_file(f))
+		explain_file(&meaning, names, field_integer(f, field_value(f, message, 0)));
+	for (size_t i = 0; i < ARRAY_SIZE(explained); i++)
+		if (!strcmp(explained[i].field, f->name) && !strcmp(explained[i].kind, kind->name))
+			explained[i].explain(&meaning, names, field_integer(f, field_value(f, message, 0)));
+	if (meaning.len)
+		text_addf(t, " (%s)", meaning.data);
+	text_free(&meaning);
 }

@@ -97,25 +97,27 @@ static const char *first_string(const struct object *o)
 	return NULL;
 }
 
+const struct object *names_rest(const struct names *names, u32 id)
+{
+	const Ckpt__File *file = graph_data(names->graph, &kind_file, id);
+	for (size_t i = 0; file && file->kind && i < names->kinds.n; i++)
+		if (!strcmp(names->kinds.v[i]->name, file->kind))
+			return graph_find(names->graph, names->kinds.v[i], id);
+	return NULL;
+}
+
 void names_file(struct text *t, const struct names *names, u32 id)
 {
-	const Ckpt__File *file = names ? graph_data(names->graph, &kind_file, id) : NULL;
-	if (!file || !file->kind)
+	const struct object *file = names ? graph_find(names->graph, &kind_file, id) : NULL;
+	const char *kind = file ? ((Ckpt__File *)file->data)->kind : NULL;
+	if (!kind)
 		return text_addf(t, "file %u", id);
-	if (!*file->kind) { /* no resource claimed it */
-		const char *link = first_string(graph_find(names->graph, &kind_file, id));
-		return text_add_shown(t, link ? link : "unknown");
-	}
-	text_add_shown(t, file->kind);
-	for (size_t i = 0; i < names->kinds.n; i++) {
-		if (strcmp(names->kinds.v[i]->name, file->kind))
-			continue;
-		const char *name = first_string(graph_find(names->graph, names->kinds.v[i], id));
-		if (name) {
-			text_adds(t, " ");
-			text_add_shown(t, name);
-		}
-	}
+	const char *name = first_string(*kind ? names_rest(names, id) : file); /* "": no resource claimed it */
+	if (*kind)
+		text_add_shown(t, kind);
+	text_adds(t, *kind && name ? " " : "");
+	if (name || !*kind)
+		text_add_shown(t, name ? name : "unknown");
 }
 
 void text_add_size(struct text *t, u64 bytes)

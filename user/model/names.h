@@ -17,6 +17,8 @@ struct names {
 };
 struct names names_of(const struct graph *);
 void names_free(struct names *);
+/* The object that holds the rest of a file, under its kind; NULL when no resource knows it. */
+const struct object *names_rest(const struct names *, u32 file);
 /* "reg /tmp/log"; "file 12" when the graph does not say more. */
 void names_file(struct text *, const struct names *, u32 file);
 /* The descriptors that share a file: first of *ret_count, NULL when there is none. */
