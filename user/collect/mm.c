@@ -74,7 +74,7 @@ static int add_vdso(struct collector *c, Ckpt__Mm *m, pid_t pid, const struct re
 		key = map_mix(key, word);
 	}
 	for (size_t i = 0; i < count; i++) /* the layout belongs to the identity */
-		if (vmas[i].flags & VMA_SPECIAL)
+		if (vmas[i].flags & VMA_SPECIAL && strcmp(vmas[i].name, "[vsyscall]"))
 			key = map_mix(key, map_mix(vmas[i].start - vdso->start, vmas[i].end - vdso->start));
 	u32 id = map_get(&c->vdsos, key);
 	int r = id ? 0 : find_vdso(c, vmas, count, image, len, &id);

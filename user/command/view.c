@@ -63,6 +63,35 @@ int view_parse(struct view_options *ret, int argc, char **argv, bool ignores, in
 	return r < 0 ? r : check_kinds(ret->ignore, true);
 }
 
+int view_ignore(struct view_options *options, const char *name)
+{
+	size_t n = 0;
+	while (options->ignore[n])
+		n++;
+	if (n == VIEW_LIST - 1)
+		return fail(USAGE, 0, "more than %d names in one list", VIEW_LIST - 2);
+	options->ignore[n] = name;
+	return 0;
+}
+
+int view_caps(struct caps *ret)
+{
+	const char *disable = getenv("CKPT_DISABLE");
+	int r = caps_load(ret, disable);
+	return r < 0 ? fail(USAGE, 0, "CKPT_DISABLE=%s names a capability that there is not", disable ? disable : "") : 0;
+}
+
+int view_result(const struct view_options *options, int r)
+{
+	struct text t = { 0 };
+	if (r >= 0 || !options->json)
+		return r;
+	diag_print_json(&t);
+	text_adds(&t, "\n");
+	command_output(&t);
+	return r;
+}
+
 /* --- order --- */
 
 /* Where an object is shown: processes by their place in the tree, threads inside, then files, then what is left. */

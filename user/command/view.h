@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* How a whole graph is shown: the tree first, then every process with what belongs to it, then open files. */
 #pragma once
+#include "host/caps.h"
 #include "model/reflect.h"
 
 enum { VIEW_LIST = 33 };
@@ -15,6 +16,12 @@ struct view_options {
 /* Reads --json and --section LIST, or --ignore LIST where that is the command's; want operands must be left. Refuses by
  * USAGE. */
 int view_parse(struct view_options *ret, int argc, char **argv, bool ignores, int want, const char *usage);
+/* Adds a name to options->ignore. */
+int view_ignore(struct view_options *, const char *name);
+/* What this kernel can do, without what CKPT_DISABLE names. */
+int view_caps(struct caps *ret);
+/* Passes r on; with --json a failure is told on standard output too. */
+int view_result(const struct view_options *, int r);
 /* Writes the graph to standard output as text or JSON. */
 int view_graph(const struct graph *, const struct view_options *);
 /* The objects of a graph in the order of a view; borrows them: free only ret->objects. */

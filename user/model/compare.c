@@ -83,6 +83,19 @@ static void print_side(struct text *t, const ProtobufCFieldDescriptor *f, const 
 		text_adds(t, "absent");
 }
 
+/* Bytes of one length: where the first difference is, in a message that shows no contents. */
+static void print_where(struct text *t, const ProtobufCFieldDescriptor *f, const void *a, const void *b)
+{
+	if (f->type != PROTOBUF_C_TYPE_BYTES || field_count(f, a) != 1 || field_count(f, b) != 1)
+		return;
+	const ProtobufCBinaryData *x = field_value(f, a, 0), *y = field_value(f, b, 0);
+	size_t at = 0;
+	while (at < MIN(x->len, y->len) && x->data[at] == y->data[at])
+		at++;
+	if (x->len == y->len)
+		text_addf(t, " (from byte %zu on)", at);
+}
+
 static bool values_differ(struct comparison *c, const ProtobufCFieldDescriptor *f, const void *a, const void *b)
 {
 	size_t n = field_count(f, a);
@@ -106,6 +119,7 @@ static void compare_values(struct comparison *c, const char *where, const struct
 		print_side(c->out, f, a);
 		text_adds(c->out, " != ");
 		print_side(c->out, f, b);
+		print_where(c->out, f, a, b);
 		text_adds(c->out, "\n");
 		return;
 	}

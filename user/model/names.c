@@ -86,7 +86,7 @@ const struct file_use *names_anons(const struct names *names, u32 anon, size_t *
 /* The first string of an object that is not empty: the path of a file, the name of a socket. */
 static const char *first_string(const struct object *o)
 {
-	for (unsigned i = 0; o && !o->kind->record_size && i < o->kind->desc->n_fields; i++) {
+	for (unsigned i = 0; !o->kind->record_size && i < o->kind->desc->n_fields; i++) {
 		const ProtobufCFieldDescriptor *f = &o->kind->desc->fields[i];
 		if (f->type != PROTOBUF_C_TYPE_STRING || f->label == PROTOBUF_C_LABEL_REPEATED || !field_count(f, o->data))
 			continue;
@@ -108,15 +108,19 @@ const struct object *names_rest(const struct names *names, u32 id)
 
 void names_file(struct text *t, const struct names *names, u32 id)
 {
-	const struct object *file = names ? graph_find(names->graph, &kind_file, id) : NULL;
-	const char *kind = file ? ((Ckpt__File *)file->data)->kind : NULL;
-	if (!kind)
+	const Ckpt__File *file = names ? graph_data(names->graph, &kind_file, id) : NULL;
+	if (!file || !file->kind)
 		return text_addf(t, "file %u", id);
-	const char *name = first_string(*kind ? names_rest(names, id) : file); /* "": no resource claimed it */
-	if (*kind)
-		text_add_shown(t, kind);
-	text_adds(t, *kind && name ? " " : "");
-	if (name || !*kind)
+	const struct object *rest = names_rest(names, id);
+	const char *name = rest ? first_string(rest) : NULL;
+	if (!name)
+		name = file->link && *file->link ? file->link : NULL;
+	/* A link such as "pipe:[7]" names the kind by itself; "": no resource claimed the file. */
+	bool kind = *file->kind && (!name || strncmp(name, file->kind, strlen(file->kind)));
+	if (kind)
+		text_add_shown(t, file->kind);
+	text_adds(t, kind && name ? " " : "");
+	if (name || !*file->kind)
 		text_add_shown(t, name ? name : "unknown");
 }
 
