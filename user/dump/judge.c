@@ -31,8 +31,6 @@ static int judge_task(const struct graph *g, const Ckpt__Task *t)
 	int r = 0;
 	if (t->state && !strcmp(t->state, "zombie"))
 		return fail(ZOMBIE, 0, "exit status 0x%x", t->exit_code);
-	if (t->state && !strcmp(t->state, "stopped"))
-		r = fail(TASK_STOPPED, 0, "by signal %u", t->stop_signal);
 	if (!t->n_tid || t->tid[0] != t->pid)
 		r = fail(LEADER_DEAD, 0, "its first thread is %u", t->n_tid ? t->tid[0] : 0);
 	if (t->shares)

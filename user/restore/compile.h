@@ -17,7 +17,7 @@ int compile_site(struct site *ret, const struct graph *, const struct survey *, 
 int compile_tree(struct compiler *);                       /* arrays, fork, sessions, groups, threads */
 int compile_memory(struct compiler *, const Ckpt__Task *); /* mappings and pages of one process */
 int compile_files(struct compiler *, const Ckpt__Task *);  /* descriptors of one process */
-int compile_owners(struct compiler *); /* who gets the signals of files */
+int compile_owners(struct compiler *);                     /* who gets the signals of files */
 int compile_resources(struct compiler *);
 /* Adds the step that makes task or thread `tid`, which must have an array. args: flags, exit_signal and child_tid; the
  * stack in the arena and set_tid are filled in. */

@@ -271,5 +271,6 @@ void execution_free(struct execution *x)
 	}
 	closep(&x->memory);
 	vector_free(&x->registers);
+	vector_free(&x->own_sigchld);
 	tree_free(&x->tree);
 }

@@ -5,3 +5,8 @@
 #include "restore/restore.h"
 
 struct arena *execution_arena(struct execution *);
+/* The `syscall` instruction of the blob: whatever else a task has lost, this page it has. */
+u64 execution_syscall(const struct execution *);
+/* Stops the tasks that were stopped; swallow_stops() lets their (seized) parents take the wait status and SIGCHLD. */
+int stop_tasks(struct execution *);
+int swallow_stops(struct execution *);

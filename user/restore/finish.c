@@ -10,8 +10,7 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
-/* The `syscall` instruction of the blob: whatever else a task has lost, this page it has. */
-static u64 arena_syscall(const struct execution *x)
+u64 execution_syscall(const struct execution *x)
 {
 	s64 offset = arch_find_syscall((const void *)(uintptr_t)x->site.code, PAGE_BYTES);
 	return x->site.code + (u64)offset;
@@ -49,7 +48,7 @@ struct finish {
 
 static int arm_all(struct execution *x, struct finish *f)
 {
-	u64 pc = arena_syscall(x);
+	u64 pc = execution_syscall(x);
 	for (struct object *o = NULL; (o = graph_next(x->graph, &kind_thread, o));) {
 		const Ckpt__Thread *t = o->data;
 		WORKING_ON_THREAD(t->tid);
@@ -66,7 +65,7 @@ static int arm_all(struct execution *x, struct finish *f)
 /* One call per address space, made at the instruction that it unmaps: the trap is pending before it returns. */
 static int unmap_arenas(struct execution *x)
 {
-	u64 pc = arena_syscall(x);
+	u64 pc = execution_syscall(x);
 	for (struct object *o = NULL; (o = graph_next(x->graph, &kind_task, o));) {
 		const Ckpt__Task *t = o->data;
 		WORKING_ON_TASK(t->pid);
@@ -106,7 +105,11 @@ int execute_finish(struct execution *x)
 {
 	for (u32 i = 0; plan_gated(x->plan, i); i++)
 		ptrace(PTRACE_INTERRUPT, (pid_t)plan_gated(x->plan, i), 0, 0); /* seized already */
-	int r = tree_freeze(&x->tree, x->root, &(struct freeze_options){ .exitkill = true });
+	int r = stop_tasks(x);
+	if (r == 0)
+		r = tree_freeze(&x->tree, x->root, &(struct freeze_options){ .exitkill = true });
+	if (r == 0)
+		r = swallow_stops(x);
 	struct finish f = { 0 };
 	if (r == 0)
 		r = arm_all(x, &f);

@@ -52,7 +52,8 @@ struct execution {
 	int memory; /* the arena's memfd */
 	char *map;  /* the data part as ckpt sees it */
 	pid_t root;
-	struct tree tree; /* the restored tree, held */
+	struct tree tree;            /* the restored tree, held */
+	VECTOR(u32) own_sigchld;     /* processes that have a SIGCHLD of their own pending */
 	VECTOR(arch_regs) registers; /* what each thread was given, in the order of the graph */
 };
 /* Makes the arena, runs the world, clones the root, waits until every array is parked. On failure nothing is left. */
