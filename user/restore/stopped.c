@@ -62,12 +62,14 @@ int stop_tasks(struct execution *x)
 	int r = 0;
 	for (struct object *o = NULL; r == 0 && (o = graph_next(x->graph, &kind_task, o));) {
 		const Ckpt__Task *t = o->data;
+		WORKING_ON_TASK(t->pid);
+		r = is_stopped(t) && t->ppid ? note_own_sigchld(x, t->ppid) : 0;
+	}
+	for (struct object *o = NULL; r == 0 && (o = graph_next(x->graph, &kind_task, o));) {
+		const Ckpt__Task *t = o->data;
 		if (!is_stopped(t))
 			continue;
 		WORKING_ON_TASK(t->pid);
-		r = t->ppid ? note_own_sigchld(x, t->ppid) : 0;
-		if (r < 0)
-			return r;
 		if (kill((pid_t)t->pid, SIGSTOP) < 0)
 			return fail(SYSCALL, neg_errno(), "kill(SIGSTOP)");
 		r = wait_stopped(t->pid);
