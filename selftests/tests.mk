@@ -20,18 +20,13 @@ unit: $(UNITS) $(T)/run
 	$(Q)$(RUNTESTS) -o $(B)/unit.ktap $(call pick,$(UNITS))
 selftest: $(B)/ckpt $(UNITS) $(SELFS) $(PROGRAMS) $(T)/run
 	$(Q)$(RUNTESTS) -o $(B)/selftest.ktap $(call pick,$(UNITS) $(filter-out $(UNITS),$(SELFS)))
-# ckpt is killed at every single system call of a dump, SWEEPS times over each program.
-SWEEPS ?= 10
+# ckpt is killed at every single system call of dumps and at every instruction of a hijack, SWEEPS times over.
+SWEEPS   ?= 10
 soak: tests-built
-	$(Q)i=0; while [ $$i -lt $(SWEEPS) ]; do i=$$((i + 1)); echo "  SOAK    $$i of $(SWEEPS)"; $(T)/fault/kill 'soak_*' || exit 1; done
-# What takes longer: every instant of what selftest samples.
-SOAK     ?= 1
-soak: selftest
-	$(Q)for i in $$(seq $(SOAK)); do HIJACK_STRIDE=1 HIJACK_RANDOM=100 CKPT=$(abspath $(B))/ckpt B=$(abspath $(B)) \
-	  $(T)/run -j $(JOBS) -o $(B)/soak.ktap $(T)/fault/hijack || exit 1; done
-.PHONY: soak
+	$(Q)for i in $$(seq $(SWEEPS)); do echo "  SOAK    $$i of $(SWEEPS)"; $(T)/fault/kill 'soak_*' && \
+	  HIJACK_STRIDE=1 HIJACK_RANDOM=100 $(RUNTESTS) -o $(B)/soak.ktap $(T)/fault/hijack || exit 1; done
 tests-built: $(UNITS) $(SELFS) $(PROGRAMS) $(T)/run
-.PHONY: tests-built
+.PHONY: soak tests-built
 
 $(B)/selftests/%.o: ALLCFLAGS += -Iselftests
 $(filter $(T)/%,$(UNITS) $(SELFS)): $(T)/%: $(T)/%.o $(HARNESS) $(OBJS)

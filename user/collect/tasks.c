@@ -5,6 +5,7 @@
 #include "diag/diag.h"
 #include "infect/remote.h"
 #include "task/rseq.h"
+#include <linux/futex.h>
 #include <sys/syscall.h>
 #include <time.h>
 
@@ -14,13 +15,12 @@ static s64 clock_now(clockid_t clock)
 	return clock_gettime(clock, &t) < 0 ? 0 : (s64)t.tv_sec * 1000000000 + t.tv_nsec;
 }
 
-#define FUTEX_FLAG_REALTIME 0x02 /* FLAGS_CLOCKRT of kernel/futex/futex.h */
-
 /* When the call of a restart block ends; false when the record does not tell. The registers have said that there is one. */
-static bool restart_end(const struct record_task *t, enum restart_call call, s64 *ret_expires, clockid_t *ret_clock)
+static bool restart_end(const struct record_task *t, enum restart_call restart, const struct arch_call *call, s64 *ret_expires,
+			clockid_t *ret_clock)
 {
 	*ret_clock = CLOCK_MONOTONIC;
-	switch (call) {
+	switch (restart) {
 	case RESTART_NANOSLEEP:
 		*ret_expires = (s64)t->restart_nanosleep_expires;
 		*ret_clock = t->restart_nanosleep_clock;
@@ -30,7 +30,8 @@ static bool restart_end(const struct record_task *t, enum restart_call call, s64
 		return t->restart_poll_has_timeout;
 	case RESTART_FUTEX:
 		*ret_expires = (s64)t->restart_futex_time;
-		if (t->restart_futex_flags & FUTEX_FLAG_REALTIME)
+		/* the block's own flags have other values in every few kernels */
+		if (call->arg[1] & FUTEX_CLOCK_REALTIME)
 			*ret_clock = CLOCK_REALTIME;
 		return true;
 	default:
@@ -83,7 +84,7 @@ static int thread_call(Ckpt__Thread *m, const struct record_task *t, struct remo
 	enum restart_call restart = restart_of_nr(t, call.nr);
 	if (call.code == 516 && restart == RESTART_POLL && t->known & KNOWN_RESTART && !t->restart_poll_has_timeout)
 		SET(m->call, endless, true);
-	if (call.code != 516 || !(t->known & KNOWN_RESTART) || !restart_end(t, restart, &expires, &clock))
+	if (call.code != 516 || !(t->known & KNOWN_RESTART) || !restart_end(t, restart, &call, &expires, &clock))
 		return 0;
 	s64 left = expires - clock_now(clock);
 	SET(m->call, expires, (u64)expires);
