@@ -4,6 +4,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <sys/mman.h>
+#include <time.h>
 
 #define CLASS_NAMES(X) X(OK) X(SYSTEM) X(USAGE) X(UNSUPPORTED) X(KERNEL) X(IMAGE) X(PRIVILEGE) X(RACED)
 
@@ -38,6 +39,7 @@ struct diag_entry {
 /* Shared with every child that ckpt forks; entries are claimed by an atomic counter. */
 struct diag_log {
 	char verb[32], object[200], result[400];
+	u64 progress_at; /* ns, CLOCK_MONOTONIC: the next line of progress */
 	u32 count;
 	struct diag_entry entry[512];
 };
@@ -55,6 +57,15 @@ const struct diag_row *diag_find(const char *code)
 	return NULL;
 }
 
+#define PROGRESS_EVERY 1000000000ull
+
+static u64 now_ns(void)
+{
+	struct timespec t;
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (u64)t.tv_sec * 1000000000u + (u64)t.tv_nsec;
+}
+
 int diag_begin(const char *verb, const char *object)
 {
 	if (!diag_log) {
@@ -62,6 +73,7 @@ int diag_begin(const char *verb, const char *object)
 		if (shared == MAP_FAILED)
 			return neg_errno();
 		diag_log = shared;
+		diag_log->progress_at = now_ns() + PROGRESS_EVERY;
 	}
 	snprintf(diag_log->verb, sizeof diag_log->verb, "%s", verb);
 	snprintf(diag_log->object, sizeof diag_log->object, "%s", object ? object : "");
@@ -111,6 +123,19 @@ void diag_result(const char *format, ...)
 	va_start(args, format);
 	vsnprintf(diag_log->result, sizeof diag_log->result, format, args);
 	va_end(args);
+}
+
+void diag_progress(u64 done, u64 total, const char *unit)
+{
+	u64 now = now_ns(), due = diag_log ? __atomic_load_n(&diag_log->progress_at, __ATOMIC_RELAXED) : UINT64_MAX;
+	if (now < due || !__atomic_compare_exchange_n(&diag_log->progress_at, &due, now + PROGRESS_EVERY, false,
+						      __ATOMIC_RELAXED, __ATOMIC_RELAXED))
+		return;
+	char line[160];
+	int n = snprintf(line, sizeof line, "%s: %llu of %llu %s\n", diag_log->verb, (unsigned long long)done,
+			 (unsigned long long)total, unit);
+	if (write(STDERR_FILENO, line, (size_t)n) < 0)
+		return; /* nobody reads it */
 }
 
 static size_t diag_entries(void) { return diag_log ? MIN(diag_log->count, (u32)ARRAY_SIZE(diag_log->entry)) : 0; }

@@ -73,6 +73,10 @@ void diag_scope_leave(struct diag_scope **);
 /* What became of the tree and the image: the last line of every report. The newest call counts. */
 void diag_result(const char *format, ...) _printf_(1, 2);
 
+/* How far the command is, from any thread: a line on standard error, at most one each second, the first when the command
+ * has run for a second. */
+void diag_progress(u64 done, u64 total, const char *unit);
+
 bool diag_failed(void);
 /* The class of the first error, EXIT_OK without one; EXIT_SYSTEM for a failure that left none. */
 enum exit_class diag_exit_class(void);

@@ -241,6 +241,7 @@ static int copy(void *arg)
 		if (from >= s->size)
 			break;
 		err = copy_batch(&r, from, MIN(from + BATCH, s->size));
+		diag_progress(from >> 20, s->size >> 20, "MiB");
 	}
 	if (err < 0)
 		__atomic_store_n(&s->failed, true, __ATOMIC_RELAXED);
