@@ -21,6 +21,9 @@ static void read_maps(char *text)
 	while (fgets(line, sizeof line, smaps)) {
 		unsigned long a, b;
 		if (sscanf(line, "%lx-%lx", &a, &b) == 2 || !strncmp(line, "VmFlags", 7)) {
+			char *zero = strstr(line, "/dev/zero (deleted)");
+			if (zero) /* shared anonymous memory is a new object: its inode number is another one */
+				sprintf(strstr(line, "00:"), "%s", "/dev/zero\n");
 			char *soft_dirty = strstr(line, " sd");
 			if (soft_dirty)
 				memmove(soft_dirty, soft_dirty + 3, strlen(soft_dirty + 3) + 1);

@@ -5,6 +5,16 @@
 #include "model/kinds.h"
 #include "model/resource.h"
 
+/* Memory objects whose contents are wanted: readable descriptors, owned by the receiver. */
+struct memory_source {
+	u32 file;
+	int fd;
+};
+struct memory_sources {
+	VECTOR(struct memory_source) list;
+};
+void memory_sources_free(struct memory_sources *);
+
 struct collect_config {
 	const struct caps *caps;
 	const struct resource *const *resources; /* NULL-terminated */
@@ -12,6 +22,7 @@ struct collect_config {
 	bool no_bpf;   /* only /proc and ptrace (the differential test) */
 	bool no_hijack;/* never run code in the target; what is missing is left out and judged */
 	bool live;     /* the tree is not frozen: what moves is left out */
+	struct memory_sources *memory; /* filled; NULL: not wanted */
 };
 
 /* Fills ret. Never changes the target (but for the hijack, which undoes itself). */
@@ -21,9 +32,11 @@ int collect(struct graph *ret, struct tree *, const struct collect_config *);
 const struct caps *collector_caps(const struct collector *);
 struct graph *collector_graph(struct collector *);
 bool collector_live(const struct collector *);
-/* A duplicate of the file that is being collected (pidfd_getfd), owned by the collector until the file is done;
- * negative errno without the right. FILE scope only. */
+/* A duplicate of the file that is being collected (pidfd_getfd; O_PATH for a mapped file, cwd and the like), owned by the
+ * collector until the file is done; negative errno without the right. FILE scope only. */
 int collector_fd(struct collector *);
+/* Gives the contents of the memory object that is being collected to the dump, by the same id. */
+int collector_keep_memory(struct collector *, u32 file);
 /* /proc/PID as O_PATH descriptor of the subject's process, owned by the collector. */
 int collector_proc(struct collector *, u32 pid);
 /* fdinfo of the file that is being collected: the value after "name:" and white space, NULL when absent. */

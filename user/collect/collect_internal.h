@@ -26,6 +26,7 @@ struct collector {
 	u32 files;              /* file ids given so far */
 	struct current {        /* the file that is being collected */
 		const struct record_file *record;
+		const char *magic_link; /* below /proc/PID, NULL: a descriptor */
 		int own;        /* the caller's descriptor (in flight), or -1 */
 		int fd;         /* duplicate made by collector_fd(), or -1 */
 		struct text fdinfo;

@@ -58,7 +58,7 @@ static const struct resource *claimant(struct collector *c, const struct record_
 /* Who gets the file's signals: fcntl(2) tells it of a duplicate. */
 static int set_owner(struct collector *c, Ckpt__File *m, const struct record_file *f)
 {
-	int fd = f->flags & O_PATH ? -EBADF : collector_fd(c);
+	int fd = f->flags & O_PATH || f->fd == UINT32_MAX ? -EBADF : collector_fd(c);
 	if (fd < 0)
 		return 0;
 	struct f_owner_ex owner = { 0 };
@@ -73,7 +73,8 @@ static int set_owner(struct collector *c, Ckpt__File *m, const struct record_fil
 }
 
 /* A new file object and, when a resource claims it, the object of its kind. */
-static int new_file(struct collector *c, const struct record_file *f, const char *link, int own, u32 *ret_id)
+static int new_file(struct collector *c, const struct record_file *f, const char *link, const char *magic_link, int own,
+		    u32 *ret_id)
 {
 	u32 id = ++c->files;
 	struct object *o = graph_add(c->graph, &kind_file, id);
@@ -89,7 +90,7 @@ static int new_file(struct collector *c, const struct record_file *f, const char
 	if (!message_set_string(&m->kind, resource ? resource->name : "") || !message_set_string(&m->link, link))
 		return fail_memory();
 	*ret_id = id;
-	struct current *outer = c->current, current = { .record = f, .own = own, .fd = -1 };
+	struct current *outer = c->current, current = { .record = f, .magic_link = magic_link, .own = own, .fd = -1 };
 	c->current = &current;
 	int r = set_owner(c, m, f);
 	if (r == 0 && resource) {
@@ -110,10 +111,37 @@ int collector_fd(struct collector *c)
 	if (current->fd >= 0)
 		return current->fd;
 	struct tree_process *p = tree_find(c->tree, (pid_t)current->record->tgid);
-	if (!p || current->record->fd == UINT32_MAX)
-		return -EBADF;
-	current->fd = (int)syscall(SYS_pidfd_getfd, p->pidfd, current->record->fd, 0);
+	if (!p)
+		return -ESRCH;
+	if (current->magic_link)
+		current->fd = openat(p->proc, current->magic_link, O_PATH | O_CLOEXEC);
+	else
+		current->fd = (int)syscall(SYS_pidfd_getfd, p->pidfd, current->record->fd, 0);
 	return current->fd < 0 ? neg_errno() : current->fd;
+}
+
+int collector_keep_memory(struct collector *c, u32 file)
+{
+	struct memory_sources *all = c->config->memory;
+	int fd = all ? collector_fd(c) : -1;
+	if (!all)
+		return 0;
+	if (fd < 0)
+		return fail(FD_DUPLICATE, fd, "to read its contents");
+	char path[32];
+	snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+	struct memory_source *place = vector_add(&all->list);
+	if (!place)
+		return fail_memory();
+	*place = (struct memory_source){ file, open(path, O_RDONLY | O_CLOEXEC) };
+	return place->fd < 0 ? fail(MEMORY_READ, neg_errno(), "open of %s", path) : 0;
+}
+
+void memory_sources_free(struct memory_sources *all)
+{
+	for (size_t i = 0; i < all->list.n; i++)
+		closep(&all->list.v[i].fd);
+	vector_free(&all->list);
 }
 
 const char *collector_fdinfo(struct collector *c, const char *name)
@@ -157,7 +185,7 @@ static int add_fd(struct collector *c, struct object *table, const struct record
 		/* known before it is collected: a socket may be in flight inside of itself */
 		if (remember(c, f, (pid_t)f->tgid, (int)f->fd, c->files + 1) < 0)
 			return fail_memory();
-		r = new_file(c, f, link, -1, &id);
+		r = new_file(c, f, link, NULL, -1, &id);
 	}
 	if (r < 0)
 		return r;
@@ -225,7 +253,7 @@ int collector_add_file(struct collector *c, int fd, u32 *ret_file)
 	/* known before it is collected: a socket may be in flight inside of itself */
 	if (remember(c, &f, 0, kept, c->files + 1) < 0)
 		return fail_memory();
-	return new_file(c, &f, link, kept, ret_file);
+	return new_file(c, &f, link, NULL, kept, ret_file);
 }
 
 int collector_add_link_as(struct collector *c, u32 pid, const char *magic_link, u32 flags, u32 *ret_file)
@@ -247,7 +275,7 @@ int collector_add_link_as(struct collector *c, u32 pid, const char *magic_link, 
 	if (*ret_file)
 		return 0;
 	WORKING_ON("%s (%s)", magic_link, link);
-	r = new_file(c, &f, link, -1, ret_file);
+	r = new_file(c, &f, link, magic_link, -1, ret_file);
 	return r == 0 && map_set(&c->by_link, key, *ret_file) < 0 ? fail_memory() : r;
 }
 

@@ -27,12 +27,13 @@ static bool on_disk(const char *dir)
 	return statfs(dir, &fs) == 0 && fs.f_type != TMPFS_MAGIC && fs.f_type != RAMFS_MAGIC;
 }
 
-static int write_image(const struct dump_config *config, struct tree *tree, struct graph *graph, struct dump_result *ret)
+static int write_image(const struct dump_config *config, struct tree *tree, struct graph *graph,
+		       const struct memory_sources *memory, struct dump_result *ret)
 {
 	_cleanup_image_writer_ struct image_writer *writer = NULL;
 	int r = image_create(&writer, config->dir);
 	if (r == 0)
-		r = dump_pages(writer, config->caps, tree, graph, &ret->bytes);
+		r = dump_pages(writer, config->caps, tree, graph, memory, &ret->bytes);
 	_cleanup_text_ struct text facts = { 0 };
 	if (r == 0) {
 		graph_sort(graph);
@@ -65,19 +66,20 @@ int dump_tree(const struct dump_config *config, struct dump_result *ret)
 {
 	_cleanup_tree_ struct tree tree = { 0 };
 	_cleanup_graph_ struct graph graph = { 0 };
+	_cleanup_(memory_sources_free) struct memory_sources memory = { 0 };
 	diag_result("not dumped; the process tree was not touched; no image was left in %s", config->dir);
 	int r = tree_freeze(&tree, config->pid, &(struct freeze_options){ .timeout = config->freeze_timeout });
 	if (r < 0)
 		return r;
 	diag_result("not dumped; the process tree was resumed unchanged; no image was left in %s", config->dir);
 	const struct collect_config how = {
-		.caps = config->caps, .resources = registry, .effort = BPF_CACHED, .no_bpf = config->no_bpf
+		.caps = config->caps, .resources = registry, .effort = BPF_CACHED, .no_bpf = config->no_bpf, .memory = &memory
 	};
 	r = collect(&graph, &tree, &how);
 	if (r == 0)
 		r = judge_dump(&graph);
 	if (r == 0)
-		r = write_image(config, &tree, &graph, ret);
+		r = write_image(config, &tree, &graph, &memory, ret);
 	if (r < 0)
 		return r;
 	u64 frozen = tree.frozen_at;

@@ -6,6 +6,7 @@
 #include "memory/memory.h"
 #include "model/vma.h"
 #include <fcntl.h>
+#include <sys/stat.h>
 
 static int scan_process(const struct caps *caps, struct tree *tree, struct graph *g, const struct tree_process *p)
 {
@@ -41,15 +42,33 @@ int dump_scan_pages(const struct caps *caps, struct tree *tree, struct graph *g)
 	return r;
 }
 
-int dump_pages(struct image_writer *writer, const struct caps *caps, struct tree *tree, struct graph *g, u64 *ret_bytes)
+/* Contents of memory objects: what is no hole. */
+static int scan_memory(struct graph *g, const struct memory_source *source, struct memory_job *job)
+{
+	WORKING_ON("memory object %u", source->file);
+	struct object *pages = graph_add(g, &kind_memory, source->file);
+	if (!pages)
+		return fail_memory();
+	struct stat st;
+	if (fstat(source->fd, &st) < 0)
+		return fail(MEMORY_READ, neg_errno(), "fstat");
+	*job = (struct memory_job){ .fd = source->fd, .pages = pages };
+	return memory_scan_file(source->fd, (u64)st.st_size, pages);
+}
+
+int dump_pages(struct image_writer *writer, const struct caps *caps, struct tree *tree, struct graph *g,
+	       const struct memory_sources *memory, u64 *ret_bytes)
 {
 	int r = dump_scan_pages(caps, tree, g);
 	if (r < 0)
 		return r;
-	_cleanup_free_ struct memory_job *jobs = calloc(tree->processes.n, sizeof *jobs);
+	_cleanup_free_ struct memory_job *jobs = calloc(tree->processes.n + memory->list.n, sizeof *jobs);
 	if (!jobs)
 		return fail_memory();
 	size_t n = 0;
+	for (size_t i = 0; i < memory->list.n; i++)
+		if ((r = scan_memory(g, &memory->list.v[i], &jobs[n++])) < 0)
+			return r;
 	for (size_t i = 0; i < tree->processes.n; i++) {
 		struct object *pages = graph_find(g, &kind_pages, (u32)tree->processes.v[i].pid);
 		if (pages)

@@ -5,6 +5,7 @@
 #include "image/image.h"
 
 /* Adds the page objects to the graph and stores their contents in the image; *ret_bytes: stored. */
-int dump_pages(struct image_writer *, const struct caps *, struct tree *, struct graph *, u64 *ret_bytes);
+int dump_pages(struct image_writer *, const struct caps *, struct tree *, struct graph *, const struct memory_sources *,
+	       u64 *ret_bytes);
 /* The page runs alone: for predictions. */
 int dump_scan_pages(const struct caps *, struct tree *, struct graph *);

@@ -13,10 +13,11 @@ extern const struct kind kind_task;   /* id: pid */
 extern const struct kind kind_thread; /* id: tid */
 extern const struct kind kind_mm;     /* id: mm */
 extern const struct kind kind_vmas;   /* id: mm; records of struct vma, sorted by address */
-extern const struct kind kind_pages;  /* id: mm or shared memory object; records of struct page_run, sorted by address */
+extern const struct kind kind_pages;  /* id: mm; records of struct page_run, sorted by address */
+extern const struct kind kind_memory; /* id: file of a memory object; records of struct page_run, sorted by offset */
 extern const struct kind kind_fds;    /* id: descriptor table; records of struct fd_entry, sorted by fd */
 extern const struct kind kind_file;   /* id: open file description (also of mapped files, cwd, root, exe) */
 extern const struct kind kind_vdso;   /* id 1..: layout and symbols of a vDSO */
 
-enum { SPINE_KINDS = 9 };
+enum { SPINE_KINDS = 10 };
 extern const struct kind *const spine_kinds[SPINE_KINDS + 1]; /* NULL-terminated */

@@ -100,6 +100,7 @@ u32 plan_gated(const struct plan *, u32 i);
 u32 plan_gate_come(struct plan *);
 u32 plan_gate_open(struct plan *);
 
+#define PLAN_PAGES 0u /* the file id whose service descriptor is the image's pages */
 /* The service descriptor that a file object has in the world and in every new task until STAGE_CLOSE. */
 int plan_fd(struct plan *, u32 file);
 /* World: moves the descriptor that a step returned, or a slot holds, to the file's service place. */

@@ -7,6 +7,7 @@
 #include "plan/plan.h"
 #include <fcntl.h>
 #include <linux/sched.h>
+#include <stdio.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
@@ -33,6 +34,21 @@ static inline void plan_status_flags(struct plan *plan, struct place at, u32 fil
 static inline struct arg arg_string(struct plan *plan, const char *string)
 {
 	return ARG_OF_DATA(plan_data(plan, string, strlen(string) + 1, 1));
+}
+
+/* Another open file description of what a slot's descriptor leads to, as a program makes it: by its name, or without one
+ * through /proc/self/fd. made: the flags of openat; want: those of the image. */
+static inline void plan_reopen(struct plan *plan, u32 slot, const char *name, u32 file, u32 made, u32 want)
+{
+	struct place at = AT(PLAN_WORLD, STAGE_CREATE);
+	char path[32];
+	snprintf(path, sizeof path, "/proc/self/fd/%d", plan_fd(plan, file));
+	if (!name)
+		plan_call(plan, at, SYS_dup3, ARG_OF_SLOT(slot), ARG(plan_fd(plan, file)), ARG(O_CLOEXEC));
+	struct plan_step *open =
+		plan_call(plan, at, SYS_openat, ARG(AT_FDCWD), arg_string(plan, name ?: path), ARG(made | O_CLOEXEC));
+	plan_place_fd(plan, step_result(plan, open), file);
+	plan_status_flags(plan, at, file, want, made);
 }
 
 /* A short-lived process of the world that shares its descriptors, for what only a process of a certain id can make (pid 0: any

@@ -202,20 +202,6 @@ static void plan_contents(struct plan *plan, const Ckpt__Pipe *p, u32 writer)
 	}
 }
 
-/* Another open of the same pipe: by its name, or as a program does it through /proc/self/fd. */
-static void plan_reopen(struct plan *plan, const Ckpt__Pipe *p, u32 any_end, u32 file, u32 flags)
-{
-	char path[32];
-	snprintf(path, sizeof path, "/proc/self/fd/%d", plan_fd(plan, file));
-	if (!p->path)
-		plan_call(plan, CREATE, SYS_dup3, ARG_OF_SLOT(any_end), ARG(plan_fd(plan, file)), ARG(O_CLOEXEC));
-	u32 made = (flags & O_ACCMODE) | O_NONBLOCK | O_CLOEXEC;
-	u32 fd = step_result(plan,
-			     plan_call(plan, CREATE, SYS_openat, ARG(AT_FDCWD), arg_string(plan, p->path ?: path), ARG(made)));
-	plan_place_fd(plan, fd, file);
-	plan_status_flags(plan, CREATE, file, flags, made);
-}
-
 /* The member that gets what pipe2 itself makes for this side; 0: none. */
 static u32 original_end(const struct graph *graph, u32 pipe, u32 access)
 {
@@ -230,9 +216,12 @@ static u32 original_end(const struct graph *graph, u32 pipe, u32 access)
 static void plan_others(struct plan *plan, const struct graph *graph, const struct object *o, u32 any_end, u32 reader,
 			u32 writer)
 {
-	for (const struct object *other = NULL; (other = graph_next(graph, &kind_pipe, other));)
+	for (const struct object *other = NULL; (other = graph_next(graph, &kind_pipe, other));) {
+		u32 flags = file_flags(graph, other->id);
 		if (((const Ckpt__Pipe *)other->data)->pipe == o->id && other->id != reader && other->id != writer)
-			plan_reopen(plan, o->data, any_end, other->id, file_flags(graph, other->id));
+			plan_reopen(plan, any_end, ((const Ckpt__Pipe *)o->data)->path, other->id,
+				    (flags & O_ACCMODE) | O_NONBLOCK, flags);
+	}
 }
 
 static void plan_capacity(struct plan *plan, const Ckpt__Pipe *p, u32 writer)

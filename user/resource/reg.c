@@ -9,9 +9,12 @@
 #include <sys/sysmacros.h>
 
 #define PROC_MAGIC 0x9fa0
+#define DELETED " (deleted)"
 /* What a recorded file may be opened with again; nothing that creates, empties or acquires. */
 #define REOPEN_FLAGS                                                                                                           \
 	((u32)(O_ACCMODE | O_APPEND | O_NONBLOCK | O_DSYNC | O_SYNC | O_DIRECT | O_DIRECTORY | O_NOFOLLOW | O_NOATIME | O_PATH))
+
+static const struct kind kind_reg = { .name = "reg", .desc = &ckpt__reg__descriptor };
 
 static const char *const types[16] = {
 	[S_IFIFO >> 12] = "fifo",    [S_IFCHR >> 12] = "character", [S_IFDIR >> 12] = "directory", [S_IFBLK >> 12] = "block",
@@ -29,9 +32,9 @@ static bool is_memory_device(u32 major, u32 minor)
 /* Files without a name of their own whose link looks like a path: memory objects are another resource's. */
 static bool is_memory_object(const char *link)
 {
-	return !strncmp(link, "/memfd:", 7) || !strncmp(link, "/SYSV", 5) || !strcmp(link, "/dev/zero (deleted)") ||
-	       !strcmp(link, "/secretmem (deleted)") || !strcmp(link, "/anon_hugepage (deleted)") ||
-	       !strcmp(link, "/[aio] (deleted)");
+	return !strncmp(link, "/memfd:", 7) || !strncmp(link, "/SYSV", 5) || !strcmp(link, "/dev/zero" DELETED) ||
+	       !strcmp(link, "/secretmem" DELETED) || !strcmp(link, "/anon_hugepage" DELETED) ||
+	       !strcmp(link, "/[aio]" DELETED);
 }
 
 static bool reg_claims(const struct record_file *file, const char *link)
@@ -44,28 +47,53 @@ static bool reg_claims(const struct record_file *file, const char *link)
 
 /* --- collect --- */
 
+static bool is_deleted(const char *path)
+{
+	size_t len = strlen(path), suffix = sizeof DELETED - 1;
+	return len > suffix && !strcmp(path + len - suffix, DELETED);
+}
+
 /* Does the path lead to this very file? What a descriptor of it does not tell is taken from there. */
 static void look_at_path(Ckpt__Reg *f, struct stat *st)
 {
-	static const char suffix[] = " (deleted)";
 	struct stat there;
-	size_t len = strlen(f->path), suffix_len = sizeof suffix - 1;
 	if (fstatat(AT_FDCWD, f->path, &there, AT_SYMLINK_NOFOLLOW) == 0 && there.st_dev == st->st_dev &&
 	    there.st_ino == st->st_ino)
 		*st = there;
-	else if (st->st_nlink == 0 || (len > suffix_len && !strcmp(f->path + len - suffix_len, suffix)))
+	else if (st->st_nlink == 0 && S_ISREG(st->st_mode) && is_deleted(f->path))
+		SET(f, memory, 0);
+	else if (st->st_nlink == 0 || is_deleted(f->path))
 		SET(f, deleted, true);
 	else
 		SET(f, moved, true);
 }
 
-/* Mapped files, cwd and the like have no descriptor: then the record tells which file it is. */
+/* A nameless file: its contents are kept with the first open file that leads to it. */
+static int collect_nameless(struct collector *c, const struct object *o, Ckpt__Reg *f, const struct stat *st)
+{
+	const struct graph *g = collector_graph(c);
+	const Ckpt__File *mine = graph_data(g, &kind_file, o->id);
+	SET(f, uid, st->st_uid);
+	SET(f, gid, st->st_gid);
+	SET(f, memory, o->id);
+	for (const struct object *other = NULL; (other = graph_next(g, &kind_reg, other));) {
+		const Ckpt__File *file = graph_data(g, &kind_file, other->id);
+		const Ckpt__Reg *reg = other->data;
+		if (other != o && reg->memory && file->inode == mine->inode && file->device == mine->device)
+			SET(f, memory, reg->memory);
+	}
+	return f->memory == o->id ? collector_keep_memory(c, o->id) : 0;
+}
+
+/* Mapped files, cwd and the like have no descriptor: where their magic link may not be followed, the record tells which file
+ * it is. */
 static int identify(struct collector *c, const struct record_file *file, struct stat *st)
 {
+	bool is_link = file->fd == UINT32_MAX;
 	int fd = collector_fd(c);
 	if (fd >= 0)
 		return fstat(fd, st) < 0 ? fail(SYSCALL, neg_errno(), "fstat") : 0;
-	if (fd != -EBADF)
+	if (!is_link)
 		return fail(FD_DUPLICATE, fd, "pidfd_getfd");
 	*st = (struct stat){ .st_dev = makedev(file->dev_major, file->dev_minor),
 			     .st_ino = file->ino,
@@ -95,7 +123,7 @@ static int reg_collect(struct collector *c, const struct subject *subject, struc
 	SET(f, mtime, st.st_mtim.tv_sec * 1000000000l + st.st_mtim.tv_nsec);
 	if (statfs(f->path, &fs) == 0)
 		SET(f, filesystem, (u32)fs.f_type);
-	return 0;
+	return f->has_memory ? collect_nameless(c, o, f, &st) : 0;
 }
 
 /* --- judge --- */
@@ -119,10 +147,31 @@ static int judge_dump(const Ckpt__Reg *f)
 	return r;
 }
 
+/* The name that a nameless file had, as the arena will hold it; false when it had none. */
+static bool old_name(const Ckpt__Reg *f, char name[4096])
+{
+	int len = (int)strlen(f->path) - (int)sizeof DELETED + 1;
+	return len > 1 && is_deleted(f->path) && snprintf(name, 4096, "%.*s", len, f->path) < 4096;
+}
+
+/* It gets its old name for a moment: that must be free, in a directory that is there. */
+static int judge_nameless(const Ckpt__Reg *f)
+{
+	char name[4096];
+	if (!old_name(f, name))
+		return fail(IMAGE_INCONSISTENT, 0, "%s", f->path);
+	if (access(name, F_OK) == 0)
+		return fail(FILE_EXISTS, 0, "%s", name);
+	*(strrchr(name, '/') + 1) = 0;
+	return access(name, F_OK) == 0 ? 0 : fail(FILE_MISSING, neg_errno(), "%s", name);
+}
+
 /* Looks at what is there now: a file that cannot be the recorded one is refused before anything is made. */
 static int judge_restore(const Ckpt__Reg *f)
 {
 	struct stat st;
+	if (f->memory)
+		return judge_nameless(f);
 	if (fstatat(AT_FDCWD, f->path, &st, AT_SYMLINK_NOFOLLOW) < 0)
 		return fail(FILE_MISSING, neg_errno(), "%s", f->path);
 	if (strcmp(type_of(st.st_mode), f->type) || (f->has_rdev && (u32)st.st_rdev != f->rdev))
@@ -135,31 +184,84 @@ static int judge_restore(const Ckpt__Reg *f)
 
 static int reg_judge(const struct graph *graph, const struct object *o, enum direction direction)
 {
-	(void)graph;
 	const Ckpt__Reg *f = o->data;
-	if (!f->path || f->path[0] != '/' || !f->type)
+	const Ckpt__Reg *first = f->memory ? graph_data(graph, &kind_reg, f->memory) : f;
+	if (!f->path || f->path[0] != '/' || !f->type || !first || first->memory != f->memory)
 		return fail(IMAGE_INCONSISTENT, 0, "a file without a path");
 	return direction == DIRECTION_DUMP ? judge_dump(f) : judge_restore(f);
 }
 
 /* --- plan --- */
 
-static int reg_plan(struct plan *plan, const struct graph *graph, const struct object *o)
+#define CREATE AT(PLAN_WORLD, STAGE_CREATE)
+
+static u32 reopen_flags(const struct graph *graph, u32 file)
+{
+	return (file_flags(graph, file) & REOPEN_FLAGS) | O_NOCTTY | O_CLOEXEC;
+}
+
+static void plan_position(struct plan *plan, const struct graph *graph, const struct object *o)
 {
 	const Ckpt__Reg *f = o->data;
 	const Ckpt__File *file = graph_data(graph, &kind_file, o->id);
-	struct place at = AT(PLAN_WORLD, STAGE_CREATE);
-	u32 made = (file_flags(graph, o->id) & REOPEN_FLAGS) | O_NOCTTY | O_CLOEXEC;
-	u32 fd = step_result(plan, plan_call(plan, at, SYS_openat, ARG(AT_FDCWD), arg_string(plan, f->path), ARG(made)));
-	plan_place_fd(plan, fd, o->id);
-	bool seekable = !(made & O_PATH) && (!strcmp(f->type, "regular") || !strcmp(f->type, "directory"));
-	if (seekable && file && file->pos)
-		step_expect(plan_call(plan, at, SYS_lseek, ARG(plan_fd(plan, o->id)), ARG(file->pos), ARG(SEEK_SET)),
+	bool seekable = !(file_flags(graph, o->id) & O_PATH) && (!strcmp(f->type, "regular") || !strcmp(f->type, "directory"));
+	if (seekable && file->pos)
+		step_expect(plan_call(plan, CREATE, SYS_lseek, ARG(plan_fd(plan, o->id)), ARG(file->pos), ARG(SEEK_SET)),
 			    (s64)file->pos);
-	return 0;
 }
 
-static const struct kind kind_reg = { .name = "reg", .desc = &ckpt__reg__descriptor };
+static void plan_contents(struct plan *plan, const struct object *pages, u32 fd)
+{
+	for (u32 i = 0; pages && i < pages->count; i++) {
+		const struct page_run *run = (const struct page_run *)pages->data + i;
+		plan_call(plan, CREATE, SYS_lseek, ARG_OF_SLOT(fd), ARG(run->start), ARG(SEEK_SET));
+		for (u64 done = 0; done < run->len;) {
+			u64 part = MIN(run->len - done, 1ull << 30), offset = run->offset + done;
+			step_expect(plan_call(plan, CREATE, SYS_sendfile, ARG_OF_SLOT(fd), ARG(plan_fd(plan, PLAN_PAGES)),
+					      ARG_OF_DATA(plan_data(plan, &offset, sizeof offset, 8)), ARG(part)),
+				    (s64)part);
+			done += part;
+		}
+	}
+}
+
+/* Made under its old name, filled, opened as often as it was, and unlinked again. */
+static void plan_nameless(struct plan *plan, const struct graph *graph, const struct object *o)
+{
+	const Ckpt__Reg *f = o->data;
+	char name[4096];
+	if (f->memory != o->id || !old_name(f, name))
+		return;
+	struct arg path = arg_string(plan, name);
+	u32 fd = step_result(plan, plan_call(plan, CREATE, SYS_openat, ARG(AT_FDCWD), path,
+					     ARG(O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC), ARG(0600)));
+	plan_contents(plan, graph_find(graph, &kind_memory, o->id), fd);
+	plan_call(plan, CREATE, SYS_ftruncate, ARG_OF_SLOT(fd), ARG(f->size));
+	plan_call(plan, CREATE, SYS_fchown, ARG_OF_SLOT(fd), ARG(f->uid), ARG(f->gid));
+	plan_call(plan, CREATE, SYS_fchmod, ARG_OF_SLOT(fd), ARG(f->mode & 07777));
+	for (const struct object *other = NULL; (other = graph_next(graph, &kind_reg, other));) {
+		if (((const Ckpt__Reg *)other->data)->memory != o->id)
+			continue;
+		plan_reopen(plan, fd, name, other->id, reopen_flags(graph, other->id), file_flags(graph, other->id));
+		plan_position(plan, graph, other);
+	}
+	plan_call(plan, CREATE, SYS_unlinkat, ARG(AT_FDCWD), path, ARG(0));
+	plan_call(plan, CREATE, SYS_close, ARG_OF_SLOT(fd));
+}
+
+static int reg_plan(struct plan *plan, const struct graph *graph, const struct object *o)
+{
+	const Ckpt__Reg *f = o->data;
+	if (f->memory) {
+		plan_nameless(plan, graph, o);
+		return 0;
+	}
+	u32 made = reopen_flags(graph, o->id);
+	u32 fd = step_result(plan, plan_call(plan, CREATE, SYS_openat, ARG(AT_FDCWD), arg_string(plan, f->path), ARG(made)));
+	plan_place_fd(plan, fd, o->id);
+	plan_position(plan, graph, o);
+	return 0;
+}
 
 const struct resource resource_reg = {
 	.name = "reg",

@@ -116,10 +116,10 @@ static u64 estimate(const struct graph *g)
 	for (size_t i = 0; i < g->objects.n; i++) {
 		const struct object *o = g->objects.v[i];
 		steps += o->kind == &kind_vmas ? 8ull * o->count : o->kind == &kind_fds ? 2ull * o->count : 64;
-		if (!o->kind->record_size) /* strings and bytes may be long: seccomp filters, queued data */
-			bytes += 2 * protobuf_c_message_get_packed_size(o->data);
 		bytes += o->kind == &kind_pages ? page_bytes(o) : o->kind == &kind_thread ? 4096 : 2048;
-		if (!o->kind->record_size) /* of what waits in sockets every byte may be a message */
+		for (u32 k = 0; o->kind == &kind_memory && k < o->count; k++)
+			steps += 4 + 2 * (((const struct page_run *)o->data)[k].len >> 30);
+		if (!o->kind->record_size) /* strings may be long; in a socket every byte may be a message */
 			bytes += 512 * protobuf_c_message_get_packed_size(o->data);
 	}
 	return ALIGN_UP(steps * sizeof(struct step) + bytes, (u64)PAGE_BYTES);

@@ -43,7 +43,7 @@ static int judge_pages(const struct object *o)
 {
 	const struct page_run *run = o->data;
 	u64 last = 0;
-	WORKING_ON_TASK(o->id);
+	WORKING_ON("%s %u", o->kind->name, o->id);
 	for (u32 i = 0; i < o->count; i++) {
 		if (run[i].start < last || !run[i].len || run[i].start + run[i].len < run[i].start ||
 		    (run[i].start | run[i].len) & (PAGE_BYTES - 1))
@@ -114,7 +114,7 @@ static int judge_structure(const struct graph *g, const struct survey *s)
 			one = judge_vmas(o) < 0 ? -EINVAL : judge_file_refs(g, o);
 		else if (o->kind == &kind_fds)
 			one = judge_file_refs(g, o);
-		else if (o->kind == &kind_pages)
+		else if (o->kind == &kind_pages || o->kind == &kind_memory)
 			one = judge_pages(o);
 		else if (o->kind == &kind_vdso)
 			one = judge_vdso(o, s);

@@ -39,7 +39,7 @@ struct site {
 	u64 end;
 };
 #define VDSO_SLOT 0x20000ull
-#define PAGES_FILE 0u /* the file id whose service descriptor is the image's pages */
+#define PAGES_FILE PLAN_PAGES
 
 /* The pure step: model and survey to plan. site.data and site.end are fixed by compile_site() once the plan is sealed. */
 int compile(struct plan **ret, struct site *ret_site, const struct graph *, const struct survey *);

@@ -10,6 +10,7 @@
 static const char *const ignored[] = {
 	"host",             /* facts of the moment */
 	"pages",            /* contents are proven by the checksums that were read with them */
+	"memory",
 	"vdso",             /* the kernel's */
 	"mm.vdso",          /* its object */
 	"thread.call",      /* the time that is left runs */

@@ -1,0 +1,217 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/* Owns memory objects without a name in any directory: shared anonymous memory and memfds. */
+#include "collect/collect.h"
+#include "resource/file_scope.h"
+#include "shmem.pb-c.h"
+#include <linux/magic.h>
+#include <linux/memfd.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/statfs.h>
+#include <sys/sysmacros.h>
+
+#define MEMFD "/memfd:"
+#define DELETED " (deleted)"
+#define ZERO "/dev/zero" DELETED
+/* Where the world maps one object at a time to fill it: far from programs, and inside of small address spaces too. */
+#define WINDOW 0x6000000000ull
+#ifndef F_SEAL_EXEC
+#define F_SEAL_EXEC 0x20
+#endif
+
+static const struct kind kind_shmem = { .name = "shmem", .desc = &ckpt__shmem__descriptor };
+
+static bool shmem_claims(const struct record_file *file, const char *link)
+{
+	return !(file->flags & O_PATH) && S_ISREG(file->mode) &&
+	       (!strncmp(link, MEMFD, sizeof MEMFD - 1) || !strcmp(link, ZERO));
+}
+
+/* --- collect --- */
+
+static int collect_name(Ckpt__Shmem *s, const char *link)
+{
+	if (!strcmp(link, ZERO))
+		return 0;
+	link += sizeof MEMFD - 1;
+	size_t len = strlen(link), suffix = sizeof DELETED - 1;
+	if (len >= suffix && !strcmp(link + len - suffix, DELETED))
+		len -= suffix;
+	_cleanup_free_ char *name = strndup(link, len);
+	return name && message_set_string(&s->name, name) ? 0 : fail_memory();
+}
+
+/* Seals are told by a descriptor, not by an O_PATH one. */
+static void collect_seals(Ckpt__Shmem *s, int fd)
+{
+	char path[32];
+	snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+	_cleanup_close_ int own = open(path, O_RDONLY | O_CLOEXEC);
+	int seals = own < 0 ? -1 : fcntl(own, F_GET_SEALS);
+	if (seals >= 0)
+		SET(s, seals, (u32)seals);
+}
+
+static u32 first_of(const struct graph *graph, const struct object *mine, const Ckpt__Shmem *my)
+{
+	for (const struct object *o = NULL; (o = graph_next(graph, &kind_shmem, o));) {
+		const Ckpt__Shmem *s = o->data;
+		if (o != mine && s->inode == my->inode && s->device == my->device)
+			return s->memory;
+	}
+	return mine->id;
+}
+
+static int shmem_collect(struct collector *c, const struct subject *subject, struct object *o)
+{
+	Ckpt__Shmem *s = o->data;
+	struct stat st;
+	struct statfs fs;
+	SET(s, inode, subject->file->ino);
+	SET(s, device, (u32)makedev(subject->file->dev_major, subject->file->dev_minor));
+	SET(s, memory, first_of(collector_graph(c), o, s));
+	if (s->memory != o->id)
+		return 0;
+	int fd = collector_fd(c);
+	if (fd < 0)
+		return fail(FD_DUPLICATE, fd, "%s", subject->link);
+	if (fstat(fd, &st) < 0 || fstatfs(fd, &fs) < 0)
+		return fail(SYSCALL, neg_errno(), "fstat of %s", subject->link);
+	SET(s, size, (u64)st.st_size);
+	SET(s, mode, st.st_mode & 07777);
+	SET(s, uid, st.st_uid);
+	SET(s, gid, st.st_gid);
+	if (fs.f_type == HUGETLBFS_MAGIC)
+		SET(s, huge, true);
+	int r = collect_name(s, subject->link);
+	if (s->name)
+		collect_seals(s, fd);
+	return r < 0 || s->huge ? r : collector_keep_memory(c, o->id);
+}
+
+/* --- judge --- */
+
+/* Writable mappings that are older than the seal could not be made again. */
+static bool is_mapped_writable(const struct graph *graph, u32 memory)
+{
+	for (const struct object *o = NULL; (o = graph_next(graph, &kind_vmas, o));)
+		for (u32 i = 0; i < o->count; i++) {
+			const struct vma *v = &((const struct vma *)o->data)[i];
+			const Ckpt__Shmem *s = v->file ? graph_data(graph, &kind_shmem, v->file) : NULL;
+			if (s && s->memory == memory && (v->flags & VMA_SHARED) && (v->flags & VMA_MAYWRITE))
+				return true;
+		}
+	return false;
+}
+
+static int shmem_judge(const struct graph *graph, const struct object *o, enum direction direction)
+{
+	const Ckpt__Shmem *s = o->data, *first = graph_data(graph, &kind_shmem, s->memory);
+	if (!first || first->memory != s->memory)
+		return fail(IMAGE_INCONSISTENT, 0, "memory object %u", s->memory);
+	if (s->memory != o->id)
+		return 0;
+	int r = 0;
+	if (s->huge)
+		r = fail(SHMEM_HUGE, 0, "memfd %s", s->name ?: "");
+	if ((s->seals & F_SEAL_FUTURE_WRITE) && is_mapped_writable(graph, o->id))
+		r = fail(SHMEM_SEALED, 0, "memfd %s", s->name ?: "");
+	const struct object *pages = graph_find(graph, &kind_memory, o->id);
+	const struct page_run *last = pages && pages->count ? (const struct page_run *)pages->data + pages->count - 1 : NULL;
+	if (direction == DIRECTION_RESTORE && last && last->start + last->len > ALIGN_UP(s->size, PAGE_BYTES))
+		r = fail(IMAGE_INCONSISTENT, 0, "contents beyond the end of memory object %u", o->id);
+	return r;
+}
+
+/* --- plan --- */
+
+#define CREATE AT(PLAN_WORLD, STAGE_CREATE)
+
+static struct arg window(u64 offset) { return ARG(WINDOW + offset); }
+
+static u32 plan_memfd(struct plan *plan, const Ckpt__Shmem *s, u64 len)
+{
+	u32 fd = step_result(plan, plan_call(plan, CREATE, SYS_memfd_create, arg_string(plan, s->name),
+					     ARG(MFD_CLOEXEC | MFD_ALLOW_SEALING)));
+	step_expect(plan_call(plan, CREATE, SYS_ftruncate, ARG_OF_SLOT(fd), ARG(s->size)), 0);
+	if (len)
+		step_expect(plan_call(plan, CREATE, SYS_mmap, window(0), ARG(len), ARG(PROT_READ | PROT_WRITE),
+				      ARG(MAP_SHARED | MAP_FIXED_NOREPLACE), ARG_OF_SLOT(fd), ARG(0)),
+			    (s64)WINDOW);
+	return fd;
+}
+
+/* Shared anonymous memory is born by mapping it; its file is reached through the mapping. */
+static u32 plan_anonymous(struct plan *plan, u64 len)
+{
+	char path[64];
+	step_expect(plan_call(plan, CREATE, SYS_mmap, window(0), ARG(len), ARG(PROT_READ | PROT_WRITE),
+			      ARG(MAP_SHARED | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE), ARG(-1), ARG(0)),
+		    (s64)WINDOW);
+	snprintf(path, sizeof path, "/proc/self/map_files/%llx-%llx", (unsigned long long)WINDOW,
+		 (unsigned long long)(WINDOW + len));
+	return step_result(plan,
+			   plan_call(plan, CREATE, SYS_openat, ARG(AT_FDCWD), arg_string(plan, path), ARG(O_RDWR | O_CLOEXEC)));
+}
+
+static void plan_contents(struct plan *plan, const struct object *pages)
+{
+	for (u32 i = 0; pages && i < pages->count; i++) {
+		const struct page_run *run = (const struct page_run *)pages->data + i;
+		for (u64 done = 0; done < run->len;) {
+			u64 part = MIN(run->len - done, 1ull << 30);
+			step_expect(plan_call(plan, CREATE, SYS_pread64, ARG(plan_fd(plan, PLAN_PAGES)),
+					      window(run->start + done), ARG(part), ARG(run->offset + done)),
+				    (s64)part);
+			done += part;
+		}
+	}
+}
+
+static void plan_attributes(struct plan *plan, const Ckpt__Shmem *s, u32 fd)
+{
+	plan_call(plan, CREATE, SYS_fchown, ARG_OF_SLOT(fd), ARG(s->uid), ARG(s->gid));
+	plan_call(plan, CREATE, SYS_fchmod, ARG_OF_SLOT(fd), ARG(s->mode));
+}
+
+static void plan_member(struct plan *plan, const struct graph *graph, const struct object *o, u32 fd)
+{
+	const u32 kept = O_ACCMODE | O_APPEND | O_NONBLOCK | O_DSYNC | O_SYNC | O_NOATIME;
+	u32 flags = file_flags(graph, o->id);
+	plan_reopen(plan, fd, NULL, o->id, flags & kept, flags);
+	const Ckpt__File *file = graph_data(graph, &kind_file, o->id);
+	if (file && file->pos)
+		step_expect(plan_call(plan, CREATE, SYS_lseek, ARG(plan_fd(plan, o->id)), ARG(file->pos), ARG(SEEK_SET)),
+			    (s64)file->pos);
+}
+
+static int shmem_plan(struct plan *plan, const struct graph *graph, const struct object *o)
+{
+	const Ckpt__Shmem *s = o->data;
+	if (s->memory != o->id)
+		return 0;
+	u64 len = ALIGN_UP(s->size, PAGE_BYTES);
+	u32 fd = s->name ? plan_memfd(plan, s, len) : plan_anonymous(plan, len);
+	plan_contents(plan, graph_find(graph, &kind_memory, o->id));
+	if (len)
+		plan_call(plan, CREATE, SYS_munmap, window(0), ARG(len));
+	if (s->name)
+		plan_attributes(plan, s, fd);
+	for (const struct object *member = NULL; (member = graph_next(graph, &kind_shmem, member));)
+		if (((const Ckpt__Shmem *)member->data)->memory == o->id)
+			plan_member(plan, graph, member, fd);
+	if (s->name && s->seals)
+		plan_call(plan, CREATE, SYS_fcntl, ARG_OF_SLOT(fd), ARG(F_ADD_SEALS), ARG(s->seals));
+	plan_call(plan, CREATE, SYS_close, ARG_OF_SLOT(fd));
+	return 0;
+}
+
+const struct resource resource_shmem = {
+	.name = "shmem",
+	.scope = SCOPE_FILE,
+	.kind = &kind_shmem,
+	.claims = shmem_claims,
+	.collect = shmem_collect,
+	.judge = shmem_judge,
+	.plan = shmem_plan,
+};
