@@ -42,7 +42,7 @@ static __always_inline void read_ids(struct task_struct *t, struct signal_struct
 	READ(r->nr_threads, sig, nr_threads);
 	bpf_core_read(r->comm, sizeof(r->comm), &t->comm);
 	READ(r->start_time, t, start_boottime);
-	r->known = KNOWN_IDS;
+	r->known = KNOWN_IDS | KNOWN_PERSONALITY;
 }
 
 static __always_inline void read_identity(struct task_struct *t, struct record_task *r)

@@ -51,7 +51,7 @@ static int collect_groups(int proc, const struct record_task *t, Ckpt__Creds *m)
 	return 0;
 }
 
-/* Without a security module that labels tasks the read fails with EINVAL. */
+/* Without a security module that labels tasks the read fails with EINVAL: it is then tried for leaders only. */
 static int collect_label(int proc, u32 tid, Ckpt__Creds *m)
 {
 	_cleanup_text_ struct text theirs = { 0 }, ours = { 0 };
@@ -101,7 +101,8 @@ static int creds_collect(struct collector *collector, const struct subject *subj
 	if (t->known & KNOWN_CREDS)
 		collect_record(t, m);
 	int err = collect_groups(proc, t, m);
-	return err < 0 ? err : collect_label(proc, t->tid, m);
+	const Ckpt__Creds *leader = t->tid == t->tgid ? NULL : graph_data(collector_graph(collector), &kind_creds, t->tgid);
+	return err < 0 || (leader && !leader->label) ? err : collect_label(proc, t->tid, m);
 }
 
 static int creds_judge(const struct graph *graph _unused_, const struct object *object, enum direction direction)
