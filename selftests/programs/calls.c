@@ -226,7 +226,7 @@ static const struct call {
 	{ "ppoll", in_ppoll, 0, 0, NULL, false, 0 },
 	{ "select", in_select, 0, 0, NULL, false, 0 },
 	{ "pselect", in_pselect, 0, 0, NULL, false, 0 },
-	{ "futex_timeout", in_futex_timeout, -1, ETIMEDOUT, NULL, true, 0 },
+	{ "futex_timeout", in_futex_timeout, -1, ETIMEDOUT, NULL, false, 0 },
 	{ "futex_bitset", in_futex_bitset, -1, ETIMEDOUT, NULL, true, 0 },
 	{ "futex", in_futex, 0, 0, wake_futex, false, 0 },
 	{ "epoll_wait", in_epoll_wait, 0, 0, NULL, false, 1 },
