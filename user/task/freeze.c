@@ -3,6 +3,7 @@
 #include "task/tree_internal.h"
 #include "base/file.h"
 #include "diag/diag.h"
+#include <fcntl.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -34,6 +35,14 @@ static long status_number(struct tree_process *p, pid_t tid, const char *name)
 	return at ? strtol(at + strlen(name), NULL, 10) : -1;
 }
 
+static int fail_traced(long tracer, int err)
+{
+	_cleanup_text_ struct text name = { 0 };
+	int r = file_readf(&name, AT_FDCWD, "/proc/%ld/comm", tracer);
+	int len = r < 0 || !name.data ? 0 : (int)strcspn(name.data, "\n");
+	return fail(TRACED, err, "the tracer is process %ld (%.*s)", tracer, len, len ? name.data : "");
+}
+
 static int seize(struct tree_process *p, struct tree_thread *t, long options)
 {
 	if (ptrace(PTRACE_SEIZE, t->tid, 0, options) == 0) {
@@ -51,7 +60,7 @@ static int seize(struct tree_process *p, struct tree_thread *t, long options)
 	WORKING_ON_TASK(p->pid);
 	WORKING_ON_THREAD(t->tid);
 	if (tracer > 0)
-		return fail(TRACED, err, "the tracer is process %ld", tracer);
+		return fail_traced(tracer, err);
 	if (status_number(p, t->tid, "\nKthread:") == 1)
 		return fail(KERNEL_THREAD, err, "PTRACE_SEIZE");
 	return fail(PTRACE_DENIED, err, "PTRACE_SEIZE");
