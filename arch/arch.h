@@ -65,6 +65,7 @@ size_t arch_extended_size(void);
 const char *arch_name(void);
 
 /* --- the way home of a hijacked thread: code for the dead bytes behind a target's vDSO (user/infect/hijack.c) --- */
+#define ARCH_STUB_NAME "\0ckpt-1" /* with its final 0 */
 struct arch_stub {
 	const void *code; /* begins with its name (8 bytes) and its size (8 bytes); position-independent */
 	size_t size;

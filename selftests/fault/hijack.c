@@ -104,7 +104,7 @@ static void sleep_often(int beat)
 
 static void read_pipe(int beat)
 {
-	unsigned char want = 0, got;
+	unsigned char want = 0, got = 0;
 	for (;; shared->beat[beat]++, want++) {
 		long r = raw_call(SYS_read, data_pipe[0], (long)&got, 1, 0, 0, 0);
 		if (r != 1 || got != want)

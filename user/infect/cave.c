@@ -8,7 +8,7 @@
 #include <sys/ptrace.h>
 #include <sys/uio.h>
 
-#define STUB_NAME_BYTES 8
+#define STUB_NAME_BYTES sizeof ARCH_STUB_NAME
 #define STUB_ALIGN 16ul
 #define VDSO_MAX (64ul << 10)
 #define HOLE_MIN (64ul << 20) /* far from anything that grows */
@@ -70,7 +70,7 @@ static bool was_left(pid_t pid, const struct arch_stub_words *words)
 		return false;
 	if (read_memory(pid, words->arena, &arena, sizeof arena) < 0)
 		return true;
-	return arena.left == 1 && !memcmp(arena.name, arch_stub().code, sizeof arena.name);
+	return arena.left == 1 && !memcmp(arena.name, ARCH_STUB_NAME, sizeof arena.name);
 }
 
 static void note_leftover(struct cave *cave, u64 at, u64 size, const struct arch_stub_words *words)
@@ -99,7 +99,7 @@ static void search_tail(struct cave *cave, pid_t pid, const char *vdso)
 	u64 size;
 	for (u64 at = cave->tail; at + stub.size <= cave->end;) {
 		const char *here = vdso + (at - cave->vdso);
-		if (memcmp(here, stub.code, STUB_NAME_BYTES)) {
+		if (memcmp(here, ARCH_STUB_NAME, STUB_NAME_BYTES)) {
 			if (all_zero(here, stub.size)) {
 				cave->at = cave->at ?: at;
 				return;

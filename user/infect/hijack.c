@@ -73,7 +73,8 @@ static int place_stub(struct hijack *h)
 	_cleanup_free_ char *code = calloc(1, h->stub.size + 1);
 	if (!code)
 		return fail_memory();
-	memcpy(code, h->stub.code, h->stub.size);
+	if (h->stub.code)
+		memcpy(code, h->stub.code, h->stub.size);
 	arch_stub_fill(code, &h->home, h->mask, &words);
 	return cave_write(h->tid, h->cave.at, code, h->stub.size);
 }
@@ -107,7 +108,7 @@ static int map_arena(struct hijack *h)
 		return result < 0 ? (int)result : -EEXIST;
 	}
 	struct cave_arena head = { 0 };
-	memcpy(head.name, h->stub.code, sizeof head.name);
+	memcpy(head.name, ARCH_STUB_NAME, sizeof head.name);
 	struct iovec here = { &head, sizeof head }, there = { (void *)(uintptr_t)h->arena, sizeof head };
 	if (process_vm_writev(h->process->pid, &here, 1, &there, 1, 0) != sizeof head)
 		return neg_errno();

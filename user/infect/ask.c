@@ -1,0 +1,264 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/* Owns the questions that a process answers about itself, and what the answers mean. */
+#include "infect/ask.h"
+#include "diag/diag.h"
+#include "base/file.h"
+#include <linux/membarrier.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/time.h>
+#include <time.h>
+
+#ifndef PR_GET_MDWE
+#define PR_GET_MDWE 66
+#endif
+#define GET_REGISTRATIONS (1 << 9) /* MEMBARRIER_CMD_GET_REGISTRATIONS, Linux 6.3 */
+#define BATCH_CALLS 256
+#define BATCH_TIMERS 64
+#define THREAD_GROUPS (KNOWN_ALTSTACK | KNOWN_CLEAR_TID | KNOWN_PRCTL | KNOWN_SECUREBITS)
+#define PROCESS_GROUPS (KNOWN_ITIMERS | KNOWN_MM_BRK | KNOWN_THP_MDWE | KNOWN_MEMBARRIER)
+#define MAYBE_GROUPS (KNOWN_MEMBARRIER) /* asking for nothing but these is not worth it */
+
+struct batch {
+	struct hijack_call calls[BATCH_CALLS];
+	size_t count, used; /* bytes of data that are given away */
+	_Alignas(8) char data[HIJACK_ARENA_DATA];
+};
+
+/* Adds a call; its place, to ask for the result. Arguments may be what room() gave. */
+static size_t add(struct batch *b, long nr, u64 a0, u64 a1, u64 a2, u64 a3)
+{
+	b->calls[b->count] = (struct hijack_call){ .nr = (u64)nr, .arg = { a0, a1, a2, a3 } };
+	return b->count++;
+}
+
+static u64 room(struct batch *b, size_t len)
+{
+	u64 at = HIJACK_ARENA + b->used;
+	b->used += ALIGN_UP(len, 8ul);
+	return at;
+}
+
+static const void *answer(const struct batch *b, u64 at) { return b->data + (at - HIJACK_ARENA); }
+static bool good(const struct batch *b, size_t call) { return b->calls[call].result >= 0; }
+
+static u32 answer_u32(const struct batch *b, u64 at)
+{
+	u32 value;
+	memcpy(&value, answer(b, at), sizeof value);
+	return value;
+}
+
+static void copy(void *to, const struct batch *b, u64 at, size_t len) { memcpy(to, answer(b, at), len); }
+
+/* Where the answers of one batch are. */
+struct thread_question {
+	size_t altstack, clear_tid, securebits, pdeath, subreaper, slack, dumpable;
+	u64 altstack_at, clear_tid_at, pdeath_at, subreaper_at;
+};
+struct process_question {
+	size_t thp, mdwe, brk, membarrier, itimer[3], action[64];
+	u64 itimer_at[3], action_at;
+};
+
+static void put_thread_question(struct batch *b, struct thread_question *q)
+{
+	q->altstack_at = room(b, sizeof(stack_t));
+	q->altstack = add(b, SYS_sigaltstack, 0, q->altstack_at, 0, 0);
+	q->clear_tid_at = room(b, sizeof(u64));
+	q->clear_tid = add(b, SYS_prctl, PR_GET_TID_ADDRESS, q->clear_tid_at, 0, 0);
+	q->pdeath_at = room(b, sizeof(int));
+	q->pdeath = add(b, SYS_prctl, PR_GET_PDEATHSIG, q->pdeath_at, 0, 0);
+	q->subreaper_at = room(b, sizeof(int));
+	q->subreaper = add(b, SYS_prctl, PR_GET_CHILD_SUBREAPER, q->subreaper_at, 0, 0);
+	q->securebits = add(b, SYS_prctl, PR_GET_SECUREBITS, 0, 0, 0);
+	q->slack = add(b, SYS_prctl, PR_GET_TIMERSLACK, 0, 0, 0);
+	q->dumpable = add(b, SYS_prctl, PR_GET_DUMPABLE, 0, 0, 0);
+}
+
+static void put_process_question(struct batch *b, struct process_question *q)
+{
+	for (unsigned i = 0; i < ARRAY_SIZE(q->itimer); i++) {
+		q->itimer_at[i] = room(b, sizeof(struct itimerval));
+		q->itimer[i] = add(b, SYS_getitimer, i, q->itimer_at[i], 0, 0);
+	}
+	q->action_at = room(b, 64 * sizeof(struct record_sigaction));
+	for (unsigned i = 0; i < ARRAY_SIZE(q->action); i++)
+		q->action[i] = add(b, SYS_rt_sigaction, i + 1, 0, q->action_at + i * sizeof(struct record_sigaction), 8);
+	q->thp = add(b, SYS_prctl, PR_GET_THP_DISABLE, 0, 0, 0);
+	q->mdwe = add(b, SYS_prctl, PR_GET_MDWE, 0, 0, 0);
+	q->membarrier = add(b, SYS_membarrier, GET_REGISTRATIONS, 0, 0, 0);
+	q->brk = add(b, SYS_brk, 0, 0, 0, 0);
+}
+
+static void take_thread_answer(const struct batch *b, const struct thread_question *q, struct record_task *t)
+{
+	u64 asked = THREAD_GROUPS & ~t->known;
+	stack_t altstack;
+	if (asked & KNOWN_ALTSTACK && good(b, q->altstack)) {
+		copy(&altstack, b, q->altstack_at, sizeof altstack);
+		t->altstack_sp = (u64)(uintptr_t)altstack.ss_sp;
+		t->altstack_size = altstack.ss_size;
+		t->altstack_flags = (u32)altstack.ss_flags;
+		t->known |= KNOWN_ALTSTACK;
+	}
+	if (asked & KNOWN_CLEAR_TID && good(b, q->clear_tid)) {
+		copy(&t->clear_child_tid, b, q->clear_tid_at, sizeof t->clear_child_tid);
+		t->known |= KNOWN_CLEAR_TID;
+	}
+	if (asked & KNOWN_SECUREBITS && good(b, q->securebits)) {
+		t->securebits = (u32)b->calls[q->securebits].result;
+		t->known |= KNOWN_SECUREBITS;
+	}
+	if (asked & KNOWN_PRCTL && good(b, q->pdeath) && good(b, q->subreaper) && good(b, q->slack) && good(b, q->dumpable)) {
+		t->pdeath_signal = answer_u32(b, q->pdeath_at);
+		t->subreaper = answer_u32(b, q->subreaper_at);
+		t->timer_slack = (u64)b->calls[q->slack].result;
+		t->dumpable = (u32)b->calls[q->dumpable].result;
+		t->known |= KNOWN_PRCTL;
+	}
+}
+
+static u64 timeval_ns(struct timeval t) { return (u64)t.tv_sec * 1000000000 + (u64)t.tv_usec * 1000; }
+static u64 timespec_ns(struct timespec t) { return (u64)t.tv_sec * 1000000000 + (u64)t.tv_nsec; }
+
+static void take_process_answer(const struct batch *b, const struct process_question *q, struct record_task *t)
+{
+	u64 asked = PROCESS_GROUPS & ~t->known;
+	if (asked & KNOWN_ITIMERS && good(b, q->itimer[0]) && good(b, q->itimer[1]) && good(b, q->itimer[2])) {
+		for (unsigned i = 0; i < ARRAY_SIZE(q->itimer); i++) {
+			struct itimerval v;
+			copy(&v, b, q->itimer_at[i], sizeof v);
+			t->itimer_value[i] = timeval_ns(v.it_value);
+			t->itimer_interval[i] = timeval_ns(v.it_interval);
+		}
+		t->known |= KNOWN_ITIMERS;
+	}
+	if (asked & KNOWN_MM_BRK) {
+		t->brk = (u64)b->calls[q->brk].result;
+		t->known |= KNOWN_MM_BRK;
+	}
+	if (asked & KNOWN_THP_MDWE && good(b, q->thp)) {
+		t->thp_disable = (u32)b->calls[q->thp].result;
+		t->mdwe = good(b, q->mdwe) ? (u32)b->calls[q->mdwe].result : 0; /* a kernel without it has none */
+		t->known |= KNOWN_THP_MDWE;
+	}
+	if (asked & KNOWN_MEMBARRIER && good(b, q->membarrier)) {
+		t->membarrier = (u32)b->calls[q->membarrier].result;
+		t->known |= KNOWN_MEMBARRIER;
+	}
+}
+
+static void take_sighand(const struct batch *b, const struct process_question *q, struct ask *ask)
+{
+	*ask->sighand = (struct record_sighand){ .tgid = (u32)ask->process->pid };
+	for (unsigned i = 0; i < ARRAY_SIZE(q->action); i++)
+		if (good(b, q->action[i]))
+			copy(&ask->sighand->action[i], b, q->action_at + i * sizeof(struct record_sigaction),
+			     sizeof(struct record_sigaction));
+}
+
+/* proc(5), /proc/PID/timers: four lines for each timer. */
+static int read_timers(struct ask *ask)
+{
+	_cleanup_text_ struct text text = { 0 };
+	int err = file_read(ask->process->proc, "timers", &text);
+	if (err < 0)
+		return err == -ENOENT ? 0 : err;
+	unsigned long long value;
+	struct record_timer timer = { .tgid = (u32)ask->process->pid };
+	char how[16], whom[8];
+	int at = 0, used = 0, who;
+	while (text.data && sscanf(text.data + at, " ID: %d signal: %d/%llx notify: %15[^/]/%7[^.].%d ClockID: %d%n", &timer.id,
+				   &timer.signo, &value, how, whom, &who, &timer.clock, &used) == 7) {
+		at += used;
+		bool to_thread = !strcmp(whom, "tid");
+		timer.sigev_value = value;
+		timer.notify = !strcmp(how, "none") ? SIGEV_NONE : !strcmp(how, "thread") ? SIGEV_THREAD : SIGEV_SIGNAL;
+		timer.notify |= to_thread ? SIGEV_THREAD_ID : 0;
+		timer.notify_tid = to_thread ? (u32)who : 0;
+		struct record_timer *grown = reallocarray(ask->timers, ask->timer_count + 1, sizeof *grown);
+		if (!grown)
+			return fail_memory();
+		ask->timers = grown;
+		ask->timers[ask->timer_count++] = timer;
+	}
+	return 0;
+}
+
+static int order_timers(const void *a, const void *b)
+{
+	return ((const struct record_timer *)a)->id - ((const struct record_timer *)b)->id;
+}
+
+static int ask_timers(struct ask *ask, struct batch *b)
+{
+	for (size_t first = 0; first < ask->timer_count; first += BATCH_TIMERS) {
+		size_t n = MIN(ask->timer_count - first, (size_t)BATCH_TIMERS), left[BATCH_TIMERS], overrun[BATCH_TIMERS];
+		struct record_timer *timer = ask->timers + first;
+		b->count = b->used = 0;
+		u64 at = room(b, n * sizeof(struct itimerspec));
+		for (size_t i = 0; i < n; i++) {
+			left[i] = add(b, SYS_timer_gettime, (u64)timer[i].id, at + i * sizeof(struct itimerspec), 0, 0);
+			overrun[i] = add(b, SYS_timer_getoverrun, (u64)timer[i].id, 0, 0, 0);
+		}
+		int err = hijack_run(ask->process, 0, b->calls, b->count, b->data);
+		if (err < 0)
+			return err;
+		for (size_t i = 0; i < n; i++) {
+			struct itimerspec v;
+			copy(&v, b, at + i * sizeof v, sizeof v);
+			if (!good(b, left[i]))
+				return fail(HIJACK_FAILED, (int)b->calls[left[i]].result, "timer_gettime(%d)", timer[i].id);
+			timer[i].value = timespec_ns(v.it_value);
+			timer[i].interval = timespec_ns(v.it_interval);
+			timer[i].overrun = good(b, overrun[i]) ? (u32)b->calls[overrun[i]].result : 0;
+		}
+	}
+	return 0;
+}
+
+static int ask_thread(struct ask *ask, struct batch *b, size_t i, bool process_too)
+{
+	struct thread_question thread;
+	struct process_question process;
+	b->count = b->used = 0;
+	put_thread_question(b, &thread);
+	if (process_too)
+		put_process_question(b, &process);
+	int err = hijack_run(ask->process, ask->process->threads.v[i].tid, b->calls, b->count, b->data);
+	if (err < 0)
+		return err;
+	take_thread_answer(b, &thread, &ask->tasks[i]);
+	if (!process_too)
+		return 0;
+	for (size_t k = 0; k < ask->process->threads.n; k++)
+		take_process_answer(b, &process, &ask->tasks[k]);
+	if (ask->sighand)
+		take_sighand(b, &process, ask);
+	return 0;
+}
+
+static bool lacks(const struct record_task *t, u64 groups) { return (t->known & groups) != groups; }
+
+int ask_process(struct ask *ask)
+{
+	WORKING_ON_TASK(ask->process->pid);
+	_cleanup_free_ struct batch *b = calloc(1, sizeof *b);
+	if (!b)
+		return fail_memory();
+	int err = ask->want_timers ? read_timers(ask) : 0;
+	if (err < 0)
+		return fail(HIJACK_FAILED, err, "/proc/PID/timers");
+	for (size_t i = 0; i < ask->process->threads.n && !err; i++) {
+		bool process_too = i == 0 && (ask->sighand || lacks(&ask->tasks[0], PROCESS_GROUPS & ~(u64)MAYBE_GROUPS));
+		if (process_too || lacks(&ask->tasks[i], THREAD_GROUPS))
+			err = ask_thread(ask, b, i, process_too);
+	}
+	err = err ?: ask_timers(ask, b);
+	if (!err && ask->timer_count)
+		qsort(ask->timers, ask->timer_count, sizeof *ask->timers, order_timers);
+	return err;
+}
