@@ -3,6 +3,7 @@
 #include "collect/collect_internal.h"
 #include "arch/arch.h"
 #include "diag/diag.h"
+#include "infect/ask.h"
 #include <sys/utsname.h>
 #include <time.h>
 
@@ -49,6 +50,41 @@ static bool is_missing(const struct collector *c, u64 groups)
 	return !c->facts.have_sighands;
 }
 
+/* Runs code in the processes of a tree where eBPF does not answer. What a process refuses stays unknown, and is judged. */
+static int ask_tree(struct collector *c)
+{
+	size_t at = 0;
+	bool want_timers = !c->facts.have_timers, want_actions = !c->facts.have_sighands;
+	for (size_t i = 0; i < c->tree->processes.n; i++) {
+		struct tree_process *p = &c->tree->processes.v[i];
+		struct record_sighand *sighand = want_actions ? vector_add(&c->facts.sighands) : NULL;
+		struct ask ask = {
+			.process = p, .tasks = &c->facts.tasks.v[at], .sighand = sighand, .want_timers = want_timers
+		};
+		at += p->threads.n;
+		if (want_actions && !sighand)
+			return fail_memory();
+		int r = p->state == 'Z' ? -ESRCH : ask_process(&ask);
+		for (size_t k = 0; r == 0 && k < ask.timer_count; k++) {
+			struct record_timer *timer = vector_add(&c->facts.timers);
+			if (timer)
+				*timer = ask.timers[k];
+			r = timer ? 0 : fail_memory();
+		}
+		free(ask.timers);
+		if (r == -ENOMEM)
+			return r;
+		if (r == 0)
+			continue;
+		if (want_actions)
+			c->facts.sighands.n--;
+		want_timers = false;
+	}
+	c->facts.have_sighands = true;
+	c->facts.have_timers |= want_timers;
+	return 0;
+}
+
 #define NEEDED (KNOWN_ALTSTACK | KNOWN_CLEAR_TID | KNOWN_MM_BRK | KNOWN_ITIMERS | KNOWN_PRCTL | KNOWN_RSEQ)
 
 static int collect_facts(struct collector *c)
@@ -63,6 +99,8 @@ static int collect_facts(struct collector *c)
 	/* the price of a cold load is paid for facts that nothing else can tell */
 	if (r == 0 && c->config->effort != BPF_COLD && is_missing(c, NEEDED))
 		r = ask_bpf(c, BPF_COLD);
+	if (r == 0 && !c->config->live && !c->config->no_hijack && is_missing(c, NEEDED))
+		r = ask_tree(c);
 	if (r == 0)
 		r = proc_vmas(&c->facts, c->tree);
 	return r == 0 ? proc_files(&c->facts, c->tree) : r;
