@@ -70,7 +70,8 @@ static int collect_one(int proc, const struct record_task *t, unsigned i, Ckpt__
 	if (err < 0 || (i != RECORD_NS_PID && i != RECORD_NS_TIME))
 		return err;
 	err = inode_of(proc, ".", names[i], "_for_children", &later);
-	return err >= 0 && later && later != theirs ? add_name(&m->n_pending, &m->pending, names[i]) : err;
+	bool empty = !later && i == RECORD_NS_PID; /* a pid namespace that no process is in yet cannot be looked at */
+	return err >= 0 && (later ? later != theirs : empty) ? add_name(&m->n_pending, &m->pending, names[i]) : err;
 }
 
 static int compare_one(int proc, const struct record_task *t, unsigned i, const Ckpt__Namespaces *leader, Ckpt__Namespaces *m)
