@@ -27,14 +27,6 @@ soak: tests-built
 	  HIJACK_STRIDE=1 HIJACK_RANDOM=100 $(RUNTESTS) -o $(B)/soak.ktap $(T)/fault/hijack || exit 1; done
 tests-built: $(B)/ckpt $(UNITS) $(SELFS) $(PROGRAMS) $(T)/run
 .PHONY: soak tests-built
-# ckpt is killed at every single system call of a dump, and a hijack at every step and at random moments, SWEEPS times over
-# each program.
-SWEEPS ?= 10
-soak: tests-built
-	$(Q)i=0; while [ $$i -lt $(SWEEPS) ]; do i=$$((i + 1)); echo "  SOAK    $$i of $(SWEEPS)"; $(T)/fault/kill 'soak_*' && \
-	  HIJACK_STRIDE=1 HIJACK_RANDOM=100 $(T)/fault/hijack || exit 1; done
-tests-built: $(UNITS) $(SELFS) $(PROGRAMS) $(T)/run
-.PHONY: tests-built
 
 $(B)/selftests/%.o: ALLCFLAGS += -Iselftests
 $(filter $(T)/%,$(UNITS) $(SELFS)): $(T)/%: $(T)/%.o $(HARNESS) $(OBJS)
