@@ -164,23 +164,22 @@ static int add_message(struct collector *c, Ckpt__Unix *u, const struct peek *p,
 	return 0;
 }
 
-/* A peek stops behind the first buffer that carries descriptors, and tells them from its first byte on: the longest peek
- * that shows none ends where that buffer begins. */
+/* A peek stops behind the first buffer that carries descriptors; where that buffer begins is told by a peek whose last byte
+ * cannot be written: the kernel copies buffer by buffer, and returns how much it had copied when one failed. */
 static int first_byte_with_files(int fd, int offset, size_t len, size_t *ret)
 {
-	_cleanup_(peek_free) struct peek p = { 0 };
-	size_t without = 0, with = len;
-	for (size_t probe = 1; with - without > 1; probe = (without + with) / 2) {
-		int r = peek_at(fd, &p, offset, probe);
-		if (r < 0)
-			return r == -EAGAIN ? fail(UNIX_PEEK, r, "the queue became empty") : r;
-		if (p.nfds)
-			with = probe;
-		else
-			without = probe;
-	}
-	*ret = without;
-	return 0;
+	_cleanup_free_ u8 *data = malloc(len);
+	if (!data)
+		return fail_memory();
+	if (offset >= 0 && setsockopt(fd, SOL_SOCKET, SO_PEEK_OFF, &offset, sizeof offset) < 0)
+		return fail(UNIX_PEEK, neg_errno(), "SO_PEEK_OFF");
+	struct iovec iov[] = { { data, len - 1 }, { NULL, 1 } };
+	struct msghdr m = { .msg_iov = iov, .msg_iovlen = 2 };
+	ssize_t n = recvmsg(fd, &m, MSG_PEEK | MSG_DONTWAIT);
+	if (n < 0 && errno != EFAULT)
+		return fail(UNIX_PEEK, neg_errno(), "recvmsg");
+	*ret = n < 0 ? 0 : (size_t)n;
+	return *ret < len ? 0 : fail(UNIX_PEEK, -EINVAL, "descriptors in flight behind their data");
 }
 
 static int collect_stream(struct collector *c, int fd, Ckpt__Unix *u)
@@ -193,7 +192,7 @@ static int collect_stream(struct collector *c, int fd, Ckpt__Unix *u)
 			return r == -EAGAIN || p.len == 0 ? fail(UNIX_PEEK, -EAGAIN, "%u of %u bytes were there", at, u->unread)
 							  : r;
 		size_t plain = (size_t)p.len;
-		if (p.nfds && (r = first_byte_with_files(fd, MAX(offset, 0), plain, &plain)) < 0)
+		if (p.nfds && (r = first_byte_with_files(fd, offset, plain, &plain)) < 0)
 			return r;
 		if (plain)
 			r = add_message(c, u, &p, p.data, plain, false);
