@@ -5,6 +5,7 @@
 #include "base/parallel.h"
 #include "diag/diag.h"
 #include "memory/memory.h"
+#include "memory/pagemap.h"
 #include <fcntl.h>
 #include <stdio.h>
 #include <sys/uio.h>
@@ -30,13 +31,13 @@ struct store {
 	bool failed;
 };
 
-/* What one thread keeps: its buffer, its place among the pieces, and one open /proc/PID/mem. */
+/* What one thread keeps: its buffer, its place among the pieces, and the open /proc/PID/mem and pagemap of one process. */
 struct reader {
 	struct store *store;
 	u8 *buffer;
 	size_t piece;
-	pid_t mem_pid;
-	int mem;
+	pid_t pid;
+	int mem, pagemap;
 };
 
 static int lay_out_run(struct store *s, const struct memory_job *job, struct page_run *run, struct memory_stats *stats)
@@ -82,17 +83,42 @@ static int read_failed(const struct piece *piece, u64 address, int err)
 	return fail(MEMORY_READ, err, "the page at %llx", (unsigned long long)ALIGN_DOWN(address, PAGE_BYTES));
 }
 
+static int open_of(pid_t pid, const char *name)
+{
+	char path[32];
+	snprintf(path, sizeof path, "/proc/%d/%s", (int)pid, name);
+	return open(path, O_RDONLY | O_CLOEXEC);
+}
+
+static void open_process(struct reader *r, pid_t pid)
+{
+	if (r->pid == pid)
+		return;
+	closep(&r->mem);
+	closep(&r->pagemap);
+	r->pid = pid;
+	r->mem = open_of(pid, "mem");
+	r->pagemap = open_of(pid, "pagemap");
+}
+
+/* process_vm_readv pins what it reads, and a pin makes the kernel copy a page that is shared by copy-on-write
+ * (gup_must_unshare(), since 5.19): the target would grow by all that it shares. /proc/PID/mem pins nothing. */
+static bool must_not_pin(const struct reader *r, u64 address, size_t len)
+{
+	u64 entries[IMAGE_CHUNK / PAGE_BYTES + 1];
+	size_t n = MIN((len + PAGE_BYTES - 1) / PAGE_BYTES, ARRAY_SIZE(entries));
+	off_t at = (off_t)(address / PAGE_BYTES * sizeof *entries);
+	if (r->pagemap < 0 || pread(r->pagemap, entries, n * sizeof *entries, at) != (ssize_t)(n * sizeof *entries))
+		return false;
+	for (size_t i = 0; i < n; i++)
+		if (!(entries[i] & PM_EXCLUSIVE))
+			return true;
+	return false;
+}
+
 /* /proc/PID/mem also reads what the process itself may not (PROT_NONE). */
 static int read_mem(struct reader *r, const struct piece *piece, u64 address, void *to, size_t len)
 {
-	pid_t pid = piece->job->pid;
-	if (r->mem_pid != pid) {
-		char path[32];
-		snprintf(path, sizeof path, "/proc/%d/mem", (int)pid);
-		closep(&r->mem);
-		r->mem_pid = pid;
-		r->mem = open(path, O_RDONLY | O_CLOEXEC);
-	}
 	if (r->mem < 0)
 		return read_failed(piece, address, -EFAULT);
 	for (size_t done = 0; done < len;) {
@@ -119,17 +145,29 @@ static size_t advance(struct iovec *v, size_t n, size_t bytes)
 	return i;
 }
 
+/* How many of the ranges, from the first on, process_vm_readv may read without changing the target. */
+static size_t pinnable(const struct reader *r, const struct iovec *remote, size_t n)
+{
+	size_t i = 0;
+	while (i < n && !must_not_pin(r, (u64)(uintptr_t)remote[i].iov_base, remote[i].iov_len))
+		i++;
+	return i;
+}
+
 /* Reads pieces [first, first + n) of one process; what process_vm_readv may not read goes by /proc/PID/mem. */
 static int read_vm(struct reader *r, size_t first, struct iovec *remote, size_t n, u8 *to)
 {
 	size_t left = 0;
+	open_process(r, r->store->pieces.v[first].job->pid);
 	for (size_t i = 0; i < n; i++)
 		left += remote[i].iov_len;
-	for (size_t i = 0; i < n;) {
+	for (size_t i = 0, pin = 0; i < n;) {
+		if (pin <= i)
+			pin = i + pinnable(r, remote + i, n - i);
 		const struct piece *piece = &r->store->pieces.v[first + i];
 		u64 address = (u64)(uintptr_t)remote[i].iov_base;
 		struct iovec local = { to, left };
-		ssize_t got = process_vm_readv(piece->job->pid, &local, 1, remote + i, n - i, 0);
+		ssize_t got = pin > i ? process_vm_readv(piece->job->pid, &local, 1, remote + i, pin - i, 0) : 0;
 		if (got < 0 && errno != EFAULT && errno != EIO)
 			return read_failed(piece, address, neg_errno());
 		if (got <= 0) {
@@ -232,7 +270,7 @@ static int copy(void *arg)
 {
 	struct store *s = arg;
 	_cleanup_free_ u8 *buffer = malloc(MIN(BATCH, s->size));
-	struct reader r = { .store = s, .buffer = buffer, .mem = -1 };
+	struct reader r = { .store = s, .buffer = buffer, .mem = -1, .pagemap = -1 };
 	int err = 0;
 	if (!buffer)
 		return fail_memory();
@@ -246,6 +284,7 @@ static int copy(void *arg)
 	if (err < 0)
 		__atomic_store_n(&s->failed, true, __ATOMIC_RELAXED);
 	closep(&r.mem);
+	closep(&r.pagemap);
 	return err;
 }
 
