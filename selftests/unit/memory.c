@@ -71,7 +71,10 @@ static void runs_text(const struct caps *caps, pid_t pid, pid_t parent, const vo
 	struct page_run *run = pages->data;
 	for (u32 i = 0; i < pages->count; i++)
 		text_addf(t, "%s%llu-%llu%s", i ? " " : "", (unsigned long long)(run[i].start - at) / P,
-			  (unsigned long long)(run[i].start + run[i].len - at) / P, run[i].flags & PAGES_INHERITED ? "~" : "");
+			  (unsigned long long)(run[i].start + run[i].len - at) / P,
+			  run[i].flags & PAGES_INHERITED ? "~"
+			  : run[i].flags & PAGES_GUARD   ? "!"
+							 : "");
 	text_adds(t, "");
 }
 
@@ -148,7 +151,7 @@ TEST(shared_memory_is_not_private)
 	check_runs(getpid(), 0, p, 8 * P, "");
 }
 
-TEST(guards_are_no_contents)
+TEST(guards_are_marks_without_contents)
 {
 	char *p = map_anon(8 * P);
 	memset(p, 1, 8 * P);
@@ -158,7 +161,7 @@ TEST(guards_are_no_contents)
 	runs_text(&by_entries, getpid(), 0, p, 8 * P, &t);
 	if (!strcmp(t.data, "0-8"))
 		SKIP("this kernel does not tell guards from swapped pages");
-	check_runs(getpid(), 0, p, 8 * P, "0-2 3-8");
+	check_runs(getpid(), 0, p, 8 * P, "0-2 2-3! 3-8");
 }
 
 TEST(many_runs)

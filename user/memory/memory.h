@@ -6,7 +6,7 @@
 #include "model/kinds.h"
 
 /* Appends the runs of [start, end) that hold private contents (anonymous or swapped; not pages of a file, not the zero
- * page, not guards) to pages, offsets not set; neighbours are one run, but runs of earlier calls are not extended. By
+ * page) to pages, guards as PAGES_GUARD, offsets not set; neighbours are one run, but runs of earlier calls are not extended. By
  * PAGEMAP_SCAN, else by reading pagemap. pagemap: fd of /proc/PID/pagemap.
  * inherit: 0, or the fd of the parent's pagemap: a page with the same frame there gets PAGES_INHERITED (only with
  * CAP_SYS_ADMIN: without it frames are hidden and nothing is inherited). */

@@ -59,12 +59,14 @@ static bool is_zero_page(struct scan *s, u64 entry)
 
 static bool has_contents(struct scan *s, u64 entry)
 {
-	return (entry & (PM_PRESENT | PM_SWAPPED)) && !(entry & (PM_FILE | PM_GUARD)) && !is_zero_page(s, entry);
+	return (entry & (PM_PRESENT | PM_SWAPPED | PM_GUARD)) && !(entry & PM_FILE) && !is_zero_page(s, entry);
 }
 
 /* One frame in both: neither has written since the fork. */
 static u32 run_flags(u64 entry, u64 parent)
 {
+	if (entry & PM_GUARD)
+		return PAGES_GUARD;
 	bool same = (entry & parent & PM_PRESENT) && PM_PFN(entry) && PM_PFN(entry) == PM_PFN(parent) && !(parent & PM_FILE);
 	return same ? PAGES_INHERITED : 0;
 }
@@ -92,8 +94,8 @@ static int add_by_entries(struct scan *s, u64 start, u64 end, bool known)
 	return r;
 }
 
-/* Present or swapped, and neither of a file nor the zero page; guard markers (Linux 6.13) count as swapped, and can be
- * told apart from 6.15 on. */
+/* Present or swapped, and neither of a file nor the zero page; guard markers (Linux 6.13) count as swapped, and are told
+ * apart from 6.15 on. */
 static struct scan_arg contents(u64 start, u64 end, struct scan_region *region, u64 count)
 {
 	return (struct scan_arg){
@@ -102,19 +104,18 @@ static struct scan_arg contents(u64 start, u64 end, struct scan_region *region, 
 		.end = end,
 		.vec = (u64)(uintptr_t)region,
 		.vec_len = count,
-		.category_inverted = SCAN_FILE | SCAN_ZERO | SCAN_GUARD,
-		.category_mask = SCAN_FILE | SCAN_ZERO | SCAN_GUARD,
+		.category_inverted = SCAN_FILE | SCAN_ZERO,
+		.category_mask = SCAN_FILE | SCAN_ZERO,
 		.category_anyof_mask = SCAN_PRESENT | SCAN_SWAPPED,
-		.return_mask = SCAN_SWAPPED,
+		.return_mask = SCAN_SWAPPED | SCAN_GUARD,
 	};
 }
 
 static int scan_once(int pagemap, struct scan_arg *arg)
 {
 	int n = ioctl(pagemap, IOCTL_PAGEMAP_SCAN, arg);
-	if (n < 0 && errno == EINVAL && (arg->category_mask & SCAN_GUARD)) {
-		arg->category_inverted &= ~(u64)SCAN_GUARD;
-		arg->category_mask &= ~(u64)SCAN_GUARD;
+	if (n < 0 && errno == EINVAL && (arg->return_mask & SCAN_GUARD)) {
+		arg->return_mask &= ~(u64)SCAN_GUARD;
 		n = ioctl(pagemap, IOCTL_PAGEMAP_SCAN, arg);
 	}
 	return n < 0 ? neg_errno() : n;
@@ -131,9 +132,10 @@ static int add_by_scan(struct scan *s, u64 start, u64 end)
 				    (unsigned long long)end);
 		int r = 0;
 		for (int i = 0; i < n && r == 0; i++)
-			r = s->parent && !(region[i].categories & SCAN_SWAPPED)
+			r = s->parent && !(region[i].categories & (SCAN_SWAPPED | SCAN_GUARD))
 				    ? add_by_entries(s, region[i].start, region[i].end, true)
-				    : add_run(s, region[i].start, region[i].end, 0);
+				    : add_run(s, region[i].start, region[i].end,
+					      region[i].categories & SCAN_GUARD ? PAGES_GUARD : 0);
 		if (r < 0)
 			return r;
 		arg.start = arg.walk_end;

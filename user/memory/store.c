@@ -42,9 +42,9 @@ struct reader {
 
 static int lay_out_run(struct store *s, const struct memory_job *job, struct page_run *run, struct memory_stats *stats)
 {
-	if (run->flags & PAGES_INHERITED) {
+	if (run->flags & PAGES_ELSEWHERE) {
 		run->offset = 0;
-		stats->inherited += run->len;
+		stats->inherited += run->flags & PAGES_INHERITED ? run->len : 0;
 		return 0;
 	}
 	run->offset = ALIGN_UP(s->size, PAGE_BYTES);

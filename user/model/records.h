@@ -22,6 +22,8 @@ typedef char record_name[48];
 
 enum page_run_flags {
 	PAGES_INHERITED = 1, /* shared by copy-on-write with the parent at the same address: offset is not used */
+	PAGES_GUARD = 2,     /* MADV_GUARD_INSTALL: no contents, offset is not used */
+	PAGES_ELSEWHERE = PAGES_INHERITED | PAGES_GUARD,
 };
 
 /* One descriptor per record, in the form of protobuf-c: reflection sees records and messages alike. */

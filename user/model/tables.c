@@ -83,13 +83,17 @@ static void print_vmas(struct text *t, const struct names *names, const struct o
 
 static void print_pages(struct text *t, _unused_ const struct names *names, const struct object *o)
 {
-	u64 bytes = 0, inherited = 0;
+	u64 bytes = 0, inherited = 0, guards = 0;
 	for (u32 i = 0; i < o->count; i++) {
 		const struct page_run *run = object_record(o, i);
-		*(run->flags & PAGES_INHERITED ? &inherited : &bytes) += run->len;
+		*(run->flags & PAGES_INHERITED ? &inherited : run->flags & PAGES_GUARD ? &guards : &bytes) += run->len;
 	}
 	text_addf(t, "%u runs, ", o->count);
 	text_add_size(t, bytes);
+	if (guards) {
+		text_adds(t, ", guards: ");
+		text_add_size(t, guards);
+	}
 	if (inherited) {
 		text_adds(t, " and ");
 		text_add_size(t, inherited);

@@ -22,6 +22,10 @@
 #ifndef MADV_COLLAPSE
 #define MADV_COLLAPSE 25
 #endif
+#ifndef MADV_GUARD_INSTALL
+#define MADV_GUARD_INSTALL 102
+#define MADV_GUARD_REMOVE 103
+#endif
 #ifndef PR_SET_VMA
 #define PR_SET_VMA 0x53564d41
 #define PR_SET_VMA_ANON_NAME 0
@@ -58,7 +62,7 @@ static u32 run_from(const struct page_run *runs, u32 count, u64 address)
 static bool has_runs(const struct space *s, const struct vma *v, u32 wanted_flags)
 {
 	for (u32 i = run_from(s->runs, s->nruns, v->start); i < s->nruns && s->runs[i].start < v->end; i++)
-		if ((s->runs[i].flags & PAGES_INHERITED) == wanted_flags)
+		if ((s->runs[i].flags & PAGES_ELSEWHERE) == wanted_flags)
 			return true;
 	return false;
 }
@@ -189,9 +193,19 @@ static void advise(const struct space *s, const struct vma *v)
 		  ARG(v->end - v->start), ARG_OF_DATA(data));
 }
 
+/* MADV_GUARD_INSTALL (6.13): pages that fault without a mapping of their own. */
+static void guard(const struct space *s, const struct vma *v)
+{
+	for (u32 i = run_from(s->runs, s->nruns, v->start); i < s->nruns && s->runs[i].start < v->end; i++)
+		if (s->runs[i].flags & PAGES_GUARD)
+			plan_call(s->c->plan, at(s, STAGE_PROTECT), SYS_madvise, ARG(s->runs[i].start), ARG(s->runs[i].len),
+				  ARG(MADV_GUARD_INSTALL));
+}
+
 static void protect(const struct space *s, const struct vma *v, bool needed)
 {
 	u64 len = v->end - v->start;
+	guard(s, v);
 	if (needed)
 		plan_call(s->c->plan, at(s, STAGE_PROTECT), SYS_mprotect, ARG(v->start), ARG(len), ARG(v->prot));
 	if (v->flags & (VMA_LOCKED | VMA_LOCKONFAULT))
@@ -201,24 +215,25 @@ static void protect(const struct space *s, const struct vma *v, bool needed)
 
 /* --- pages --- */
 
+static void drop(const struct space *s, const struct page_run *foreign, u64 start, u64 end)
+{
+	if (start < end)
+		plan_call(s->c->plan, at(s, STAGE_MAP), SYS_madvise, ARG(start), ARG(end - start),
+			  ARG(foreign->flags & PAGES_GUARD ? MADV_GUARD_REMOVE : MADV_DONTNEED));
+}
+
 /* Pages that the parent has and the child no more: they would read as the parent's contents. */
 static void drop_foreign_pages(const struct space *s, const struct vma *v)
 {
-	u32 own = run_from(s->runs, s->nruns, v->start);
 	for (u32 i = run_from(s->parent_runs, s->nparent_runs, v->start);
 	     i < s->nparent_runs && s->parent_runs[i].start < v->end; i++) {
-		u64 from = MAX(s->parent_runs[i].start, v->start),
-		    end = MIN(s->parent_runs[i].start + s->parent_runs[i].len, v->end);
-		for (; own < s->nruns && s->runs[own].start < end && from < end; own++) {
-			if (s->runs[own].start > from)
-				plan_call(s->c->plan, at(s, STAGE_MAP), SYS_madvise, ARG(from), ARG(s->runs[own].start - from),
-					  ARG(MADV_DONTNEED));
+		const struct page_run *foreign = &s->parent_runs[i];
+		u64 from = MAX(foreign->start, v->start), end = MIN(foreign->start + foreign->len, v->end);
+		for (u32 own = run_from(s->runs, s->nruns, from); own < s->nruns && s->runs[own].start < end; own++) {
+			drop(s, foreign, from, MIN(s->runs[own].start, end));
 			from = MAX(from, s->runs[own].start + s->runs[own].len);
-			if (s->runs[own].start + s->runs[own].len > end)
-				break;
 		}
-		if (from < end)
-			plan_call(s->c->plan, at(s, STAGE_MAP), SYS_madvise, ARG(from), ARG(end - from), ARG(MADV_DONTNEED));
+		drop(s, foreign, from, end);
 	}
 }
 
@@ -338,13 +353,13 @@ static void fill(const struct space *s)
 {
 	u64 total = 0, done = 0, half = 0;
 	for (u32 i = 0; i < s->nruns; i++)
-		total += s->runs[i].flags & PAGES_INHERITED ? 0 : s->runs[i].len;
+		total += s->runs[i].flags & PAGES_ELSEWHERE ? 0 : s->runs[i].len;
 	u32 helper = total >= HELPER_BYTES ? add_helper(s) : 0;
 	half = helper ? ALIGN_UP(total / 2, HUGE_BYTES) : 0;
 	struct reader own = { .s = s, .array = s->pid }, other = { .s = s, .array = helper };
 	for (u32 i = 0; i < s->nruns; i++) {
 		const struct page_run *run = &s->runs[i];
-		if (run->flags & PAGES_INHERITED)
+		if (run->flags & PAGES_ELSEWHERE)
 			continue;
 		u64 first = done < half ? MIN(run->len, half - done) : 0;
 		if (first && first < run->len) /* a block is never split between the two */
