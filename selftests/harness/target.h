@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Programs to be checkpointed and ckpt as a user runs it. For tests with .root: each has a tmpfs of its own at /mnt, where
- * targets and images live. Every function ends the test when something is wrong. */
+/* Programs to be checkpointed and ckpt as a user runs it. For tests with .root, whose own /mnt is where targets and
+ * images live. Every function ends the test when something is wrong. */
 #pragma once
 #include "base/text.h"
 #include "harness/test.h"

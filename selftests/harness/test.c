@@ -122,7 +122,8 @@ static void run_test(const struct test *test)
 static int be_init(const struct test *test)
 {
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	if (getppid() != 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) || mount("proc", "/proc", "proc", 0, NULL)) {
+	if (getppid() != 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) || mount("proc", "/proc", "proc", 0, NULL) ||
+	    mount("ckpt-test", "/mnt", "tmpfs", 0, "mode=0755")) {
 		perror("namespace of the test");
 		return 1;
 	}

@@ -294,7 +294,6 @@ TEST(pid_in_use, .root = true)
 
 TEST(missing_image, .root = true)
 {
-	CHECK_OK(mount("ckpt-test", WORK, "tmpfs", 0, "mode=0755"));
 	restore_refused(WORK "/nothing", EXIT_IMAGE, "[IMAGE_MISSING]");
 	CHECK_OK(mkdir(WORK "/empty", 0700));
 	restore_refused(WORK "/empty", EXIT_IMAGE, "[IMAGE_MISSING]");
