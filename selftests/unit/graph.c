@@ -120,7 +120,6 @@ TEST(text_of_equal_and_short_objects)
 	CHECK_STR(t.data, "file 1  kind: a kind with a name that is so long that it would be a waste to show twice, pos: 0\n"
 			  "file 2  kind: a kind with a name that is so long that it would be a waste to show twice, pos: 2\n"
 			  "file 3  as file 2\n"
-			  "\n"
 			  "mm 1  exe: 9 (file 9)\n");
 }
 

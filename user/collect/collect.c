@@ -113,12 +113,21 @@ static const struct record_task *leader_of(struct collector *c, const struct tre
 	return t;
 }
 
+int collect_survive(struct collector *c, size_t mark, int r)
+{
+	if (r >= 0 || r == -ENOMEM || !c->config->live)
+		return r;
+	diag_survived(mark);
+	return 0;
+}
+
 static int collect_object(struct collector *c, const struct resource *resource, const struct record_task *t, u32 id)
 {
 	struct object *o = graph_add(c->graph, resource->kind, id);
 	if (!o)
 		return fail_memory();
-	return resource->collect(c, &(struct subject){ .task = t }, o);
+	size_t mark = diag_mark();
+	return collect_survive(c, mark, resource->collect(c, &(struct subject){ .task = t }, o));
 }
 
 int collect_resources(struct collector *c, enum scope scope)
@@ -153,6 +162,7 @@ static void collector_free(struct collector *c)
 	map_free(&c->by_inode);
 	map_free(&c->by_link);
 	map_free(&c->vdsos);
+	text_free(&c->maps);
 	facts_free(&c->facts);
 }
 

@@ -24,6 +24,8 @@ struct collector {
 	VECTOR(struct known_file) known_files;
 	VECTOR(int) own_fds;    /* duplicates that known_files needs until the end */
 	u32 files;              /* file ids given so far */
+	struct text maps;       /* /proc/PID/maps of maps_of */
+	u32 maps_of;
 	struct current {        /* the file that is being collected */
 		const struct record_file *record;
 		const char *magic_link; /* below /proc/PID, NULL: a descriptor */
@@ -42,3 +44,5 @@ int collect_sharing(struct collector *);  /* sharing.c: memory, descriptors, cwd
 int collect_resources(struct collector *, enum scope);
 /* collector_add_link for a link that was opened with these flags. */
 int collector_add_link_as(struct collector *, u32 pid, const char *magic_link, u32 flags, u32 *ret_file);
+/* A live tree moves: what failed since the mark is left out and noted, and 0 is returned. Otherwise r. */
+int collect_survive(struct collector *, size_t mark, int r);

@@ -185,9 +185,10 @@ static int add_fd(struct collector *c, struct object *table, const struct record
 		/* known before it is collected: a socket may be in flight inside of itself */
 		if (remember(c, f, (pid_t)f->tgid, (int)f->fd, c->files + 1) < 0)
 			return fail_memory();
-		r = new_file(c, f, link, NULL, -1, &id);
+		size_t mark = diag_mark();
+		r = collect_survive(c, mark, new_file(c, f, link, NULL, -1, &id));
 	}
-	if (r < 0)
+	if (r < 0 || !id)
 		return r;
 	struct fd_entry *entry = object_append(table);
 	if (!entry)

@@ -22,9 +22,8 @@ static int set_fields(Ckpt__Mm *m, const struct record_task *t)
 	SET(m, env_end, t->env_end);
 	if (t->known & KNOWN_MM_BRK)
 		SET(m, brk, t->brk);
-	if (t->known & KNOWN_PRCTL)
+	if (t->known & KNOWN_PRCTL) {
 		SET(m, dumpable, t->dumpable);
-	if (t->known & KNOWN_THP_MDWE) {
 		SET(m, thp_disable, t->thp_disable);
 		SET(m, mdwe, t->mdwe);
 	}
@@ -100,6 +99,44 @@ static int map_file(struct collector *c, const struct record_vma *v, struct vma 
 	return collector_add_link_as(c, v->tgid, link, writable ? O_RDWR : O_RDONLY, ret_file);
 }
 
+/* The path of a mapping in /proc/PID/maps; an owned copy, NULL when it is gone. */
+static char *path_in_maps(struct collector *c, const struct record_vma *v)
+{
+	struct tree_process *p = tree_find(c->tree, (pid_t)v->tgid);
+	if (c->maps_of != v->tgid) {
+		text_free(&c->maps);
+		c->maps_of = v->tgid;
+		if (p)
+			file_read(p->proc, "maps", &c->maps);
+	}
+	char range[64];
+	snprintf(range, sizeof range, "%llx-%llx ", (unsigned long long)v->start, (unsigned long long)v->end);
+	const char *line = c->maps.data ? strstr(c->maps.data, range) : NULL;
+	size_t len = line ? strcspn(line, "\n") : 0;
+	const char *path = len ? memchr(line, '/', len) : NULL;
+	return path ? strndup(path, len - (size_t)(path - line)) : NULL;
+}
+
+/* Without the right to follow map_files a live tree's files are known by their paths only. */
+static int map_path(struct collector *c, const struct record_vma *v, u32 *ret_file)
+{
+	_cleanup_free_ char *path = path_in_maps(c, v);
+	if (!path)
+		return 0;
+	u64 key = map_mix(map_mix(v->dev_major, v->dev_minor), v->ino);
+	*ret_file = map_get(&c->by_link, key);
+	if (*ret_file)
+		return 0;
+	u32 id = ++c->files;
+	struct object *o = graph_add(c->graph, &kind_file, id);
+	Ckpt__File *file = o ? o->data : NULL;
+	if (!file || !message_set_string(&file->kind, "") || !message_set_string(&file->link, path))
+		return fail_memory();
+	SET(file, inode, v->ino);
+	*ret_file = id;
+	return map_set(&c->by_link, key, id) < 0 ? fail_memory() : 0;
+}
+
 static int add_vmas(struct collector *c, pid_t pid, const struct record_vma *vmas, size_t count)
 {
 	struct object *o = graph_add(c->graph, &kind_vmas, (u32)pid);
@@ -111,7 +148,13 @@ static int add_vmas(struct collector *c, pid_t pid, const struct record_vma *vma
 		if (!strcmp(v->name, "[vsyscall]")) /* the gate page: outside of what a task maps */
 			continue;
 		u32 file = 0;
+		size_t mark = diag_mark();
 		int r = v->ino ? map_file(c, v, previous, i ? &vmas[i - 1] : NULL, &file) : 0;
+		if (r == -EPERM && c->config->live) {
+			diag_forget(mark);
+			r = map_path(c, v, &file);
+		}
+		r = collect_survive(c, mark, r);
 		if (r < 0)
 			return r;
 		struct vma *place = object_append(o);
@@ -161,7 +204,8 @@ int collect_memory(struct collector *c)
 		while (vma + count < c->facts.vmas.n && c->facts.vmas.v[vma + count].tgid == (u32)p->pid)
 			count++;
 		WORKING_ON_TASK(p->pid);
-		int r = p->state == 'Z' ? 0 : add_mm(c, p, t, c->facts.vmas.v + vma, count);
+		size_t mark = diag_mark();
+		int r = p->state == 'Z' ? 0 : collect_survive(c, mark, add_mm(c, p, t, c->facts.vmas.v + vma, count));
 		if (r < 0)
 			return r;
 		vma += count;

@@ -163,6 +163,28 @@ static int thread_fields(Ckpt__Thread *m, const struct record_task *t)
 	return 0;
 }
 
+/* Of a thread that runs: nothing tells whether the call that wrote it is over. */
+static int thread_restart_block(Ckpt__Thread *m, const struct record_task *t)
+{
+	static const char *const calls[] = {
+		[RESTART_NONE] = "none", [RESTART_NANOSLEEP] = "nanosleep", [RESTART_POLL] = "poll", [RESTART_FUTEX] = "futex"
+	};
+	const char *call = t->known & KNOWN_RESTART && t->restart_call < ARRAY_SIZE(calls) ? calls[t->restart_call] : NULL;
+	if (!call)
+		return 0;
+	m->restart_block = MESSAGE_NEW(Ckpt__RestartBlock, ckpt__restart_block);
+	if (!m->restart_block || !message_set_string(&m->restart_block->call, call))
+		return fail_memory();
+	s64 expires;
+	clockid_t clock;
+	if (restart_end(t, t->restart_call, &(struct arch_call){ 0 }, &expires, &clock)) {
+		SET(m->restart_block, expires, (u64)expires);
+		if (t->restart_call != RESTART_FUTEX) /* its clock is known to the call only */
+			SET(m->restart_block, clock, clock);
+	}
+	return 0;
+}
+
 static int add_thread(struct collector *c, const struct record_task *t, const struct tree_thread *tt)
 {
 	WORKING_ON_THREAD(t->tid);
@@ -170,7 +192,9 @@ static int add_thread(struct collector *c, const struct record_task *t, const st
 	if (!o)
 		return fail_memory();
 	int r = thread_fields(o->data, t);
-	return r < 0 || !tt->stopped ? r : thread_registers(o->data, t);
+	if (r < 0)
+		return r;
+	return tt->stopped ? thread_registers(o->data, t) : thread_restart_block(o->data, t);
 }
 
 static const char *state_name(const struct tree_process *p)

@@ -140,6 +140,20 @@ void diag_progress(u64 done, u64 total, const char *unit)
 
 static size_t diag_entries(void) { return diag_log ? MIN(diag_log->count, (u32)ARRAY_SIZE(diag_log->entry)) : 0; }
 
+size_t diag_mark(void) { return diag_entries(); }
+
+void diag_survived(size_t mark)
+{
+	for (size_t i = mark; i < diag_entries(); i++)
+		diag_log->entry[i].level = DIAG_NOTE;
+}
+
+void diag_forget(size_t mark)
+{
+	if (mark < diag_entries())
+		diag_log->count = (u32)mark;
+}
+
 size_t diag_count(enum diag_level level)
 {
 	size_t n = 0;

@@ -70,6 +70,12 @@ void diag_scope_leave(struct diag_scope **);
 #define WORKING_ON_FD(fd, kind) WORKING_ON("fd %d (%s)", (int)(fd), kind)
 #define WORKING_ON_VMA(start, end) WORKING_ON("mapping %llx-%llx", (unsigned long long)(start), (unsigned long long)(end))
 
+/* Where the log ends now. What was reported since is survived after all: errors become notes; or another way was found:
+ * it is forgotten. */
+size_t diag_mark(void);
+void diag_survived(size_t mark);
+void diag_forget(size_t mark);
+
 /* What became of the tree and the image: the last line of every report. The newest call counts. */
 void diag_result(const char *format, ...) _printf_(1, 2);
 

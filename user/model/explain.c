@@ -46,13 +46,17 @@ static void explain_flags(struct text *t, _unused_ const struct names *names, u6
 			text_addf(t, ", %s", known[i].name);
 }
 
+static void explain_mode(struct text *t, _unused_ const struct names *names, u64 mode)
+{
+	text_addf(t, "%03llo", (unsigned long long)mode);
+}
+
 static const struct {
 	const char *kind, *field;
 	void (*explain)(struct text *, const struct names *, u64);
 } explained[] = {
-	{ "file", "flags", explain_flags },
-	{ "thread", "sigmask", explain_signals },
-	{ "signals", "handled", explain_signals },
+	{ "file", "flags", explain_flags },       { "fs", "umask", explain_mode },           { "reg", "mode", explain_mode },
+	{ "thread", "sigmask", explain_signals }, { "signals", "handled", explain_signals },
 };
 
 void names_explain(struct text *t, const struct names *names, const struct kind *kind, const ProtobufCFieldDescriptor *f,

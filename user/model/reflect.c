@@ -24,8 +24,7 @@ struct printer {
 	const struct names *names;
 	enum field_class classes;
 	VECTOR(struct block) blocks;
-	const struct kind *previous; /* of the object before, when it was a single line */
-	bool begun;
+	bool begun, one; /* something was printed; that was a single line */
 };
 
 static void printer_free(struct printer *p)
@@ -91,9 +90,9 @@ static void print_lines(struct printer *p, const struct object *o, const char *l
 {
 	size_t len = strlen(lines);
 	bool one = len < SHORT_LINE && !o->kind->record_size;
-	if (p->begun && (!one || p->previous != o->kind))
+	if (p->begun && !(one && p->one))
 		text_adds(p->out, "\n");
-	p->previous = one ? o->kind : NULL;
+	p->one = one;
 	p->begun = true;
 	text_addf(p->out, "%s %u%s", o->kind->name, o->id, one && len ? "  " : "");
 	while (*lines) {
@@ -127,7 +126,7 @@ static void print_object(struct printer *p, const struct object *o)
 		shown = text_take(&as);
 	}
 	p->out->failed |= !shown;
-	if (shown)
+	if (shown && (*shown || o->kind->record_size))
 		print_lines(p, o, shown);
 }
 

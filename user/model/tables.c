@@ -68,7 +68,7 @@ static void print_vma(struct text *t, const struct names *names, u32 mm, const s
 		text_adds(t, v->file ? " " : "");
 		text_add_shown(t, v->name);
 	} else if (!v->file) {
-		text_adds(t, "anonymous");
+		text_adds(t, v->flags & VMA_ANONYMOUS ? "anonymous" : "unknown");
 	}
 	text_add_vma_flags(t, v->flags);
 	add_cow(t, names, mm, v->anon);
