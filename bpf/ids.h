@@ -6,8 +6,6 @@
 #include "flavors.h"
 #include "record.h"
 
-enum { PID_OF_THREAD, PID_OF_PROCESS, PID_OF_GROUP, PID_OF_SESSION }; /* enum pid_type */
-
 /* Reads a field of the same size into a record: half of the instructions of an assignment of BPF_CORE_READ. A null
  * pointer reads as zeros. */
 #define READ(to, from, field)                                                                                                  \

@@ -22,40 +22,50 @@ typedef int rec_s32;
 
 /* Which groups of a task record hold facts; a group that is not known is left 0. */
 enum record_known {
-	KNOWN_IDS = 1 << 0,        /* tid..sid, state, comm, exit_* */
-	KNOWN_IDENTITY = 1 << 1,   /* mm, files, fs, sighand, signal, nsproxy: equal means shared */
-	KNOWN_CREDS = 1 << 2,      /* uid..cap_ambient, no_new_privs, user_ns */
+	KNOWN_IDS = 1 << 0,      /* tid..sid, state, comm, exit_* */
+	KNOWN_IDENTITY = 1 << 1, /* mm, files, fs, sighand, signal, nsproxy: equal means shared */
+	KNOWN_CREDS = 1 << 2,    /* uid..cap_ambient, no_new_privs, user_ns */
 	KNOWN_SECUREBITS = 1 << 3,
-	KNOWN_SIGMASK = 1 << 4,    /* sigmask: the mask that sigreturn would restore (saved mask when one is pending) */
+	KNOWN_SIGMASK = 1 << 4, /* sigmask: the mask that sigreturn would restore (saved mask when one is pending) */
 	KNOWN_ALTSTACK = 1 << 5,
 	KNOWN_RSEQ = 1 << 6,
 	KNOWN_ROBUST = 1 << 7,
 	KNOWN_CLEAR_TID = 1 << 8,
-	KNOWN_RESTART = 1 << 9,    /* restart_*: raw contents; believe them only when the registers say -516 */
+	KNOWN_RESTART = 1 << 9, /* restart_*: raw contents; believe them only when the registers say -516 */
 	KNOWN_ITIMERS = 1 << 10,
-	KNOWN_MM = 1 << 11,        /* start_code..env_end, brk */
-	KNOWN_MM_BRK = 1 << 12,    /* brk, exact */
+	KNOWN_MM = 1 << 11,     /* start_code..env_end, brk */
+	KNOWN_MM_BRK = 1 << 12, /* brk, exact */
 	KNOWN_VDSO = 1 << 13,
 	KNOWN_NS = 1 << 14,
-	KNOWN_PRCTL = 1 << 15,     /* pdeath_signal, subreaper, timer_slack, dumpable */
-	KNOWN_SECCOMP = 1 << 16,   /* seccomp_mode, seccomp_filters */
-	KNOWN_SECCOMP_ID = 1 << 17,/* seccomp_filter identity */
-	KNOWN_SUD = 1 << 18,       /* syscall user dispatch */
-	KNOWN_OOM = 1 << 19,       /* oom_score_adj */
+	KNOWN_PRCTL = 1 << 15,      /* pdeath_signal, subreaper, timer_slack, dumpable */
+	KNOWN_SECCOMP = 1 << 16,    /* seccomp_mode, seccomp_filters */
+	KNOWN_SECCOMP_ID = 1 << 17, /* seccomp_filter identity */
+	KNOWN_SUD = 1 << 18,        /* syscall user dispatch */
+	KNOWN_OOM = 1 << 19,        /* oom_score_adj */
 	KNOWN_MEMBARRIER = 1 << 20,
-	KNOWN_MM_EXTRA = 1 << 21,  /* has_ldt, has_aio, pkeys */
-	KNOWN_IO_URING = 1 << 22,  /* has_io_uring */
+	KNOWN_MM_EXTRA = 1 << 21, /* has_ldt, has_aio, pkeys */
+	KNOWN_IO_URING = 1 << 22, /* has_io_uring */
 	KNOWN_UMASK = 1 << 23,
-	KNOWN_GROUPS = 1 << 24,    /* groups: only when all fit */
-	KNOWN_THP_MDWE = 1 << 25,  /* thp_disable, mdwe */
-	KNOWN_PENDING = 1 << 26,   /* pending, shared_pending: the sets */
+	KNOWN_GROUPS = 1 << 24,   /* groups: only when all fit */
+	KNOWN_THP_MDWE = 1 << 25, /* thp_disable, mdwe */
+	KNOWN_PENDING = 1 << 26,  /* pending, shared_pending: the sets */
 	KNOWN_PERSONALITY = 1 << 27,
 };
 
 /* Which call a restart block belongs to, told by its function; UNKNOWN when the source cannot tell. */
 enum restart_call { RESTART_UNKNOWN, RESTART_NONE, RESTART_NANOSLEEP, RESTART_POLL, RESTART_FUTEX };
 
-enum { RECORD_NS_UTS, RECORD_NS_IPC, RECORD_NS_MNT, RECORD_NS_PID, RECORD_NS_NET, RECORD_NS_TIME, RECORD_NS_CGROUP, RECORD_NS_USER, RECORD_NS_COUNT };
+enum {
+	RECORD_NS_UTS,
+	RECORD_NS_IPC,
+	RECORD_NS_MNT,
+	RECORD_NS_PID,
+	RECORD_NS_NET,
+	RECORD_NS_TIME,
+	RECORD_NS_CGROUP,
+	RECORD_NS_USER,
+	RECORD_NS_COUNT
+};
 
 #define RECORD_GROUPS 16
 
@@ -63,13 +73,14 @@ enum { RECORD_NS_UTS, RECORD_NS_IPC, RECORD_NS_MNT, RECORD_NS_PID, RECORD_NS_NET
 struct record_task {
 	rec_u64 known;
 	rec_u32 tid, tgid, ppid, pgid, sid; /* in the pid namespace of ckpt; 0: outside of it */
-	rec_u32 ns_tid, ns_tgid, ns_level;  /* in the thread's own pid namespace; level 0: the initial one */
+	rec_u32 ns_tid, ns_tgid, ns_level;  /* in the thread's own pid namespace; level 0: that of ckpt */
 	rec_u32 state;                      /* the letter of /proc/PID/stat: R S D T t Z X I */
-	rec_u32 exit_code, exit_signal, personality, ptraced;
+	rec_u32 exit_code, exit_signal, personality;
+	rec_u32 ptraced; /* the thread that traces it, 0: none */
 	rec_u32 nr_threads;
 	char comm[16];
 	rec_u64 mm_id, files_id, fs_id, sighand_id, signal_id, cred_id, seccomp_id, sysvsem_id;
-	rec_u32 ns[RECORD_NS_COUNT]; /* inode numbers */
+	rec_u32 ns[RECORD_NS_COUNT];                            /* inode numbers */
 	rec_u32 uid, euid, suid, fsuid, gid, egid, sgid, fsgid; /* in the initial user namespace (BPF) or ckpt's (/proc) */
 	rec_u64 cap_inheritable, cap_permitted, cap_effective, cap_bounding, cap_ambient;
 	rec_u32 securebits, no_new_privs;
@@ -81,8 +92,8 @@ struct record_task {
 	rec_u64 rseq;
 	rec_u64 robust_list, clear_child_tid;
 	/* struct restart_block: the members of the union, whichever is live. nanosleep: expires, ns, CLOCK id. */
-	rec_u32 restart_call; /* enum restart_call */
-	rec_u32 has_timers;   /* POSIX timers exist (with KNOWN_ITIMERS) */
+	rec_u32 restart_call;              /* enum restart_call */
+	rec_u32 has_timers;                /* POSIX timers exist (with KNOWN_ITIMERS) */
 	rec_u64 restart_nanosleep_expires; /* ns on restart_nanosleep_clock */
 	rec_s32 restart_nanosleep_clock, restart_poll_has_timeout;
 	rec_u64 restart_poll_seconds, restart_poll_nanoseconds; /* absolute, CLOCK_MONOTONIC */
@@ -90,7 +101,7 @@ struct record_task {
 	rec_u32 restart_futex_flags, restart_futex_val;
 	rec_u64 itimer_value[3], itimer_interval[3]; /* ITIMER_REAL, VIRTUAL, PROF: ns; value: time left, 0 disarmed */
 	rec_u64 start_code, end_code, start_data, end_data, start_brk, brk, start_stack, arg_start, arg_end, env_start, env_end;
-	rec_u64 vdso; /* address of the vDSO image, 0: none */
+	rec_u64 vdso;     /* address of the vDSO image, 0: none */
 	rec_u64 mm_flags; /* raw, diagnostics only */
 	rec_u32 dumpable, thp_disable, mdwe, pdeath_signal, subreaper;
 	rec_u32 seccomp_mode, seccomp_filters;
@@ -125,7 +136,7 @@ struct record_timer {
 
 enum record_vma_flags {
 	VMA_SHARED = 1 << 0,
-	VMA_ANONYMOUS = 1 << 1,  /* private anonymous: no file */
+	VMA_ANONYMOUS = 1 << 1, /* private anonymous: no file */
 	VMA_GROWSDOWN = 1 << 2,
 	VMA_LOCKED = 1 << 3,
 	VMA_LOCKONFAULT = 1 << 4,
@@ -145,7 +156,7 @@ enum record_vma_flags {
 	VMA_SEALED = 1 << 18,
 	VMA_DROPPABLE = 1 << 19,
 	VMA_UFFD = 1 << 20,
-	VMA_SPECIAL = 1 << 21,  /* made by the kernel: name says which ([vdso], [vvar], ...) */
+	VMA_SPECIAL = 1 << 21, /* made by the kernel: name says which ([vdso], [vvar], ...) */
 	VMA_MAYWRITE = 1 << 22,
 	VMA_MAYSHARE = 1 << 23,
 	VMA_SHADOW_STACK = 1 << 24,
@@ -161,26 +172,27 @@ struct record_vma {
 	rec_u32 dev_major, dev_minor;
 	rec_u32 tgid;
 	rec_u64 ino;
-	rec_u64 file_id, anon_id;  /* identities; 0: none or not known */
+	rec_u64 file_id, anon_id; /* identities; 0: none or not known */
 	rec_u64 uffd_id;
-	char name[48];             /* [heap], [stack], [vdso], [anon:...], empty for a file: its path is read apart */
+	char name[48]; /* [heap], [stack], [vdso], [anon:...], empty for a file: its path is read apart */
 };
 
 /* One descriptor. */
 struct record_file {
 	rec_u32 tgid, fd;
-	rec_u32 flags;        /* as in fdinfo: open flags without O_CLOEXEC */
+	rec_u32 flags; /* as in fdinfo: open flags without O_CLOEXEC */
 	rec_u32 cloexec;
 	rec_u64 pos;
-	rec_u64 file_id;      /* identity of the open file description; 0: not known, ask kcmp */
+	rec_u64 file_id; /* identity of the open file description; 0: not known, ask kcmp */
 	rec_u64 ino;
 	rec_u32 dev_major, dev_minor, rdev_major, rdev_minor;
-	rec_u32 mode;         /* st_mode */
+	rec_u32 mode; /* st_mode */
 	rec_u32 mnt_id;
 	rec_u32 owner_pid, owner_signum, owner_known;
-	rec_u32 pad;
-	rec_u64 magic;        /* f_type of statfs(2), 0: not known */
-	char link[48];        /* what readlink(/proc/PID/fd/N) would begin with when it is no path: "anon_inode:[eventfd]", "pipe:[123]" */
+	rec_u32 owner_type; /* F_OWNER_TID, F_OWNER_PID, F_OWNER_PGRP */
+	rec_u64 magic;      /* f_type of statfs(2), 0: not known */
+	char link
+		[48]; /* what readlink(/proc/PID/fd/N) would begin with when it is no path: "anon_inode:[eventfd]", "pipe:[123]" */
 };
 
 /* What ckpt keeps in the map of a BPF program, which begins with it. */
@@ -189,7 +201,11 @@ struct record_config {
 	rec_u64 thp_disable_mask, thp_advised_mask, mdwe_mask, mdwe_no_inherit_mask;
 	rec_u32 calibrated; /* the masks are known */
 	rec_u32 pad;
-	rec_u64 cursor; /* where a walk in several reads goes on; 0: from the start, and at the end */
+	/* The same of vm_flags above bit 31. */
+	rec_u64 sealed_mask, droppable_mask, pkey_mask;
+	/* Of a program that walks one process in several reads: */
+	rec_u64 only;   /* signal_id or mm_id of the process */
+	rec_u64 cursor; /* where the next read goes on; 0: from the start, and at the end */
 };
 
 /* A struct pid at the level of the reader's pid namespace; seen by the reader when level is enough and ns is the same. */
@@ -197,7 +213,15 @@ struct record_pid {
 	rec_u64 ns;
 	rec_u32 level, nr;
 };
-enum { RECORD_PID_SELF, RECORD_PID_PROCESS, RECORD_PID_PARENT, RECORD_PID_GROUP, RECORD_PID_SESSION, RECORD_PIDS };
+enum {
+	RECORD_PID_SELF,
+	RECORD_PID_PROCESS,
+	RECORD_PID_PARENT,
+	RECORD_PID_GROUP,
+	RECORD_PID_SESSION,
+	RECORD_PID_TRACER,
+	RECORD_PIDS
+};
 
 /* A task as the program reads it: what the kernel's fields mean is decided in user space, a program without branches is
  * verified in half of the time. */
@@ -208,20 +232,51 @@ struct record_task_raw {
 	rec_u32 restore_sigmask, has_restore_sigmask;
 	rec_u32 state, exit_state;
 	rec_u64 restart_fn;
-	rec_u64 now;                     /* ns, CLOCK_MONOTONIC of the initial time namespace */
+	rec_u64 now; /* ns, CLOCK_MONOTONIC of the initial time namespace */
 	rec_u64 real_expires;
 	rec_u32 real_queued, groups_bad;
 	rec_u64 prof_expires, virt_expires, cpu_user, cpu_system;
+};
+
+/* A timer as the program reads it: expiry times of every kind of clock, of which the clock's kind makes one valid. */
+struct record_timer_raw {
+	struct record_timer timer;
+	struct record_pid reader, target;
+	rec_u64 now;                                                    /* ns, CLOCK_MONOTONIC of the initial time namespace */
+	rec_u64 real_expires, real_offset, alarm_expires, alarm_offset; /* offset: of the clock from CLOCK_MONOTONIC */
+	rec_u64 cpu_expires;
+	rec_u64 process_user, process_system, process_sum, thread_user, thread_system, thread_sum;
+	rec_s64 overrun;
+	rec_u32 armed, pad;
+};
+
+/* A mapping as the program reads it. */
+struct record_vma_raw {
+	struct record_vma vma; /* name: of a special mapping, or what prctl(PR_SET_VMA_ANON_NAME) gave */
+	rec_u64 signal_id;     /* of its process */
+	rec_u64 vm_flags, ops_id;
+	rec_u64 brk, start_brk, start_stack; /* of its mm */
+	rec_u32 dev;                         /* as the kernel keeps it: minor in the low 20 bits */
+	rec_u32 anon_name;                   /* name came from prctl */
+};
+
+/* A descriptor as the program reads it. */
+struct record_file_raw {
+	struct record_file file; /* link: the name of its dentry, or of its kind of namespace */
+	rec_u64 signal_id;
+	rec_u64 close_on_exec; /* the word of the descriptor table that holds its bit */
+	struct record_pid reader, owner;
+	rec_u32 dev, rdev, ns_inum, pad;
 };
 
 /* What a BPF program writes: a header, then what its tag says. */
 enum record_tag {
 	RECORD_TASK = 0x6b736174, /* struct record_task_raw */
 	RECORD_SIGHAND,           /* struct record_sighand, after the leader's task */
-	RECORD_TIMER,             /* struct record_timer */
+	RECORD_TIMER,             /* struct record_timer_raw */
 	RECORD_SYMBOL,            /* the function of the last task's restart block, text up to a newline */
-	RECORD_VMA,               /* struct record_vma */
-	RECORD_FILE,              /* struct record_file */
+	RECORD_VMA,               /* struct record_vma_raw */
+	RECORD_FILE,              /* struct record_file_raw */
 };
 struct record_header {
 	rec_u32 tag, len; /* bytes that follow; 0: text up to a newline */

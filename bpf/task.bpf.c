@@ -29,6 +29,7 @@ static __always_inline void read_ids(struct task_struct *t, struct signal_struct
 	read_pid(&raw->pids[RECORD_PID_PARENT], BPF_CORE_READ(t, real_parent, signal, pids[PID_OF_PROCESS]), raw->reader.level);
 	read_pid(&raw->pids[RECORD_PID_GROUP], BPF_CORE_READ(sig, pids[PID_OF_GROUP]), raw->reader.level);
 	read_pid(&raw->pids[RECORD_PID_SESSION], BPF_CORE_READ(sig, pids[PID_OF_SESSION]), raw->reader.level);
+	read_pid(&raw->pids[RECORD_PID_TRACER], BPF_CORE_READ(t, parent, thread_pid), raw->reader.level);
 	READ(r->ns_tid, innermost, nr);
 	r->ns[RECORD_NS_PID] = BPF_CORE_READ(innermost, ns, ns.inum);
 	innermost = upid_at(process, BPF_CORE_READ(process, level));

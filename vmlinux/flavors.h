@@ -90,6 +90,24 @@ struct hrtimer___state_2_6 {
 struct hrtimer___queued_7_1 {
 	bool is_queued;
 };
+struct mm_struct___list_2_6 {
+	struct vm_area_struct *mmap;
+};
+struct vm_area_struct___list_2_6 {
+	struct vm_area_struct *vm_next;
+};
+struct anon_vma_name {
+	char name[1];
+};
+struct vm_area_struct___name_5_17 {
+	struct anon_vma_name *anon_name;
+};
+struct file___owner_2_6 {
+	struct fown_struct f_owner;
+};
+struct file___owner_6_12 {
+	struct fown_struct *f_owner;
+};
 #pragma clang attribute pop
 
 /* task->state was renamed to __state in 5.14 (2f064a59a11f). */
@@ -262,5 +280,41 @@ static __always_inline bool hrtimer_queued(struct hrtimer *h)
 	if (bpf_core_field_exists(now->is_queued))
 		return BPF_CORE_READ(now, is_queued);
 	return BPF_CORE_READ(old, state) & 1;
+}
+
+/* The first mapping of an mm whose mappings are a list: until 6.0, a maple tree since 6.1. */
+static __always_inline struct vm_area_struct *mm_first_vma(struct mm_struct *mm)
+{
+	struct mm_struct___list_2_6 *old = (void *)mm;
+	return bpf_core_field_exists(old->mmap) ? BPF_CORE_READ(old, mmap) : NULL;
+}
+
+static __always_inline struct vm_area_struct *vma_next(struct vm_area_struct *vma)
+{
+	struct vm_area_struct___list_2_6 *old = (void *)vma;
+	return bpf_core_field_exists(old->vm_next) ? BPF_CORE_READ(old, vm_next) : NULL;
+}
+
+/* Names given by prctl(PR_SET_VMA_ANON_NAME): since 5.17 with CONFIG_ANON_VMA_NAME. The string or NULL. */
+static __always_inline const char *vma_anon_name(struct vm_area_struct *vma)
+{
+	struct vm_area_struct___name_5_17 *now = (void *)vma;
+	struct anon_vma_name *name;
+
+	if (!bpf_core_field_exists(now->anon_name))
+		return NULL;
+	name = BPF_CORE_READ(now, anon_name);
+	return name ? (const char *)&name->name : NULL;
+}
+
+/* file->f_owner is embedded until 6.11, a pointer (NULL: no owner) since 6.12. */
+static __always_inline struct fown_struct *file_owner(struct file *file)
+{
+	struct file___owner_2_6 *old = (void *)file;
+	struct file___owner_6_12 *now = (void *)file;
+
+	if (bpf_core_field_exists(old->f_owner.signum))
+		return &old->f_owner;
+	return BPF_CORE_READ(now, f_owner);
 }
 #endif

@@ -57,8 +57,12 @@ typedef struct {
 } kgid_t;
 
 /* --- namespaces and ids --- */
+struct proc_ns_operations {
+	const char *name;
+};
 struct ns_common {
 	u32 inum;
+	const struct proc_ns_operations *ops;
 };
 struct uts_namespace {
 	struct ns_common ns;
@@ -92,6 +96,7 @@ struct nsproxy {
 	struct time_namespace *time_ns;
 	struct cgroup_namespace *cgroup_ns;
 };
+enum pid_type { PID_OF_THREAD, PID_OF_PROCESS, PID_OF_GROUP, PID_OF_SESSION };
 struct upid {
 	int nr;
 	struct pid_namespace *ns;
@@ -213,6 +218,49 @@ struct signal_struct {
 	u32 is_child_subreaper : 1; /* bool from 7.2 on */
 };
 
+/* --- files --- */
+struct super_block {
+	u32 s_dev;
+	unsigned long s_magic;
+};
+struct inode {
+	u16 i_mode;
+	u32 i_rdev;
+	struct super_block *i_sb;
+	unsigned long i_ino; /* u64 from 7.2 on */
+	void *i_private;     /* struct ns_common in nsfs */
+};
+struct qstr {
+	const unsigned char *name;
+};
+struct dentry {
+	struct qstr d_name;
+	struct inode *d_inode;
+};
+struct vfsmount;
+struct path {
+	struct vfsmount *mnt;
+	struct dentry *dentry;
+};
+struct vfsmount {
+	struct dentry *mnt_root;
+};
+struct mount {
+	struct vfsmount mnt;
+	int mnt_id;
+};
+struct fown_struct {
+	struct pid *pid;
+	enum pid_type pid_type;
+	int signum;
+};
+struct file {
+	u32 f_flags;
+	struct inode *f_inode;
+	struct path f_path;
+	s64 f_pos;
+};
+
 /* --- memory --- */
 typedef struct {
 	void *vdso;
@@ -220,6 +268,29 @@ typedef struct {
 	u16 pkey_allocation_map; /* x86 */
 } mm_context_t;
 struct kioctx_table;
+struct anon_vma {
+	struct anon_vma *root;
+};
+struct userfaultfd_ctx;
+struct vm_userfaultfd_ctx {
+	struct userfaultfd_ctx *ctx;
+};
+struct vm_area_struct;
+struct vm_operations_struct {
+	const char *(*name)(struct vm_area_struct *);
+};
+struct vm_special_mapping {
+	const char *name;
+};
+struct vm_area_struct {
+	unsigned long vm_start, vm_end, vm_flags, vm_pgoff;
+	struct mm_struct *vm_mm;
+	struct anon_vma *anon_vma;
+	const struct vm_operations_struct *vm_ops;
+	struct file *vm_file;
+	void *vm_private_data; /* struct vm_special_mapping of a mapping without a file whose ops have a name */
+	struct vm_userfaultfd_ctx vm_userfaultfd_ctx;
+};
 struct mm_struct {
 	unsigned long start_code, end_code, start_data, end_data, start_brk, brk, start_stack;
 	unsigned long arg_start, arg_end, env_start, env_end;
@@ -251,7 +322,12 @@ struct sysv_sem {
 struct fs_struct {
 	int umask;
 };
-struct files_struct;
+struct fdtable {
+	unsigned long *close_on_exec;
+};
+struct files_struct {
+	struct fdtable *fdt;
+};
 struct sched_entity {
 	u64 sum_exec_runtime;
 };
@@ -264,7 +340,7 @@ struct task_struct {
 	unsigned long atomic_flags;
 	struct restart_block restart_block;
 	int pid, tgid;
-	struct task_struct *real_parent;
+	struct task_struct *real_parent, *parent;
 	struct pid *thread_pid;
 	struct hlist_node pid_links[4];
 	int *clear_child_tid;
@@ -292,6 +368,17 @@ struct task_struct {
 struct seq_file;
 struct bpf_iter_meta {
 	struct seq_file *seq;
+};
+struct bpf_iter__task_vma {
+	struct bpf_iter_meta *meta;
+	struct task_struct *task;
+	struct vm_area_struct *vma;
+};
+struct bpf_iter__task_file {
+	struct bpf_iter_meta *meta;
+	struct task_struct *task;
+	u32 fd;
+	struct file *file;
 };
 struct bpf_iter__task {
 	struct bpf_iter_meta *meta;

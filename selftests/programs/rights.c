@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-/* rights DIR shared|own|tight|strict|chroot|user: seccomp filters that threads share or have alone, filters that refuse what
- * a restore itself needs, strict mode, credentials of single threads, another root directory, a user with some rights. */
+/* rights DIR shared|own|tight|strict|chroot|settings|scheduled|user: seccomp filters that threads share or have alone, filters
+ * that refuse what a restore itself needs, strict mode, credentials and scheduling of single threads, another root directory,
+ * settings of prctl, a user with some rights. */
 #include "judge.h"
 #include <grp.h>
 #include <linux/capability.h>
@@ -8,6 +9,7 @@
 #include <linux/seccomp.h>
 #include <linux/securebits.h>
 #include <stddef.h>
+#include <sys/resource.h>
 
 #define THREADS 4
 #define REFUSED 77
@@ -187,6 +189,68 @@ static void live_user(void)
 	MUST(setuid(0) == -1 && errno == EPERM);
 }
 
+#define SET_MDWE 65 /* PR_SET_MDWE, Linux 6.3 */
+
+static void live_settings(void)
+{
+	int is = 0;
+	bool mdwe = prctl(SET_MDWE, 1, 0, 0, 0) == 0;
+	MUST_EQ(prctl(PR_SET_CHILD_SUBREAPER, 1), 0);
+	MUST_EQ(prctl(PR_SET_DUMPABLE, 0), 0);
+	judge_wait();
+	MUST_EQ(prctl(PR_GET_CHILD_SUBREAPER, &is), 0);
+	MUST_EQ(is, 1);
+	MUST_EQ(prctl(PR_GET_DUMPABLE), 0);
+	void *page = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	MUST_EQ(mprotect(page, 4096, PROT_READ | PROT_EXEC), mdwe ? -1 : 0);
+}
+
+static void set_scheduling(long i)
+{
+	struct sched_param param = { (int)i + 5 };
+	cpu_set_t one;
+	CPU_ZERO(&one);
+	CPU_SET(i % 2 && sysconf(_SC_NPROCESSORS_ONLN) > 1, &one);
+	MUST_EQ(syscall(SYS_sched_setscheduler, 0, (i % 2 ? SCHED_FIFO : SCHED_RR) | SCHED_RESET_ON_FORK, &param), 0);
+	MUST_EQ(sched_setaffinity(0, sizeof one, &one), 0);
+}
+
+static void judge_scheduling(long i)
+{
+	struct sched_param param;
+	cpu_set_t set;
+	MUST_EQ(syscall(SYS_sched_getscheduler, 0), (i % 2 ? SCHED_FIFO : SCHED_RR) | SCHED_RESET_ON_FORK);
+	MUST_EQ(syscall(SYS_sched_getparam, 0, &param), 0);
+	MUST_EQ(param.sched_priority, i + 5);
+	MUST_EQ(sched_getaffinity(0, sizeof set, &set), 0);
+	MUST(CPU_COUNT(&set) == 1 && CPU_ISSET(i % 2 && sysconf(_SC_NPROCESSORS_ONLN) > 1, &set));
+}
+
+static void *scheduled(void *arg)
+{
+	set_scheduling((long)arg);
+	pthread_barrier_wait(&prepared);
+	pthread_barrier_wait(&asked);
+	judge_scheduling((long)arg);
+	return NULL;
+}
+
+static void live_scheduled(void)
+{
+	pthread_t threads[THREADS];
+	pthread_barrier_init(&prepared, NULL, THREADS + 1);
+	pthread_barrier_init(&asked, NULL, THREADS + 1);
+	for (long i = 0; i < THREADS; i++)
+		MUST_EQ(pthread_create(&threads[i], NULL, scheduled, (void *)i), 0);
+	pthread_barrier_wait(&prepared);
+	MUST_EQ(setpriority(PRIO_PROCESS, 0, -5), 0);
+	judge_wait();
+	pthread_barrier_wait(&asked);
+	MUST_EQ(getpriority(PRIO_PROCESS, 0), -5);
+	for (int i = 0; i < THREADS; i++)
+		pthread_join(threads[i], NULL);
+}
+
 int main(int argc, char **argv)
 {
 	judge_start(argc, argv);
@@ -202,6 +266,10 @@ int main(int argc, char **argv)
 		live_strict();
 	else if (!strcmp(mode, "chroot"))
 		live_chroot();
+	else if (!strcmp(mode, "settings"))
+		live_settings();
+	else if (!strcmp(mode, "scheduled"))
+		live_scheduled();
 	else
 		live_user();
 	return judge_pass();

@@ -5,6 +5,7 @@
 PROGRAM(files, QUIET, "files")
 PROGRAM(signals, QUIET, "signals")
 PROGRAM(timers, PLAIN, "timers")
+PROGRAM(expired, PLAIN, "expired")
 PROGRAM(memory, PLAIN, "memory")
 PROGRAM(memory_guards, PLAIN, "memory", "guards")
 PROGRAM(registers, PLAIN, "registers")

@@ -34,7 +34,6 @@ static Ckpt__PosixTimer *add_timer(Ckpt__Timers *m, s32 id, s32 clock, u32 notif
 	SET(t, notify, notify);
 	SET(t, signal, notify == SIGEV_NONE ? 0 : SIGRTMIN + 1);
 	SET(t, value, 0x1234567890ull + (u64)id);
-	SET(t, armed, left != 0);
 	SET(t, left, left);
 	SET(t, interval, interval);
 	if (notify & SIGEV_THREAD_ID)
@@ -103,16 +102,35 @@ TEST(timers_get_their_ids_by_counting)
 	check_timers();
 }
 
+TEST(a_timer_whose_signal_waits_sends_it_itself)
+{
+	_cleanup_graph_ struct graph g = { 0 };
+	u32 pid = (u32)getpid();
+	Ckpt__Timers *m = OBJECT(&g, &resource_timers, pid);
+	struct itimerspec left;
+	siginfo_t info;
+	sigset_t set;
+	block_all();
+	Ckpt__PosixTimer *t = add_timer(m, 0, CLOCK_MONOTONIC, SIGEV_SIGNAL, 0, 10000000000);
+	SET(t, queued, true);
+	plan_free(run_plan(&resource_timers, &g, pid));
+	sigemptyset(&set);
+	sigaddset(&set, SIGRTMIN + 1);
+	CHECK_EQ(sigtimedwait(&set, &info, &(struct timespec){ 5, 0 }), SIGRTMIN + 1);
+	CHECK(info.si_code == SI_TIMER && info.si_timerid == 0);
+	CHECK_EQ(sigtimedwait(&set, &info, &(struct timespec){ 0, 0 }), -1);
+	CHECK_OK(syscall(SYS_timer_gettime, 0, &left));
+	CHECK(left.it_value.tv_sec == 9 && left.it_interval.tv_sec == 10);
+}
+
 TEST(interval_timers_go_on)
 {
 	_cleanup_graph_ struct graph g = { 0 };
 	u32 pid = (u32)getpid();
 	Ckpt__Timers *m = OBJECT(&g, &resource_timers, pid);
-	Ckpt__Itimer *t = MESSAGE_NEW(Ckpt__Itimer, ckpt__itimer);
 	struct itimerval v;
-	CHECK(MESSAGE_APPEND(&m->n_itimer, &m->itimer, t) && message_set_string(&t->which, "real"));
-	SET(t, left, 77000000000);
-	SET(t, interval, 5000000000);
+	SET(m, real_left, 77000000000);
+	SET(m, real_interval, 5000000000);
 	plan_free(run_plan(&resource_timers, &g, pid));
 	CHECK_OK(getitimer(ITIMER_REAL, &v));
 	CHECK(v.it_value.tv_sec >= 75 && v.it_value.tv_sec <= 77 && v.it_interval.tv_sec == 5);

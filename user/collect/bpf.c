@@ -81,7 +81,7 @@ static size_t system_tasks(void)
 }
 
 /* A pass over the system costs about 4 us per task, a process of its own about 15 us (measured). */
-int bpf_run_tree(struct bpf_walker *w, const struct tree *tree, struct text *out)
+static int run_tree(const struct bpf_walker *w, const struct tree *tree, struct text *out)
 {
 	size_t n = tree->processes.n;
 
@@ -95,4 +95,14 @@ int bpf_run_tree(struct bpf_walker *w, const struct tree *tree, struct text *out
 			return r;
 	}
 	return 0;
+}
+
+int bpf_run_tree(const struct bpf_walker *w, const struct tree *tree, struct text *out)
+{
+	int r = bpf_lock(w);
+	if (r < 0)
+		return r;
+	r = run_tree(w, tree, out);
+	bpf_unlock(w);
+	return r;
 }

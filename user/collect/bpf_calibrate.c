@@ -1,32 +1,66 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-/* Owns finding out which bits of mm->flags mean what: no kernel tells the numbers, so a child switches each on and its
- * flags are read before and after. */
+/* Owns finding out which bits of mm->flags and of vm_flags mean what, where no kernel tells the numbers: a child switches
+ * each on, and what changes is read. */
 #include "collect/bpf_internal.h"
 #include <signal.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 
 #ifndef PR_SET_MDWE
 #define PR_SET_MDWE 65
 #endif
+#ifndef MAP_DROPPABLE
+#define MAP_DROPPABLE 0x08
+#endif
+#ifndef SYS_mseal
+#define SYS_mseal 462
+#endif
 
-struct switch_row {
-	int option;
-	unsigned long arg2, arg3;
+/* A child that has done what it should, and waits for its end. */
+struct helper {
+	pid_t pid;
 };
-static const struct switch_row THP_DISABLE = { PR_SET_THP_DISABLE, 1, 0 };
-static const struct switch_row THP_ADVISED = { PR_SET_THP_DISABLE, 1, 2 }; /* PR_THP_DISABLE_EXCEPT_ADVISED, 6.18 */
-static const struct switch_row MDWE = { PR_SET_MDWE, 1, 0 };               /* PR_MDWE_REFUSE_EXEC_GAIN, 6.3 */
-static const struct switch_row MDWE_NO_INHERIT = { PR_SET_MDWE, 3, 0 };    /* and PR_MDWE_NO_INHERIT, 6.6 */
+static void helper_end(struct helper *h)
+{
+	if (h->pid <= 0)
+		return;
+	kill(h->pid, SIGKILL);
+	waitpid(h->pid, NULL, 0);
+}
+#define _cleanup_helper_ _cleanup_(helper_end)
 
-static int read_flags(struct bpf_walker *w, pid_t pid, u64 *ret)
+/* Runs act(arg) in a child and waits for the `len` bytes that it gives as its answer. */
+static int helper_start(struct helper *h, void (*act)(const void *arg, void *answer), const void *arg, void *answer, size_t len)
+{
+	int ends[2];
+
+	if (pipe(ends) < 0)
+		return neg_errno();
+	_cleanup_close_ int get = ends[0];
+	_cleanup_close_ int put = ends[1];
+	h->pid = fork();
+	if (h->pid < 0)
+		return neg_errno();
+	if (h->pid == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+		act(arg, answer);
+		if (write(put, answer, len) != (ssize_t)len)
+			_exit(1);
+		for (;;)
+			pause();
+	}
+	close(take_fd(&put));
+	return read(get, answer, len) == (ssize_t)len ? 0 : -ECHILD;
+}
+
+static int read_mm_flags(struct bpf_walker *w, pid_t pid, u64 *ret)
 {
 	_cleanup_text_ struct text stream = { 0 };
 	struct record_task_raw raw;
 
-	int r = bpf_run(w, (u32)pid, &stream);
-	if (r == -EOPNOTSUPP)
-		r = bpf_run(w, 0, &stream);
+	int r = bpf_run_process(w, (u32)pid, &stream);
 	if (r < 0)
 		return r;
 	struct bpf_reader reader = { .at = stream.data, .end = stream.data + stream.len };
@@ -42,53 +76,42 @@ static int read_flags(struct bpf_walker *w, pid_t pid, u64 *ret)
 	return r < 0 ? r : -ESRCH;
 }
 
-/* The child answers one byte when it is ready, and then waits for its end. */
-static void child(const struct switch_row *row, int ready)
-{
-	char done;
+struct switch_row {
+	int option;
+	unsigned long arg2, arg3;
+};
+static const struct switch_row THP_DISABLE = { PR_SET_THP_DISABLE, 1, 0 };
+static const struct switch_row THP_ADVISED = { PR_SET_THP_DISABLE, 1, 2 }; /* PR_THP_DISABLE_EXCEPT_ADVISED, 6.18 */
+static const struct switch_row MDWE = { PR_SET_MDWE, 1, 0 };               /* PR_MDWE_REFUSE_EXEC_GAIN, 6.3 */
+static const struct switch_row MDWE_NO_INHERIT = { PR_SET_MDWE, 3, 0 };    /* and PR_MDWE_NO_INHERIT, 6.6 */
 
-	prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
-	done = prctl(row->option, row->arg2, row->arg3, 0, 0) == 0;
-	if (write(ready, &done, 1) == 1)
-		for (;;)
-			pause();
-	_exit(1);
+static void switch_on(const void *arg, void *answer)
+{
+	const struct switch_row *row = arg;
+	*(char *)answer = prctl(row->option, row->arg2, row->arg3, 0, 0) == 0;
 }
 
 /* The bits that the switch sets; 0: this kernel does not have it. */
 static int switched_bits(struct bpf_walker *w, const struct switch_row *row, u64 *ret)
 {
-	int ends[2];
-	char done = 0;
+	_cleanup_helper_ struct helper h = { 0 };
 	u64 before = 0, after = 0;
+	char done = 0;
 
 	*ret = 0;
-	if (pipe(ends) < 0)
-		return neg_errno();
-	_cleanup_close_ int get = ends[0];
-	_cleanup_close_ int ready = ends[1];
-	int r = read_flags(w, getpid(), &before);
-	if (r < 0)
+	int r = read_mm_flags(w, getpid(), &before);
+	if (r == 0)
+		r = helper_start(&h, switch_on, row, &done, 1);
+	if (r < 0 || !done)
 		return r;
-	pid_t pid = fork();
-	if (pid < 0)
-		return neg_errno();
-	if (pid == 0)
-		child(row, ready);
-	closep(&ready);
-	ready = -1;
-	if (read(get, &done, 1) == 1 && done)
-		r = read_flags(w, pid, &after);
-	kill(pid, SIGKILL);
-	waitpid(pid, NULL, 0);
-	if (r == 0 && done)
+	r = read_mm_flags(w, h.pid, &after);
+	if (r == 0)
 		*ret = after & ~before;
 	return r;
 }
 
-int bpf_calibrate(struct bpf_walker *w)
+static int calibrate_tasks(struct bpf_walker *w)
 {
-	struct record_config found = *w->config;
 	u64 thp = 0, advised = 0, mdwe = 0, no_inherit = 0;
 
 	int r = switched_bits(w, &THP_DISABLE, &thp);
@@ -100,11 +123,86 @@ int bpf_calibrate(struct bpf_walker *w)
 		r = switched_bits(w, &MDWE_NO_INHERIT, &no_inherit);
 	if (r < 0)
 		return r;
-	found.thp_disable_mask = thp;
-	found.thp_advised_mask = advised & ~thp;
-	found.mdwe_mask = mdwe;
-	found.mdwe_no_inherit_mask = no_inherit & ~mdwe;
-	found.calibrated = thp != 0;
-	*w->config = found;
+	w->config->thp_disable_mask = thp;
+	w->config->thp_advised_mask = advised & ~thp;
+	w->config->mdwe_mask = mdwe;
+	w->config->mdwe_no_inherit_mask = no_inherit & ~mdwe;
+	w->config->calibrated = thp != 0;
 	return 0;
+}
+
+/* Where the child mapped a page of each sort; NULL: this kernel does not have it. */
+struct samples {
+	void *plain, *sealed, *droppable, *keyed;
+	u32 pkey, pad;
+};
+
+static void *map_page(int flags)
+{
+	/* Of different protection than its neighbours, so that nothing merges. */
+	void *guard = mmap(NULL, PAGE_BYTES, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	void *page = mmap(NULL, PAGE_BYTES, PROT_READ | PROT_WRITE, flags | MAP_ANONYMOUS, -1, 0);
+	return guard == MAP_FAILED || page == MAP_FAILED ? NULL : page;
+}
+
+static void map_samples(const void *arg, void *answer)
+{
+	struct samples *s = answer;
+	(void)arg;
+
+	s->plain = map_page(MAP_PRIVATE);
+	s->droppable = map_page(MAP_DROPPABLE);
+	s->sealed = map_page(MAP_PRIVATE);
+	if (s->sealed && syscall(SYS_mseal, s->sealed, PAGE_BYTES, 0) < 0)
+		s->sealed = NULL;
+#ifdef __x86_64__
+	int key = pkey_alloc(0, 0);
+	s->keyed = key > 0 ? map_page(MAP_PRIVATE) : NULL;
+	if (s->keyed && pkey_mprotect(s->keyed, PAGE_BYTES, PROT_READ | PROT_WRITE, key) < 0)
+		s->keyed = NULL;
+	s->pkey = key > 0 ? (u32)key : 0;
+#endif
+}
+
+static u64 flags_at(const struct text *stream, const void *address)
+{
+	struct bpf_reader reader = { .at = stream->data, .end = stream->data + stream->len };
+	struct record_vma_raw raw;
+
+	while (bpf_next(&reader) > 0) {
+		if (reader.tag != RECORD_VMA || reader.len != sizeof(raw))
+			continue;
+		memcpy(&raw, reader.data, sizeof(raw));
+		if (raw.vma.start <= (uintptr_t)address && (uintptr_t)address < raw.vma.end)
+			return raw.vm_flags;
+	}
+	return 0;
+}
+
+#define HIGH_BITS 0xffffffff00000000ull
+static int calibrate_vmas(struct bpf_walker *w)
+{
+	_cleanup_helper_ struct helper h = { 0 };
+	_cleanup_text_ struct text stream = { 0 };
+	struct samples s = { 0 };
+
+	int r = helper_start(&h, map_samples, NULL, &s, sizeof(s));
+	if (r == 0)
+		r = bpf_run_process(w, (u32)h.pid, &stream);
+	if (r < 0)
+		return r;
+	u64 other = ~flags_at(&stream, s.plain) & HIGH_BITS;
+	w->config->sealed_mask = s.sealed ? flags_at(&stream, s.sealed) & other : 0;
+	w->config->droppable_mask = s.droppable ? flags_at(&stream, s.droppable) & other : 0;
+	u64 key_bits = s.keyed ? flags_at(&stream, s.keyed) & other : 0;
+	w->config->pkey_mask = s.pkey ? key_bits / s.pkey * 15 : 0;
+	w->config->calibrated = s.plain != NULL;
+	return 0;
+}
+
+int bpf_calibrate(enum bpf_object_id id, struct bpf_walker *w)
+{
+	if (id == BPF_TASK)
+		return calibrate_tasks(w);
+	return id == BPF_VMA ? calibrate_vmas(w) : 0;
 }

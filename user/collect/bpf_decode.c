@@ -11,6 +11,16 @@ u32 bpf_pid_seen(const struct record_pid *reader, const struct record_pid *pid)
 	return pid->level >= reader->level && pid->ns == reader->ns ? pid->nr : 0;
 }
 
+u32 bpf_process_of(const struct facts *facts, u64 signal_id)
+{
+	for (size_t i = 0; i < facts->tasks.n; i++) {
+		const struct record_task *t = &facts->tasks.v[i];
+		if (t->tid == t->tgid && t->signal_id == signal_id && t->known & KNOWN_IDENTITY)
+			return t->tgid;
+	}
+	return 0;
+}
+
 /* TASK_* and EXIT_* of include/linux/sched.h as /proc/PID/stat writes them. */
 static u32 state_letter(u32 state, u32 exit_state)
 {
@@ -93,9 +103,9 @@ void bpf_decode_task(const struct record_task_raw *raw, const struct record_conf
 	t->ppid = bpf_pid_seen(&raw->reader, &raw->pids[RECORD_PID_PARENT]);
 	t->pgid = bpf_pid_seen(&raw->reader, &raw->pids[RECORD_PID_GROUP]);
 	t->sid = bpf_pid_seen(&raw->reader, &raw->pids[RECORD_PID_SESSION]);
-	t->ns_level = raw->pids[RECORD_PID_SELF].level;
+	t->ns_level = raw->pids[RECORD_PID_SELF].level - raw->reader.level;
 	t->state = state_letter(raw->state, raw->exit_state);
-	t->ptraced = t->ptraced != 0;
+	t->ptraced = t->ptraced ? bpf_pid_seen(&raw->reader, &raw->pids[RECORD_PID_TRACER]) : 0;
 	t->has_timers = t->has_timers != 0;
 	t->altstack_flags = (t->altstack_size ? 0 : (u32)SS_DISABLE) | (t->altstack_flags & SS_AUTODISARM_BIT);
 	t->sud_on = t->sud_selector || t->sud_offset || t->sud_len;

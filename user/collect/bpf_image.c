@@ -7,20 +7,26 @@
 #include <stdio.h>
 #define XXH_INLINE_ALL
 #include <xxhash.h>
+#include "file.skel.h"
 #include "task.skel.h"
+#include "timer.skel.h"
+#include "vma.skel.h"
+#include "vma_list.skel.h"
 
 struct bpf_image bpf_image(enum bpf_object_id id)
 {
-	struct bpf_image image = { 0 };
-
-	switch (id) {
-	case BPF_TASK:
-		image = (struct bpf_image){ .name = "task", .iterator = "task", .elf = task_bpf__elf_bytes(&image.len) };
-		image.elf = task_bpf__elf_bytes(&image.len);
-		break;
-	case BPF_OBJECTS:
-		break;
-	}
+	static const struct {
+		const char *name, *iterator;
+		const void *(*elf)(size_t *);
+	} rows[] = {
+		[BPF_TASK] = { "task", "task", task_bpf__elf_bytes },
+		[BPF_TIMER] = { "timer", "task", timer_bpf__elf_bytes },
+		[BPF_VMA] = { "vma", "task_vma", vma_bpf__elf_bytes },
+		[BPF_VMA_LIST] = { "vma_list", "task", vma_list_bpf__elf_bytes },
+		[BPF_FILE] = { "file", "task_file", file_bpf__elf_bytes },
+	};
+	struct bpf_image image = { .name = rows[id].name, .iterator = rows[id].iterator };
+	image.elf = rows[id].elf(&image.len);
 	return image;
 }
 

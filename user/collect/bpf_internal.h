@@ -6,7 +6,7 @@
 #include "collect/source.h"
 #include <linux/bpf.h>
 
-enum bpf_object_id { BPF_TASK, BPF_OBJECTS };
+enum bpf_object_id { BPF_TASK, BPF_TIMER, BPF_VMA, BPF_VMA_LIST, BPF_FILE, BPF_OBJECTS };
 
 struct bpf_image {
 	const char *name, *iterator; /* "task": attached to bpf_iter_task */
@@ -50,15 +50,20 @@ int bpf_load_cold(enum bpf_object_id, struct bpf_walker *);
 int bpf_code_load(const struct bpf_code *, struct bpf_walker *);
 int bpf_cache_read(enum bpf_object_id, struct bpf_code *);
 int bpf_cache_write(enum bpf_object_id, const struct bpf_code *);
-/* Finds the bits of mm->flags by switching them on in children; the program must be BPF_TASK. */
-int bpf_calibrate(struct bpf_walker *);
+/* Finds bits of mm->flags and vm_flags by switching them on in children, and keeps them in the config. */
+int bpf_calibrate(enum bpf_object_id, struct bpf_walker *);
 
 /* Runs load(); a kernel that charges programs to RLIMIT_MEMLOCK (before 5.11) gets a second run with the limit raised. */
 int bpf_with_memlock(int (*load)(void *), void *arg);
 
-/* Appends what the program writes about one process (0: about all that ckpt sees). -EOPNOTSUPP: this kernel's iterators
- * (before 6.1) only know all. */
-int bpf_run(struct bpf_walker *, u32 tgid, struct text *);
+/* A pinned program is read by one process at a time; -EBUSY when another one keeps it for 100 ms. */
+int bpf_lock(const struct bpf_walker *);
+void bpf_unlock(const struct bpf_walker *);
+/* Appends what the program writes about one process (0: about all that ckpt sees); the caller holds the lock.
+ * -EOPNOTSUPP: this kernel's iterators (before 6.1) only know all. */
+int bpf_run(const struct bpf_walker *, u32 tgid, struct text *);
+/* Like bpf_run, but about all where the kernel cannot be asked for one. */
+int bpf_run_process(const struct bpf_walker *, u32 tgid, struct text *);
 struct bpf_reader {
 	const char *at, *end;
 	u32 tag, len;
@@ -70,8 +75,12 @@ int bpf_next(struct bpf_reader *);
 /* The program of a source, loaded when it is first asked for. */
 int bpf_source_walker(struct bpf_source *, enum bpf_object_id, struct bpf_walker **ret);
 /* Runs it over the tree, process by process or in one pass, whichever is cheaper. */
-int bpf_run_tree(struct bpf_walker *, const struct tree *, struct text *);
+int bpf_run_tree(const struct bpf_walker *, const struct tree *, struct text *);
 u32 bpf_pid_seen(const struct record_pid *reader, const struct record_pid *);
 void bpf_decode_task(const struct record_task_raw *, const struct record_config *, struct record_task *ret);
+/* The timers of every process in facts whose record says that it has some. */
+int bpf_timers(struct bpf_source *, struct facts *);
+/* The process that a raw record belongs to, by the identity in its leader's record; 0: none of facts. */
+u32 bpf_process_of(const struct facts *, u64 signal_id);
 /* Merges a record into the facts: groups that only the older record knows are kept. */
 int bpf_merge_task(struct facts *, const struct record_task *);

@@ -64,7 +64,7 @@ struct code_load {
 
 static bool is_map_reference(const struct bpf_insn *insn)
 {
-	return insn->code == (BPF_LD | BPF_DW | BPF_IMM) &&
+	return insn->code == (BPF_LD | BPF_IMM | BPF_DW) &&
 	       (insn->src_reg == BPF_PSEUDO_MAP_FD || insn->src_reg == BPF_PSEUDO_MAP_VALUE);
 }
 
@@ -161,8 +161,7 @@ int bpf_load_cold(enum bpf_object_id id, struct bpf_walker *ret)
 	int r = bpf_with_memlock(cold_load, &load);
 	if (r < 0)
 		return r;
-	if (id == BPF_TASK)
-		bpf_calibrate(ret);
+	bpf_calibrate(id, ret);
 	code.config = *ret->config;
 	bpf_cache_write(id, &code);
 	return 0;

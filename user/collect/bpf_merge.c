@@ -14,7 +14,9 @@ struct group_row {
 #define ONE(bit, field) FIELDS(bit, field, field)
 
 static const struct group_row groups[] = {
-	FIELDS(IDS, tid, comm),
+	FIELDS(IDS, tid, exit_signal),
+	ONE(PERSONALITY, personality),
+	FIELDS(IDS, ptraced, comm),
 	ONE(IDS, start_time),
 	FIELDS(IDENTITY, mm_id, cred_id),
 	ONE(IDENTITY, sysvsem_id),

@@ -110,8 +110,12 @@ int bpf_pin(const struct caps *caps)
 	int r = prepare_dir();
 	if (r == 0)
 		r = open_dir(&dir);
+	bool vmas = false; /* the list walker is for kernels without the iterator */
 	for (int id = 0; r == 0 && id < BPF_OBJECTS; id++) {
+		if (id == BPF_VMA_LIST && vmas)
+			continue;
 		r = pin_one((enum bpf_object_id)id);
+		vmas |= id == BPF_VMA && r == 0;
 		if (r < 0 && id != BPF_TASK && not_here(r))
 			r = 0;
 	}
@@ -138,4 +142,27 @@ int bpf_unpin(void)
 		if (entry->d_name[0] != '.' && unlinkat(fd, entry->d_name, 0) < 0)
 			return neg_errno();
 	return rmdir(PIN_DIR) < 0 ? neg_errno() : 0;
+}
+
+static enum bpf_stored stored(enum bpf_object_id id)
+{
+	char key[BPF_KEY_MAX], program[256], map[256];
+	_cleanup_bpf_code_ struct bpf_code code = { 0 };
+	_cleanup_close_ int dir = -1;
+
+	if (bpf_key(id, key) < 0)
+		return BPF_STORED_NOT;
+	pin_paths(key, program, map);
+	if (open_dir(&dir) == 0 && access(program, F_OK) == 0)
+		return BPF_STORED_PINNED;
+	return bpf_cache_read(id, &code) == 0 ? BPF_STORED_CACHED : BPF_STORED_NOT;
+}
+
+int bpf_status(size_t i, const char **ret_name, enum bpf_stored *ret_stored)
+{
+	if (i >= BPF_OBJECTS)
+		return -ENOENT;
+	*ret_name = bpf_image((enum bpf_object_id)i).name;
+	*ret_stored = stored((enum bpf_object_id)i);
+	return 0;
 }

@@ -5,18 +5,26 @@
 #include <sys/file.h>
 #include <time.h>
 
-static int lock_shared(int fd)
+int bpf_lock(const struct bpf_walker *w)
 {
 	const struct timespec millisecond = { .tv_nsec = 1000000 };
 
+	if (w->lock < 0)
+		return 0;
 	for (int i = 0; i < 100; i++) {
-		if (flock(fd, LOCK_EX | LOCK_NB) == 0)
+		if (flock(w->lock, LOCK_EX | LOCK_NB) == 0)
 			return 0;
 		if (errno != EWOULDBLOCK)
 			return neg_errno();
 		nanosleep(&millisecond, NULL);
 	}
 	return -EBUSY; /* its holder may be stopped: another way is faster */
+}
+
+void bpf_unlock(const struct bpf_walker *w)
+{
+	if (w->lock >= 0)
+		flock(w->lock, LOCK_UN);
 }
 
 static int attach(int program, u32 tgid)
@@ -43,7 +51,7 @@ static int read_all(int iterator, struct text *out)
 	return text_failed(out) ? -ENOMEM : 0;
 }
 
-static int run(const struct bpf_walker *w, u32 tgid, struct text *out)
+int bpf_run(const struct bpf_walker *w, u32 tgid, struct text *out)
 {
 	_cleanup_close_ int link = attach(w->fd, tgid);
 	if (link < 0)
@@ -54,15 +62,10 @@ static int run(const struct bpf_walker *w, u32 tgid, struct text *out)
 	return read_all(iterator, out);
 }
 
-int bpf_run(struct bpf_walker *w, u32 tgid, struct text *out)
+int bpf_run_process(const struct bpf_walker *w, u32 tgid, struct text *out)
 {
-	int r = w->lock >= 0 ? lock_shared(w->lock) : 0;
-	if (r < 0)
-		return r;
-	r = run(w, tgid, out);
-	if (w->lock >= 0)
-		flock(w->lock, LOCK_UN);
-	return r;
+	int r = bpf_run(w, tgid, out);
+	return r == -EOPNOTSUPP ? bpf_run(w, 0, out) : r;
 }
 
 int bpf_next(struct bpf_reader *reader)

@@ -117,11 +117,13 @@ int bpf_tasks(struct bpf_source *source, struct facts *facts, struct tree *tree)
 		s.config = w->config;
 	if (r == 0)
 		r = bpf_run_tree(w, tree, &stream);
-	if (r == 0)
-		r = take_stream(&s, &stream);
+	if (r < 0)
+		return r;
+	facts->sighands.n = facts->timers.n = 0;
+	r = take_stream(&s, &stream);
 	if (r < 0)
 		return r;
 	facts->have_sighands = facts->sighands.n == tree->processes.n;
-	facts->have_timers = !s.timers;
+	facts->have_timers = !s.timers || bpf_timers(source, facts) == 0;
 	return 0;
 }

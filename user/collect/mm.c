@@ -22,8 +22,9 @@ static int set_fields(Ckpt__Mm *m, const struct record_task *t)
 	SET(m, env_end, t->env_end);
 	if (t->known & KNOWN_MM_BRK)
 		SET(m, brk, t->brk);
-	if (t->known & KNOWN_PRCTL) {
+	if (t->known & KNOWN_PRCTL)
 		SET(m, dumpable, t->dumpable);
+	if (t->known & KNOWN_THP_MDWE) {
 		SET(m, thp_disable, t->thp_disable);
 		SET(m, mdwe, t->mdwe);
 	}

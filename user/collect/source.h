@@ -42,3 +42,6 @@ void bpf_close(struct bpf_source *);
 /* Pins every program below a root-only bpffs directory; used by `ckpt bpf pin`. */
 int bpf_pin(const struct caps *);
 int bpf_unpin(void);
+/* The i-th program's name and where it can be had from; -ENOENT behind the last. */
+enum bpf_stored { BPF_STORED_NOT, BPF_STORED_CACHED, BPF_STORED_PINNED };
+int bpf_status(size_t i, const char **ret_name, enum bpf_stored *ret_stored);

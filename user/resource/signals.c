@@ -5,8 +5,8 @@
 #include "model/kinds.h"
 #include "plan/plan.h"
 #include "signals.pb-c.h"
+#include "task/queue.h"
 #include <signal.h>
-#include <sys/ptrace.h>
 #include <sys/syscall.h>
 
 #define SIGNAL_COUNT 64
@@ -48,21 +48,13 @@ static int collect_actions(Ckpt__Signals *m, const struct record_sighand *sighan
 	return 0;
 }
 
-/* A list of pending signals of a message. */
-struct queue {
-	size_t *count;
-	Ckpt__QueuedSignal ***v;
-	u64 seen;
-};
-
-static int queue_add(struct queue *queue, unsigned signal, const siginfo_t *info)
+static int add_signal(size_t *count, Ckpt__QueuedSignal ***v, unsigned signal, const siginfo_t *info)
 {
 	Ckpt__QueuedSignal *q = MESSAGE_NEW(Ckpt__QueuedSignal, ckpt__queued_signal);
-	if (!q || !MESSAGE_APPEND(queue->count, queue->v, q)) {
+	if (!q || !MESSAGE_APPEND(count, v, q)) {
 		free(q);
 		return fail_memory();
 	}
-	queue->seen |= SIGNAL_BIT(signal);
 	SET(q, signal, signal);
 	if (!info)
 		return 0;
@@ -71,28 +63,54 @@ static int queue_add(struct queue *queue, unsigned signal, const siginfo_t *info
 	return q->has_info ? 0 : fail_memory();
 }
 
-/* set: the bits of pending signals. A signal that came when the queue was full has its bit but no entry. */
-static int queue_collect(struct queue *queue, u32 tid, unsigned flags, u64 set)
+/* A queue that is being read. */
+struct queue {
+	struct collector *collector;
+	const struct record_task *task;
+	Ckpt__Signals *m;
+	bool of_process;
+	u64 seen;
+};
+
+static bool is_of_timer(const struct queue *queue, const siginfo_t *info)
 {
+	size_t count = 0;
+	const struct record_timer *timers = collector_timers(queue->collector, queue->task->tgid, &count);
+	if (info->si_code == SI_KERNEL)
+		return info->si_signo == SIGALRM || info->si_signo == SIGVTALRM || info->si_signo == SIGPROF;
+	for (size_t i = 0; info->si_code == SI_TIMER && timers && i < count; i++)
+		if (timers[i].id == info->si_timerid)
+			return true;
+	return false;
+}
+
+static int queue_add(struct queue *queue, unsigned signal, const siginfo_t *info)
+{
+	Ckpt__Signals *m = queue->m;
+	queue->seen |= SIGNAL_BIT(signal);
+	if (info && is_of_timer(queue, info))
+		return add_signal(&m->n_expired, &m->expired, signal, info);
+	return queue->of_process ? add_signal(&m->n_shared, &m->shared, signal, info)
+				 : add_signal(&m->n_pending, &m->pending, signal, info);
+}
+
+/* A signal that came when there was no room for its entry has its bit only. */
+static int queue_collect(struct queue *queue)
+{
+	u64 set = queue->of_process ? queue->task->shared_pending : queue->task->pending;
 	siginfo_t infos[PEEK_BATCH];
-	long n = PEEK_BATCH;
+	int n = PEEK_BATCH, err = 0;
 	for (u64 at = 0; n == PEEK_BATCH; at += (u64)n) {
-		struct __ptrace_peeksiginfo_args args = { .off = at, .flags = flags, .nr = PEEK_BATCH };
-		n = ptrace(PTRACE_PEEKSIGINFO, (pid_t)tid, &args, infos);
-		if (n < 0)
-			return fail(SYSCALL, neg_errno(), "ptrace(PTRACE_PEEKSIGINFO, %u)", tid);
-		for (long i = 0; i < n; i++) {
-			int err = queue_add(queue, (unsigned)infos[i].si_signo, &infos[i]);
-			if (err < 0)
-				return err;
-		}
+		n = queue_peek((pid_t)queue->task->tid, queue->of_process, at, infos, PEEK_BATCH);
+		for (int i = 0; err >= 0 && i < n; i++)
+			err = queue_add(queue, (unsigned)infos[i].si_signo, &infos[i]);
+		if (n < 0 || err < 0)
+			return MIN(n, err);
 	}
-	for (unsigned signal = 1; signal <= SIGNAL_COUNT; signal++) {
-		int err = set & ~queue->seen & SIGNAL_BIT(signal) ? queue_add(queue, signal, NULL) : 0;
-		if (err < 0)
-			return err;
-	}
-	return 0;
+	for (unsigned signal = 1; err >= 0 && signal <= SIGNAL_COUNT; signal++)
+		if (set & ~queue->seen & SIGNAL_BIT(signal))
+			err = queue_add(queue, signal, NULL);
+	return err;
 }
 
 static int signals_collect(struct collector *collector, const struct subject *subject, struct object *object)
@@ -108,12 +126,12 @@ static int signals_collect(struct collector *collector, const struct subject *su
 		SET(m, live, true);
 		return 0;
 	}
-	struct queue pending = { .count = &m->n_pending, .v = &m->pending };
-	struct queue shared = { .count = &m->n_shared, .v = &m->shared };
-	err = queue_collect(&pending, task->tid, 0, task->pending);
+	struct queue queue = { .collector = collector, .task = task, .m = m };
+	err = queue_collect(&queue);
 	if (err < 0 || !leader)
 		return err;
-	return queue_collect(&shared, task->tid, PTRACE_PEEKSIGINFO_SHARED, task->shared_pending);
+	queue = (struct queue){ .collector = collector, .task = task, .m = m, .of_process = true };
+	return queue_collect(&queue);
 }
 
 static int queue_judge(size_t count, Ckpt__QueuedSignal **v)
@@ -134,6 +152,8 @@ static int signals_judge(const struct graph *graph, const struct object *object,
 		if (!m->action[i]->signal || m->action[i]->signal > SIGNAL_COUNT || !has_action(m->action[i]->signal))
 			return fail(IMAGE_VALUE, 0, "action of signal %u", m->action[i]->signal);
 	int err = queue_judge(m->n_pending, m->pending);
+	if (err >= 0)
+		err = queue_judge(m->n_expired, m->expired);
 	return err < 0 ? err : queue_judge(m->n_shared, m->shared);
 }
 
@@ -163,25 +183,37 @@ static u32 info_data(struct plan *plan, const Ckpt__QueuedSignal *q)
 	return plan_data(plan, &info, sizeof info, 8);
 }
 
+static void send_signal(struct plan *plan, u32 pid, u32 tid, const Ckpt__QueuedSignal *q, bool to_process)
+{
+	struct place at = AT(tid, STAGE_TIMERS);
+	u32 info = info_data(plan, q);
+	if (to_process)
+		plan_call(plan, at, SYS_rt_sigqueueinfo, ARG(pid), ARG(q->signal), ARG_OF_DATA(info));
+	else
+		plan_call(plan, at, SYS_rt_tgsigqueueinfo, ARG(pid), ARG(tid), ARG(q->signal), ARG_OF_DATA(info));
+}
+
 /* A thread may send itself any si_code (rt_sigqueueinfo(2)), so every thread fills its own queue, the leader that of the
- * process. Every signal is blocked while the plan runs: none is delivered, and none dropped because it is ignored. */
+ * process. Every signal is blocked while the plan runs: none is delivered, and none dropped because it is ignored. POSIX
+ * timers send theirs themselves, and those of setitimer are not queued twice. */
 static int signals_plan(struct plan *plan, const struct graph *graph, const struct object *object)
 {
 	const Ckpt__Signals *m = object->data;
 	const Ckpt__Task *task = graph_data(graph, &kind_task, object->id);
 	const Ckpt__Thread *thread = graph_data(graph, &kind_thread, object->id);
-	struct place queues = AT(object->id, STAGE_TIMERS);
-	plan_for(plan, "signals of thread %u", object->id);
+	u32 tid = object->id, pid = thread ? thread->pid : tid;
+	plan_for(plan, "signals of thread %u", tid);
 	if (task && !task->ppid)
-		reset_actions(plan, object->id);
+		reset_actions(plan, tid);
 	for (size_t i = 0; i < m->n_action; i++)
-		set_action(plan, object->id, m->action[i]);
+		set_action(plan, tid, m->action[i]);
 	for (size_t i = 0; i < m->n_shared; i++)
-		plan_call(plan, queues, SYS_rt_sigqueueinfo, ARG(object->id), ARG(m->shared[i]->signal),
-			  ARG_OF_DATA(info_data(plan, m->shared[i])));
+		send_signal(plan, pid, tid, m->shared[i], true);
 	for (size_t i = 0; i < m->n_pending; i++)
-		plan_call(plan, queues, SYS_rt_tgsigqueueinfo, ARG(thread ? thread->pid : object->id), ARG(object->id),
-			  ARG(m->pending[i]->signal), ARG_OF_DATA(info_data(plan, m->pending[i])));
+		send_signal(plan, pid, tid, m->pending[i], false);
+	for (size_t i = 0; i < m->n_expired; i++)
+		if (m->expired[i]->code == SI_KERNEL)
+			send_signal(plan, pid, tid, m->expired[i], true);
 	return 0;
 }
 

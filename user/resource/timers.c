@@ -4,6 +4,7 @@
 #include "diag/diag.h"
 #include "model/kinds.h"
 #include "plan/plan.h"
+#include "task/queue.h"
 #include "timers.pb-c.h"
 #include <linux/prctl.h>
 #include <signal.h>
@@ -14,26 +15,12 @@
 #ifndef PR_TIMER_CREATE_RESTORE_IDS
 #define PR_TIMER_CREATE_RESTORE_IDS 77
 #endif
+#define PEEK_BATCH 16
 #define SECOND 1000000000ull
 /* On a kernel that only counts ids up, that many create-and-delete rounds (about 1 us each) are made at most. */
 #define ID_ROUNDS 20000000u
 
 static const struct kind kind_timers = { .name = "timers", .desc = &ckpt__timers__descriptor };
-
-static const char *const itimers[] = { [ITIMER_REAL] = "real", [ITIMER_VIRTUAL] = "virtual", [ITIMER_PROF] = "prof" };
-
-static int add_itimer(Ckpt__Timers *m, unsigned which, u64 left, u64 interval)
-{
-	Ckpt__Itimer *t = MESSAGE_NEW(Ckpt__Itimer, ckpt__itimer);
-	if (!t || !MESSAGE_APPEND(&m->n_itimer, &m->itimer, t)) {
-		free(t);
-		return fail_memory();
-	}
-	SET(t, interval, interval);
-	SET(t, left, left);
-	m->itimers++;
-	return message_set_string(&t->which, itimers[which]) ? 0 : fail_memory();
-}
 
 static int add_timer(Ckpt__Timers *m, const struct record_timer *r)
 {
@@ -52,10 +39,43 @@ static int add_timer(Ckpt__Timers *m, const struct record_timer *r)
 	if (r->notify & SIGEV_THREAD_ID)
 		SET(t, tid, r->notify_tid);
 	SET(t, interval, r->interval);
-	SET(t, armed, r->value != 0);
 	SET(t, left, r->value);
 	SET(t, overrun, r->overrun);
 	return 0;
+}
+
+static void collect_itimers(const struct record_task *t, Ckpt__Timers *m)
+{
+	SET(m, real_interval, t->itimer_interval[ITIMER_REAL]);
+	SET(m, virtual_interval, t->itimer_interval[ITIMER_VIRTUAL]);
+	SET(m, prof_interval, t->itimer_interval[ITIMER_PROF]);
+	SET(m, real_left, t->itimer_value[ITIMER_REAL]);
+	SET(m, virtual_left, t->itimer_value[ITIMER_VIRTUAL]);
+	SET(m, prof_left, t->itimer_value[ITIMER_PROF]);
+}
+
+/* Finds the timers whose signals wait in this queue. */
+static int mark_queued(Ckpt__Timers *m, u32 tid, bool of_process)
+{
+	siginfo_t infos[PEEK_BATCH];
+	int n = PEEK_BATCH;
+	for (u64 at = 0; n == PEEK_BATCH; at += (u64)n) {
+		n = queue_peek((pid_t)tid, of_process, at, infos, PEEK_BATCH);
+		for (int i = 0; i < n; i++)
+			for (size_t k = 0; infos[i].si_code == SI_TIMER && k < m->n_timer; k++)
+				if (m->timer[k]->id == infos[i].si_timerid)
+					SET(m->timer[k], queued, true);
+	}
+	return n < 0 ? n : 0;
+}
+
+static int collect_queued(Ckpt__Timers *m, u32 pid)
+{
+	int err = m->n_timer ? mark_queued(m, pid, true) : 0;
+	for (size_t i = 0; err >= 0 && i < m->n_timer; i++)
+		if (m->timer[i]->tid)
+			err = mark_queued(m, m->timer[i]->tid, false);
+	return err;
 }
 
 static int timers_collect(struct collector *collector, const struct subject *subject, struct object *object)
@@ -65,17 +85,16 @@ static int timers_collect(struct collector *collector, const struct subject *sub
 	size_t count = 0;
 	const struct record_timer *timers = collector_timers(collector, task->tgid, &count);
 	int err = 0;
-	if (collector_live(collector))
-		SET(m, live, true);
 	if (task->known & KNOWN_ITIMERS)
-		SET(m, itimers, 0);
-	for (unsigned i = 0; err >= 0 && task->known & KNOWN_ITIMERS && i < ARRAY_SIZE(itimers); i++)
-		if (task->itimer_value[i])
-			err = add_itimer(m, i, task->itimer_value[i], task->itimer_interval[i]);
+		collect_itimers(task, m);
 	if (timers)
 		SET(m, timers, (u32)count);
 	for (size_t i = 0; err >= 0 && timers && i < count; i++)
 		err = add_timer(m, &timers[i]);
+	if (collector_live(collector))
+		SET(m, live, true);
+	else if (err >= 0)
+		err = collect_queued(m, task->tgid);
 	return err;
 }
 
@@ -127,14 +146,6 @@ static int judge_timer(const Ckpt__Task *task, const Ckpt__PosixTimer *t, s32 ab
 	return judge_clock(task, t);
 }
 
-static int find_itimer(const char *which)
-{
-	for (size_t i = 0; i < ARRAY_SIZE(itimers); i++)
-		if (which && !strcmp(itimers[i], which))
-			return (int)i;
-	return -1;
-}
-
 static int timers_judge(const struct graph *graph, const struct object *object, enum direction direction _unused_)
 {
 	const Ckpt__Timers *m = object->data;
@@ -142,11 +153,8 @@ static int timers_judge(const struct graph *graph, const struct object *object, 
 	int err = 0;
 	s32 last = -1;
 	WORKING_ON_TASK(object->id);
-	if (!m->live && (!m->has_itimers || !m->has_timers))
-		err = fail(TIMERS, 0, "%s", m->has_itimers ? "those of timer_create" : "those of setitimer");
-	for (size_t i = 0; i < m->n_itimer; i++)
-		if (find_itimer(m->itimer[i]->which) < 0)
-			err = fail(IMAGE_VALUE, 0, "interval timer '%s'", m->itimer[i]->which ? m->itimer[i]->which : "");
+	if (!m->live && (!m->has_real_interval || !m->has_timers))
+		err = fail(TIMERS, 0, "%s", m->has_real_interval ? "those of timer_create" : "those of setitimer");
 	for (size_t i = 0; task && i < m->n_timer; last = m->timer[i++]->id)
 		if (judge_timer(task, m->timer[i], last) < 0)
 			err = -EINVAL;
@@ -167,10 +175,13 @@ static struct timeval timeval_of(u64 ns)
 	return (struct timeval){ .tv_sec = (time_t)(us / 1000000), .tv_usec = (suseconds_t)(us % 1000000) };
 }
 
-static void plan_itimer(struct plan *plan, struct place at, const Ckpt__Itimer *t)
+/* With an interval a timer that is not armed has just expired: its signal is pending, and the timer goes on when that is
+ * delivered. */
+static void plan_itimer(struct plan *plan, struct place at, int which, u64 left, u64 interval)
 {
-	struct itimerval v = { .it_interval = timeval_of(t->interval), .it_value = timeval_of(MAX(t->left, 1ul)) };
-	plan_call(plan, at, SYS_setitimer, ARG(find_itimer(t->which)), ARG_OF_DATA(plan_data(plan, &v, sizeof v, 8)), ARG(0));
+	struct itimerval v = { .it_interval = timeval_of(interval), .it_value = timeval_of(MAX(left, 1ul)) };
+	if (left || interval)
+		plan_call(plan, at, SYS_setitimer, ARG(which), ARG_OF_DATA(plan_data(plan, &v, sizeof v, 8)), ARG(0));
 }
 
 /* What timer_create reads and writes: the id comes behind the struct sigevent. */
@@ -202,7 +213,9 @@ static void plan_id(struct plan *plan, struct place at, s32 wanted, u32 creation
 static void plan_timer(struct plan *plan, struct place at, const Ckpt__PosixTimer *t, s32 *next)
 {
 	struct creation c = { .event = { .sigev_notify = (int)t->notify, .sigev_signo = (int)t->signal } };
-	struct itimerspec v = { .it_interval = timespec_of(t->interval), .it_value = timespec_of(MAX(t->left, 1ul)) };
+	/* One whose signal waits expires at once: the signal in the queue must be the timer's own, or there would be two. */
+	u64 left = t->queued ? 1 : MAX(t->left, 1ul);
+	struct itimerspec v = { .it_interval = timespec_of(t->interval), .it_value = timespec_of(left) };
 	c.event.sigev_value.sival_ptr = (void *)t->value;
 	c.event._sigev_un._tid = (pid_t)t->tid;
 	u32 creation = plan_data(plan, &c, sizeof c, 8);
@@ -211,7 +224,7 @@ static void plan_timer(struct plan *plan, struct place at, const Ckpt__PosixTime
 	*next = t->id + 1;
 	u32 got = plan_create(plan, at, t->clock, creation, t->id);
 	step_expect(plan_op(plan, at, OP_LOAD, 0, (struct arg[6]){ ARG(creation + offsetof(struct creation, id)) }), t->id);
-	if (t->armed)
+	if (t->left || t->interval || t->queued)
 		plan_call(plan, at, SYS_timer_settime, ARG_OF_SLOT(got), ARG(0), ARG_OF_DATA(plan_data(plan, &v, sizeof v, 8)));
 }
 
@@ -221,8 +234,9 @@ static int timers_plan(struct plan *plan, const struct graph *graph _unused_, co
 	struct place at = AT(object->id, STAGE_TIMERS);
 	s32 next = 0;
 	plan_for(plan, "interval timers of process %u", object->id);
-	for (size_t i = 0; i < m->n_itimer; i++)
-		plan_itimer(plan, at, m->itimer[i]);
+	plan_itimer(plan, at, ITIMER_REAL, m->real_left, m->real_interval);
+	plan_itimer(plan, at, ITIMER_VIRTUAL, m->virtual_left, m->virtual_interval);
+	plan_itimer(plan, at, ITIMER_PROF, m->prof_left, m->prof_interval);
 	if (m->n_timer)
 		step_any(plan_call(plan, at, SYS_prctl, ARG(PR_TIMER_CREATE_RESTORE_IDS), ARG(1)));
 	for (size_t i = 0; i < m->n_timer; i++) {

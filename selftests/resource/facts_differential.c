@@ -1,0 +1,664 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/* Two sources, one truth: what eBPF tells of a process must equal what /proc tells, and what only eBPF knows must equal
+ * what the process itself says. */
+#include "collect/bpf_internal.h"
+#include "harness/test.h"
+#include <fcntl.h>
+#include <linux/futex.h>
+#include <linux/membarrier.h>
+#include <linux/securebits.h>
+#include <poll.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/ptrace.h>
+#include <sys/rseq.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/time.h>
+#include <sys/wait.h>
+#include <time.h>
+
+#define TIMERS 40
+#define MS 1000000ll
+
+struct kernel_sigaction {
+	u64 handler, flags, restorer, mask;
+};
+
+/* What the target says about itself; shared memory. */
+struct said {
+	int ready;
+	struct kernel_sigaction action[64];
+	stack_t altstack;
+	struct itimerval itimer[3];
+	struct {
+		int id, clock, notify, signo, tid;
+		u64 value;
+		struct itimerspec left;
+	} timer[TIMERS];
+	int ntimers;
+	u64 rseq, robust, clear_tid, brk, fs_mask;
+	u32 rseq_len, rseq_sig;
+	int pdeath, subreaper, slack, dumpable, thp, mdwe, securebits, membarrier, umask;
+	u64 mask;
+	struct timespec at;
+};
+
+static struct caps no_caps; /* nothing is known to be impossible */
+
+static struct said *said_new(void)
+{
+	void *at = mmap(NULL, sizeof(struct said), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	CHECK(at != MAP_FAILED);
+	return at;
+}
+
+static void on_signal(int signo) { (void)signo; }
+
+static void add_timer(struct said *s, int clock, int notify, int signo, s64 first, s64 interval)
+{
+	struct sigevent event = { .sigev_notify = notify,
+				  .sigev_signo = signo,
+				  .sigev_value.sival_ptr = (void *)(0x1234567800000000ul + (unsigned)s->ntimers) };
+	struct itimerspec spec = { .it_value = { first / 1000000000, first % 1000000000 },
+				   .it_interval = { interval / 1000000000, interval % 1000000000 } };
+	int n = s->ntimers, id;
+
+	event._sigev_un._tid = (int)syscall(SYS_gettid);
+	if (syscall(SYS_timer_create, clock, &event, &id) < 0)
+		return; /* a clock that this kernel or user may not have */
+	CHECK_OK(syscall(SYS_timer_settime, id, 0, &spec, NULL));
+	s->timer[n].id = id;
+	s->timer[n].clock = clock;
+	s->timer[n].notify = notify;
+	s->timer[n].signo = signo;
+	s->timer[n].tid = event._sigev_un._tid;
+	s->timer[n].value = (u64)event.sigev_value.sival_ptr;
+	s->ntimers++;
+}
+
+static void make_timers(struct said *s)
+{
+	static const int clocks[] = { CLOCK_MONOTONIC,          CLOCK_REALTIME,          CLOCK_BOOTTIME,
+				      CLOCK_PROCESS_CPUTIME_ID, CLOCK_THREAD_CPUTIME_ID, CLOCK_BOOTTIME_ALARM,
+				      CLOCK_REALTIME_ALARM };
+
+	for (size_t i = 0; i < ARRAY_SIZE(clocks); i++) {
+		add_timer(s, clocks[i], SIGEV_SIGNAL, SIGUSR2, 500000 * MS + (s64)i * 1000 * MS, 0);
+		add_timer(s, clocks[i], SIGEV_THREAD_ID, SIGRTMIN + 3, 700000 * MS, 3000 * MS);
+		add_timer(s, clocks[i], SIGEV_SIGNAL, SIGUSR2, 0, 0); /* disarmed */
+	}
+	add_timer(s, CLOCK_MONOTONIC, SIGEV_NONE, 0, 600000 * MS, 0);
+	add_timer(s, CLOCK_MONOTONIC, SIGEV_SIGNAL, SIGRTMIN + 9, 1 * MS, 7 * MS); /* blocked: fires and waits */
+	while (s->ntimers < TIMERS)
+		add_timer(s, CLOCK_MONOTONIC, SIGEV_SIGNAL, SIGUSR2, 900000 * MS, 0);
+}
+
+static void register_own_rseq(struct said *s)
+{
+	static char area[64] __attribute__((aligned(64)));
+	void *libc_area = (char *)__builtin_thread_pointer() + __rseq_offset;
+
+	if (__rseq_size)
+		syscall(SYS_rseq, libc_area, 32, 1, RSEQ_SIG);
+	if (syscall(SYS_rseq, area, 32, 0, 0xdeadbee5) < 0)
+		return;
+	s->rseq = (u64)area;
+	s->rseq_len = 32;
+	s->rseq_sig = 0xdeadbee5;
+}
+
+static void say_signals(struct said *s)
+{
+	sigset_t mask;
+
+	for (int i = 0; i < 64; i++)
+		if (syscall(SYS_rt_sigaction, i + 1, NULL, &s->action[i], 8) < 0)
+			memset(&s->action[i], 0, sizeof(s->action[i]));
+	CHECK_OK(sigaltstack(NULL, &s->altstack));
+	CHECK_OK(sigprocmask(SIG_BLOCK, NULL, &mask));
+	memcpy(&s->mask, &mask, 8);
+}
+
+static void say_prctl(struct said *s)
+{
+	prctl(PR_GET_PDEATHSIG, &s->pdeath);
+	prctl(PR_GET_CHILD_SUBREAPER, &s->subreaper);
+	s->slack = prctl(PR_GET_TIMERSLACK);
+	s->dumpable = prctl(PR_GET_DUMPABLE);
+	s->thp = prctl(PR_GET_THP_DISABLE, 0, 0, 0, 0);
+	s->mdwe = prctl(66 /* PR_GET_MDWE */, 0, 0, 0, 0);
+	s->securebits = prctl(PR_GET_SECUREBITS);
+	s->membarrier = (int)syscall(SYS_membarrier, 512 /* MEMBARRIER_CMD_GET_REGISTRATIONS */, 0, 0);
+	prctl(PR_GET_TID_ADDRESS, &s->clear_tid);
+	size_t len;
+	syscall(SYS_get_robust_list, 0, &s->robust, &len);
+	s->brk = (u64)syscall(SYS_brk, 0);
+	s->umask = (int)umask(0);
+	umask((mode_t)s->umask);
+}
+
+static void say_times(struct said *s)
+{
+	for (int i = 0; i < 3; i++)
+		CHECK_OK(getitimer((__itimer_which_t)i, &s->itimer[i]));
+	for (int i = 0; i < s->ntimers; i++)
+		CHECK_OK(syscall(SYS_timer_gettime, s->timer[i].id, &s->timer[i].left));
+	clock_gettime(CLOCK_MONOTONIC, &s->at);
+}
+
+static void make_state(struct said *s)
+{
+	struct sigaction action = { .sa_handler = on_signal, .sa_flags = SA_RESTART | SA_ONSTACK | SA_NODEFER };
+	stack_t stack = { .ss_sp = malloc(65536), .ss_size = 65536 };
+	struct itimerval real = { { 3, 5 }, { 300, 0 } }, virtual = { { 1, 0 }, { 200, 0 } }, prof = { { 2, 0 }, { 100, 0 } };
+	sigset_t mask;
+
+	sigemptyset(&action.sa_mask);
+	sigaddset(&action.sa_mask, SIGHUP);
+	sigaction(SIGUSR1, &action, NULL);
+	sigaction(SIGRTMAX, &action, NULL);
+	signal(SIGPIPE, SIG_IGN);
+	CHECK_OK(sigaltstack(&stack, NULL));
+	sigemptyset(&mask);
+	for (int i = SIGRTMIN; i < SIGRTMAX; i++)
+		sigaddset(&mask, i);
+	sigaddset(&mask, SIGTERM);
+	sigprocmask(SIG_SETMASK, &mask, NULL);
+	raise(SIGTERM);
+	kill(getpid(), SIGRTMIN + 1);
+	setitimer(ITIMER_REAL, &real, NULL);
+	setitimer(ITIMER_VIRTUAL, &virtual, NULL);
+	setitimer(ITIMER_PROF, &prof, NULL);
+	make_timers(s);
+	register_own_rseq(s);
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	prctl(PR_SET_CHILD_SUBREAPER, 1);
+	prctl(PR_SET_TIMERSLACK, 12345);
+	prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0);
+	prctl(65 /* PR_SET_MDWE */, 1, 0, 0, 0);
+	prctl(PR_SET_SECUREBITS, SECBIT_KEEP_CAPS | SECBIT_NO_SETUID_FIXUP);
+	prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+	syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0);
+	syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED, 0, 0);
+	umask(027);
+	syscall(SYS_brk, syscall(SYS_brk, 0) + 12345);
+}
+
+static void target(struct said *s)
+{
+	make_state(s);
+	say_signals(s);
+	say_prctl(s);
+	say_times(s);
+	__atomic_store_n(&s->ready, 1, __ATOMIC_RELEASE);
+	for (;;)
+		pause();
+}
+
+static pid_t start(void (*run)(struct said *), struct said *s)
+{
+	pid_t pid = (pid_t)CHECK_OK(fork());
+	if (pid == 0) {
+		run(s);
+		_exit(1);
+	}
+	for (int i = 0; i < 5000 && !__atomic_load_n(&s->ready, __ATOMIC_ACQUIRE); i++)
+		usleep(1000);
+	CHECK(s->ready);
+	return pid;
+}
+
+static struct bpf_source *source(void)
+{
+	int err = 0;
+	struct bpf_source *bpf = bpf_open(&no_caps, BPF_COLD, &err);
+	if (!bpf)
+		SKIP("eBPF is not to be had: %s", strerror(-err));
+	return bpf;
+}
+
+static void freeze(struct tree *tree, pid_t pid) { CHECK_OK(tree_freeze(tree, pid, &(struct freeze_options){ 0 })); }
+
+static struct record_task *leader(struct facts *f, pid_t pid)
+{
+	struct record_task *t = facts_task(f, (u32)pid);
+	CHECK(t);
+	return t;
+}
+
+static void check_near(const char *what, u64 got, u64 said, u64 slack)
+{
+	if (said ? got > said || got + slack < said || !got : got != 0)
+		FAIL("%s: %llu ns left, the target said %llu", what, (unsigned long long)got, (unsigned long long)said);
+}
+
+static u64 ns(const struct timespec *t) { return (u64)t->tv_sec * 1000000000u + (u64)t->tv_nsec; }
+
+/* How much time may have gone by since the target asked its clocks; CPU-time clocks are behind by up to a tick. */
+static u64 gone(const struct said *s)
+{
+	struct timespec now;
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return ns(&now) - ns(&s->at) + 20 * MS;
+}
+
+static void check_timers(const struct facts *f, const struct said *s)
+{
+	CHECK_EQ(f->timers.n, s->ntimers);
+	for (int i = 0; i < s->ntimers; i++) {
+		const struct record_timer *t = &f->timers.v[i];
+		char name[64];
+		snprintf(name, sizeof(name), "timer %d on clock %d", t->id, t->clock);
+		CHECK_EQ(t->id, s->timer[i].id);
+		CHECK_EQ(t->clock, s->timer[i].clock);
+		CHECK_EQ(t->notify, s->timer[i].notify);
+		if (t->notify != SIGEV_NONE)
+			CHECK_EQ(t->signo, s->timer[i].signo);
+		CHECK_EQ(t->sigev_value, s->timer[i].value);
+		CHECK_EQ(t->notify_tid, t->notify == SIGEV_THREAD_ID ? s->timer[i].tid : 0);
+		CHECK_EQ(t->interval, ns(&s->timer[i].left.it_interval));
+		if (t->interval == 7 * MS)
+			CHECK(t->value > 0 && t->value <= 7 * MS);
+		else
+			check_near(name, t->value, ns(&s->timer[i].left.it_value), gone(s));
+	}
+}
+
+static void check_signals(const struct facts *f, const struct record_task *t, const struct said *s)
+{
+	CHECK(f->have_sighands);
+	CHECK_EQ(f->sighands.n, 1);
+	CHECK_EQ(f->sighands.v[0].tgid, t->tgid);
+	CHECK_MEM(f->sighands.v[0].action, s->action, sizeof(s->action));
+	CHECK_EQ(t->altstack_sp, (u64)s->altstack.ss_sp);
+	CHECK_EQ(t->altstack_size, s->altstack.ss_size);
+	CHECK_EQ(t->altstack_flags, s->altstack.ss_flags);
+	CHECK_EQ(t->pending, 1ull << (SIGTERM - 1));
+	CHECK(t->shared_pending & 1ull << SIGRTMIN);
+	if (t->known & KNOWN_SIGMASK)
+		CHECK_EQ(t->sigmask, s->mask);
+}
+
+static void check_self(const struct record_task *t, const struct said *s)
+{
+	if (s->rseq) {
+		CHECK_EQ(t->rseq, s->rseq);
+		CHECK_EQ(t->rseq_len, s->rseq_len);
+		CHECK_EQ(t->rseq_sig, s->rseq_sig);
+	}
+	CHECK_EQ(t->robust_list, s->robust);
+	CHECK_EQ(t->clear_child_tid, s->clear_tid);
+	CHECK_EQ(t->brk, s->brk);
+	CHECK_EQ(t->umask, s->umask);
+	CHECK_EQ(t->pdeath_signal, s->pdeath);
+	CHECK_EQ(t->subreaper, s->subreaper);
+	CHECK_EQ(t->timer_slack, s->slack);
+	CHECK_EQ(t->dumpable, s->dumpable);
+	CHECK_EQ(t->securebits, s->securebits);
+	CHECK(t->known & KNOWN_THP_MDWE);
+	CHECK_EQ(t->thp_disable, s->thp);
+	CHECK_EQ(t->mdwe, MAX(s->mdwe, 0));
+	if (s->membarrier >= 0)
+		CHECK_EQ(t->membarrier, s->membarrier);
+	CHECK_EQ(t->no_new_privs, 1);
+	CHECK_EQ(t->sud_on, 0);
+	CHECK_EQ(t->has_aio, 0);
+	for (int i = 0; i < 3; i++) {
+		char name[32];
+		snprintf(name, sizeof(name), "interval timer %d", i);
+		check_near(name, t->itimer_value[i],
+			   (u64)s->itimer[i].it_value.tv_sec * 1000000000u + (u64)s->itimer[i].it_value.tv_usec * 1000u + 999,
+			   gone(s));
+		CHECK_EQ(t->itimer_interval[i] / 1000,
+			 s->itimer[i].it_interval.tv_sec * 1000000ll + s->itimer[i].it_interval.tv_usec);
+	}
+}
+
+TEST(what_only_bpf_knows_is_what_the_target_says, .root = true, .seconds = 60)
+{
+	_cleanup_facts_ struct facts facts = { 0 };
+	_cleanup_tree_ struct tree tree = { 0 };
+	struct said *s = said_new();
+	struct bpf_source *bpf = source();
+	pid_t pid = start(target, s);
+
+	usleep(20000); /* the fast timer fires into a blocked signal */
+	freeze(&tree, pid);
+	CHECK_OK(bpf_tasks(bpf, &facts, &tree));
+	bpf_close(bpf);
+	CHECK_EQ(facts.tasks.n, 1);
+	check_signals(&facts, leader(&facts, pid), s);
+	check_self(leader(&facts, pid), s);
+	CHECK(facts.have_timers);
+	check_timers(&facts, s);
+}
+
+/* --- restart blocks --- */
+
+static void sleep_in(long nr, struct said *s)
+{
+	struct timespec time = { 1000, 0 };
+	struct pollfd none = { .fd = -1 };
+	int word = 7;
+
+	__atomic_store_n(&s->ready, 1, __ATOMIC_RELEASE);
+	if (nr == SYS_nanosleep)
+		syscall(nr, &time, NULL);
+	else if (nr == SYS_futex)
+		syscall(nr, &word, FUTEX_WAIT_PRIVATE, 7, &time, NULL, 0);
+#ifdef SYS_poll
+	else if (nr == SYS_poll)
+		syscall(nr, &none, 1, 1000000);
+#endif
+	else
+		pause();
+	(void)none;
+}
+static void in_nanosleep(struct said *s) { sleep_in(SYS_nanosleep, s); }
+static void in_futex(struct said *s) { sleep_in(SYS_futex, s); }
+static void in_poll(struct said *s) { sleep_in(7 /* poll of x86-64 */, s); }
+static void in_pause(struct said *s) { sleep_in(-1, s); }
+
+static u64 monotonic(void)
+{
+	struct timespec now;
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return ns(&now);
+}
+
+static void check_restart(void (*run)(struct said *), enum restart_call call)
+{
+	_cleanup_facts_ struct facts facts = { 0 };
+	_cleanup_tree_ struct tree tree = { 0 };
+	struct bpf_source *bpf = source();
+	pid_t pid = start(run, said_new());
+	u64 end = 0;
+
+	usleep(30000);
+	freeze(&tree, pid);
+	CHECK_OK(bpf_tasks(bpf, &facts, &tree));
+	bpf_close(bpf);
+	const struct record_task *t = leader(&facts, pid);
+	CHECK_EQ(t->restart_call, call);
+	if (call == RESTART_NANOSLEEP)
+		end = t->restart_nanosleep_expires;
+	else if (call == RESTART_FUTEX)
+		end = t->restart_futex_time;
+	else if (call == RESTART_POLL)
+		end = t->restart_poll_seconds * 1000000000u + t->restart_poll_nanoseconds;
+	if (end)
+		CHECK(end > monotonic() + 990000 * MS && end < monotonic() + 1000000 * MS);
+}
+
+TEST(restart_blocks_name_their_call, .root = true, .seconds = 60)
+{
+	check_restart(in_pause, RESTART_NONE);
+	check_restart(in_nanosleep, RESTART_NANOSLEEP);
+	check_restart(in_futex, RESTART_FUTEX);
+#ifdef SYS_poll
+	check_restart(in_poll, RESTART_POLL);
+#else
+	(void)in_poll;
+#endif
+}
+
+/* --- against /proc --- */
+
+static void *thread_waits(void *arg)
+{
+	for (;;)
+		pause();
+	return arg;
+}
+
+static void make_files(void)
+{
+	int ends[2];
+
+	CHECK_OK(pipe2(ends, O_CLOEXEC));
+	CHECK_OK(dup2(ends[0], 700));
+	CHECK_OK(eventfd(3, EFD_NONBLOCK));
+	CHECK_OK(open("/dev/null", O_RDWR | O_APPEND));
+	CHECK_OK(open("/", O_PATH | O_DIRECTORY));
+	int fd = (int)CHECK_OK(open("/proc/self/exe", O_RDONLY));
+	CHECK_OK(lseek(fd, 4321, SEEK_SET));
+	CHECK_OK(socketpair(AF_UNIX, SOCK_STREAM, 0, ends));
+	CHECK_OK(fcntl(ends[0], F_SETOWN, getpid()));
+	CHECK_OK(fcntl(ends[0], F_SETSIG, SIGRTMIN + 2));
+	CHECK_OK(open("/proc/self/ns/uts", O_RDONLY));
+	open("/proc/self/ns/user", O_RDONLY);
+	CHECK_OK(syscall(SYS_timerfd_create, CLOCK_MONOTONIC, 0));
+}
+
+static void make_mappings(void)
+{
+	static const int advices[] = { MADV_DONTFORK,   MADV_WIPEONFORK, MADV_DONTDUMP,   MADV_HUGEPAGE,
+				       MADV_NOHUGEPAGE, MADV_MERGEABLE,  MADV_SEQUENTIAL, MADV_RANDOM };
+	int rw = PROT_READ | PROT_WRITE, fd = open("/proc/self/exe", O_RDONLY);
+
+	for (size_t i = 0; i < ARRAY_SIZE(advices); i++) {
+		char *at = mmap(NULL, 8 << 20, rw, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		mprotect(at, 4096, PROT_NONE);
+		madvise(at + 4096, 4096, advices[i]);
+		at[8192] = 1;
+	}
+	for (int i = 0; i < 300; i++) {
+		char *at = mmap(NULL, 3 * 4096, rw, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		mprotect(at + 4096, 4096, PROT_READ);
+	}
+	mmap(NULL, 16384, rw, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	mmap(NULL, 16384, PROT_READ, MAP_SHARED, fd, 4096);
+	mmap(NULL, 16384, rw, MAP_PRIVATE, fd, 8192);
+	mmap(NULL, 1 << 16, rw, MAP_PRIVATE | MAP_ANONYMOUS | MAP_GROWSDOWN, -1, 0);
+	mmap(NULL, 1 << 16, rw, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	mmap(NULL, 1 << 16, rw, 0x08 /* MAP_DROPPABLE */ | MAP_ANONYMOUS, -1, 0);
+	mlock(mmap(NULL, 4096, rw, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0), 4096);
+	mlock2(mmap(NULL, 1 << 20, rw, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0), 1 << 20, MLOCK_ONFAULT);
+	syscall(462 /* mseal */, mmap(NULL, 1 << 20, rw, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0), 1 << 20, 0);
+}
+
+static void crowd(struct said *s)
+{
+	pthread_t thread;
+
+	make_files();
+	make_mappings();
+	for (int i = 0; i < 5; i++)
+		pthread_create(&thread, NULL, thread_waits, NULL);
+	CHECK_OK(fork()); /* both go on: parent and child share nothing but copies */
+	usleep(50000);
+	__atomic_store_n(&s->ready, 1, __ATOMIC_RELEASE);
+	for (;;)
+		pause();
+}
+
+struct both {
+	struct tree tree;
+	struct facts bpf, proc;
+};
+
+static void both_free(struct both *b)
+{
+	facts_free(&b->bpf);
+	facts_free(&b->proc);
+	tree_free(&b->tree);
+}
+
+static void read_both(struct both *b, void (*run)(struct said *))
+{
+	struct bpf_source *bpf = source();
+	pid_t pid = start(run, said_new());
+
+	usleep(50000);
+	freeze(&b->tree, pid);
+	CHECK_OK(facts_begin(&b->proc, &b->tree));
+	CHECK_OK(proc_tasks(&b->proc, &b->tree));
+	CHECK_OK(proc_vmas(&b->proc, &b->tree));
+	CHECK_OK(proc_files(&b->proc, &b->tree));
+	CHECK_OK(bpf_tasks(bpf, &b->bpf, &b->tree));
+	CHECK_OK(bpf_vmas(bpf, &b->bpf, &b->tree));
+	CHECK_OK(bpf_files(bpf, &b->bpf, &b->tree));
+	bpf_close(bpf);
+}
+
+/* Merging what /proc knows into what eBPF knows must change nothing. */
+TEST(tasks_of_both_sources_are_equal, .root = true, .seconds = 60)
+{
+	_cleanup_(both_free) struct both b = { 0 };
+	read_both(&b, crowd);
+	CHECK_EQ(b.tree.processes.n, 2);
+	CHECK_EQ(b.proc.tasks.n, b.bpf.tasks.n);
+	for (size_t i = 0; i < b.proc.tasks.n; i++) {
+		struct record_task *proc = &b.proc.tasks.v[i], *bpf = facts_task(&b.bpf, proc->tid), before;
+		CHECK(bpf);
+		CHECK(bpf->start_time / 10000000 == proc->start_time / 10000000); /* clock ticks */
+		proc->start_time = bpf->start_time;
+		before = *bpf;
+		CHECK_OK(bpf_merge_task(&b.bpf, proc));
+		bpf->known = before.known;
+		for (size_t at = 0; at < sizeof(before); at += 4)
+			if (memcmp((char *)&before + at, (char *)bpf + at, 4))
+				FAIL("thread %u: byte %zu of the record is %#x by eBPF, %#x by /proc", proc->tid, at,
+				     *(u32 *)((char *)&before + at), *(u32 *)((char *)bpf + at));
+	}
+}
+
+static void check_vma(const struct record_vma *a, const struct record_vma *b)
+{
+	u32 known = a->flags_known & b->flags_known;
+
+	CHECK_EQ(a->tgid, b->tgid);
+	CHECK_EQ(a->start, b->start);
+	CHECK_EQ(a->end, b->end);
+	CHECK_EQ(a->prot, b->prot);
+	CHECK_EQ(a->pgoff, b->pgoff);
+	CHECK_EQ(a->ino, b->ino);
+	CHECK_EQ(a->dev_major, b->dev_major);
+	CHECK_EQ(a->dev_minor, b->dev_minor);
+	CHECK_STR(a->name, b->name);
+	if ((a->flags & known) != (b->flags & known))
+		FAIL("%llx-%llx %s: flags %#x by eBPF, %#x by /proc", (unsigned long long)a->start, (unsigned long long)a->end,
+		     a->name, a->flags & known, b->flags & known);
+}
+
+TEST(mappings_of_both_sources_are_equal, .root = true, .seconds = 60)
+{
+	_cleanup_(both_free) struct both b = { 0 };
+	size_t k = 0;
+
+	read_both(&b, crowd);
+	for (size_t i = 0; i < b.proc.vmas.n; i++) {
+		if (!strcmp(b.proc.vmas.v[i].name, "[vsyscall]")) /* is in no mm */
+			continue;
+		CHECK(k < b.bpf.vmas.n);
+		check_vma(&b.bpf.vmas.v[k++], &b.proc.vmas.v[i]);
+	}
+	CHECK_EQ(k, b.bpf.vmas.n);
+}
+
+TEST(descriptors_of_both_sources_are_equal, .root = true, .seconds = 60)
+{
+	_cleanup_(both_free) struct both b = { 0 };
+	u64 of_700 = 0;
+
+	read_both(&b, crowd);
+	CHECK_EQ(b.proc.files.n, b.bpf.files.n);
+	for (size_t i = 0; i < b.proc.files.n; i++) {
+		const struct record_file *p = &b.proc.files.v[i], *f = &b.bpf.files.v[i];
+		CHECK_EQ(f->tgid, p->tgid);
+		CHECK_EQ(f->fd, p->fd);
+		CHECK_EQ(f->flags, p->flags);
+		CHECK_EQ(f->cloexec, p->cloexec);
+		CHECK_EQ(f->pos, p->pos);
+		CHECK_EQ(f->ino, p->ino);
+		CHECK_EQ(f->dev_major, p->dev_major);
+		CHECK_EQ(f->dev_minor, p->dev_minor);
+		CHECK_EQ(f->mode, p->mode);
+		CHECK_EQ(f->mnt_id, p->mnt_id);
+		CHECK_STR(f->link, p->link);
+		if (f->owner_signum) {
+			CHECK_EQ(f->owner_signum, SIGRTMIN + 2);
+			CHECK_EQ(f->owner_pid, b.tree.processes.v[0].pid);
+			CHECK_EQ(f->owner_type, 1);
+		}
+		if (f->fd == 700)
+			of_700 = f->file_id;
+	}
+	size_t same = 0;
+	for (size_t i = 0; i < b.bpf.files.n; i++)
+		same += b.bpf.files.v[i].file_id == of_700;
+	CHECK_EQ(same, 4); /* two descriptors in two processes */
+}
+
+/* --- where programs come from --- */
+
+/* A /var/cache and a /sys/fs/bpf of this test's own. */
+static void private_stores(void)
+{
+	CHECK_OK(mount("tmpfs", "/var/cache", "tmpfs", 0, "mode=0755"));
+	if (mount("bpf", "/sys/fs/bpf", "bpf", 0, "mode=0700") < 0)
+		SKIP("no BPF file system");
+}
+
+static int open_err(enum bpf_effort effort)
+{
+	int err = 0;
+	bpf_close(bpf_open(&no_caps, effort, &err));
+	return err;
+}
+
+static char *cache_file(void)
+{
+	static char path[300];
+	char key[BPF_KEY_MAX];
+	CHECK_OK(bpf_key(BPF_TASK, key));
+	snprintf(path, sizeof(path), "/var/cache/ckpt/%s", key);
+	return path;
+}
+
+TEST(cache_and_pins_are_used_only_when_nobody_else_could_write_them, .root = true, .seconds = 60)
+{
+	private_stores();
+	bpf_close(source());
+	CHECK_EQ(open_err(BPF_PINNED), -ENOENT);
+	CHECK_EQ(open_err(BPF_CACHED), 0);
+	CHECK_OK(chmod(cache_file(), 0620));
+	CHECK_EQ(open_err(BPF_CACHED), -EACCES);
+	CHECK_OK(chmod(cache_file(), 0600));
+	CHECK_OK(chown("/var/cache/ckpt", 12, 0));
+	CHECK_EQ(open_err(BPF_CACHED), -EACCES);
+	CHECK_OK(chown("/var/cache/ckpt", 0, 0));
+	int fd = (int)CHECK_OK(open(cache_file(), O_RDWR));
+	u8 byte;
+	CHECK_EQ(pread(fd, &byte, 1, 1000), 1);
+	byte ^= 1;
+	CHECK_EQ(pwrite(fd, &byte, 1, 1000), 1);
+	CHECK_EQ(open_err(BPF_CACHED), -EBADMSG);
+	CHECK_OK(bpf_pin(&no_caps));
+	CHECK_EQ(open_err(BPF_PINNED), 0);
+	CHECK_OK(chmod("/sys/fs/bpf/ckpt", 0755));
+	CHECK_EQ(open_err(BPF_PINNED), -EACCES);
+	CHECK_OK(chmod("/sys/fs/bpf/ckpt", 0700));
+	CHECK_OK(bpf_unpin());
+	CHECK_EQ(open_err(BPF_PINNED), -ENOENT);
+}
+
+TEST(without_rights_there_is_no_source, .root = true)
+{
+	source();
+	CHECK_OK(setresgid(65534, 65534, 65534));
+	CHECK_OK(setresuid(65534, 65534, 65534));
+	CHECK(open_err(BPF_COLD) == -EPERM);
+	struct caps caps = { 0 };
+	int err = 0;
+	caps.state[CAN_BPF].answer = CAP_NO;
+	CHECK(!bpf_open(&caps, BPF_COLD, &err) && err == -EPERM);
+}

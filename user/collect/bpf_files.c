@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/* Owns turning the descriptor program's stream into facts. */
+#include "collect/bpf_internal.h"
+#include <fcntl.h>
+#include <linux/magic.h>
+#include <stdio.h>
+
+#ifndef PID_FS_MAGIC
+#define PID_FS_MAGIC 0x50494446 /* since 6.9 */
+#endif
+
+/* What readlink(/proc/PID/fd/N) says of files that have no path. Empty: it has one. */
+static void decode_link(const struct record_file_raw *raw, struct record_file *f)
+{
+	unsigned long long ino = f->ino;
+	char name[sizeof(f->link)];
+
+	memcpy(name, f->link, sizeof(name));
+	memset(f->link, 0, sizeof(f->link));
+	switch (f->magic) {
+	case PIPEFS_MAGIC:
+		snprintf(f->link, sizeof(f->link), "pipe:[%llu]", ino);
+		break;
+	case SOCKFS_MAGIC:
+		snprintf(f->link, sizeof(f->link), "socket:[%llu]", ino);
+		break;
+	case ANON_INODE_FS_MAGIC:
+		snprintf(f->link, sizeof(f->link), "anon_inode:%.*s", (int)sizeof(f->link) - 12, name);
+		break;
+	case PID_FS_MAGIC:
+		snprintf(f->link, sizeof(f->link), "anon_inode:[pidfd]");
+		break;
+	case NSFS_MAGIC:
+		snprintf(f->link, sizeof(f->link), "%.*s:[%u]", 20, name, raw->ns_inum);
+		break;
+	default:
+		break;
+	}
+}
+
+static void decode(const struct record_file_raw *raw, u32 tgid, struct record_file *f)
+{
+	*f = raw->file;
+	f->tgid = tgid;
+	f->cloexec = (u32)(raw->close_on_exec >> (f->fd & 63)) & 1;
+	f->flags &= ~(u32)O_CLOEXEC;
+	f->dev_major = raw->dev >> 20;
+	f->dev_minor = raw->dev & 0xfffff;
+	f->rdev_major = raw->rdev >> 20;
+	f->rdev_minor = raw->rdev & 0xfffff;
+	f->owner_pid = bpf_pid_seen(&raw->reader, &raw->owner);
+	if (!f->owner_pid)
+		f->owner_type = 0;
+	decode_link(raw, f);
+}
+
+static int add_files(struct facts *facts, const struct text *stream)
+{
+	struct bpf_reader reader = { .at = stream->data, .end = stream->data + stream->len };
+	struct record_file_raw raw;
+	u64 signal_id = 0;
+	u32 tgid = 0;
+	int r;
+
+	while ((r = bpf_next(&reader)) > 0) {
+		if (reader.tag != RECORD_FILE || reader.len != sizeof(raw))
+			return -EBADMSG;
+		memcpy(&raw, reader.data, sizeof(raw));
+		if (raw.signal_id != signal_id)
+			tgid = bpf_process_of(facts, raw.signal_id);
+		signal_id = raw.signal_id;
+		if (!tgid)
+			continue;
+		struct record_file *new = vector_add(&facts->files);
+		if (!new)
+			return -ENOMEM;
+		decode(&raw, tgid, new);
+	}
+	return r;
+}
+
+static int by_process_and_fd(const void *left, const void *right)
+{
+	const struct record_file *a = left, *b = right;
+	if (a->tgid != b->tgid)
+		return a->tgid < b->tgid ? -1 : 1;
+	return a->fd < b->fd ? -1 : a->fd > b->fd;
+}
+
+int bpf_files(struct bpf_source *source, struct facts *facts, struct tree *tree)
+{
+	_cleanup_text_ struct text stream = { 0 };
+	size_t before = facts->files.n;
+	struct bpf_walker *w;
+
+	int r = bpf_source_walker(source, BPF_FILE, &w);
+	if (r == 0)
+		r = bpf_run_tree(w, tree, &stream);
+	if (r == 0)
+		r = add_files(facts, &stream);
+	if (r < 0) {
+		facts->files.n = before;
+		return r;
+	}
+	if (facts->files.n)
+		qsort(facts->files.v, facts->files.n, sizeof(*facts->files.v), by_process_and_fd);
+	facts->have_files = true;
+	return 0;
+}
