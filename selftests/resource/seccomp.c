@@ -27,7 +27,7 @@ static void add_filter(Ckpt__Seccomp *m, unsigned nr)
 		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
 	};
 	Ckpt__SeccompFilter *f = MESSAGE_NEW(Ckpt__SeccompFilter, ckpt__seccomp_filter);
-	CHECK(MESSAGE_APPEND(&m->n_filter, &m->filter, f));
+	CHECK(f && MESSAGE_APPEND(&m->n_filter, &m->filter, f));
 	f->has_program = message_set_bytes(&f->program, program, sizeof program);
 	SET(m, filters, (u32)m->n_filter);
 }

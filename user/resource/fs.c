@@ -54,7 +54,7 @@ static int fs_collect(struct collector *collector, const struct subject *subject
 	Ckpt__Fs *m = object->data;
 	u32 pid = subject->task->tgid, file;
 	int proc = collector_proc(collector, pid);
-	bool own_root;
+	bool own_root = false;
 	if (proc < 0)
 		return proc;
 	int err = collect_umask(subject->task, proc, m);

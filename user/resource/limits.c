@@ -35,9 +35,10 @@ static int add_limit(Ckpt__Limits *m, const char *name, const char *soft, const 
 
 static int parse(char *table, Ckpt__Limits *m)
 {
-	char *rest = table, *line = strsep(&rest, "\n"), soft[24], hard[24];
+	char *rest = table, soft[24], hard[24];
+	strsep(&rest, "\n"); /* the heading */
 	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
-		line = strsep(&rest, "\n");
+		const char *line = strsep(&rest, "\n");
 		if (!line || strlen(line) < COLUMN_SOFT || sscanf(line + COLUMN_SOFT, "%23s %23s", soft, hard) != 2)
 			return fail(SYSCALL, -EPROTO, "/proc/PID/limits has no line for %s", names[i]);
 		int err = add_limit(m, names[i], soft, hard);
