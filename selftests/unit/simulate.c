@@ -143,7 +143,9 @@ static void simulate_model(struct graph *g, struct simulation *sim, void (*damag
 	struct survey survey = { .caps = &caps, .nofile = 20000 };
 	struct sim_range begin[ARRAY_SIZE(own)];
 	for (size_t i = 0; i < ARRAY_SIZE(own); i++) {
-		*vector_add(&survey.own) = own[i];
+		struct record_vma *place = vector_add(&survey.own);
+		CHECK(place);
+		*place = own[i];
 		begin[i] = (struct sim_range){ .start = own[i].start, .end = own[i].end, .prot = own[i].prot, .fd = -1 };
 	}
 	struct plan *plan;

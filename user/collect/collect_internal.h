@@ -22,25 +22,25 @@ struct collector {
 	struct map vdsos;       /* hash of bytes and layout -> vdso id */
 	struct map by_link;     /* device, inode and flags -> file id, of links */
 	VECTOR(struct known_file) known_files;
-	VECTOR(int) own_fds;    /* duplicates that known_files needs until the end */
-	u32 files;              /* file ids given so far */
-	struct text maps;       /* /proc/PID/maps of maps_of */
+	VECTOR(int) own_fds; /* duplicates that known_files needs until the end */
+	u32 files;           /* file ids given so far */
+	struct text maps;    /* /proc/PID/maps of maps_of */
 	u32 maps_of;
-	struct current {        /* the file that is being collected */
+	struct current { /* the file that is being collected */
 		const struct record_file *record;
 		const char *magic_link; /* below /proc/PID, NULL: a descriptor */
-		int own;        /* the caller's descriptor (in flight), or -1 */
-		int fd;         /* duplicate made by collector_fd(), or -1 */
+		int own;                /* the caller's descriptor (in flight), or -1 */
+		int fd;                 /* duplicate made by collector_fd(), or -1 */
 		struct text fdinfo;
 		bool have_fdinfo;
-	} *current;
+	} * current;
 };
 
 int collect_files(struct collector *);   /* fds.c: descriptor tables */
 int collect_ptrace(struct collector *);  /* ptrace.c: masks, rseq, robust lists */
 int collect_tasks(struct collector *);   /* tasks.c: task and thread objects */
 int collect_memory(struct collector *);  /* mm.c: mm, vmas, vdso objects */
-int collect_sharing(struct collector *);  /* sharing.c: memory, descriptors, cwd shared between processes */
+int collect_sharing(struct collector *); /* sharing.c: memory, descriptors, cwd shared between processes */
 int collect_resources(struct collector *, enum scope);
 /* collector_add_link for a link that was opened with these flags. */
 int collector_add_link_as(struct collector *, u32 pid, const char *magic_link, u32 flags, u32 *ret_file);

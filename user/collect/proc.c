@@ -65,7 +65,8 @@ static int read_task(int task, struct record_task *t)
 	if (!(known & KNOWN_IDS)) {
 		merged = read;
 		merged.known = known | read.known;
-		return *t = merged, 0;
+		*t = merged;
+		return 0;
 	}
 	if (!(known & KNOWN_NS))
 		memcpy(merged.ns, read.ns, sizeof read.ns);
@@ -150,10 +151,10 @@ static int read_file(struct tree_process *p, int dir, const char *name, struct r
 	if (r == 0)
 		r = parse_fdinfo(text.data, f);
 	struct stat st;
-	if (r == 0 && fstatat(dir, name, &st, 0) < 0)
-		r = neg_errno();
 	if (r < 0)
 		return r;
+	if (fstatat(dir, name, &st, 0) < 0)
+		return neg_errno();
 	f->ino = st.st_ino;
 	f->mode = st.st_mode;
 	f->dev_major = major(st.st_dev), f->dev_minor = minor(st.st_dev);

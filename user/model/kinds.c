@@ -14,5 +14,6 @@ const struct kind kind_file = { "file", &ckpt__file__descriptor, 0 };
 const struct kind kind_vdso = { "vdso", &ckpt__vdso__descriptor, 0 };
 
 const struct kind *const spine_kinds[SPINE_KINDS + 1] = {
-	&kind_host, &kind_task, &kind_thread, &kind_mm, &kind_vmas, &kind_pages, &kind_memory, &kind_fds, &kind_file, &kind_vdso, NULL,
+	&kind_host,   &kind_task, &kind_thread, &kind_mm,   &kind_vmas, &kind_pages,
+	&kind_memory, &kind_fds,  &kind_file,   &kind_vdso, NULL,
 };

@@ -8,8 +8,8 @@
 
 /* What is not the same by nature, each with its reason. */
 static const char *const ignored[] = {
-	"host",             /* facts of the moment */
-	"pages",            /* contents are proven by the checksums that were read with them */
+	"host",  /* facts of the moment */
+	"pages", /* contents are proven by the checksums that were read with them */
 	"memory",
 	"vdso",             /* the kernel's */
 	"mm.vdso",          /* its object */
