@@ -108,6 +108,17 @@ TEST(packet_socket, .root = true)
 	target_judge(&t);
 }
 
+static void refused_program(const char *program, const char *what, const char *code)
+{
+	struct target t;
+	target_start(&t, program, what);
+	refused_at(&t, t.image, EXIT_UNSUPPORTED, code);
+	target_judge(&t);
+}
+
+TEST(epoll_disarmed, .root = true) { refused_program("epoll", "disarmed", "[EPOLL_DISARMED]"); }
+TEST(epoll_target, .root = true) { refused_program("epoll", "flight", "[EPOLL_TARGET]"); }
+
 TEST(traced, .root = true)
 {
 	struct target t;

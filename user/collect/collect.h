@@ -44,6 +44,11 @@ const char *collector_fdinfo(struct collector *, const char *name);
 /* The file object of a descriptor that ckpt itself holds (a file in flight); collects it when it is new. fd stays the
  * caller's. Negative errno. */
 int collector_add_file(struct collector *, int fd, u32 *ret_file);
+/* The file object behind an entry of an epoll instance: epoll is ckpt's own descriptor of the instance; the entry is the
+ * nth (from 0) of those that fdinfo shows with the number tfd, and leads to an inode. Collects it when it is new. *ret_file 0:
+ * no process of the tree has the file open. *ret_ready (may be NULL): what poll(2) tells of it. Negative errno: kcmp(2) does
+ * not answer. */
+int collector_add_watched(struct collector *, int epoll, u32 tfd, u32 nth, u64 inode, u32 *ret_file, u32 *ret_ready);
 /* The file object of a path-like reference that no descriptor names (mapped file, cwd, root, exe): a magic link below
  * /proc/PID that leads to a directory, such as "cwd" and "root". Collects it when it is new. */
 int collector_add_link(struct collector *, u32 pid, const char *magic_link, u32 *ret_file);

@@ -5,6 +5,7 @@
 #include "collect/proc_text.h"
 #include "diag/diag.h"
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -14,6 +15,7 @@
 #define O_LARGEFILE_KERNEL 0100000u
 #endif
 #define KCMP_FILE 0
+#define KCMP_EPOLL_TFD 7
 
 static u64 inode_key(const struct record_file *f) { return map_mix(map_mix(f->dev_major, f->dev_minor), f->ino); }
 
@@ -173,21 +175,29 @@ static int read_link(struct collector *c, const struct record_file *f, char *lin
 	return r < 0 ? r : 0;
 }
 
-static int add_fd(struct collector *c, struct object *table, const struct record_file *f)
+/* The file object of a descriptor of the tree; collects it when it is new. A live tree may have closed it: 0. */
+static int file_of(struct collector *c, const struct record_file *f, u32 *ret_id)
 {
 	char link[4200];
 	int r = read_link(c, f, link, sizeof link);
+	*ret_id = 0;
 	if (r < 0)
 		return c->config->live ? 0 : fail(PROC_READ, r, "/proc/%u/fd/%u", f->tgid, f->fd);
 	WORKING_ON_FD(f->fd, link);
-	u32 id = find_known(c, f, (pid_t)f->tgid, (int)f->fd);
-	if (!id) {
-		/* known before it is collected: a socket may be in flight inside of itself */
-		if (remember(c, f, (pid_t)f->tgid, (int)f->fd, c->files + 1) < 0)
-			return fail_memory();
-		size_t mark = diag_mark();
-		r = collect_survive(c, mark, new_file(c, f, link, NULL, -1, &id));
-	}
+	*ret_id = find_known(c, f, (pid_t)f->tgid, (int)f->fd);
+	if (*ret_id)
+		return 0;
+	/* known before it is collected: a socket may be in flight inside of itself */
+	if (remember(c, f, (pid_t)f->tgid, (int)f->fd, c->files + 1) < 0)
+		return fail_memory();
+	size_t mark = diag_mark();
+	return collect_survive(c, mark, new_file(c, f, link, NULL, -1, ret_id));
+}
+
+static int add_fd(struct collector *c, struct object *table, const struct record_file *f)
+{
+	u32 id;
+	int r = file_of(c, f, &id);
 	if (r < 0 || !id)
 		return r;
 	struct fd_entry *entry = object_append(table);
@@ -212,6 +222,46 @@ int collect_files(struct collector *c)
 				return r;
 		}
 	}
+	return 0;
+}
+
+/* --- files that an epoll instance watches --- */
+
+/* 1: this descriptor is what the entry watches, 0: it is not. */
+static int is_watched(const struct record_file *f, int epoll, u32 tfd, u32 nth)
+{
+	const struct {
+		u32 epoll, tfd, nth;
+	} entry = { (u32)epoll, tfd, nth };
+	long r = syscall(SYS_kcmp, f->tgid, getpid(), KCMP_EPOLL_TFD, f->fd, &entry);
+	return r < 0 ? neg_errno() : r == 0;
+}
+
+static u32 poll_now(struct collector *c, const struct record_file *f)
+{
+	struct tree_process *p = tree_find(c->tree, (pid_t)f->tgid);
+	_cleanup_close_ int fd = p ? (int)syscall(SYS_pidfd_getfd, p->pidfd, f->fd, 0) : -1;
+	struct pollfd poll_fd = { .fd = fd, .events = POLLIN | POLLPRI | POLLOUT | POLLRDHUP };
+	return fd >= 0 && poll(&poll_fd, 1, 0) == 1 ? (u32)poll_fd.revents : 0;
+}
+
+/* The number is the one that the file had when it was added: most files have it still, so it is tried first. */
+int collector_add_watched(struct collector *c, int epoll, u32 tfd, u32 nth, u64 inode, u32 *ret_file, u32 *ret_ready)
+{
+	*ret_file = 0;
+	for (int moved = 0; moved < 2; moved++)
+		for (size_t i = 0; i < c->facts.files.n; i++) {
+			const struct record_file *f = &c->facts.files.v[i];
+			if (f->ino != inode || (f->fd != tfd) != moved)
+				continue;
+			int r = is_watched(f, epoll, tfd, nth);
+			if (r < 0 && !(c->config->live && (r == -ESRCH || r == -EBADF || r == -ENOENT)))
+				return fail(EPOLL_KCMP, r, "kcmp(KCMP_EPOLL_TFD)");
+			if (r > 0 && ret_ready)
+				*ret_ready = poll_now(c, f);
+			if (r > 0)
+				return file_of(c, f, ret_file);
+		}
 	return 0;
 }
 

@@ -14,6 +14,7 @@
 static const char *const stage_names[STAGE_COUNT] = {
 	[STAGE_CREATE] = "create",
 	[STAGE_LINK] = "link",
+	[STAGE_WATCH] = "watch",
 	[STAGE_UNMAP] = "unmap",
 	[STAGE_MAP] = "map",
 	[STAGE_FILL] = "fill",

@@ -12,7 +12,8 @@
 enum stage {
 	/* the world: ckpt makes what tasks inherit */
 	STAGE_CREATE, /* files, sockets, memory objects, namespaces */
-	STAGE_LINK,   /* what refers to other objects: queued descriptors, watches */
+	STAGE_LINK,   /* what refers to other objects: queued descriptors */
+	STAGE_WATCH,  /* what wants to know how the others are: epoll */
 	/* a task */
 	STAGE_UNMAP, /* ckpt's own mappings go, the vDSO is parked */
 	STAGE_MAP,

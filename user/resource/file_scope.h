@@ -51,10 +51,11 @@ static inline void plan_reopen(struct plan *plan, u32 slot, const char *name, u3
 	plan_status_flags(plan, at, file, want, made);
 }
 
-/* A short-lived process of the world that shares its descriptors, for what only a process of a certain id can make (pid 0: any
- * id). It is born and waited for at the place `world`; returned is where its own steps go. A name is made once: *ret_new.
- * Its steps must not fail (step_any): it would never end. */
-static inline struct place plan_helper(struct plan *plan, struct place world, const char *name, u32 pid, bool *ret_new)
+/* A short-lived process of the world, for what only a process of a certain id (pid 0: any) or with a descriptor table of its own
+ * can make. It is born and waited for at the place `world`; returned is where its own steps go. A name is made once: *ret_new.
+ * Its steps must not fail (step_any): it would never end. flags: of clone3. */
+static inline struct place plan_helper_with(struct plan *plan, struct place world, const char *name, u32 pid, u64 flags,
+					    bool *ret_new)
 {
 	u32 helper = 0x40000000u + plan_word(plan, name);
 	bool is_new = plan_array(plan, helper) == UINT32_MAX;
@@ -63,7 +64,7 @@ static inline struct place plan_helper(struct plan *plan, struct place world, co
 	if (!is_new || plan_thread(plan, helper) < 0)
 		return AT(helper, STAGE_CREATE);
 	const u32 stack = 2048;
-	struct clone_args args = { .flags = CLONE_FILES, .stack_size = stack, .set_tid_size = pid ? 1 : 0 };
+	struct clone_args args = { .flags = flags, .stack_size = stack, .set_tid_size = pid ? 1 : 0 };
 	u32 data = plan_data(plan, &args, sizeof args, 8);
 	plan_pointer(plan, data + offsetof(struct clone_args, stack), plan_stack(plan, helper) - stack);
 	if (pid)
@@ -74,6 +75,12 @@ static inline struct place plan_helper(struct plan *plan, struct place world, co
 	plan_call(plan, world, SYS_wait4, ARG_OF_SLOT(step_result(plan, spawn)), ARG(0), ARG(__WALL), ARG(0));
 	plan_op(plan, AT(helper, STAGE_LINK), OP_EXIT, 0, (struct arg[6]){ ARG(0) });
 	return AT(helper, STAGE_CREATE);
+}
+
+/* One that shares the world's descriptors. */
+static inline struct place plan_helper(struct plan *plan, struct place world, const char *name, u32 pid, bool *ret_new)
+{
+	return plan_helper_with(plan, world, name, pid, CLONE_FILES, ret_new);
 }
 
 /* A call by the helper whose result the world sees, and judges, in the returned step. */

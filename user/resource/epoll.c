@@ -1,0 +1,209 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/* Owns epoll(7): which files an instance watches, under which numbers, and what it tells of them. */
+#include "collect/collect.h"
+#include "epoll.pb-c.h"
+#include "resource/file_scope.h"
+#include <stdio.h>
+#include <sys/epoll.h>
+#include <sys/ioctl.h>
+
+static const struct kind kind_epoll = { .name = "epoll", .desc = &ckpt__epoll__descriptor };
+
+/* Bits that say how to tell, not what; a disarmed EPOLLONESHOT has no others. */
+#define MANNER ((u32)(EPOLLET | EPOLLONESHOT | EPOLLWAKEUP | EPOLLEXCLUSIVE))
+#define ANYTHING ((u32)(EPOLLIN | EPOLLPRI | EPOLLOUT | EPOLLRDHUP))
+
+static bool is_disarmed(const Ckpt__EpollEntry *e) { return !(e->events & ~MANNER); }
+
+static bool epoll_claims(const struct record_file *file, const char *link)
+{
+	(void)file;
+	return !strcmp(link, "anon_inode:[eventpoll]");
+}
+
+/* --- collect --- */
+
+/* "tfd: 5 events: 19 data: 5 pos:0 ino:d3 sdev:10": what follows "tfd:". */
+static bool parse_entry(const char *line, Ckpt__EpollEntry *e)
+{
+	unsigned fd, events;
+	unsigned long long data, inode;
+	if (sscanf(line, "%u events: %x data: %llx pos:%*d ino:%llx", &fd, &events, &data, &inode) != 4)
+		return false;
+	SET(e, fd, fd);
+	SET(e, events, events);
+	SET(e, data, data);
+	SET(e, inode, inode);
+	return true;
+}
+
+/* kcmp(2) counts the entries of one number in the order of fdinfo. */
+static u32 same_number_before(const Ckpt__Epoll *m, size_t index)
+{
+	u32 n = 0;
+	for (size_t i = 0; i < index; i++)
+		n += m->entry[i]->fd == m->entry[index]->fd;
+	return n;
+}
+
+static int find_file(struct collector *c, const Ckpt__Epoll *m, size_t index)
+{
+	Ckpt__EpollEntry *e = m->entry[index];
+	u32 file, ready = 0;
+	int own = collector_fd(c);
+	if (own < 0)
+		return fail(FD_DUPLICATE, own, "anon_inode:[eventpoll]");
+	int r = collector_add_watched(c, own, e->fd, same_number_before(m, index), e->inode, &file,
+				      is_disarmed(e) ? &ready : NULL);
+	if (file)
+		SET(e, file, file);
+	if (is_disarmed(e))
+		SET(e, ready, ready);
+	return r;
+}
+
+static int by_number(const void *a, const void *b)
+{
+	const Ckpt__EpollEntry *x = *(Ckpt__EpollEntry *const *)a, *y = *(Ckpt__EpollEntry *const *)b;
+	const u64 keys[][2] = { { x->fd, y->fd }, { x->data, y->data }, { x->events, y->events }, { x->file, y->file } };
+	for (size_t i = 0; i < ARRAY_SIZE(keys); i++)
+		if (keys[i][0] != keys[i][1])
+			return keys[i][0] < keys[i][1] ? -1 : 1;
+	return 0;
+}
+
+/* Network devices that are polled while somebody waits: eventpoll.h, EPIOCGPARAMS. */
+struct busy_poll {
+	u32 microseconds;
+	u16 budget;
+	u8 prefer, pad;
+};
+#define GET_BUSY_POLL _IOR(0x8A, 0x02, struct busy_poll)
+#define SET_BUSY_POLL _IOW(0x8A, 0x01, struct busy_poll)
+
+static void collect_busy_poll(int fd, Ckpt__Epoll *m)
+{
+	struct busy_poll b;
+	if (fd < 0 || ioctl(fd, GET_BUSY_POLL, &b) < 0 || (!b.microseconds && !b.budget && !b.prefer))
+		return;
+	SET(m, busy_poll, b.microseconds);
+	SET(m, busy_poll_budget, b.budget);
+	SET(m, busy_poll_prefer, b.prefer != 0);
+}
+
+static int epoll_collect(struct collector *c, const struct subject *subject, struct object *o)
+{
+	(void)subject;
+	Ckpt__Epoll *m = o->data;
+	for (const char *line = collector_fdinfo(c, "tfd"); line; line = strstr(line, "\ntfd:")) {
+		line += *line == '\n' ? 5 : 0;
+		Ckpt__EpollEntry *e = MESSAGE_NEW(Ckpt__EpollEntry, ckpt__epoll_entry);
+		if (!e || !MESSAGE_APPEND(&m->n_entry, &m->entry, e)) {
+			free(e);
+			return fail_memory();
+		}
+		if (!parse_entry(line, e))
+			return fail(FD_FDINFO, 0, "tfd:%.80s", line);
+	}
+	int r = 0;
+	for (size_t i = 0; r == 0 && i < m->n_entry; i++)
+		r = find_file(c, m, i);
+	if (m->n_entry)
+		qsort(m->entry, m->n_entry, sizeof *m->entry, by_number);
+	collect_busy_poll(collector_fd(c), m);
+	return r;
+}
+
+/* --- judge --- */
+
+static int judge_entry(const struct graph *graph, const struct object *o, const Ckpt__EpollEntry *e, enum direction direction)
+{
+	if (!e->file && direction == DIRECTION_DUMP)
+		return fail(EPOLL_TARGET, 0, "it was added as descriptor %u, inode %llu", e->fd, (unsigned long long)e->inode);
+	if (e->file == o->id || !graph_find(graph, &kind_file, e->file))
+		return fail(IMAGE_INCONSISTENT, 0, "it watches file %u", e->file);
+	if (direction == DIRECTION_DUMP && is_disarmed(e) && (!e->ready || graph_find(graph, &kind_epoll, e->file)))
+		return fail(EPOLL_DISARMED, 0, "it was added as descriptor %u", e->fd);
+	return 0;
+}
+
+static int epoll_judge(const struct graph *graph, const struct object *o, enum direction direction)
+{
+	const Ckpt__Epoll *m = o->data;
+	int r = 0;
+	for (size_t i = 0; i < m->n_entry; i++)
+		if (judge_entry(graph, o, m->entry[i], direction) < 0)
+			r = -EINVAL;
+	return r;
+}
+
+/* --- plan --- */
+
+#define CREATE AT(PLAN_WORLD, STAGE_CREATE)
+#define WATCH AT(PLAN_WORLD, STAGE_WATCH)
+
+/* Who adds an entry: a process with descriptors of its own, since what is added must have its old number. One process does
+ * for all numbers below the service descriptors; a number among these (its descriptor was closed) needs one for itself.
+ * *ret_epoll: where that process has the instance. */
+static struct place adder(struct plan *plan, const struct object *o, size_t index, const Ckpt__EpollEntry *e,
+			  struct arg *ret_epoll)
+{
+	char name[48] = "watcher";
+	*ret_epoll = ARG(plan_fd(plan, o->id));
+	if (e->fd < plan_config(plan)->first_service_fd)
+		return plan_helper_with(plan, WATCH, name, 0, 0, NULL);
+	snprintf(name, sizeof name, "watcher %u %zu", o->id, index);
+	struct place at = plan_helper_with(plan, WATCH, name, 0, 0, NULL);
+	struct plan_step *above = plan_call(plan, at, SYS_fcntl, *ret_epoll, ARG(F_DUPFD), ARG(e->fd + 1));
+	step_any(above);
+	*ret_epoll = ARG_OF_SLOT(step_result(plan, above));
+	return at;
+}
+
+/* What is added is armed, always also for errors. To disarm it, it tells what it can: nothing else is in the list then. */
+static void plan_entry(struct plan *plan, const struct object *o, size_t index, const Ckpt__EpollEntry *e)
+{
+	struct arg epoll;
+	struct place at = adder(plan, o, index, e, &epoll);
+	struct epoll_event event = { .events = is_disarmed(e) ? e->events | ANYTHING : e->events, .data.u64 = e->data };
+	u32 data = plan_data(plan, &event, sizeof event, 8);
+	if (plan_fd(plan, e->file) != (int)e->fd)
+		step_any(plan_call(plan, at, SYS_dup3, ARG(plan_fd(plan, e->file)), ARG(e->fd), ARG(O_CLOEXEC)));
+	step_expect(plan_helper_call(plan, at, WATCH, SYS_epoll_ctl,
+				     (struct arg[6]){ epoll, ARG(EPOLL_CTL_ADD), ARG(e->fd), ARG_OF_DATA(data) }),
+		    0);
+	if (is_disarmed(e))
+		step_expect(plan_helper_call(plan, at, WATCH, SYS_epoll_pwait,
+					     (struct arg[6]){ epoll, ARG_OF_DATA(plan_data(plan, NULL, sizeof event, 8)),
+							      ARG(1), ARG(0), ARG(0), ARG(8) }),
+			    1);
+}
+
+static int epoll_plan(struct plan *plan, const struct graph *graph, const struct object *o)
+{
+	const Ckpt__Epoll *m = o->data;
+	plan_place_fd(plan, step_result(plan, plan_call(plan, CREATE, SYS_epoll_create1, ARG(EPOLL_CLOEXEC))), o->id);
+	plan_status_flags(plan, CREATE, o->id, file_flags(graph, o->id), 0);
+	if (m->has_busy_poll) {
+		const struct busy_poll b = { .microseconds = m->busy_poll,
+					     .budget = (u16)m->busy_poll_budget,
+					     .prefer = m->busy_poll_prefer };
+		plan_call(plan, CREATE, SYS_ioctl, ARG(plan_fd(plan, o->id)), ARG(SET_BUSY_POLL),
+			  ARG_OF_DATA(plan_data(plan, &b, sizeof b, 8)));
+	}
+	for (int disarmed = 1; disarmed >= 0; disarmed--)
+		for (size_t i = 0; i < m->n_entry; i++)
+			if (is_disarmed(m->entry[i]) == disarmed)
+				plan_entry(plan, o, i, m->entry[i]);
+	return 0;
+}
+
+const struct resource resource_epoll = {
+	.name = "epoll",
+	.scope = SCOPE_FILE,
+	.kind = &kind_epoll,
+	.claims = epoll_claims,
+	.collect = epoll_collect,
+	.judge = epoll_judge,
+	.plan = epoll_plan,
+};
