@@ -16,6 +16,7 @@
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -301,9 +302,16 @@ static void make_fifo(void)
 	MUST(open("fifo", O_RDONLY) >= 0 && open("fifo", O_WRONLY | O_NONBLOCK) >= 0);
 }
 
+/* The test has a mount namespace of its own. */
+static void in_own_directory(void)
+{
+	CHECK_OK(mount("none", "/mnt", "tmpfs", 0, NULL));
+	CHECK_OK(chdir("/mnt"));
+}
+
 TEST(fifo, .root = true)
 {
-	CHECK_OK(chdir("/mnt")); /* of this test alone */
+	in_own_directory();
 	CHECK_OK(mkfifo("fifo", 0600));
 	round_trip(make_fifo, NULL);
 }
@@ -345,7 +353,7 @@ static void make_files(void)
 TEST(files, .root = true)
 {
 	struct text plan = { 0 };
-	CHECK_OK(chdir("/mnt")); /* of this test alone */
+	in_own_directory();
 	CHECK_OK(symlink("file", "link"));
 	round_trip(make_files, &plan);
 	CHECK_CONTAINS(plan.data, ", 3) = 3");
@@ -369,7 +377,7 @@ static void send_files(int to, const char *text, const int *fds, size_t n)
 
 static void make_streams(void)
 {
-	int a[2], b[2], inner[2], widow[2], reset[2], half[2], size = 50000;
+	int a[2] = { 0 }, b[2] = { 0 }, inner[2] = { 0 }, widow[2] = { 0 }, reset[2] = { 0 }, half[2] = { 0 }, size = 50000;
 	struct timeval patience = { 3, 250000 };
 	MUST(socketpair(AF_UNIX, SOCK_STREAM, 0, a) == 0 && socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, b) == 0);
 	MUST(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, inner) == 0);
@@ -397,7 +405,7 @@ TEST(unix_streams, .root = true)
 
 static void make_messages(void)
 {
-	int dgram[2], seq[2], on = 1;
+	int dgram[2] = { 0 }, seq[2] = { 0 }, on = 1;
 	MUST(socketpair(AF_UNIX, SOCK_DGRAM, 0, dgram) == 0 && socketpair(AF_UNIX, SOCK_SEQPACKET, 0, seq) == 0);
 	MUST(write(dgram[0], "one", 3) == 3 && send(dgram[0], "", 0, 0) == 0 && write(dgram[0], "three", 5) == 5);
 	send_files(dgram[0], "four", (int[]){ dgram[1], 1 }, 2);
@@ -413,7 +421,7 @@ TEST(unix_messages, .root = true) { round_trip(make_messages, NULL); }
 static void make_terminals(void)
 {
 	struct winsize size = { 44, 123, 5, 6 };
-	struct termios termios;
+	struct termios termios = { 0 };
 	int one = 1, zero = 0, spare[3];
 	for (int i = 0; i < 3; i++)
 		MUST((spare[i] = open("/dev/ptmx", O_RDWR | O_NOCTTY)) >= 0);

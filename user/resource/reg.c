@@ -53,14 +53,20 @@ static bool is_deleted(const char *path)
 	return len > suffix && !strcmp(path + len - suffix, DELETED);
 }
 
-/* Does the path lead to this very file? What a descriptor of it does not tell is taken from there. */
-static void look_at_path(Ckpt__Reg *f, struct stat *st)
+/* Does the path lead to this very file? What the record does not tell is taken from there. */
+static bool path_leads_to(const char *path, struct stat *st)
 {
 	struct stat there;
-	if (fstatat(AT_FDCWD, f->path, &there, AT_SYMLINK_NOFOLLOW) == 0 && there.st_dev == st->st_dev &&
-	    there.st_ino == st->st_ino)
-		*st = there;
-	else if (st->st_nlink == 0 && S_ISREG(st->st_mode) && is_deleted(f->path))
+	if (fstatat(AT_FDCWD, path, &there, AT_SYMLINK_NOFOLLOW) < 0 || there.st_dev != st->st_dev ||
+	    there.st_ino != st->st_ino)
+		return false;
+	*st = there;
+	return true;
+}
+
+static void classify_lost(Ckpt__Reg *f, const struct stat *st)
+{
+	if (st->st_nlink == 0 && S_ISREG(st->st_mode) && is_deleted(f->path))
 		SET(f, memory, 0);
 	else if (st->st_nlink == 0 || is_deleted(f->path))
 		SET(f, deleted, true);
@@ -85,21 +91,24 @@ static int collect_nameless(struct collector *c, const struct object *o, Ckpt__R
 	return f->memory == o->id ? collector_keep_memory(c, o->id) : 0;
 }
 
-/* Mapped files, cwd and the like have no descriptor: where their magic link may not be followed, the record tells which file
- * it is. */
-static int identify(struct collector *c, const struct record_file *file, struct stat *st)
+/* The record tells enough of a file that its path leads to. Else the file itself is asked, unless it is a link that may not
+ * be followed. */
+static int identify(struct collector *c, const struct record_file *file, Ckpt__Reg *f, struct stat *st)
 {
-	bool is_link = file->fd == UINT32_MAX;
-	int fd = collector_fd(c);
-	if (fd >= 0)
-		return fstat(fd, st) < 0 ? fail(SYSCALL, neg_errno(), "fstat") : 0;
-	if (!is_link)
-		return fail(FD_DUPLICATE, fd, "pidfd_getfd");
 	*st = (struct stat){ .st_dev = makedev(file->dev_major, file->dev_minor),
 			     .st_ino = file->ino,
 			     .st_mode = file->mode,
 			     .st_rdev = makedev(file->rdev_major, file->rdev_minor),
 			     .st_nlink = 1 };
+	if (path_leads_to(f->path, st))
+		return 0;
+	int fd = collector_fd(c);
+	if (fd < 0 && file->fd != UINT32_MAX)
+		return fail(FD_DUPLICATE, fd, "pidfd_getfd");
+	if (fd >= 0 && fstat(fd, st) < 0)
+		return fail(SYSCALL, neg_errno(), "fstat");
+	if (!path_leads_to(f->path, st))
+		classify_lost(f, st);
 	return 0;
 }
 
@@ -108,14 +117,14 @@ static int reg_collect(struct collector *c, const struct subject *subject, struc
 	Ckpt__Reg *f = o->data;
 	struct stat st;
 	struct statfs fs;
-	int r = identify(c, subject->file, &st);
+	if (!message_set_string(&f->path, subject->link))
+		return fail_memory();
+	int r = identify(c, subject->file, f, &st);
 	if (r < 0)
 		return r;
-	const char *lock = collector_fdinfo(c, "lock");
-	if (!message_set_string(&f->path, subject->link) || !message_set_string(&f->type, type_of(st.st_mode)) ||
-	    (lock && !message_set_string(&f->lock, lock)))
+	const char *lock = S_ISREG(st.st_mode) ? collector_fdinfo(c, "lock") : NULL;
+	if (!message_set_string(&f->type, type_of(st.st_mode)) || (lock && !message_set_string(&f->lock, lock)))
 		return fail_memory();
-	look_at_path(f, &st);
 	if (S_ISCHR(st.st_mode) || S_ISBLK(st.st_mode))
 		SET(f, rdev, (u32)st.st_rdev);
 	SET(f, size, (u64)st.st_size);
