@@ -25,6 +25,8 @@ SWEEPS   ?= 10
 soak: tests-built
 	$(Q)for i in $$(seq $(SWEEPS)); do echo "  SOAK    $$i of $(SWEEPS)"; $(T)/fault/kill 'soak_*' && \
 	  HIJACK_STRIDE=1 HIJACK_RANDOM=100 $(RUNTESTS) -o $(B)/soak.ktap $(T)/fault/hijack || exit 1; done
+bench: tests-built
+	$(Q)selftests/bench/run $(B) $(ROUNDS)
 tests-built: $(B)/ckpt $(UNITS) $(SELFS) $(PROGRAMS) $(T)/run
 .PHONY: soak tests-built
 
