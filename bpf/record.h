@@ -80,6 +80,8 @@ struct record_task {
 	rec_u32 nr_threads;
 	char comm[16];
 	rec_u64 mm_id, files_id, fs_id, sighand_id, signal_id, cred_id, seccomp_id, sysvsem_id;
+	rec_u32 mm_users, files_users, fs_users; /* references: more than the threads of the tree hint at other processes */
+	rec_u32 users_pad;
 	rec_u32 ns[RECORD_NS_COUNT];                            /* inode numbers */
 	rec_u32 uid, euid, suid, fsuid, gid, egid, sgid, fsgid; /* in the initial user namespace (BPF) or ckpt's (/proc) */
 	rec_u64 cap_inheritable, cap_permitted, cap_effective, cap_bounding, cap_ambient;

@@ -51,6 +51,9 @@ static __always_inline void read_identity(struct task_struct *t, struct record_t
 	READ(r->mm_id, t, mm);
 	READ(r->files_id, t, files);
 	READ(r->fs_id, t, fs);
+	r->mm_users = (rec_u32)BPF_CORE_READ(t, mm, mm_users.counter);
+	r->files_users = (rec_u32)BPF_CORE_READ(t, files, count.counter);
+	r->fs_users = (rec_u32)BPF_CORE_READ(t, fs, users);
 	READ(r->sighand_id, t, sighand);
 	READ(r->signal_id, t, signal);
 	READ(r->cred_id, t, real_cred);

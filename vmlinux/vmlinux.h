@@ -292,6 +292,7 @@ struct vm_area_struct {
 	struct vm_userfaultfd_ctx vm_userfaultfd_ctx;
 };
 struct mm_struct {
+	atomic_t mm_users;
 	unsigned long start_code, end_code, start_data, end_data, start_brk, brk, start_stack;
 	unsigned long arg_start, arg_end, env_start, env_end;
 	mm_context_t context;
@@ -320,12 +321,14 @@ struct sysv_sem {
 	struct sem_undo_list *undo_list;
 };
 struct fs_struct {
+	int users;
 	int umask;
 };
 struct fdtable {
 	unsigned long *close_on_exec;
 };
 struct files_struct {
+	atomic_t count;
 	struct fdtable *fdt;
 };
 struct sched_entity {

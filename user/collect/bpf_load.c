@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 
 void bpf_walker_close(struct bpf_walker *p)
 {
@@ -68,25 +69,48 @@ static bool is_map_reference(const struct bpf_insn *insn)
 	       (insn->src_reg == BPF_PSEUDO_MAP_FD || insn->src_reg == BPF_PSEUDO_MAP_VALUE);
 }
 
+/* bpf(2) itself: libbpf's wrappers first load programs of their own to learn what the kernel can do. */
+static int raw_bpf(int command, union bpf_attr *attr)
+{
+	long fd = syscall(SYS_bpf, command, attr, sizeof(*attr));
+
+	return fd < 0 ? neg_errno() : (int)fd;
+}
+
+static int raw_map(u32 size)
+{
+	union bpf_attr attr = { .map_type = BPF_MAP_TYPE_ARRAY, .key_size = sizeof(u32), .value_size = size, .max_entries = 1,
+				.map_flags = BPF_F_MMAPABLE };
+
+	return raw_bpf(BPF_MAP_CREATE, &attr);
+}
+
+static int raw_program(const struct bpf_code *code, const struct bpf_insn *insns)
+{
+	union bpf_attr attr = { .prog_type = BPF_PROG_TYPE_TRACING, .insn_cnt = code->count, .insns = (u64)(uintptr_t)insns,
+				.license = (u64)(uintptr_t)"Dual BSD/GPL", .expected_attach_type = BPF_TRACE_ITER,
+				.attach_btf_id = code->attach_btf_id };
+
+	return raw_bpf(BPF_PROG_LOAD, &attr);
+}
+
 static int code_load(void *arg)
 {
 	const struct code_load *load = arg;
 	const struct bpf_code *code = load->code;
-	LIBBPF_OPTS(bpf_map_create_opts, map_opts, .map_flags = BPF_F_MMAPABLE);
-	LIBBPF_OPTS(bpf_prog_load_opts, opts, .expected_attach_type = BPF_TRACE_ITER, .attach_btf_id = code->attach_btf_id);
 	_cleanup_free_ struct bpf_insn *insns = malloc(code->count * sizeof(*insns));
 	_cleanup_close_ int map = -1;
 
 	if (!insns)
 		return -ENOMEM;
-	map = bpf_map_create(BPF_MAP_TYPE_ARRAY, "ckpt_state", sizeof(u32), code->map_size, 1, &map_opts);
+	map = raw_map(code->map_size);
 	if (map < 0)
 		return map;
 	memcpy(insns, code->insns, code->count * sizeof(*insns));
 	for (u32 i = 0; i < code->count; i++)
 		if (is_map_reference(&insns[i]))
 			insns[i++].imm = map;
-	int fd = bpf_prog_load(BPF_PROG_TYPE_TRACING, "ckpt_iter", "Dual BSD/GPL", insns, code->count, &opts);
+	int fd = raw_program(code, insns);
 	if (fd < 0)
 		return fd;
 	int r = bpf_walker_open(load->ret, fd, take_fd(&map));

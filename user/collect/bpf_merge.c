@@ -19,7 +19,7 @@ static const struct group_row groups[] = {
 	FIELDS(IDS, ptraced, comm),
 	ONE(IDS, start_time),
 	FIELDS(IDENTITY, mm_id, cred_id),
-	ONE(IDENTITY, sysvsem_id),
+	FIELDS(IDENTITY, sysvsem_id, users_pad),
 	ONE(SECCOMP_ID, seccomp_id),
 	ONE(NS, ns),
 	FIELDS(CREDS, uid, cap_ambient),

@@ -68,8 +68,31 @@ static int look_at_outsider(struct collector *c, const struct record_task *t, pi
 	return r;
 }
 
+/* Reference counts say who need not be looked for: each thread of a process holds one. Readers of /proc hold one for a
+ * moment too, so more references than threads are a hint, not an answer. */
+static bool may_share_outside(const struct record_task *t, size_t threads)
+{
+	if (!(t->known & KNOWN_IDENTITY) || !t->files_users)
+		return true;
+	return t->mm_users > threads || t->files_users > threads || t->fs_users > threads;
+}
+
+static bool any_may_share(const struct collector *c)
+{
+	size_t at = 0;
+	for (size_t i = 0; i < c->tree->processes.n; i++) {
+		const struct tree_process *p = &c->tree->processes.v[i];
+		if (p->state != 'Z' && may_share_outside(&c->facts.tasks.v[at], p->threads.n))
+			return true;
+		at += p->threads.n;
+	}
+	return false;
+}
+
 static int look_outside(struct collector *c)
 {
+	if (!any_may_share(c))
+		return 0;
 	DIR *proc = opendir("/proc");
 	if (!proc)
 		return fail(PROC_READ, neg_errno(), "/proc");
