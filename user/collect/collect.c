@@ -26,6 +26,8 @@ static int collect_host(struct collector *c)
 	SET(host, monotonic, clock_ns(CLOCK_MONOTONIC));
 	SET(host, boottime, clock_ns(CLOCK_BOOTTIME));
 	SET(host, page_size, PAGE_BYTES);
+	if (c->config->live)
+		SET(host, live, true);
 	SET(host, root_pid, (u32)c->tree->processes.v[0].pid);
 	bool done = message_set_string(&host->arch, arch_name()) && message_set_string(&host->kernel, uts.release) &&
 		    message_set_string(&host->ckpt, CKPT_VERSION);
@@ -47,7 +49,7 @@ static bool is_missing(const struct collector *c, u64 groups)
 	for (size_t i = 0; i < c->facts.tasks.n; i++)
 		if (c->facts.tasks.v[i].state != 'Z' && (c->facts.tasks.v[i].known & groups) != groups)
 			return true;
-	return !c->facts.have_sighands || !c->facts.have_timers;
+	return !c->facts.have_sighands;
 }
 
 /* Runs code in the processes of a tree where eBPF does not answer. What a process refuses stays unknown, and is judged. */

@@ -1,5 +1,195 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-/* Owns `ckpt check --pid`: one live tree, judged without stopping it. */
+/* Owns `ckpt check --pid`: one live tree, looked at twice and judged without stopping it. */
+#include "base/file.h"
+#include "collect/collect.h"
 #include "command/check.h"
+#include "dump/dump.h"
+#include "dump/pages.h"
+#include "model/reflect.h"
+#include "resource/registry.h"
+#include <stdio.h>
 
-int check_tree(const struct check_options *options _unused_) { return fail(USAGE, 0, "--pid is not there yet"); }
+/* One look at the tree: what it is, what it would cost, and in the log what speaks against a dump. */
+struct look {
+	pid_t pid;
+	struct tree tree;
+	struct graph graph;
+	u64 page_bytes, fact_bytes;
+	size_t threads;
+	bool whole; /* everything could be read */
+};
+
+static void look_free(struct look *look)
+{
+	tree_free(&look->tree);
+	graph_free(&look->graph);
+}
+
+/* A freeze would meet a tracer that is there already. */
+static void judge_process(const struct tree_process *p)
+{
+	WORKING_ON_TASK(p->pid);
+	_cleanup_text_ struct text status = { 0 };
+	if (file_read(p->proc, "status", &status) < 0)
+		return;
+	const char *tracer = strstr(status.data, "\nTracerPid:");
+	int pid = tracer ? atoi(tracer + 11) : 0;
+	if (pid)
+		fail(TRACED, 0, "by process %d", pid);
+}
+
+/* What only a stopped thread tells is not known here; but whether it could be asked is. */
+static void judge_rights(const struct caps *caps)
+{
+	if (!caps_serves(caps, CAN_RSEQ_CONFIG))
+		fail(RSEQ_CONFIG, 0, "%s", caps->state[CAN_RSEQ_CONFIG].note);
+	if (!caps_has(caps, CAN_PTRACE_SEIZE))
+		fail(PTRACE_DENIED, 0, "%s", caps->state[CAN_PTRACE_SEIZE].note);
+}
+
+static void measure(struct look *look)
+{
+	_cleanup_text_ struct text facts = { 0 };
+	graph_pack(&facts, &look->graph);
+	look->fact_bytes = facts.len;
+	for (struct object *o = NULL; (o = graph_next(&look->graph, &kind_pages, o));) {
+		const struct page_run *run = o->data;
+		for (u32 i = 0; i < o->count; i++)
+			look->page_bytes += run[i].flags & PAGES_INHERITED ? 0 : run[i].len;
+	}
+}
+
+/* Fills ret as far as it can be read. Only a tree that is not there at all is a failure. */
+static int look_at(struct look *ret, const struct caps *caps, pid_t pid)
+{
+	const struct collect_config how = {
+		.caps = caps, .resources = registry, .effort = BPF_CACHED, .no_hijack = true, .live = true
+	};
+	ret->pid = pid;
+	int r = tree_scan(&ret->tree, pid);
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < ret->tree.processes.n; i++) {
+		ret->threads += ret->tree.processes.v[i].threads.n;
+		judge_process(&ret->tree.processes.v[i]);
+	}
+	judge_rights(caps);
+	if (collect(&ret->graph, &ret->tree, &how) < 0)
+		return 0;
+	judge_dump(&ret->graph);
+	ret->whole = dump_scan_pages(caps, &ret->tree, &ret->graph) == 0;
+	measure(ret);
+	return 0;
+}
+
+static void add_size(struct text *t, u64 bytes)
+{
+	if (bytes < 10240)
+		text_addf(t, "%llu bytes", (unsigned long long)bytes);
+	else if (bytes < 10u << 20)
+		text_addf(t, "%.1f KiB", (double)bytes / 1024);
+	else
+		text_addf(t, "%.1f MiB", (double)bytes / (1 << 20));
+}
+
+#define MOST_CHANGES 20
+
+static void tree_text(struct text *t, const struct look *look, const char *changes, size_t count)
+{
+	text_addf(t, "process %d: %zu process%s, %zu thread%s\n", (int)look->pid, look->tree.processes.n,
+		  look->tree.processes.n == 1 ? "" : "es", look->threads, look->threads == 1 ? "" : "s");
+	if (look->whole) {
+		text_adds(t, "predicted image: ");
+		add_size(t, look->page_bytes + look->fact_bytes);
+		text_adds(t, " (");
+		add_size(t, look->page_bytes);
+		text_adds(t, " of memory)\n");
+	}
+	if (count)
+		text_adds(t, "changing between two looks:\n");
+	for (size_t i = 0; i < count && i < MOST_CHANGES && *changes; i++) {
+		size_t len = strcspn(changes, "\n");
+		text_addf(t, "  %.*s\n", (int)len, changes);
+		changes += len + (changes[len] == '\n');
+	}
+	if (count > MOST_CHANGES)
+		text_addf(t, "  and %zu more\n", count - MOST_CHANGES);
+}
+
+static void tree_json(struct text *t, const struct look *look, const char *changes)
+{
+	text_addf(t,
+		  "{\"pid\":%d,\"processes\":%zu,\"threads\":%zu,\"read\":%s,\"page_bytes\":%llu,\"fact_bytes\":%llu,"
+		  "\"changing\":[",
+		  (int)look->pid, look->tree.processes.n, look->threads, look->whole ? "true" : "false",
+		  (unsigned long long)look->page_bytes, (unsigned long long)look->fact_bytes);
+	for (const char *separator = ""; *changes; separator = ",") {
+		char line[256];
+		size_t len = strcspn(changes, "\n");
+		snprintf(line, sizeof line, "%.*s", (int)len, changes);
+		text_adds(t, separator);
+		text_add_json(t, line);
+		changes += len + (changes[len] == '\n');
+	}
+	text_addf(t, "],\"able\":%s,\"report\":", diag_failed() ? "false" : "true");
+	diag_print_json(t);
+	text_adds(t, "}\n");
+}
+
+static void add_verdict(struct text *t)
+{
+	size_t blockers = diag_count(DIAG_ERROR), changing = diag_count(DIAG_CHANGING);
+	text_adds(t, "verdict: it ");
+	if (blockers)
+		text_addf(t, "cannot be dumped now: %zu reason%s, each with what to do", blockers, blockers == 1 ? "" : "s");
+	else
+		text_adds(t, changing ? "may be dumped, but what is changing may prevent it" : "can be dumped");
+	text_adds(t, "\n");
+}
+
+/* Two looks, of which only what they agree on is certain. */
+static int look_twice(struct look *first, struct look *second, const struct caps *caps, pid_t pid)
+{
+	size_t place = diag_mark();
+	int r = look_at(first, caps, pid);
+	if (r < 0)
+		return r;
+	size_t middle = diag_mark();
+	r = look_at(second, caps, pid);
+	if (r < 0)
+		return r;
+	diag_settle(place, middle);
+	if (!second->whole && !diag_failed())
+		return fail(TASK_RACED, 0, "it could not be read as a whole");
+	return 0;
+}
+
+int check_tree(const struct check_options *options)
+{
+	static const char *const pages_move[] = { "pages", NULL };
+	char object[32];
+	struct caps caps = { 0 };
+	struct text t = { 0 };
+	_cleanup_(look_free) struct look first = { 0 };
+	_cleanup_(look_free) struct look second = { 0 };
+	_cleanup_text_ struct text changes = { 0 };
+	snprintf(object, sizeof object, "process %d", options->pid);
+	diag_begin("dump", object);
+	diag_result("nothing was stopped or changed");
+	int r = command_caps(&caps);
+	if (r == 0)
+		r = look_twice(&first, &second, &caps, options->pid);
+	if (r < 0)
+		return r;
+	size_t count = first.whole && second.whole ? graph_compare(&changes, &first.graph, &second.graph, pages_move) : 0;
+	if (text_failed(&changes))
+		return fail_memory();
+	const char *lines = changes.data ? changes.data : "";
+	if (options->json) {
+		tree_json(&t, &second, lines);
+	} else {
+		tree_text(&t, &second, lines, count);
+		add_verdict(&t);
+	}
+	return command_output(&t);
+}

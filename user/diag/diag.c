@@ -154,6 +154,36 @@ void diag_forget(size_t mark)
 		diag_log->count = (u32)mark;
 }
 
+static bool said_in(const struct diag_entry *e, size_t from, size_t to)
+{
+	for (size_t i = from; i < to; i++) {
+		const struct diag_entry *other = &diag_log->entry[i];
+		if (e->level == other->level && e->code == other->code && !strcmp(e->object, other->object) &&
+		    !strcmp(e->detail, other->detail))
+			return true;
+	}
+	return false;
+}
+
+void diag_settle(size_t first, size_t second)
+{
+	bool once[ARRAY_SIZE(diag_log->entry)] = { false };
+	size_t end = diag_entries(), kept = second;
+	for (size_t i = first; i < second; i++)
+		once[i] = !said_in(&diag_log->entry[i], second, end);
+	for (size_t i = second; i < end; i++) {
+		if (said_in(&diag_log->entry[i], first, second))
+			continue;
+		once[kept] = true;
+		diag_log->entry[kept++] = diag_log->entry[i];
+	}
+	for (size_t i = first; i < kept; i++)
+		if (once[i])
+			diag_log->entry[i].level = DIAG_CHANGING;
+	if (diag_log)
+		diag_log->count = (u32)kept;
+}
+
 size_t diag_count(enum diag_level level)
 {
 	size_t n = 0;
@@ -182,15 +212,16 @@ enum exit_class diag_exit_class(void)
 
 static const char *level_name(enum diag_level level)
 {
-	return level == DIAG_ERROR ? "error" : level == DIAG_WARNING ? "warning" : "note";
+	static const char *const names[] = { "error", "warning", "note", "changing" };
+	return names[level];
 }
 
 static void entry_text(struct text *t, const struct diag_entry *e)
 {
 	const struct diag_row *row = &rows[e->code];
 	const char *object = *e->object ? e->object : diag_log->object;
-	text_addf(t, "%s: %s%s %s [%s]\n", level_name(e->level), e->level == DIAG_ERROR ? "cannot " : "", diag_log->verb,
-		  object, row->code);
+	text_addf(t, "%s: %s%s %s [%s]\n", level_name(e->level),
+		  e->level == DIAG_ERROR || e->level == DIAG_CHANGING ? "cannot " : "", diag_log->verb, object, row->code);
 	text_addf(t, "  why:   %s", row->why);
 	if (*e->detail)
 		text_addf(t, ": %s", e->detail);

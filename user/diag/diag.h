@@ -24,7 +24,8 @@ enum diag_code {
 	DIAG_COUNT
 };
 
-enum diag_level { DIAG_ERROR, DIAG_WARNING, DIAG_NOTE };
+/* CHANGING: one of two looks at a running tree found it, the other did not. */
+enum diag_level { DIAG_ERROR, DIAG_WARNING, DIAG_NOTE, DIAG_CHANGING };
 
 struct diag_row {
 	const char *code;
@@ -75,6 +76,9 @@ void diag_scope_leave(struct diag_scope **);
 size_t diag_mark(void);
 void diag_survived(size_t mark);
 void diag_forget(size_t mark);
+/* Entries from mark first on, and from mark second on, are what two looks at the same thing found: what both say is kept
+ * once, what only one says becomes CHANGING. */
+void diag_settle(size_t first, size_t second);
 
 /* What became of the tree and the image: the last line of every report. The newest call counts. */
 void diag_result(const char *format, ...) _printf_(1, 2);
@@ -90,7 +94,7 @@ enum exit_class diag_exit_class(void);
 size_t diag_count(enum diag_level);
 bool diag_has(enum diag_code);
 void diag_print_text(int fd);
-/* {"verb","object","exit_class","result","diagnostics":[{level,code,object,why,detail,errno,todo}]} appended. */
+/* {"verb","object","exit_class","result","diagnostics":[{level,code,object,why,detail,errno,do}]} appended. */
 void diag_print_json(struct text *);
 /* The table as Markdown: docs/errors.md. */
 void diag_catalog_markdown(struct text *);
