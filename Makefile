@@ -67,7 +67,7 @@ $(B)/gen/%.skel.h: $(B)/bpf/%.bpf.o
 BLOBFLAGS := -Os -std=gnu17 -Wall -Wextra -Werror -ffreestanding -fpie -fno-plt -fno-stack-protector -fno-jump-tables \
              -fno-asynchronous-unwind-tables -fomit-frame-pointer -fno-builtin -Iparasite -Iarch/$(ARCH) \
              $(if $(filter x86_64,$(ARCH)),-fcf-protection=none -mgeneral-regs-only,-mgeneral-regs-only -mbranch-protection=none -mno-outline-atomics)
-$(B)/parasite/blob.o: parasite/blob.c parasite/wire.h arch/$(ARCH)/blob.h
+$(B)/parasite/blob.o: parasite/blob.c parasite/wire.h parasite/machine.h arch/$(ARCH)/blob.h
 	$(call say,BLOB,$<) mkdir -p $(@D) && $(CC) $(BLOBFLAGS) -c -o $@ $<
 $(B)/parasite/blob.bin: $(B)/parasite/blob.o parasite/blob.lds
 	$(Q)$(LD) -T parasite/blob.lds -nostdlib -o $(@:.bin=.elf) $< && $(OBJCOPY) -O binary -j .blob $(@:.bin=.elf) $@

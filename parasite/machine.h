@@ -84,6 +84,11 @@ static inline int64_t machine_step(struct arena *arena, struct array *array, str
 static inline void machine_run(struct arena *arena, struct array *array)
 {
 	struct step *steps = (struct step *)machine_data(arena, arena->steps) + array->first;
+	if (array->first > arena->nsteps || array->count > arena->nsteps - array->first) {
+		array->error = -22;
+		machine_state(array, ARRAY_FAILED);
+		return;
+	}
 	for (; array->pc < array->count; array->pc++) {
 		struct step *step = &steps[array->pc];
 		int64_t result = machine_step(arena, array, step);

@@ -49,7 +49,7 @@ static bool is_missing(const struct collector *c, u64 groups)
 	for (size_t i = 0; i < c->facts.tasks.n; i++)
 		if (c->facts.tasks.v[i].state != 'Z' && (c->facts.tasks.v[i].known & groups) != groups)
 			return true;
-	return !c->facts.have_sighands;
+	return !c->facts.have_sighands || !c->facts.have_timers;
 }
 
 /* Runs code in the processes of a tree where eBPF does not answer. What a process refuses stays unknown, and is judged. */
