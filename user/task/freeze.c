@@ -163,7 +163,7 @@ static int report_timeout(struct tree *tree)
 	for (size_t i = 0; i < tree->processes.n; i++) {
 		struct tree_process *p = &tree->processes.v[i];
 		for (size_t k = 0; k < p->threads.n; k++) {
-			if (p->threads.v[k].stopped)
+			if (p->threads.v[k].stopped || !p->threads.v[k].seized) /* a vfork child is let go */
 				continue;
 			_cleanup_text_ struct text wchan = { 0 };
 			file_readf(&wchan, p->proc, "task/%d/wchan", p->threads.v[k].tid);
