@@ -3,7 +3,10 @@
 #include "judge.h"
 #include <linux/io_uring.h>
 #include <linux/perf_event.h>
+#include <sys/file.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 
 static int open_perf(void)
 {
@@ -20,16 +23,136 @@ static int open_uring(void)
 	return fd;
 }
 
+/* --- what somebody outside of the tree holds the other side of --- */
+
+/* The caller's descriptor stays open in a process that is not of the tree, until the program ends. */
+static void keep_outside(int fd)
+{
+	int gone[2];
+	MUST_EQ(pipe(gone), 0);
+	pid_t child = fork();
+	if (child == 0) {
+		if (fork() == 0) {
+			setsid();
+			close(gone[0]);
+			close(gone[1]);
+			while (access(judge_path("verdict"), F_OK) < 0)
+				judge_nap(20);
+		}
+		_exit(0);
+	}
+	MUST_EQ(waitpid(child, NULL, 0), child);
+	close(gone[0]);
+	close(gone[1]);
+	close(fd);
+}
+
+static int half_of_pipe(void)
+{
+	int fds[2];
+	MUST_EQ(pipe(fds), 0);
+	keep_outside(fds[1]);
+	return fds[0];
+}
+
+static int half_of_socket(void)
+{
+	int fds[2];
+	MUST_EQ(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0);
+	keep_outside(fds[1]);
+	return fds[0];
+}
+
+static int open_pty(int *ret_slave)
+{
+	int master = open("/dev/ptmx", O_RDWR | O_NOCTTY), unlocked = 0;
+	MUST(master >= 0 && ioctl(master, TIOCSPTLCK, &unlocked) == 0);
+	*ret_slave = ioctl(master, TIOCGPTPEER, O_RDWR | O_NOCTTY);
+	MUST(*ret_slave >= 0);
+	return master;
+}
+
+static int slave_alone(void)
+{
+	int slave, master = open_pty(&slave);
+	keep_outside(master);
+	return slave;
+}
+
+static int typed_ahead(void)
+{
+	int slave, master = open_pty(&slave);
+	MUST_EQ(write(master, "typed\n", 6), 6);
+	return slave;
+}
+
+static int slave_of_nobody(void)
+{
+	int slave, master = open_pty(&slave);
+	close(master);
+	return slave;
+}
+
+static int listener(void)
+{
+	struct sockaddr_un name = { .sun_family = AF_UNIX, .sun_path = "\0ckpt-test" };
+	int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+	MUST(bind(fd, (struct sockaddr *)&name, sizeof name.sun_family + 10) == 0 && listen(fd, 1) == 0);
+	return fd;
+}
+
+static int urgent(void)
+{
+	int fds[2];
+	MUST_EQ(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0);
+	return send(fds[0], "!", 1, MSG_OOB) == 1 ? fds[1] : -1;
+}
+
+static int locked_file(void)
+{
+	int fd = open(judge_path("locked"), O_RDWR | O_CREAT, 0600);
+	MUST_EQ(flock(fd, LOCK_EX), 0);
+	return fd;
+}
+
+static int deleted_directory(void)
+{
+	MUST_EQ(mkdir(judge_path("gone"), 0700), 0);
+	int fd = open(judge_path("gone"), O_RDONLY | O_DIRECTORY);
+	MUST_EQ(rmdir(judge_path("gone")), 0);
+	return fd;
+}
+
+static int own_status(void) { return open("/proc/self/status", O_RDONLY); }
+
+static int foreign_owner(void)
+{
+	int fds[2];
+	MUST_EQ(pipe(fds), 0);
+	MUST_EQ(fcntl(fds[0], F_SETOWN, getppid()), 0);
+	return fds[0];
+}
+
+static const struct kind {
+	const char *name;
+	int (*open)(void);
+} kinds[] = {
+	{ "perf", open_perf },          { "io_uring", open_uring },         { "pipe", half_of_pipe },
+	{ "socket", half_of_socket },   { "terminal", slave_alone },        { "typed", typed_ahead },
+	{ "hung-up", slave_of_nobody }, { "listener", listener },           { "urgent", urgent },
+	{ "lock", locked_file },        { "directory", deleted_directory }, { "status", own_status },
+	{ "owner", foreign_owner },
+};
+
 int main(int argc, char **argv)
 {
 	judge_start(argc, argv);
 	const char *what = argc > 2 ? argv[2] : "";
 	int fd = -1;
-	if (!strcmp(what, "perf"))
-		fd = open_perf();
-	else if (!strcmp(what, "io_uring"))
-		fd = open_uring();
-	else if (!strcmp(what, "packet"))
+	for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
+		if (!strcmp(what, kinds[i].name))
+			fd = kinds[i].open();
+	if (!strcmp(what, "packet"))
 		fd = socket(AF_PACKET, SOCK_RAW, 0);
 	else if (!strcmp(what, "memory"))
 		fd = 0;

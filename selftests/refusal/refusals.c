@@ -119,6 +119,25 @@ static void refused_program(const char *program, const char *what, const char *c
 TEST(epoll_disarmed, .root = true) { refused_program("epoll", "disarmed", "[EPOLL_DISARMED]"); }
 TEST(epoll_target, .root = true) { refused_program("epoll", "flight", "[EPOLL_TARGET]"); }
 
+TEST(pipe_external, .root = true) { refused_program("holds", "pipe", "[PIPE_EXTERNAL]"); }
+TEST(socket_external, .root = true) { refused_program("holds", "socket", "[UNIX_EXTERNAL]"); }
+TEST(socket_named, .root = true) { refused_program("holds", "listener", "[UNIX_NAMED]"); }
+TEST(socket_urgent, .root = true) { refused_program("holds", "urgent", "[UNIX_URGENT]"); }
+TEST(terminal_external, .root = true) { refused_program("holds", "terminal", "[TTY_EXTERNAL]"); }
+TEST(terminal_hung_up, .root = true) { refused_program("holds", "hung-up", "[TTY_HUNG_UP]"); }
+TEST(file_locked, .root = true) { refused_program("holds", "lock", "[FILE_LOCKED]"); }
+TEST(directory_deleted, .root = true) { refused_program("holds", "directory", "[FILE_DELETED]"); }
+TEST(file_of_process, .root = true) { refused_program("holds", "status", "[FILE_OF_PROCESS]"); }
+TEST(file_owner, .root = true) { refused_program("holds", "owner", "[FILE_OWNER]"); }
+
+TEST(terminal_data, .root = true)
+{
+	struct target t;
+	target_start(&t, "holds", "typed");
+	refused_at(&t, t.image, EXIT_RACED, "[TTY_DATA]");
+	target_judge(&t);
+}
+
 TEST(traced, .root = true)
 {
 	struct target t;
