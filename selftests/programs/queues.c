@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/* queues DIR: what waits in sockets and pipes comes out exactly as it went in: descriptors with their byte, senders, packets,
+ * errors that were not told yet. */
+#include "judge.h"
+#include <sys/socket.h>
+#include <sys/un.h>
+
+static void send_file(int to, const char *text, int fd)
+{
+	_Alignas(struct cmsghdr) char control[CMSG_SPACE(sizeof(int))] = { 0 };
+	struct iovec iov = { (void *)text, strlen(text) };
+	struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control };
+	struct cmsghdr *c = CMSG_FIRSTHDR(&m);
+	c->cmsg_len = CMSG_LEN(sizeof(int));
+	c->cmsg_level = SOL_SOCKET;
+	c->cmsg_type = SCM_RIGHTS;
+	memcpy(CMSG_DATA(c), &fd, sizeof fd);
+	MUST_EQ(sendmsg(to, &m, 0), strlen(text));
+}
+
+/* One recvmsg of at most room bytes: the text, whether a descriptor came, the sender. */
+static void receive(int from, size_t room, const char *text, bool with_file, struct ucred *sender)
+{
+	_Alignas(struct cmsghdr) char control[CMSG_SPACE(sizeof(int)) + CMSG_SPACE(sizeof(struct ucred))];
+	char bytes[256];
+	struct iovec iov = { bytes, room };
+	struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control };
+	ssize_t n = recvmsg(from, &m, MSG_DONTWAIT);
+	MUST_EQ(n, strlen(text));
+	MUST(!memcmp(bytes, text, (size_t)n));
+	bool file = false;
+	for (struct cmsghdr *c = CMSG_FIRSTHDR(&m); c; c = CMSG_NXTHDR(&m, c)) {
+		if (c->cmsg_type == SCM_RIGHTS) {
+			int fd;
+			memcpy(&fd, CMSG_DATA(c), sizeof fd);
+			MUST_EQ(close(fd), 0);
+			file = true;
+		} else if (c->cmsg_type == SCM_CREDENTIALS && sender) {
+			memcpy(sender, CMSG_DATA(c), sizeof *sender);
+		}
+	}
+	MUST_EQ(file, with_file);
+}
+
+static void must_be_me(const struct ucred *who, pid_t pid)
+{
+	MUST_EQ(who->pid, pid);
+	MUST_EQ(who->uid, getuid());
+	MUST_EQ(who->gid, getgid());
+}
+
+int main(int argc, char **argv)
+{
+	int stream[2], known[2], reset[2], packets[2], deep[2], on = 1;
+	struct ucred who;
+	char text[64];
+	socklen_t len = sizeof who;
+	judge_start(argc, argv);
+	int file = open(judge_path("file"), O_RDWR | O_CREAT, 0600);
+
+	MUST_EQ(socketpair(AF_UNIX, SOCK_STREAM, 0, stream), 0);
+	MUST_EQ(write(stream[0], "head", 4), 4);
+	MUST_EQ(write(stream[0], "er,", 3), 3);
+	send_file(stream[0], "first", file);
+	send_file(stream[0], "second", stream[0]);
+	MUST_EQ(write(stream[0], "tail", 4), 4);
+
+	/* Of two senders, one of which is gone. */
+	MUST_EQ(socketpair(AF_UNIX, SOCK_STREAM, 0, known), 0);
+	MUST_EQ(setsockopt(known[1], SOL_SOCKET, SO_PASSCRED, &on, sizeof on), 0);
+	pid_t child = fork();
+	if (child == 0)
+		_exit(write(known[0], "from the child", 14) != 14);
+	MUST_EQ(waitpid(child, NULL, 0), child);
+	MUST_EQ(write(known[0], "from me", 7), 7);
+
+	MUST_EQ(socketpair(AF_UNIX, SOCK_STREAM, 0, reset), 0);
+	MUST_EQ(write(reset[1], "last", 4), 4);
+	MUST_EQ(write(reset[0], "never read", 10), 10);
+	close(reset[1]);
+
+	MUST_EQ(pipe2(packets, O_DIRECT), 0);
+	MUST(write(packets[1], "one", 3) == 3 && write(packets[1], "three", 5) == 5);
+
+	/* A socket inside of a socket inside of a socket... each with data of its own. */
+	MUST_EQ(socketpair(AF_UNIX, SOCK_STREAM, 0, deep), 0);
+	int outermost = deep[1], levels;
+	for (levels = 0; levels < 20; levels++) {
+		int next[2];
+		MUST_EQ(socketpair(AF_UNIX, SOCK_STREAM, 0, next), 0);
+		send_file(deep[0], "inside", next[1]);
+		close(next[1]);
+		close(deep[0]);
+		deep[0] = next[0];
+	}
+	MUST_EQ(write(deep[0], "the bottom", 10), 10);
+	judge_wait();
+
+	receive(stream[1], 4, "head", false, NULL);
+	receive(stream[1], 2, "er", false, NULL);
+	receive(stream[1], 3, ",fi", true, NULL);
+	receive(stream[1], 100, "rstsecond", true, NULL);
+	receive(stream[1], 100, "tail", false, NULL);
+	MUST_EQ(getsockopt(stream[0], SOL_SOCKET, SO_PEERCRED, &who, &len), 0);
+	must_be_me(&who, getpid());
+	receive(known[1], 100, "from the child", false, &who);
+	must_be_me(&who, child);
+	receive(known[1], 100, "from me", false, &who);
+	must_be_me(&who, getpid());
+	MUST_EQ(read(reset[0], text, sizeof text), 4);
+	MUST_EQ(read(reset[0], text, sizeof text), -1);
+	MUST_EQ(errno, ECONNRESET);
+	MUST_EQ(read(reset[0], text, sizeof text), 0);
+	MUST_EQ(read(packets[0], text, 2), 2); /* the rest of a packet is lost with it */
+	MUST_EQ(read(packets[0], text, sizeof text), 5);
+	for (int inner = outermost; levels--; outermost = inner) {
+		_Alignas(struct cmsghdr) char control[CMSG_SPACE(sizeof(int))];
+		struct iovec iov = { text, sizeof text };
+		struct msghdr m = {
+			.msg_iov = &iov, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control
+		};
+		MUST_EQ(recvmsg(outermost, &m, MSG_DONTWAIT), 6);
+		MUST(CMSG_FIRSTHDR(&m));
+		memcpy(&inner, CMSG_DATA(CMSG_FIRSTHDR(&m)), sizeof inner);
+		MUST_EQ(close(outermost), 0);
+	}
+	MUST_EQ(read(outermost, text, sizeof text), 10);
+	MUST_EQ(write(outermost, "answer", 6), 6);
+	MUST_EQ(read(deep[0], text, sizeof text), 6);
+	return judge_pass();
+}

@@ -1,0 +1,6 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/* Files of every kind, through a whole dump and restore. */
+#include "tree/program.h"
+
+PROGRAM(shared_memory, PLAIN, "shared")
+PROGRAM(queues, QUIET, "queues")
