@@ -108,16 +108,19 @@ TEST(packet_socket, .root = true)
 	target_judge(&t);
 }
 
-static void refused_program(const char *program, const char *what, const char *code)
+static void refused_program(const char *program, const char *what, int exit_class, const char *code)
 {
 	struct target t;
 	target_start(&t, program, what);
-	refused_at(&t, t.image, EXIT_UNSUPPORTED, code);
+	refused_at(&t, t.image, exit_class, code);
 	target_judge(&t);
 }
 
-TEST(epoll_disarmed, .root = true) { refused_program("epoll", "disarmed", "[EPOLL_DISARMED]"); }
-TEST(epoll_target, .root = true) { refused_program("epoll", "flight", "[EPOLL_TARGET]"); }
+TEST(epoll_disarmed, .root = true) { refused_program("epoll", "disarmed", EXIT_UNSUPPORTED, "[EPOLL_DISARMED]"); }
+TEST(unix_name_gone, .root = true) { refused_program("named", "gone", EXIT_UNSUPPORTED, "[UNIX_NAME]"); }
+TEST(unix_connection, .root = true) { refused_program("named", "connection", EXIT_UNSUPPORTED, "[UNIX_NAMED]"); }
+TEST(unix_pending, .root = true) { refused_program("named", "pending", EXIT_RACED, "[UNIX_PENDING]"); }
+TEST(epoll_target, .root = true) { refused_program("epoll", "flight", EXIT_UNSUPPORTED, "[EPOLL_TARGET]"); }
 
 TEST(pipe_external, .root = true) { refused_program("holds", "pipe", "[PIPE_EXTERNAL]"); }
 TEST(socket_external, .root = true) { refused_program("holds", "socket", "[UNIX_EXTERNAL]"); }

@@ -5,6 +5,7 @@
 PROGRAM(epoll, PLAIN, "epoll")
 PROGRAM(epoll_shared, PLAIN, "epoll", "shared")
 PROGRAM(files, QUIET, "files")
+PROGRAM(named, PLAIN, "named")
 PROGRAM(signals, QUIET, "signals")
 PROGRAM(timers, PLAIN, "timers")
 PROGRAM(expired, PLAIN, "expired")

@@ -6,6 +6,7 @@
 #include <linux/sock_diag.h>
 #include <linux/unix_diag.h>
 #include <sys/socket.h>
+#include <sys/sysmacros.h>
 
 static void unix_attribute(const struct rtattr *a, struct unix_diag *ret)
 {
@@ -19,7 +20,16 @@ static void unix_attribute(const struct rtattr *a, struct unix_diag *ret)
 	case UNIX_DIAG_SHUTDOWN:
 		ret->shutdown = value[0];
 		break;
+	case UNIX_DIAG_RQLEN:
+		memcpy(&ret->pending, value, sizeof(u32));
+		memcpy(&ret->backlog, value + sizeof(u32), sizeof(u32));
+		break;
+	case UNIX_DIAG_VFS:
+		memcpy(&ret->inode, value, sizeof(u32));
+		memcpy(&ret->device, value + sizeof(u32), sizeof(u32));
+		break;
 	case UNIX_DIAG_NAME:
+		ret->name_len = (u32)len;
 		len = MIN(len, sizeof ret->name - 1);
 		for (size_t i = 0; i < len; i++)
 			ret->name[i] = value[i] ? (char)value[i] : '@';
@@ -43,23 +53,72 @@ static int unix_reply(const struct nlmsghdr *h, ssize_t n, struct unix_diag *ret
 	return 0;
 }
 
-int netlink_unix_diag(u64 inode, struct unix_diag *ret)
+/* A socket that has been asked; flags: NLM_F_DUMP for all, inode 0 then. */
+static int unix_ask(u64 inode, u32 show, int flags)
 {
 	struct {
 		struct nlmsghdr h;
 		struct unix_diag_req r;
 	} request = {
-		.h = { .nlmsg_len = sizeof request, .nlmsg_type = SOCK_DIAG_BY_FAMILY, .nlmsg_flags = NLM_F_REQUEST },
+		.h = { .nlmsg_len = sizeof request,
+		       .nlmsg_type = SOCK_DIAG_BY_FAMILY,
+		       .nlmsg_flags = (u16)(NLM_F_REQUEST | flags) },
 		.r = { .sdiag_family = AF_UNIX,
 		       .udiag_states = UINT32_MAX,
 		       .udiag_ino = (u32)inode,
-		       .udiag_show = UDIAG_SHOW_NAME | UDIAG_SHOW_PEER,
+		       .udiag_show = show,
 		       .udiag_cookie = { UINT32_MAX, UINT32_MAX } },
 	};
 	_cleanup_close_ int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_SOCK_DIAG);
 	if (fd < 0 || send(fd, &request, sizeof request, 0) < 0)
 		return neg_errno();
+	return take_fd(&fd);
+}
+
+int netlink_unix_diag(u64 inode, struct unix_diag *ret)
+{
+	_cleanup_close_ int fd = unix_ask(inode, UDIAG_SHOW_NAME | UDIAG_SHOW_PEER | UDIAG_SHOW_RQLEN | UDIAG_SHOW_VFS, 0);
+	if (fd < 0)
+		return fd;
 	_Alignas(struct nlmsghdr) char reply[4096];
 	ssize_t n = recv(fd, reply, sizeof reply, 0);
 	return n < 0 ? neg_errno() : unix_reply((const void *)reply, n, ret);
+}
+
+static bool is_bound(const struct unix_diag *d, const void *name, size_t len, u64 device, u64 inode)
+{
+	if (!len)
+		return d->inode && d->inode == (u32)inode && d->device == (major(device) << 20 | minor(device));
+	char shown[sizeof d->name] = "";
+	len = MIN(len, sizeof shown - 1);
+	for (size_t i = 0; i < len; i++)
+		shown[i] = ((const char *)name)[i] ?: '@';
+	return !d->inode && d->name_len == len && !memcmp(shown, d->name, len);
+}
+
+int netlink_unix_bound(const void *name, size_t len, u64 device, u64 inode)
+{
+	_cleanup_close_ int fd = unix_ask(0, UDIAG_SHOW_NAME | UDIAG_SHOW_VFS, NLM_F_DUMP);
+	if (fd < 0)
+		return fd;
+	const size_t room = 32768;
+	_cleanup_free_ char *reply = malloc(room);
+	if (!reply)
+		return -ENOMEM;
+	for (;;) {
+		ssize_t n = recv(fd, reply, room, 0);
+		if (n < 0)
+			return neg_errno();
+		const struct nlmsghdr *h = (const void *)reply;
+		for (size_t left = (size_t)n; NLMSG_OK(h, left); h = NLMSG_NEXT(h, left)) {
+			struct unix_diag d;
+			if (h->nlmsg_type == NLMSG_DONE)
+				return 0;
+			int r = unix_reply(h, (ssize_t)left, &d);
+			if (r < 0)
+				return r;
+			if (is_bound(&d, name, len, device, inode))
+				return 1;
+		}
+	}
 }

@@ -4,13 +4,19 @@
 #include "base/base.h"
 
 struct unix_diag {
-	u8 type, state; /* SOCK_*, TCP_* */
-	u8 shutdown;    /* 1: receiving, 2: sending */
-	bool has_peer;  /* peer 0 with has_peer: it is closed */
-	u32 peer;       /* inode */
+	u8 type, state;       /* SOCK_*, TCP_* */
+	u8 shutdown;          /* 1: receiving, 2: sending */
+	bool has_peer;        /* peer 0 with has_peer: it is closed */
+	u32 peer;             /* inode */
+	u32 pending, backlog; /* of one that listens */
+	u32 device, inode;    /* of the file that bind(2) made: the kernel's dev_t; 0: none */
+	u32 name_len;
 	char name[112]; /* '@' for abstract names; empty: none */
 };
 
 /* Asks about the unix socket of an inode in ckpt's own network namespace: 0, -ENOENT when it is in another one, or another
  * negative errno. */
 int netlink_unix_diag(u64 inode, struct unix_diag *ret);
+/* Is a unix socket of ckpt's own network namespace bound to this abstract name (as sun_path, with its 0), or to the file
+ * with this st_dev and st_ino (len 0)? 1, 0 or negative errno. */
+int netlink_unix_bound(const void *name, size_t len, u64 device, u64 inode);

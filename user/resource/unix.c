@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-/* Owns sockets of unix(7): connected pairs, their queues with descriptors and credentials in them, options, shutdown. */
+/* Owns sockets of unix(7): those that listen or have a name, connected pairs, their queues with descriptors and credentials in them, options, shutdown. */
 #include "collect/collect.h"
 #include "collect/netlink.h"
 #include "resource/file_scope.h"
+#include "resource/unix_name.h"
 #include "unix.pb-c.h"
 #include <linux/sockios.h>
 #include <netinet/tcp.h>
@@ -266,6 +267,10 @@ static int collect_relations(struct collector *c, const struct object *o, Ckpt__
 	SET(u, shutdown, diag.shutdown);
 	if (diag.name[0] && !message_set_string(&u->name, diag.name))
 		return fail_memory();
+	if (diag.state == TCP_LISTEN) {
+		SET(u, backlog, diag.backlog);
+		SET(u, pending, diag.pending);
+	}
 	if (diag.has_peer && !diag.peer)
 		SET(u, peer_closed, true);
 	else if (diag.has_peer)
@@ -292,13 +297,15 @@ static void collect_options(int fd, Ckpt__Unix *u)
 		SET(u, send_timeout, t.tv_sec * 1000000 + t.tv_usec);
 	struct ucred creator;
 	len = sizeof creator;
-	if (u->connected && getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &creator, &len) == 0) {
+	if ((u->connected || u->has_backlog) && getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &creator, &len) == 0) {
 		SET(u, creator_pid, (u32)creator.pid);
 		SET(u, creator_uid, creator.uid);
 		SET(u, creator_gid, creator.gid);
 	}
-	struct pollfd poll_fd = { .fd = fd };
+	struct pollfd poll_fd = { .fd = fd, .events = POLLIN };
 	SET(u, reset, poll(&poll_fd, 1, 0) == 1 && (poll_fd.revents & POLLERR));
+	if (u->name && !u->has_backlog && (poll_fd.revents & POLLIN) && !(u->shutdown & 1))
+		SET(u, pending, 1);
 }
 
 static int unix_collect(struct collector *c, const struct subject *subject, struct object *o)
@@ -318,6 +325,8 @@ static int unix_collect(struct collector *c, const struct subject *subject, stru
 	if (!message_set_string(&u->type, (size_t)type < ARRAY_SIZE(types) && types[type] ? types[type] : "other"))
 		return fail_memory();
 	int r = collect_relations(c, o, u);
+	if (r == 0 && u->has_state)
+		r = collect_name(fd, u);
 	if (r < 0)
 		return r;
 	collect_options(fd, u);
@@ -326,17 +335,18 @@ static int unix_collect(struct collector *c, const struct subject *subject, stru
 
 /* --- judge --- */
 
-static int judge_dump(const Ckpt__Unix *u)
+static int judge_dump(const struct graph *graph, const struct object *o)
 {
+	const Ckpt__Unix *u = o->data;
 	unsigned long long inode = u->inode;
 	if (u->has_family)
 		return fail(FD_UNSUPPORTED, 0, "a socket of address family %u", u->family);
 	if (!u->has_state)
 		return fail(UNIX_NAMESPACE, 0, "socket:[%llu]", inode);
-	int r = 0;
-	if (u->name || u->state == TCP_LISTEN)
-		r = fail(UNIX_NAMED, 0, "socket:[%llu] %s%s", inode, u->state == TCP_LISTEN ? "listens at " : "is ",
-			 u->name ?: "?");
+	const Ckpt__Unix *peer = u->peer ? graph_data(graph, &kind_unix, u->peer) : NULL;
+	int r = u->has_address ? judge_name_dump(u) : 0;
+	if (peer && peer->peer != o->id)
+		r = fail(UNIX_NAMED, 0, "socket:[%llu] sends to %s", inode, peer->name ?: "it");
 	if (u->has_peer_inode && !u->peer)
 		r = fail(UNIX_EXTERNAL, 0, "socket:[%llu], connected to socket:[%llu]", inode,
 			 (unsigned long long)u->peer_inode);
@@ -374,12 +384,13 @@ static int judge_restore(const struct graph *graph, const struct object *o)
 	for (size_t i = 0; i < u->n_message && r == 0; i++)
 		r = judge_message(graph, u->message[i]);
 	int creator = !u->peer || o->id < u->peer ? judge_id(graph, u->creator_pid, "made it") : 0;
-	return r ? r : creator;
+	int name = judge_name_restore(u);
+	return r ? r : creator ? creator : name;
 }
 
 static int unix_judge(const struct graph *graph, const struct object *o, enum direction direction)
 {
-	return direction == DIRECTION_DUMP ? judge_dump(o->data) : judge_restore(graph, o);
+	return direction == DIRECTION_DUMP ? judge_dump(graph, o) : judge_restore(graph, o);
 }
 
 /* --- plan --- */
@@ -388,6 +399,14 @@ static int unix_judge(const struct graph *graph, const struct object *o, enum di
 #define LINK AT(PLAN_WORLD, STAGE_LINK)
 #define MADE_FLAGS (SOCK_CLOEXEC | SOCK_NONBLOCK)
 
+static void plan_become(struct plan *plan, struct place at, const Ckpt__Unix *u)
+{
+	if (!u->creator_pid)
+		return;
+	step_any(plan_call(plan, at, SYS_setresgid, ARG(-1), ARG(u->creator_gid), ARG(-1)));
+	step_any(plan_call(plan, at, SYS_setresuid, ARG(-1), ARG(u->creator_uid), ARG(-1)));
+}
+
 /* SO_PEERCRED tells who called socketpair(): a process with that id and those credentials does it. */
 static struct place creator(struct plan *plan, const Ckpt__Unix *u)
 {
@@ -395,10 +414,8 @@ static struct place creator(struct plan *plan, const Ckpt__Unix *u)
 	snprintf(name, sizeof name, "creator %u %u %u", u->creator_pid, u->creator_uid, u->creator_gid);
 	bool is_new;
 	struct place at = plan_helper(plan, CREATE, name, u->creator_pid, &is_new);
-	if (is_new && u->creator_pid) {
-		step_any(plan_call(plan, at, SYS_setresgid, ARG(-1), ARG(u->creator_gid), ARG(-1)));
-		step_any(plan_call(plan, at, SYS_setresuid, ARG(-1), ARG(u->creator_uid), ARG(-1)));
-	}
+	if (is_new)
+		plan_become(plan, at, u);
 	return at;
 }
 
@@ -552,13 +569,25 @@ static void plan_widow(struct plan *plan, const struct graph *graph, const struc
 		step_any(plan_call(plan, LINK, SYS_shutdown, ARG(plan_fd(plan, o->id)), ARG((u->shutdown & 3) - 1)));
 }
 
+/* SO_PEERCRED tells who called listen(). */
+static void plan_listen(struct plan *plan, u32 socket, u32 file, const Ckpt__Unix *u)
+{
+	char name[32];
+	snprintf(name, sizeof name, "listener %u", file);
+	struct place at = plan_helper(plan, CREATE, name, u->creator_pid, NULL);
+	plan_become(plan, at, u);
+	plan_helper_call(plan, at, CREATE, SYS_listen, (struct arg[6]){ ARG_OF_SLOT(socket), ARG(u->backlog) });
+}
+
 static void plan_alone(struct plan *plan, const struct graph *graph, const struct object *o)
 {
 	const Ckpt__Unix *u = o->data;
-	plan_place(plan, graph,
-		   step_result(plan, plan_call(plan, CREATE, SYS_socket, ARG(AF_UNIX), ARG(type_number(u->type) | MADE_FLAGS),
-					       ARG(0))),
-		   o->id);
+	u32 socket = step_result(
+		plan, plan_call(plan, CREATE, SYS_socket, ARG(AF_UNIX), ARG(type_number(u->type) | MADE_FLAGS), ARG(0)));
+	plan_name(plan, socket, o->id, u);
+	if (u->has_backlog)
+		plan_listen(plan, socket, o->id, u);
+	plan_place(plan, graph, socket, o->id);
 	plan_shutdown(plan, o->id, u);
 }
 
