@@ -130,7 +130,7 @@ static int reg_collect(struct collector *c, const struct subject *subject, struc
 	SET(f, size, (u64)st.st_size);
 	SET(f, mode, st.st_mode);
 	SET(f, mtime, st.st_mtim.tv_sec * 1000000000l + st.st_mtim.tv_nsec);
-	if (statfs(f->path, &fs) == 0)
+	if (!strncmp(f->path, "/proc/", 6) && statfs(f->path, &fs) == 0)
 		SET(f, filesystem, (u32)fs.f_type);
 	return f->has_memory ? collect_nameless(c, o, f, &st) : 0;
 }
