@@ -6,7 +6,6 @@
 #include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 
 static int open_perf(void)
 {
@@ -93,14 +92,6 @@ static int slave_of_nobody(void)
 	return slave;
 }
 
-static int listener(void)
-{
-	struct sockaddr_un name = { .sun_family = AF_UNIX, .sun_path = "\0ckpt-test" };
-	int fd = socket(AF_UNIX, SOCK_STREAM, 0);
-	MUST(bind(fd, (struct sockaddr *)&name, sizeof name.sun_family + 10) == 0 && listen(fd, 1) == 0);
-	return fd;
-}
-
 static int urgent(void)
 {
 	int fds[2];
@@ -137,11 +128,12 @@ static const struct kind {
 	const char *name;
 	int (*open)(void);
 } kinds[] = {
-	{ "perf", open_perf },          { "io_uring", open_uring },         { "pipe", half_of_pipe },
-	{ "socket", half_of_socket },   { "terminal", slave_alone },        { "typed", typed_ahead },
-	{ "hung-up", slave_of_nobody }, { "listener", listener },           { "urgent", urgent },
-	{ "lock", locked_file },        { "directory", deleted_directory }, { "status", own_status },
-	{ "owner", foreign_owner },
+	{ "perf", open_perf },          { "io_uring", open_uring },
+	{ "pipe", half_of_pipe },       { "socket", half_of_socket },
+	{ "terminal", slave_alone },    { "typed", typed_ahead },
+	{ "hung-up", slave_of_nobody }, { "urgent", urgent },
+	{ "lock", locked_file },        { "directory", deleted_directory },
+	{ "status", own_status },       { "owner", foreign_owner },
 };
 
 int main(int argc, char **argv)

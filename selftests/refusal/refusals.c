@@ -122,16 +122,15 @@ TEST(unix_connection, .root = true) { refused_program("named", "connection", EXI
 TEST(unix_pending, .root = true) { refused_program("named", "pending", EXIT_RACED, "[UNIX_PENDING]"); }
 TEST(epoll_target, .root = true) { refused_program("epoll", "flight", EXIT_UNSUPPORTED, "[EPOLL_TARGET]"); }
 
-TEST(pipe_external, .root = true) { refused_program("holds", "pipe", "[PIPE_EXTERNAL]"); }
-TEST(socket_external, .root = true) { refused_program("holds", "socket", "[UNIX_EXTERNAL]"); }
-TEST(socket_named, .root = true) { refused_program("holds", "listener", "[UNIX_NAMED]"); }
-TEST(socket_urgent, .root = true) { refused_program("holds", "urgent", "[UNIX_URGENT]"); }
-TEST(terminal_external, .root = true) { refused_program("holds", "terminal", "[TTY_EXTERNAL]"); }
-TEST(terminal_hung_up, .root = true) { refused_program("holds", "hung-up", "[TTY_HUNG_UP]"); }
-TEST(file_locked, .root = true) { refused_program("holds", "lock", "[FILE_LOCKED]"); }
-TEST(directory_deleted, .root = true) { refused_program("holds", "directory", "[FILE_DELETED]"); }
-TEST(file_of_process, .root = true) { refused_program("holds", "status", "[FILE_OF_PROCESS]"); }
-TEST(file_owner, .root = true) { refused_program("holds", "owner", "[FILE_OWNER]"); }
+TEST(pipe_external, .root = true) { refused_program("holds", "pipe", EXIT_UNSUPPORTED, "[PIPE_EXTERNAL]"); }
+TEST(socket_external, .root = true) { refused_program("holds", "socket", EXIT_UNSUPPORTED, "[UNIX_EXTERNAL]"); }
+TEST(socket_urgent, .root = true) { refused_program("holds", "urgent", EXIT_UNSUPPORTED, "[UNIX_URGENT]"); }
+TEST(terminal_external, .root = true) { refused_program("holds", "terminal", EXIT_UNSUPPORTED, "[TTY_EXTERNAL]"); }
+TEST(terminal_hung_up, .root = true) { refused_program("holds", "hung-up", EXIT_UNSUPPORTED, "[TTY_HUNG_UP]"); }
+TEST(file_locked, .root = true) { refused_program("holds", "lock", EXIT_UNSUPPORTED, "[FILE_LOCKED]"); }
+TEST(directory_deleted, .root = true) { refused_program("holds", "directory", EXIT_UNSUPPORTED, "[FILE_DELETED]"); }
+TEST(file_of_process, .root = true) { refused_program("holds", "status", EXIT_UNSUPPORTED, "[FILE_OF_PROCESS]"); }
+TEST(file_owner, .root = true) { refused_program("holds", "owner", EXIT_UNSUPPORTED, "[FILE_OWNER]"); }
 
 TEST(terminal_data, .root = true)
 {
