@@ -38,7 +38,7 @@ int cache_key(struct cache_key *ret, const struct host *host)
 		  host->seccomp, CKPT_VERSION);
 	file_read(AT_FDCWD, "/proc/self/attr/current", &t); /* no LSM: an error, and nothing added */
 	for (int i = 0; i < CAN_COUNT; i++)
-		text_addf(&t, "%s %u,", caps_row((enum cap_id)i)->id, probes[i].flags);
+		text_addf(&t, "%s %u %s,", caps_row((enum cap_id)i)->id, probes[i].flags, probes[i].built);
 	if (text_failed(&t))
 		return -ENOMEM;
 	*ret = cache_key_of(&t);

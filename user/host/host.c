@@ -283,10 +283,10 @@ static void explain_no(struct cap_state *state, enum cap_answer built, const cha
 		snprintf(state->note, sizeof state->note, "%.90s", told);
 	else if (state->err == EPERM || state->err == EACCES)
 		snprintf(state->note, sizeof state->note, "not permitted here (%s)", name);
+	else if (state->err == ENOSYS && built == CAP_YES)
+		snprintf(state->note, sizeof state->note, "built into the kernel, but refused here (%s)", name);
 	else
-		snprintf(state->note, sizeof state->note, "%s (%s)",
-			 built == CAP_YES ? "built into the kernel, but refused here" : "the kernel does not know it",
-			 name ? name : "?");
+		snprintf(state->note, sizeof state->note, "the kernel does not know it (%s)", name ? name : "?");
 }
 
 u32 host_btf_id(struct host *host, const struct probe *probe, u32 kind)

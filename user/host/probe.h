@@ -135,6 +135,8 @@ PROBE_FN(peer_pidfd);
 /* arg: family, ioctl; returns a descriptor (1). */
 PROBE_FN(socket_ioctl);
 PROBE_FN(sock_diag);
+/* name: a module; yes when it is there, built in, loaded or to be loaded. */
+PROBE_FN(module);
 /* arg: CLONE_NEW*. */
 PROBE_FN(namespace);
 PROBE_FN(user_namespace);

@@ -2,6 +2,7 @@
 /* Probes of files, sockets, cgroups and mounts. */
 #include "host/probe.h"
 #include "base/file.h"
+#include "host/config.h"
 #include <dirent.h>
 #include <fcntl.h>
 #include <linux/netlink.h>
@@ -11,6 +12,7 @@
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/timerfd.h>
+#include <sys/utsname.h>
 
 int probe_access(struct host *host _unused_, const struct probe *p, char *note _unused_)
 {
@@ -96,12 +98,38 @@ int probe_socket_ioctl(struct host *host _unused_, const struct probe *p, char *
 	return r >= 0 || errno == ENOENT ? PROBE_YES : neg_errno();
 }
 
+/* Is the module in a list of depmod's, whose lines hold "/unix_diag.ko"? */
+static bool module_listed(const char *list, const char *name)
+{
+	char file[80];
+	struct utsname host;
+	_cleanup_text_ struct text text = { 0 };
+	snprintf(file, sizeof file, "/%s.ko", name);
+	return uname(&host) == 0 && file_readf(&text, AT_FDCWD, "/lib/modules/%s/%s", host.release, list) == 0 &&
+	       strstr(text.data, file);
+}
+
+/* Only looks: loading it would be seen. */
+int probe_module(struct host *host, const struct probe *p, char *note)
+{
+	char path[80];
+	snprintf(path, sizeof path, "/sys/module/%s", p->name);
+	if (access(path, F_OK) == 0 || host_built(host, p->built, note) == CAP_YES ||
+	    module_listed("modules.builtin", p->name) || module_listed("modules.dep", p->name))
+		return PROBE_YES;
+	snprintf(note, NOTE_BYTES, "%s is not loaded, and not found among the modules on disk", p->name);
+	return PROBE_UNKNOWN;
+}
+
 /* Not where it is a module that is not there yet: asking would load it. */
 int probe_sock_diag(struct host *host, const struct probe *p _unused_, char *note)
 {
 	char told[NOTE_BYTES];
-	if (host_built(host, "CONFIG_UNIX_DIAG", told) != CAP_YES && access("/sys/module/unix_diag", F_OK) < 0)
-		return PROBE_UNKNOWN;
+	const struct text *config = host_config(host);
+	if (!(config && config_value(config, "CONFIG_UNIX_DIAG") == 'y') && access("/sys/module/unix_diag", F_OK) < 0) {
+		snprintf(note, NOTE_BYTES, "unix_diag is not loaded: asking would load it");
+		return host_built(host, "CONFIG_UNIX_DIAG", told) == CAP_NO ? -ENOENT : PROBE_UNKNOWN;
+	}
 	_cleanup_close_ int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_SOCK_DIAG);
 	if (fd >= 0)
 		return PROBE_YES;

@@ -23,9 +23,12 @@ static int known_unless_refused(long r)
 	return errno == ENOSYS || errno == EOPNOTSUPP || errno == EPERM || errno == EACCES ? neg_errno() : PROBE_YES;
 }
 
-int probe_syscall(struct host *host _unused_, const struct probe *p, char *note _unused_)
+int probe_syscall(struct host *host _unused_, const struct probe *p, char *note)
 {
-	return known_unless_refused(syscall(p->arg[0], p->arg[1], p->arg[2], p->arg[3], p->arg[4], p->arg[5]));
+	int r = known_unless_refused(syscall(p->arg[0], p->arg[1], p->arg[2], p->arg[3], p->arg[4], p->arg[5]));
+	if (r == -EOPNOTSUPP)
+		snprintf(note, NOTE_BYTES, "the kernel knows it, but this processor or its boot options do not support it");
+	return r;
 }
 
 int probe_syscall_flags(struct host *host, const struct probe *p, char *note)
