@@ -133,6 +133,7 @@ static void judge_files(void)
 int main(int argc, char **argv)
 {
 	int to_child[2], from_child[2], status;
+	char ready;
 	judge_start(argc, argv);
 	make();
 	MUST_EQ(pipe(to_child), 0);
@@ -142,6 +143,7 @@ int main(int argc, char **argv)
 		char c;
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		close(to_child[1]);
+		MUST_EQ(write(from_child[1], "r", 1), 1);
 		while (read(to_child[0], &c, 1) == 1) {
 			if (c == 'a')
 				MUST_EQ(write(append, "two\n", 4), 4);
@@ -152,6 +154,8 @@ int main(int argc, char **argv)
 		_exit(5);
 	}
 	close(to_child[0]);
+	MUST_EQ(read(from_child[0], &ready, 1), 1);
+	judge_settled(child);
 	judge_wait();
 	judge_shared(child, from_child[0], to_child[1]);
 	judge_files();

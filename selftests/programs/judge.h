@@ -109,6 +109,21 @@ __attribute__((unused)) static double judge_clock(clockid_t clock)
 	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
 }
 
+/* Waits until a child sleeps: it has nothing left to do but what it waits for. */
+__attribute__((unused)) static void judge_settled(pid_t pid)
+{
+	char path[64], text[512];
+	snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
+	for (int asleep = 0, tries = 0; asleep < 5 && tries < 2000; tries++, judge_nap(2)) {
+		int fd = open(path, O_RDONLY | O_CLOEXEC);
+		ssize_t n = read(fd, text, sizeof text - 1);
+		close(fd);
+		text[n > 0 ? n : 0] = 0;
+		char *name = strrchr(text, ')');
+		asleep = name && name[1] && name[2] == 'S' ? asleep + 1 : 0;
+	}
+}
+
 /* Seconds that the program did not exist, as the test says. */
 __attribute__((unused)) static double judge_gap(void)
 {
