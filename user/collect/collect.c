@@ -154,7 +154,7 @@ int collect_resources(struct collector *c, enum scope scope)
 	return 0;
 }
 
-static void collector_free(struct collector *c)
+void collector_free(struct collector *c)
 {
 	for (size_t i = 0; i < c->own_fds.n; i++)
 		close(c->own_fds.v[i]);

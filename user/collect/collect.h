@@ -28,6 +28,9 @@ struct collect_config {
 /* Fills ret. Never changes the target (but for the hijack, which undoes itself). */
 int collect(struct graph *ret, struct tree *, const struct collect_config *);
 
+/* What ckpt itself is like, by the thread resources: what a new task begins with. config as for collect. */
+int collect_self(struct graph *ret, const struct collect_config *);
+
 /* --- for resources --- */
 const struct caps *collector_caps(const struct collector *);
 struct graph *collector_graph(struct collector *);

@@ -36,6 +36,7 @@ struct collector {
 	} * current;
 };
 
+void collector_free(struct collector *);
 int collect_files(struct collector *);   /* fds.c: descriptor tables */
 int collect_ptrace(struct collector *);  /* ptrace.c: masks, rseq, robust lists */
 int collect_tasks(struct collector *);   /* tasks.c: task and thread objects */

@@ -271,3 +271,16 @@ size_t graph_compare(struct text *differences, const struct graph *a, const stru
 	match_free(&c.match);
 	return c.count + text_failed(differences);
 }
+
+bool object_equal(const struct object *a, const struct object *b)
+{
+	const struct graph none = { 0 };
+	_cleanup_text_ struct text differences = { 0 };
+	struct comparison c = { .out = &differences, .match = { .a = &none, .b = &none } };
+	if (a->kind != b->kind)
+		return false;
+	compare_objects(&c, a, b);
+	bool equal = !c.count && !c.match.failed && !text_failed(&differences);
+	match_free(&c.match);
+	return equal;
+}

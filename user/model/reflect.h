@@ -32,6 +32,9 @@ typedef const char *const *compare_ignore;
  * VMA-like records are compared after merging neighbours of equal attributes. Returns the number of differences. */
 size_t graph_compare(struct text *differences, const struct graph *a, const struct graph *b, compare_ignore);
 
+/* Are the state fields of two objects of one kind equal? Ids do not count. */
+bool object_equal(const struct object *, const struct object *);
+
 /* Packs all objects into the bytes of an image's facts file (appends) and back. kinds: NULL-terminated.
  * graph_unpack checks everything, allocates at most limit bytes, and returns -EBADMSG with *ret_offset set to where the
  * bytes are wrong, -ENOMEM, or 0. */

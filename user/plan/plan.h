@@ -30,6 +30,7 @@ enum stage {
 	STAGE_MM,        /* mm fields, exe */
 	STAGE_THREADS,   /* the other threads */
 	STAGE_THREAD,    /* name, rseq, robust list, altstack, scheduling */
+	STAGE_IDS,        /* user and group ids, limits: while the task has the rights of ckpt */
 	STAGE_NAMESPACE, /* enter namespaces */
 	STAGE_CREDS,
 	STAGE_TIMERS,
@@ -114,6 +115,8 @@ void plan_for(struct plan *, const char *format, ...) _printf_(2, 3);
 int plan_thread(struct plan *, u32 tid);
 /* The index that OP_SPAWN takes. */
 u32 plan_array(const struct plan *, u32 tid);
+/* Has the thread steps in this stage so far? */
+bool plan_has_steps(const struct plan *, u32 tid, enum stage);
 /* Data offset of the top of a thread's stack in the arena (2 KiB), for clone_args. */
 u32 plan_stack(const struct plan *, u32 tid);
 

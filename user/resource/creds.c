@@ -205,7 +205,7 @@ static int creds_plan(struct plan *plan, const struct graph *graph _unused_, con
 {
 	const Ckpt__Creds *m = object->data;
 	plan_for(plan, "credentials of thread %u", object->id);
-	plan_ids(plan, AT(object->id, STAGE_NAMESPACE), m);
+	plan_ids(plan, AT(object->id, STAGE_IDS), m);
 	plan_caps(plan, AT(object->id, STAGE_CREDS), m);
 	return 0;
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /* Owns the pure step from a model to a plan: the arena's site, then process by process. */
 #include "diag/diag.h"
+#include "model/reflect.h"
 #include "resource/registry.h"
 #include "restore/compile.h"
 #include <fcntl.h>
@@ -84,23 +85,41 @@ int compile_files(struct compiler *c, const Ckpt__Task *task)
 	return 0;
 }
 
-int compile_resources(struct compiler *c)
+/* Every task begins as ckpt is: all are made before any of them changes what its threads are like. Who enters a user
+ * namespace begins anew there. */
+static bool is_inherited(const struct compiler *c, const struct object *o)
 {
-	for (const struct resource *const *r = registry; *r; r++) {
-		if (!(*r)->plan)
+	const struct object *own = graph_next(&c->survey->self, o->kind, NULL);
+	const Ckpt__Thread *thread = graph_data(c->graph, &kind_thread, o->id);
+	return own && thread && !plan_has_steps(c->plan, thread->pid, STAGE_NAMESPACE) && object_equal(own, o);
+}
+
+static int compile_objects(struct compiler *c, const struct resource *resource)
+{
+	for (struct object *o = NULL; (o = graph_next(c->graph, resource->kind, o));) {
+		if (resource->scope == SCOPE_THREAD && is_inherited(c, o))
 			continue;
-		for (struct object *o = NULL; (o = graph_next(c->graph, (*r)->kind, o));) {
-			plan_for(c->plan, "%s %u", (*r)->name, o->id);
-			int err = (*r)->plan(c->plan, c->graph, o);
-			if (err < 0)
-				return err;
-		}
+		plan_for(c->plan, "%s %u", resource->name, o->id);
+		int err = resource->plan(c->plan, c->graph, o);
+		if (err < 0)
+			return err;
 	}
 	return 0;
 }
 
-/* The size of the data part depends on the plan, the place of the slot on the size, some steps on the slot: so the data
- * part gets a generous size first, by what there is to plan. */
+/* Threads come last: what they inherit depends on what their process does. */
+int compile_resources(struct compiler *c)
+{
+	int err = 0;
+	for (const struct resource *const *r = registry; *r && err == 0; r++)
+		if ((*r)->plan && (*r)->scope != SCOPE_THREAD)
+			err = compile_objects(c, *r);
+	for (const struct resource *const *r = registry; *r && err == 0; r++)
+		if ((*r)->plan && (*r)->scope == SCOPE_THREAD)
+			err = compile_objects(c, *r);
+	return err;
+}
+
 /* An iovec per run, and one per 2 MiB for huge pages. */
 static u64 page_bytes(const struct object *o)
 {
@@ -110,6 +129,8 @@ static u64 page_bytes(const struct object *o)
 	return bytes;
 }
 
+/* The place of the slot depends on the size of the data part, some steps on the slot: so the data part gets a generous size
+ * first, by what there is to plan. */
 static u64 estimate(const struct graph *g)
 {
 	u64 steps = 4096, bytes = 1u << 20;

@@ -21,6 +21,7 @@ struct survey {
 	VECTOR(struct record_vma) own;   /* ckpt's mappings, which a new task begins with */
 	u64 own_vdso;                    /* address of [vdso], 0: none */
 	Ckpt__Vdso *vdso;                /* what it is */
+	struct graph self;               /* what ckpt's own threads are like: new tasks begin so */
 	VECTOR(u32) spare_pids;          /* ids that nobody has and the image does not want */
 	u64 now_monotonic, now_boottime; /* ns */
 	u32 nofile;                      /* descriptors that ckpt may open */

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /* Owns the reading of this host before a restore. */
 #include "base/file.h"
+#include "collect/collect.h"
 #include "collect/proc_text.h"
 #include "collect/vdso.h"
 #include "diag/diag.h"
+#include "resource/registry.h"
 #include "restore/restore.h"
 #include <fcntl.h>
 #include <stdio.h>
@@ -102,6 +104,8 @@ int survey_host(struct survey *s, const struct caps *caps, const struct graph *g
 	int r = survey_own(s);
 	if (r == 0)
 		r = survey_vdso(s);
+	if (r == 0)
+		r = collect_self(&s->self, &(struct collect_config){ .caps = caps, .resources = registry });
 	return r == 0 ? survey_pids(s, g) : r;
 }
 
@@ -109,6 +113,7 @@ void survey_free(struct survey *s)
 {
 	vector_free(&s->own);
 	vector_free(&s->spare_pids);
+	graph_free(&s->self);
 	if (s->vdso)
 		ckpt__vdso__free_unpacked(s->vdso, NULL);
 }

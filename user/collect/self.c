@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/* Owns the facts of ckpt itself that every task inherits which it makes. */
+#include "collect/collect_internal.h"
+#include "diag/diag.h"
+#include <fcntl.h>
+#include <linux/prctl.h>
+#include <sys/personality.h>
+#include <sys/prctl.h>
+
+/* A process tells of itself what others need eBPF for. */
+static void read_own(struct record_task *t)
+{
+	int signal = 0;
+	t->personality = (u32)personality(0xffffffff);
+	t->securebits = (u32)prctl(PR_GET_SECUREBITS);
+	t->timer_slack = (u64)prctl(PR_GET_TIMERSLACK);
+	prctl(PR_GET_PDEATHSIG, &signal);
+	t->pdeath_signal = (u32)signal;
+	/* syscall user dispatch is off: nothing here turns it on, and execve(2) ends it */
+	t->known |= KNOWN_PERSONALITY | KNOWN_SECUREBITS | KNOWN_PRCTL | KNOWN_SUD;
+}
+
+static int own_tree(struct tree *tree)
+{
+	struct tree_process *p = vector_add(&tree->processes);
+	if (!p)
+		return -ENOMEM;
+	*p = (struct tree_process){ .pid = getpid(), .pidfd = -1, .state = 'R' };
+	p->proc = open("/proc/self", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	struct tree_thread *thread = p->proc < 0 ? NULL : vector_add(&p->threads);
+	if (!thread)
+		return p->proc < 0 ? neg_errno() : -ENOMEM;
+	thread->tid = getpid();
+	return 0;
+}
+
+int collect_self(struct graph *ret, const struct collect_config *config)
+{
+	struct collect_config live = *config;
+	live.live = true;
+	_cleanup_tree_ struct tree tree = { 0 };
+	struct collector c = { .config = &live, .tree = &tree, .graph = ret };
+	int r = own_tree(&tree);
+	if (r == 0)
+		r = facts_begin(&c.facts, &tree);
+	if (r == 0)
+		r = proc_tasks(&c.facts, &tree);
+	if (r < 0)
+		r = diag_failed() ? r : fail(PROC_READ, r, "/proc/self");
+	else
+		read_own(&c.facts.tasks.v[0]);
+	if (r == 0)
+		r = collect_resources(&c, SCOPE_THREAD);
+	collector_free(&c);
+	return r;
+}
