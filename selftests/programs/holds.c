@@ -1,11 +1,17 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /* holds DIR WHAT: holds something that ckpt refuses to carry (or that a test needs to be in the way) and must not notice that. */
 #include "judge.h"
+#include <linux/aio_abi.h>
+#include <linux/bpf.h>
 #include <linux/io_uring.h>
 #include <linux/perf_event.h>
+#include <sys/fanotify.h>
 #include <sys/file.h>
+#include <sys/inotify.h>
 #include <sys/ioctl.h>
+#include <sys/signalfd.h>
 #include <sys/socket.h>
+#include <sys/timerfd.h>
 
 static int open_perf(void)
 {
@@ -20,6 +26,41 @@ static int open_uring(void)
 	if (fd >= 0)
 		MUST(mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, IORING_OFF_SQ_RING) != MAP_FAILED);
 	return fd;
+}
+
+static int open_userfault(void) { return (int)syscall(SYS_userfaultfd, O_CLOEXEC); }
+
+static int open_bpf(void)
+{
+	union bpf_attr attr = { .map_type = BPF_MAP_TYPE_ARRAY, .key_size = 4, .value_size = 4, .max_entries = 1 };
+	return (int)syscall(SYS_bpf, BPF_MAP_CREATE, &attr, sizeof attr);
+}
+
+static int open_fanotify(void) { return fanotify_init(FAN_CLASS_NOTIF, O_RDONLY); }
+static int open_inotify(void) { return inotify_init1(0); }
+static int open_timerfd(void) { return timerfd_create(CLOCK_MONOTONIC, 0); }
+static int open_signalfd(void)
+{
+	sigset_t none;
+	sigemptyset(&none);
+	return signalfd(-1, &none, 0);
+}
+static int open_pidfd(void) { return (int)syscall(SYS_pidfd_open, getpid(), 0); }
+static int open_namespace(void) { return open("/proc/self/ns/net", O_RDONLY); }
+static int open_secret(void) { return (int)syscall(SYS_memfd_secret, 0); }
+static int open_device(void) { return open("/dev/kmsg", O_RDONLY); }
+static int open_mount(void) { return (int)syscall(SYS_fsopen, "tmpfs", 0); }
+static int open_inet(void) { return socket(AF_INET, SOCK_STREAM, 0); }
+static int open_inet6(void) { return socket(AF_INET6, SOCK_DGRAM, 0); }
+static int open_netlink(void) { return socket(AF_NETLINK, SOCK_RAW, 0); }
+static int open_packet(void) { return socket(AF_PACKET, SOCK_RAW, 0); }
+static int open_vsock(void) { return socket(AF_VSOCK, SOCK_STREAM, 0); }
+static int open_alg(void) { return socket(AF_ALG, SOCK_SEQPACKET, 0); }
+
+static int open_aio(void)
+{
+	aio_context_t context = 0;
+	return (int)syscall(SYS_io_setup, 4, &context);
 }
 
 /* --- what somebody outside of the tree holds the other side of --- */
@@ -128,12 +169,36 @@ static const struct kind {
 	const char *name;
 	int (*open)(void);
 } kinds[] = {
-	{ "perf", open_perf },          { "io_uring", open_uring },
-	{ "pipe", half_of_pipe },       { "socket", half_of_socket },
-	{ "terminal", slave_alone },    { "typed", typed_ahead },
-	{ "hung-up", slave_of_nobody }, { "urgent", urgent },
-	{ "lock", locked_file },        { "directory", deleted_directory },
-	{ "status", own_status },       { "owner", foreign_owner },
+	{ "perf", open_perf },
+	{ "io_uring", open_uring },
+	{ "pipe", half_of_pipe },
+	{ "socket", half_of_socket },
+	{ "terminal", slave_alone },
+	{ "typed", typed_ahead },
+	{ "hung-up", slave_of_nobody },
+	{ "urgent", urgent },
+	{ "lock", locked_file },
+	{ "directory", deleted_directory },
+	{ "status", own_status },
+	{ "owner", foreign_owner },
+	{ "userfaultfd", open_userfault },
+	{ "bpf", open_bpf },
+	{ "fanotify", open_fanotify },
+	{ "inotify", open_inotify },
+	{ "timerfd", open_timerfd },
+	{ "signalfd", open_signalfd },
+	{ "pidfd", open_pidfd },
+	{ "namespace", open_namespace },
+	{ "secret", open_secret },
+	{ "device", open_device },
+	{ "mount", open_mount },
+	{ "inet", open_inet },
+	{ "inet6", open_inet6 },
+	{ "netlink", open_netlink },
+	{ "packet", open_packet },
+	{ "vsock", open_vsock },
+	{ "alg", open_alg },
+	{ "aio", open_aio },
 };
 
 int main(int argc, char **argv)
@@ -144,9 +209,7 @@ int main(int argc, char **argv)
 	for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
 		if (!strcmp(what, kinds[i].name))
 			fd = kinds[i].open();
-	if (!strcmp(what, "packet"))
-		fd = socket(AF_PACKET, SOCK_RAW, 0);
-	else if (!strcmp(what, "memory"))
+	if (!strcmp(what, "memory"))
 		fd = 0;
 	if (fd < 0) {
 		judge_write("unavailable", strerror(errno));

@@ -84,30 +84,6 @@ static void start_holding(struct target *t, const char *what)
 		SKIP("%s: %s", what, reason);
 }
 
-TEST(perf_event, .root = true)
-{
-	struct target t;
-	start_holding(&t, "perf");
-	refused_at(&t, t.image, EXIT_UNSUPPORTED, "perf");
-	target_judge(&t);
-}
-
-TEST(io_uring, .root = true)
-{
-	struct target t;
-	start_holding(&t, "io_uring");
-	refused_at(&t, t.image, EXIT_UNSUPPORTED, "io_uring");
-	target_judge(&t);
-}
-
-TEST(packet_socket, .root = true)
-{
-	struct target t;
-	start_holding(&t, "packet");
-	refused_at(&t, t.image, EXIT_UNSUPPORTED, "socket");
-	target_judge(&t);
-}
-
 static void refused_program(const char *program, const char *what, int exit_class, const char *code)
 {
 	struct target t;
@@ -115,6 +91,42 @@ static void refused_program(const char *program, const char *what, int exit_clas
 	refused_at(&t, t.image, exit_class, code);
 	target_judge(&t);
 }
+
+/* A kind of descriptor that this kernel may lack. */
+static void refused_kind(const char *what, const char *code, const char *words)
+{
+	struct target t;
+	char pid[16];
+	_cleanup_text_ struct text output = { 0 };
+	start_holding(&t, what);
+	refused_at(&t, t.image, EXIT_UNSUPPORTED, code);
+	snprintf(pid, sizeof pid, "%d", t.pid);
+	ckpt(&output, "dump", pid, t.image);
+	CHECK_CONTAINS(output.data, words);
+	target_judge(&t);
+}
+#define KIND(what, code, words)                                                                                                \
+	TEST(kind_##what, .root = true) { refused_kind(#what, "[" code "]", words); }
+KIND(aio, "AIO_RING", "the ring of an AIO context")
+KIND(alg, "SOCKET_FAMILY", "a kernel cryptography (AF_ALG) socket")
+KIND(bpf, "FD_BPF", "a BPF object")
+KIND(device, "FD_DEVICE", "a device (/dev/kmsg)")
+KIND(fanotify, "FD_FANOTIFY", "a fanotify group")
+KIND(inet, "SOCKET_INET", "an IPv4 socket of type stream")
+KIND(inet6, "SOCKET_INET", "an IPv6 socket of type datagram")
+KIND(inotify, "FD_INOTIFY", "an inotify instance")
+KIND(io_uring, "FD_IO_URING", "an io_uring instance")
+KIND(mount, "FD_MOUNT", "a file system context")
+KIND(namespace, "FD_NAMESPACE", "a network namespace")
+KIND(netlink, "SOCKET_NETLINK", "a netlink socket")
+KIND(packet, "SOCKET_PACKET", "a packet socket")
+KIND(perf, "FD_PERF", "a perf event")
+KIND(pidfd, "FD_PIDFD", "a pidfd")
+KIND(secret, "SHMEM_SECRET", "secret memory")
+KIND(signalfd, "FD_SIGNALFD", "a signalfd")
+KIND(timerfd, "FD_TIMERFD", "a timerfd")
+KIND(userfaultfd, "FD_USERFAULT", "a userfaultfd")
+KIND(vsock, "SOCKET_FAMILY", "(vsock) socket")
 
 TEST(epoll_disarmed, .root = true) { refused_program("epoll", "disarmed", EXIT_UNSUPPORTED, "[EPOLL_DISARMED]"); }
 TEST(unix_name_gone, .root = true) { refused_program("named", "gone", EXIT_UNSUPPORTED, "[UNIX_NAME]"); }

@@ -55,12 +55,23 @@ static int judge_task(const struct graph *g, const Ckpt__Task *t)
 	return r;
 }
 
-static bool vma_carried(const struct vma *v)
+/* Why a mapping cannot be carried, NULL when it can. */
+static const char *vma_refusal(const struct vma *v)
 {
+	static const struct {
+		u32 flag;
+		const char *words;
+	} reasons[] = {
+		{ VMA_HUGETLB, "pages of hugetlbfs" },          { VMA_IO | VMA_PFNMAP, "memory of a device" },
+		{ VMA_UFFD, "userfaultfd answers its faults" }, { VMA_SHADOW_STACK, "a shadow stack" },
+		{ VMA_SEALED, "it is sealed (mseal)" },         { 15u << VMA_PKEY_SHIFT, "it has a protection key" },
+	};
 	if (v->flags & VMA_SPECIAL)
-		return !strcmp(v->name, "[vdso]") || !strncmp(v->name, "[vvar", 5);
-	return !(v->flags & (VMA_HUGETLB | VMA_IO | VMA_PFNMAP | VMA_UFFD | VMA_SHADOW_STACK | VMA_SEALED)) &&
-	       !(v->flags >> VMA_PKEY_SHIFT);
+		return !strcmp(v->name, "[vdso]") || !strncmp(v->name, "[vvar", 5) ? NULL : "the kernel made it";
+	for (size_t i = 0; i < ARRAY_SIZE(reasons); i++)
+		if (v->flags & reasons[i].flag)
+			return reasons[i].words;
+	return NULL;
 }
 
 static int judge_vmas(const struct object *o)
@@ -70,10 +81,25 @@ static int judge_vmas(const struct object *o)
 	int r = 0;
 	for (u32 i = 0; i < o->count; i++) {
 		WORKING_ON_VMA(v[i].start, v[i].end);
-		if (!vma_carried(&v[i]))
-			r = fail(VMA_UNSUPPORTED, 0, "%s, flags 0x%x", *v[i].name ? v[i].name : "unnamed", v[i].flags);
+		const char *why = vma_refusal(&v[i]);
+		if (why)
+			r = fail(VMA_UNSUPPORTED, 0, "%s%s%s", v[i].name, *v[i].name ? ": " : "", why);
 	}
 	return r;
+}
+
+/* Where a file object is mapped first, for the report. */
+static const struct vma *first_mapping(const struct graph *g, u32 file, u32 *ret_pid)
+{
+	for (struct object *o = NULL; (o = graph_next(g, &kind_vmas, o));)
+		for (u32 i = 0; i < o->count; i++) {
+			const struct vma *v = &((const struct vma *)o->data)[i];
+			if (v->file == file) {
+				*ret_pid = o->id;
+				return v;
+			}
+		}
+	return NULL;
 }
 
 /* Where a file object is seen first, for the report. */
@@ -90,19 +116,65 @@ static const struct fd_entry *first_user(const struct graph *g, u32 file, u32 *r
 	return NULL;
 }
 
+/* What the link of a descriptor that no resource claims begins with, and what is said of it. */
+static const struct {
+	const char *begins, *words;
+	enum diag_code code;
+} strangers[] = {
+	{ "/[aio] (deleted)", "the ring of an AIO context", DIAG_AIO_RING },
+	{ "/anon_hugepage", "memory in huge pages", DIAG_SHMEM_HUGE },
+	{ "/dev/", "a device", DIAG_FD_DEVICE },
+	{ "/dmabuf:", "a buffer of a device", DIAG_FD_DMABUF },
+	{ "/secretmem", "secret memory", DIAG_SHMEM_SECRET },
+	{ "anon_inode:[fanotify]", "a fanotify group", DIAG_FD_FANOTIFY },
+	{ "anon_inode:[fscontext]", "a file system context", DIAG_FD_MOUNT },
+	{ "anon_inode:[io_uring]", "an io_uring instance", DIAG_FD_IO_URING },
+	{ "anon_inode:[landlock-ruleset]", "a Landlock ruleset", DIAG_FD_LANDLOCK },
+	{ "anon_inode:[perf_event]", "a perf event", DIAG_FD_PERF },
+	{ "anon_inode:[pidfd]", "a pidfd", DIAG_FD_PIDFD },
+	{ "pidfd:", "a pidfd", DIAG_FD_PIDFD },
+	{ "anon_inode:[signalfd]", "a signalfd", DIAG_FD_SIGNALFD },
+	{ "anon_inode:[timerfd]", "a timerfd", DIAG_FD_TIMERFD },
+	{ "anon_inode:[userfaultfd]", "a userfaultfd", DIAG_FD_USERFAULT },
+	{ "anon_inode:bpf", "a BPF object", DIAG_FD_BPF },
+	{ "anon_inode:btf", "BTF, the types of BPF", DIAG_FD_BPF },
+	{ "anon_inode:inotify", "an inotify instance", DIAG_FD_INOTIFY },
+	{ "anon_inode:kvm", "a virtual machine", DIAG_FD_KVM },
+	{ "anon_inode:seccomp notify", "a seccomp listener", DIAG_FD_SECCOMP },
+	{ "anon_inode:sync_file", "a fence of a device", DIAG_FD_DMABUF },
+	{ "cgroup:[", "a cgroup namespace", DIAG_FD_NAMESPACE },
+	{ "ipc:[", "an IPC namespace", DIAG_FD_NAMESPACE },
+	{ "mnt:[", "a mount namespace", DIAG_FD_NAMESPACE },
+	{ "net:[", "a network namespace", DIAG_FD_NAMESPACE },
+	{ "pid:[", "a pid namespace", DIAG_FD_NAMESPACE },
+	{ "time:[", "a time namespace", DIAG_FD_NAMESPACE },
+	{ "user:[", "a user namespace", DIAG_FD_NAMESPACE },
+	{ "uts:[", "a UTS namespace", DIAG_FD_NAMESPACE },
+};
+
+static int refuse_kind(const char *link)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(strangers); i++)
+		if (!strncmp(link, strangers[i].begins, strlen(strangers[i].begins)))
+			return diag_report(DIAG_ERROR, strangers[i].code, 0, "%s (%s)", strangers[i].words, link);
+	return fail(FD_UNSUPPORTED, 0, "%s", link);
+}
+
 static int judge_file(const struct graph *g, const struct object *o)
 {
 	const Ckpt__File *f = o->data;
 	u32 pid = 0;
 	const struct fd_entry *e = first_user(g, o->id, &pid);
-	struct diag_scope task, fd;
-	_cleanup_(diag_scope_leave) struct diag_scope *p1 = diag_scope_enter(&task, e ? "process %u" : "the tree", pid);
-	_cleanup_(diag_scope_leave) struct diag_scope *p2 =
-		e ? diag_scope_enter(&fd, "fd %u (%s)", e->fd, f->link) : diag_scope_enter(&fd, "file %s", f->link);
-	(void)p1;
-	(void)p2;
+	const struct vma *v = e ? NULL : first_mapping(g, o->id, &pid);
+	WORKING_ON(pid ? "process %u" : "the tree", pid);
+	struct diag_scope fd;
+	_cleanup_(diag_scope_leave) _unused_ struct diag_scope *p =
+		e   ? diag_scope_enter(&fd, "fd %u (%s)", e->fd, f->link)
+		: v ? diag_scope_enter(&fd, "mapping %llx-%llx (%s)", (unsigned long long)v->start, (unsigned long long)v->end,
+				       f->link)
+		    : diag_scope_enter(&fd, "file %s", f->link);
 	if (!f->kind || !*f->kind)
-		return fail(FD_UNSUPPORTED, 0, "%s", f->link);
+		return refuse_kind(f->link);
 	int owner = f->owner && !shape_file_owner(g, f) ? fail(FILE_OWNER, 0, "process or group %d", f->owner) : 0;
 	for (const struct resource *const *r = registry; *r; r++) {
 		if ((*r)->scope != SCOPE_FILE || strcmp((*r)->name, f->kind) || !(*r)->judge)

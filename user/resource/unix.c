@@ -318,12 +318,13 @@ static int unix_collect(struct collector *c, const struct subject *subject, stru
 	if (getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &family, &len) < 0 || getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len) < 0)
 		return fail(SYSCALL, neg_errno(), "getsockopt of %s", subject->link);
 	SET(u, inode, subject->file->ino);
+	const char *name = type == SOCK_RAW ? "raw" : (size_t)type < ARRAY_SIZE(types) ? types[type] : NULL;
+	if (!message_set_string(&u->type, name ?: "other"))
+		return fail_memory();
 	if (family != AF_UNIX) {
 		SET(u, family, (u32)family);
 		return 0;
 	}
-	if (!message_set_string(&u->type, (size_t)type < ARRAY_SIZE(types) && types[type] ? types[type] : "other"))
-		return fail_memory();
 	int r = collect_relations(c, o, u);
 	if (r == 0 && u->has_state)
 		r = collect_name(fd, u);
@@ -335,12 +336,36 @@ static int unix_collect(struct collector *c, const struct subject *subject, stru
 
 /* --- judge --- */
 
+static int refuse_family(const Ckpt__Unix *u)
+{
+	static const struct {
+		u32 family;
+		enum diag_code code;
+		const char *name;
+	} families[] = {
+		{ AF_INET, DIAG_SOCKET_INET, "an IPv4" },
+		{ AF_INET6, DIAG_SOCKET_INET, "an IPv6" },
+		{ AF_NETLINK, DIAG_SOCKET_NETLINK, "a netlink" },
+		{ AF_PACKET, DIAG_SOCKET_PACKET, "a packet" },
+		{ AF_VSOCK, DIAG_SOCKET_FAMILY, "a virtual machine's (vsock)" },
+		{ AF_ALG, DIAG_SOCKET_FAMILY, "a kernel cryptography (AF_ALG)" },
+		{ AF_BLUETOOTH, DIAG_SOCKET_FAMILY, "a Bluetooth" },
+		{ AF_CAN, DIAG_SOCKET_FAMILY, "a CAN bus" },
+		{ AF_TIPC, DIAG_SOCKET_FAMILY, "a TIPC" },
+		{ 44 /* AF_XDP */, DIAG_SOCKET_FAMILY, "an XDP" },
+	};
+	for (size_t i = 0; i < ARRAY_SIZE(families); i++)
+		if (families[i].family == u->family)
+			return diag_report(DIAG_ERROR, families[i].code, 0, "%s socket of type %s", families[i].name, u->type);
+	return fail(SOCKET_FAMILY, 0, "a socket of family %u and type %s", u->family, u->type);
+}
+
 static int judge_dump(const struct graph *graph, const struct object *o)
 {
 	const Ckpt__Unix *u = o->data;
 	unsigned long long inode = u->inode;
 	if (u->has_family)
-		return fail(FD_UNSUPPORTED, 0, "a socket of address family %u", u->family);
+		return refuse_family(u);
 	if (!u->has_state)
 		return fail(UNIX_NAMESPACE, 0, "socket:[%llu]", inode);
 	const Ckpt__Unix *peer = u->peer ? graph_data(graph, &kind_unix, u->peer) : NULL;
