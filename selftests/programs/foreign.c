@@ -49,6 +49,10 @@ static void take(const char *what)
 			0);
 	if (!strcmp(what, "dispatch"))
 		MUST_EQ(prctl(PR_SET_SYSCALL_USER_DISPATCH, 1, 0, 0, &selector), 0);
+	if (!strcmp(what, "thread-clock")) {
+		MUST_EQ(timer_create(CLOCK_THREAD_CPUTIME_ID, &event, &timer), 0);
+		MUST_EQ(pthread_create(&thread, NULL, sleeper, NULL), 0);
+	}
 	if (!strcmp(what, "clock")) {
 		MUST_EQ(clock_getcpuclockid(getppid(), &clock), 0);
 		MUST_EQ(timer_create(clock, &event, &timer), 0);

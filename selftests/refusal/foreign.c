@@ -36,6 +36,8 @@ REFUSED(a_namespace_of_one_thread, CODES("[NAMESPACE_THREAD]", ": uts"), "thread
 REFUSED(threads_in_a_user_namespace, CODES("[USERNS_THREADS]"), "user")
 REFUSED(a_filter_with_a_supervisor, CODES("[SECCOMP_LISTENER]"), "listener")
 REFUSED(dispatched_system_calls, CODES("[SYSCALL_DISPATCH]"), "dispatch")
+REFUSED(the_cpu_clock_of_another_process, CODES("[TIMER_CLOCK]", "on the CPU time of process"), "clock")
+REFUSED(the_cpu_clock_of_some_thread, CODES("[TIMER_CLOCK]", "one of 2 threads"), "thread-clock")
 REFUSED(all_at_once,
 	CODES("[NAMESPACE_FOREIGN]", ": uts", ": ipc", "[NAMESPACE_PENDING]", ": pid", "[SECCOMP_LISTENER]",
 	      "[SYSCALL_DISPATCH]"),

@@ -10,12 +10,10 @@
 /* A process tells of itself what others need eBPF for. */
 static void read_own(struct record_task *t)
 {
-	int signal = 0;
 	t->personality = (u32)personality(0xffffffff);
 	t->securebits = (u32)prctl(PR_GET_SECUREBITS);
 	t->timer_slack = (u64)prctl(PR_GET_TIMERSLACK);
-	prctl(PR_GET_PDEATHSIG, &signal);
-	t->pdeath_signal = (u32)signal;
+	t->pdeath_signal = 0; /* of ckpt it may be another: a child begins without */
 	/* syscall user dispatch is off: nothing here turns it on, and execve(2) ends it */
 	t->known |= KNOWN_PERSONALITY | KNOWN_SECUREBITS | KNOWN_PRCTL | KNOWN_SUD;
 }
