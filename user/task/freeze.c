@@ -189,34 +189,57 @@ static int order_processes(const void *a, const void *b)
 	return ((const struct tree_thread *)a)->tid - ((const struct tree_thread *)b)->tid;
 }
 
-static int freeze(struct tree *tree, long options, u64 deadline, u64 begin)
+struct freeze {
+	struct tree *tree;
+	long options; /* PTRACE_O_* */
+	u64 begin, deadline;
+	bool released; /* vfork children were let go */
+};
+
+static int freeze_all(struct freeze *f, size_t *ret_moving)
 {
-	bool released = false;
+	int r = 0;
+	for (size_t i = 0; r == 0 && i < f->tree->processes.n; i++) {
+		struct tree_process *p = &f->tree->processes.v[i];
+		if (p->state != 'Z')
+			r = freeze_pass(p, f->options, f->released && is_vfork_child(f->tree, p), ret_moving);
+	}
+	return r;
+}
+
+/* Until every thread that is known has stopped. */
+static int settle(struct freeze *f)
+{
 	for (unsigned round = 0;; round++) {
-		bool grew = false;
 		size_t moving = 0;
-		int r = tree_scan_all(tree, &grew);
-		for (size_t i = 0; r == 0 && i < tree->processes.n; i++) {
-			struct tree_process *p = &tree->processes.v[i];
-			if (p->state != 'Z')
-				r = freeze_pass(p, options, released && is_vfork_child(tree, p), &moving);
+		int r = freeze_all(f, &moving);
+		if (r < 0 || !moving)
+			return r;
+		u64 now = now_ns();
+		if (now > f->deadline)
+			return report_timeout(f->tree);
+		if (now - f->begin > VFORK_PATIENCE) {
+			release_vfork_children(f->tree);
+			f->released = true;
 		}
+		pause_between(round);
+	}
+}
+
+/* Until a scan of the stopped tree finds nobody new: the new are born by those who were not stopped yet. */
+static int freeze(struct freeze *f)
+{
+	for (bool grew = true; grew;) {
+		int r = settle(f);
+		grew = false;
+		if (r == 0)
+			r = tree_scan_all(f->tree, &grew);
 		if (r < 0) {
-			WORKING_ON_TASK(tree->processes.v[0].pid);
+			WORKING_ON_TASK(f->tree->processes.v[0].pid);
 			return diag_failed() ? r : fail(TASK_RACED, r, "it ended during the freeze");
 		}
-		if (!grew && !moving)
-			return 0;
-		u64 now = now_ns();
-		if (now > deadline)
-			return report_timeout(tree);
-		if (now - begin > VFORK_PATIENCE) {
-			release_vfork_children(tree);
-			released = true;
-		}
-		if (moving)
-			pause_between(round);
 	}
+	return 0;
 }
 
 int tree_freeze(struct tree *ret, pid_t root, const struct freeze_options *options)
@@ -227,7 +250,9 @@ int tree_freeze(struct tree *ret, pid_t root, const struct freeze_options *optio
 	u64 begin = now_ns();
 	ret->frozen_at = begin;
 	long ptrace_options = FREEZE_OPTIONS | (options && options->exitkill ? PTRACE_O_EXITKILL : 0);
-	r = freeze(ret, ptrace_options, begin + (options && options->timeout ? options->timeout : FREEZE_TIMEOUT), begin);
+	struct freeze f = { .tree = ret, .options = ptrace_options, .begin = begin };
+	f.deadline = begin + (options && options->timeout ? options->timeout : FREEZE_TIMEOUT);
+	r = freeze(&f);
 	if (r < 0) {
 		tree_thaw(ret);
 		return r;
