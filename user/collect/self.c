@@ -45,7 +45,7 @@ int collect_self(struct graph *ret, const struct collect_config *config)
 		r = proc_tasks(&c.facts, &tree);
 	if (r < 0)
 		r = diag_failed() ? r : fail(PROC_READ, r, "/proc/self");
-	else
+	else if (c.facts.tasks.n)
 		read_own(&c.facts.tasks.v[0]);
 	if (r == 0)
 		r = collect_resources(&c, SCOPE_THREAD);
