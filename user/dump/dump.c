@@ -67,7 +67,7 @@ int dump_tree(const struct dump_config *config, struct dump_result *ret)
 	_cleanup_tree_ struct tree tree = { 0 };
 	_cleanup_graph_ struct graph graph = { 0 };
 	_cleanup_(memory_sources_free) struct memory_sources memory = { 0 };
-	diag_result("not dumped; the process tree was not touched; no image was left in %s", config->dir);
+	diag_result("not dumped; the process tree runs on unchanged; no image was left in %s", config->dir);
 	int r = tree_freeze(&tree, config->pid, &(struct freeze_options){ .timeout = config->freeze_timeout });
 	if (r < 0)
 		return r;
