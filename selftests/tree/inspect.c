@@ -62,6 +62,18 @@ TEST(inspect_works_without_bpf, .root = true)
 	target_judge(&t);
 }
 
+TEST(inspect_tells_copies_on_write, .root = true)
+{
+	struct target t;
+	_cleanup_text_ struct text out = { 0 };
+	target_start(&t, "tree");
+	CHECK_EQ(ckpt(&out, "inspect", "--section", "vmas", number(t.pid)), 0);
+	if (!strstr(out.data, " copy-on-write with "))
+		SKIP("eBPF does not tell it here");
+	CHECK_CONTAINS(out.data, "[stack] growsdown copy-on-write with ");
+	target_judge(&t);
+}
+
 /* python3 that becomes nobody and runs a program. */
 #define AS_NOBODY "import os,sys; os.setgroups([]); os.setgid(65534); os.setuid(65534); os.execv(sys.argv[1], sys.argv[1:])"
 

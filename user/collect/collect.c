@@ -105,6 +105,8 @@ static int collect_facts(struct collector *c)
 		r = ask_tree(c);
 	if (r == 0)
 		r = proc_vmas(&c->facts, c->tree);
+	if (r == 0 && c->config->live)
+		collect_anons(c);
 	return r == 0 ? proc_files(&c->facts, c->tree) : r;
 }
 
@@ -163,6 +165,7 @@ void collector_free(struct collector *c)
 	map_free(&c->by_identity);
 	map_free(&c->by_inode);
 	map_free(&c->by_link);
+	map_free(&c->anons);
 	map_free(&c->vdsos);
 	text_free(&c->maps);
 	facts_free(&c->facts);

@@ -19,6 +19,7 @@ struct collector {
 	struct facts facts;
 	struct map by_identity; /* kernel identity -> file id */
 	struct map by_inode;    /* device and inode -> index + 1 in known_files */
+	struct map anons;       /* kernel identity of private memory since a fork -> number */
 	struct map vdsos;       /* hash of bytes and layout -> vdso id */
 	struct map by_link;     /* device, inode and flags -> file id, of links */
 	VECTOR(struct known_file) known_files;
@@ -47,3 +48,6 @@ int collect_resources(struct collector *, enum scope);
 int collector_add_link_as(struct collector *, u32 pid, const char *magic_link, u32 flags, u32 *ret_file);
 /* A live tree moves: what failed since the mark is left out and noted, and 0 is returned. Otherwise r. */
 int collect_survive(struct collector *, size_t mark, int r);
+/* anon.c: who may still share private memory with whom, and the number that the model has for it. */
+void collect_anons(struct collector *);
+u32 anon_number(struct collector *, u64 anon_id);

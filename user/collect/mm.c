@@ -165,6 +165,7 @@ static int add_vmas(struct collector *c, pid_t pid, const struct record_vma *vma
 			.start = v->start, .end = v->end, .pgoff = v->pgoff, .prot = v->prot, .flags = v->flags, .file = file
 		};
 		memcpy(place->name, v->name, sizeof place->name);
+		place->anon = anon_number(c, v->anon_id);
 		previous = place;
 	}
 	return 0;

@@ -56,6 +56,11 @@ static void add_threads(const struct drawing *d, const Ckpt__Task *task)
 		text_addf(d->out, " and %zu more", task->n_tid - shown - 1);
 }
 
+static void add_id(const struct drawing *d, const char *name, u32 id, u32 outside)
+{
+	text_addf(d->out, "%s %u%s", name, id ? id : outside, id ? "" : " (outside)");
+}
+
 static void add_task(const struct drawing *d, const Ckpt__Task *task)
 {
 	add_name(d, task->pid);
@@ -63,7 +68,8 @@ static void add_task(const struct drawing *d, const Ckpt__Task *task)
 		text_adds(d->out, " ");
 		text_add_shown(d->out, task->state);
 	}
-	text_addf(d->out, "  session %u group %u", task->sid, task->pgid);
+	add_id(d, "  session", task->sid, task->session_outside);
+	add_id(d, " group", task->pgid, task->group_outside);
 	add_threads(d, task);
 	text_adds(d->out, "\n");
 }
