@@ -79,7 +79,10 @@ static int raw_bpf(int command, union bpf_attr *attr)
 
 static int raw_map(u32 size)
 {
-	union bpf_attr attr = { .map_type = BPF_MAP_TYPE_ARRAY, .key_size = sizeof(u32), .value_size = size, .max_entries = 1,
+	union bpf_attr attr = { .map_type = BPF_MAP_TYPE_ARRAY,
+				.key_size = sizeof(u32),
+				.value_size = size,
+				.max_entries = 1,
 				.map_flags = BPF_F_MMAPABLE };
 
 	return raw_bpf(BPF_MAP_CREATE, &attr);
@@ -87,8 +90,11 @@ static int raw_map(u32 size)
 
 static int raw_program(const struct bpf_code *code, const struct bpf_insn *insns)
 {
-	union bpf_attr attr = { .prog_type = BPF_PROG_TYPE_TRACING, .insn_cnt = code->count, .insns = (u64)(uintptr_t)insns,
-				.license = (u64)(uintptr_t)"Dual BSD/GPL", .expected_attach_type = BPF_TRACE_ITER,
+	union bpf_attr attr = { .prog_type = BPF_PROG_TYPE_TRACING,
+				.insn_cnt = code->count,
+				.insns = (u64)(uintptr_t)insns,
+				.license = (u64)(uintptr_t) "Dual BSD/GPL",
+				.expected_attach_type = BPF_TRACE_ITER,
 				.attach_btf_id = code->attach_btf_id };
 
 	return raw_bpf(BPF_PROG_LOAD, &attr);

@@ -30,7 +30,7 @@ enum stage {
 	STAGE_MM,        /* mm fields, exe */
 	STAGE_THREADS,   /* the other threads */
 	STAGE_THREAD,    /* name, rseq, robust list, altstack, scheduling */
-	STAGE_IDS,        /* user and group ids, limits: while the task has the rights of ckpt */
+	STAGE_IDS,       /* user and group ids, limits: while the task has the rights of ckpt */
 	STAGE_NAMESPACE, /* enter namespaces */
 	STAGE_CREDS,
 	STAGE_TIMERS,

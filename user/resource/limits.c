@@ -86,8 +86,7 @@ static int limits_plan(struct plan *plan, const struct graph *graph _unused_, co
 		struct rlimit64 limit = { l->has_soft ? l->soft : RLIM64_INFINITY, l->has_hard ? l->hard : RLIM64_INFINITY };
 		u32 data = plan_data(plan, &limit, sizeof limit, 8);
 		plan_for(plan, "limit %s of process %u", l->name, object->id);
-		plan_call(plan, AT(object->id, STAGE_IDS), SYS_prlimit64, ARG(0), ARG(find_name(l->name)),
-			  ARG_OF_DATA(data));
+		plan_call(plan, AT(object->id, STAGE_IDS), SYS_prlimit64, ARG(0), ARG(find_name(l->name)), ARG_OF_DATA(data));
 	}
 	return 0;
 }
