@@ -11,7 +11,7 @@ void match_free(struct match *m)
 
 bool field_names_file(const ProtobufCFieldDescriptor *f)
 {
-	static const char *const names[] = { "file", "exe", "cwd", "root", "peer", "pipe" };
+	static const char *const names[] = { "file", "exe", "cwd", "root", "peer", "pipe", "memory" };
 	for (size_t i = 0; f->type == PROTOBUF_C_TYPE_UINT32 && i < ARRAY_SIZE(names); i++)
 		if (!strcmp(f->name, names[i]))
 			return true;

@@ -17,7 +17,7 @@ struct match {
 	bool failed;
 };
 void match_free(struct match *);
-/* A field that holds the number of a file: a uint32 called file, exe, cwd, root, peer or pipe. */
+/* A field that holds the number of a file: a uint32 called file, exe, cwd, root, peer, pipe or memory. */
 bool field_names_file(const ProtobufCFieldDescriptor *);
 /* Can file x of a be file y of b? The first question about two files that are not matched yet matches them. */
 bool match_files(struct match *, u32 x, u32 y);
