@@ -15,14 +15,14 @@ static int check(struct text *output, pid_t pid, const char *option)
 	return option ? ckpt(output, "check", "--pid", text, option) : ckpt(output, "check", "--pid", text);
 }
 
-/* What a stop, a resume or injected code would change. */
+/* What a stop, a resume or injected code would change. SigQ counts the signals of all processes of the user. */
 static char *traces_of(pid_t pid)
 {
 	struct text status = { 0 }, traces = { 0 };
 	CHECK_OK(file_readf(&status, AT_FDCWD, "/proc/%d/status", pid));
 	for (char *line = strtok(status.data, "\n"); line; line = strtok(NULL, "\n"))
-		if (strstr(line, "ctxt_switches") || !strncmp(line, "State", 5) || !strncmp(line, "Sig", 3) ||
-		    !strncmp(line, "VmSize", 6))
+		if (strstr(line, "ctxt_switches") || !strncmp(line, "State", 5) || !strncmp(line, "VmSize", 6) ||
+		    (!strncmp(line, "Sig", 3) && strncmp(line, "SigQ", 4)))
 			text_addf(&traces, "%s\n", line);
 	CHECK_OK(file_readf(&traces, AT_FDCWD, "/proc/%d/maps", pid));
 	text_free(&status);
