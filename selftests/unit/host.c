@@ -254,6 +254,7 @@ static int cache_dir_new(char path[32])
 static void cache_dir_remove(int dir, const char *path)
 {
 	DIR *entries = fdopendir(dir);
+	CHECK(entries);
 	for (struct dirent *e; (e = readdir(entries));)
 		unlinkat(dirfd(entries), e->d_name, 0);
 	closedir(entries);
@@ -310,7 +311,8 @@ static size_t open_descriptors(void)
 {
 	size_t n = 0;
 	DIR *dir = opendir("/proc/self/fd");
-	while (dir && readdir(dir))
+	CHECK(dir);
+	while (readdir(dir))
 		n++;
 	closedir(dir);
 	return n;
