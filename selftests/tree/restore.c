@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/* What a user does with dump and restore: waits for the program, signals it, looks at the plan, does it again and again. */
+#include "harness/target.h"
+#include <signal.h>
+#include <stdio.h>
+#include <sys/wait.h>
+
+/* Restores in the foreground as a child; gives ckpt's pid. */
+static pid_t restore_foreground(const struct target *t)
+{
+	pid_t pid = fork();
+	if (pid == 0) {
+		execl(ckpt_path(), "ckpt", "restore", t->image, NULL);
+		_exit(127);
+	}
+	for (long long start = clock_ms(); !target_alive(t->pid) || target_state(t->pid) != 'S'; nap_ms(5))
+		CHECK(clock_ms() - start < 5000);
+	nap_ms(200);
+	return pid;
+}
+
+static int status_of(pid_t pid)
+{
+	int status = 0;
+	CHECK_EQ(waitpid(pid, &status, 0), pid);
+	CHECK(WIFEXITED(status));
+	return WEXITSTATUS(status);
+}
+
+TEST(waits_for_the_program, .root = true)
+{
+	struct target t;
+	target_spawn(&t, "/bin/sh", "-c", "while [ ! -e " WORK "/stop ]; do sleep 0.05; done; exit 42");
+	nap_ms(100);
+	target_dump(&t, false);
+	pid_t pid = restore_foreground(&t);
+	write_text(WORK "/stop", "");
+	CHECK_EQ(status_of(pid), 42);
+}
+
+TEST(hands_signals_on, .root = true)
+{
+	struct target t;
+	target_spawn(&t, "/bin/sleep", "1000");
+	nap_ms(100);
+	target_dump(&t, false);
+	pid_t pid = restore_foreground(&t);
+	CHECK_OK(kill(pid, SIGTERM));
+	CHECK_EQ(status_of(pid), 128 + SIGTERM);
+}
+
+TEST(handled_signals_too, .root = true)
+{
+	struct target t;
+	target_spawn(&t, "/bin/bash", "-c", "trap 'exit 9' USR1; while :; do sleep 0.05; done");
+	nap_ms(100);
+	target_dump(&t, false);
+	pid_t pid = restore_foreground(&t);
+	CHECK_OK(kill(pid, SIGUSR1));
+	CHECK_EQ(status_of(pid), 9);
+}
+
+TEST(a_plan_makes_nothing, .root = true)
+{
+	struct target t;
+	_cleanup_text_ struct text output = { 0 };
+	target_start(&t, "threads", "3");
+	target_dump(&t, false);
+	CHECK_EQ(ckpt(&output, "restore", "--plan", t.image), 0);
+	CHECK_CONTAINS(output.data, "thread ");
+	CHECK(!target_alive(t.pid));
+	target_restore(&t, 0);
+	target_judge(&t);
+}
+
+TEST(leaves_stopped, .root = true)
+{
+	struct target t;
+	char pid[16];
+	target_start(&t, "sleeper");
+	snprintf(pid, sizeof pid, "%d", t.pid);
+	CHECK_EQ(ckpt(NULL, "dump", pid, t.image, "--leave-stopped"), 0);
+	CHECK_EQ(target_state(t.pid), 'T');
+	CHECK_OK(kill(t.pid, SIGCONT));
+	target_judge(&t);
+}
+
+/* Dumped and restored ten times over, and each image is moved before it is used. */
+static void generations(struct target *t)
+{
+	char moved[sizeof t->image];
+	for (int i = 0; i < 10; i++) {
+		target_dump(t, false);
+		snprintf(moved, sizeof moved, WORK "/generation%d", i);
+		CHECK_OK(rename(t->image, moved));
+		memcpy(t->image, moved, sizeof moved);
+		target_restore(t, 0);
+		snprintf(t->image, sizeof t->image, WORK "/next%d", i);
+	}
+	target_judge(t);
+}
+
+TEST(ten_generations_of_threads, .root = true, .seconds = 120)
+{
+	struct target t;
+	target_start(&t, "threads", "20");
+	generations(&t);
+}
+
+TEST(ten_generations_of_a_shell, .root = true, .seconds = 120)
+{
+	struct target t;
+	target_start(&t, "pty");
+	generations(&t);
+}
+
+TEST(ten_generations_of_python, .root = true, .seconds = 120)
+{
+	struct target t;
+	target_start(&t, "/usr/bin/python3", "python.py");
+	generations(&t);
+}
+
+TEST(ten_generations_of_a_call, .root = true, .seconds = 120)
+{
+	struct target t;
+	target_start(&t, "calls", "nanosleep", "4");
+	for (int i = 0; i < 10; i++) {
+		target_dump(&t, false);
+		target_restore(&t, 0);
+		snprintf(t.image, sizeof t.image, WORK "/next%d", i);
+	}
+	target_judge(&t);
+}
+
+/* A job of a shell: its session and its terminal's shell stay behind, and it is given to the caller's. */
+TEST(a_job_of_a_shell, .root = true)
+{
+	struct target t = { .image = WORK "/job" };
+	t.pid = fork();
+	if (t.pid == 0) {
+		close_range(3, ~0u, 0);
+		execl("/bin/sleep", "sleep", "1000", NULL);
+		_exit(127);
+	}
+	nap_ms(50);
+	char pid[16];
+	snprintf(pid, sizeof pid, "%d", t.pid);
+	CHECK_EQ(ckpt(NULL, "dump", pid, t.image), 0);
+	target_gone(t.pid);
+	CHECK_EQ(ckpt(NULL, "restore", "-d", t.image), 0);
+	CHECK_EQ(target_state(t.pid), 'S');
+	CHECK_EQ(getsid(t.pid), getsid(0));
+	CHECK_OK(kill(t.pid, SIGKILL));
+}
