@@ -33,9 +33,9 @@ bool arch_decides_at_exit(void);
 void arch_restart_call(arch_regs *, long nr, int code);
 /* arch_decides_at_exit() only. Is a thread at its event stop, with this instruction at its pc, before a call that can wait? */
 bool arch_before_waiting_call(const arch_regs *, u32 instruction);
-/* What a call that was entered with these registers ended with at its exit stop; regs become those of the thread's home:
- * with the first argument back in place when the call was interrupted. */
-struct arch_call arch_call_at_exit(const arch_regs *entered, arch_regs *regs);
+/* What a call that was entered with these registers ended with at its exit stop; home: as they go on behind the call, with
+ * the first argument in place when it was interrupted. */
+struct arch_call arch_call_at_exit(const arch_regs *entered, const arch_regs *at_exit, arch_regs *ret_home);
 /* Where the call that the registers stand behind was made, and its first argument put back. */
 u64 arch_call_site(const arch_regs *);
 void arch_set_argument(arch_regs *, u64 first);
@@ -45,9 +45,14 @@ void arch_set_call_number(arch_regs *, long nr);
 void arch_finish_call(arch_regs *, s64 result);
 /* Moves a thread out of an rseq critical section to its abort handler. */
 void arch_abort_rseq(arch_regs *, u64 abort_pc);
-/* Turns a call that the kernel ended with EINTR at the freeze (epoll_wait, semop, sigtimedwait, ...) into one that it
- * restarts; true when it changed the registers. */
-bool arch_cure_eintr(arch_regs *);
+/* The call that a thread slept in before it was stopped, as /proc/PID/syscall shows it; nr -1: not known. */
+struct arch_seen_call {
+	long nr;
+	u64 arg[6], sp, pc;
+};
+/* Turns a call that the kernel ended with EINTR at the freeze (epoll_wait, semop, sigtimedwait, ...) into one that goes on;
+ * true when it changed the registers. Where arch_decides_at_exit(), it must have been seen, else seen may be NULL. */
+bool arch_cure_eintr(arch_regs *, const struct arch_seen_call *seen);
 /* Registers that make a thread at a freeze point run nr(args) at the `syscall` instruction at pc. */
 void arch_aim_call(arch_regs *, u64 pc, long nr, const u64 args[6]);
 s64 arch_call_result(const arch_regs *);

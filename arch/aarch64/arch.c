@@ -92,18 +92,23 @@ static bool never_restarts(u64 nr)
 	return false;
 }
 
-struct arch_call arch_call_at_exit(const arch_regs *entered, arch_regs *r)
+/* A call changes nothing but x0; what the exit stop shows as x7 is not the thread's (ptrace(2), arch/arm64). The number
+ * there is that of restart_syscall when it was entered through a restart block. */
+struct arch_call arch_call_at_exit(const arch_regs *entered, const arch_regs *at_exit, arch_regs *ret_home)
 {
-	struct arch_call call = { .nr = (long)r->regs[NUMBER] };
-	s64 result = (s64)r->regs[0];
-	if (result == -EINTR && never_restarts(r->regs[NUMBER]))
+	struct arch_call call = { .nr = (long)entered->regs[NUMBER] };
+	s64 result = (s64)at_exit->regs[0];
+	if (result == -EINTR && never_restarts(entered->regs[NUMBER]))
 		result = -514; /* ERESTARTNOHAND: again, unless a handler really runs */
-	if (result != -512 && result != -513 && result != -514 && result != -516)
+	*ret_home = *entered;
+	ret_home->pc = at_exit->pc;
+	if (result != -512 && result != -513 && result != -514 && result != -516) {
+		ret_home->regs[0] = at_exit->regs[0];
 		return call;
+	}
 	call.interrupted = true;
 	call.code = (int)-result;
-	r->regs[0] = entered->regs[0];
-	memcpy(call.arg, r->regs, sizeof call.arg);
+	memcpy(call.arg, entered->regs, sizeof call.arg);
 	return call;
 }
 
@@ -119,7 +124,17 @@ void arch_abort_rseq(arch_regs *r, u64 abort_pc)
 	r->pstate &= ~PSTATE_BTYPE;
 }
 
-bool arch_cure_eintr(arch_regs *r _unused_) { return false; /* needs the first argument: remote_freeze_point() */ }
+/* The result is where the first argument was: only what was seen before the stop still tells it. The call begins again. */
+bool arch_cure_eintr(arch_regs *r, const struct arch_seen_call *seen)
+{
+	if (!seen || (s64)r->regs[0] != -EINTR || seen->nr != (long)r->regs[NUMBER] || !never_restarts(r->regs[NUMBER]))
+		return false;
+	if (seen->pc != r->pc || seen->sp != r->sp || memcmp(&seen->arg[1], &r->regs[1], 5 * sizeof *r->regs))
+		return false;
+	r->regs[0] = seen->arg[0];
+	r->pc -= 4;
+	return true;
+}
 
 void arch_aim_call(arch_regs *r, u64 pc, long nr, const u64 args[6])
 {

@@ -43,7 +43,11 @@ void arch_restart_call(arch_regs *r, long nr, int code)
 }
 
 bool arch_before_waiting_call(const arch_regs *r _unused_, u32 instruction _unused_) { return false; }
-struct arch_call arch_call_at_exit(const arch_regs *entered _unused_, arch_regs *regs) { return arch_interrupted(regs); }
+struct arch_call arch_call_at_exit(const arch_regs *entered _unused_, const arch_regs *at_exit, arch_regs *ret_home)
+{
+	*ret_home = *at_exit;
+	return arch_interrupted(at_exit);
+}
 u64 arch_call_site(const arch_regs *r) { return r->rip - 2; }
 void arch_set_argument(arch_regs *r, u64 first) { r->rdi = first; }
 
@@ -55,7 +59,7 @@ void arch_abort_rseq(arch_regs *r, u64 abort_pc)
 
 /* The kernel ends these with EINTR whatever interrupted them (signal(7), "Interruption of system calls"); only a freeze
  * can be seen here, since a handler would have moved rip. */
-bool arch_cure_eintr(arch_regs *r)
+bool arch_cure_eintr(arch_regs *r, const struct arch_seen_call *seen _unused_)
 {
 	if ((s64)r->rax != -EINTR)
 		return false;

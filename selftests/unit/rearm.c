@@ -4,6 +4,7 @@
 #include "raw.h"
 #include "diag/diag.h"
 #include "infect/remote.h"
+#include "task/tree.h"
 #include <linux/futex.h>
 #include <poll.h>
 #include <signal.h>
@@ -96,6 +97,7 @@ static pid_t move(const struct call *call, struct rearm rearm, struct remote_hom
 	freeze(first, home);
 	if (rearm.known && !rearm.left)
 		rearm.left = (u64)(TOTAL - (now() - begin));
+	home->at_exit = false; /* of the twin */
 	kill(first, SIGKILL);
 	waitpid(first, NULL, __WALL);
 
@@ -198,6 +200,7 @@ TEST(what_the_armed_call_gives_is_the_result)
 	pid_t first = start(&call, 1);
 	usleep(50000);
 	freeze(first, &home);
+	home.at_exit = false;
 	kill(first, SIGKILL);
 	waitpid(first, NULL, __WALL);
 	shared->word = 1;
@@ -238,7 +241,7 @@ TEST(a_signal_ends_a_rearmed_call)
 	CHECK_EQ(shared->handled, 1);
 }
 
-TEST(read_and_epoll_wait_go_on)
+TEST(read_goes_on)
 {
 	struct remote_home home;
 	setup();
@@ -248,13 +251,34 @@ TEST(read_and_epoll_wait_go_on)
 	CHECK_EQ(write(pipe_fds[1], "x", 1), 1);
 	await_end(twin);
 	CHECK_EQ(shared->result, 1);
+}
 
+/* The kernel ends it with EINTR at the freeze: the freeze makes it one that goes on, in place and in a twin. */
+TEST(epoll_wait_goes_on)
+{
+	_cleanup_tree_ struct tree tree = { 0 };
+	struct remote_home home, parked;
+	setup();
 	int epoll = (int)CHECK_OK(epoll_create1(0));
 	CHECK_OK(epoll_ctl(epoll, EPOLL_CTL_ADD, pipe_fds[0], &(struct epoll_event){ .events = EPOLLIN }));
-	shared->done = 0;
-	twin = move(&(struct call){ SYS_epoll_pwait, { epoll, (long)&shared->event, 1, -1, 0, 8 } }, (struct rearm){ 0 },
-		    &home);
+	struct call call = { SYS_epoll_pwait, { epoll, (long)&shared->event, 1, -1, 0, 8 } };
+	pid_t first = start(&call, 1);
+	usleep(50000);
+	CHECK_OK(tree_freeze(&tree, first, NULL));
+	CHECK_OK(remote_freeze_point(first, &home));
+	CHECK_EQ(home.call.nr, SYS_epoll_pwait);
 	CHECK_EQ(home.call.code, 514);
+	CHECK_EQ(home.call.arg[0], epoll);
+	tree_thaw(&tree);
+	usleep(50000);
+	CHECK_EQ(shared->done, 0);
+	kill(first, SIGKILL);
+	waitpid(first, NULL, 0);
+
+	pid_t twin = start(&call, 0);
+	usleep(20000);
+	freeze(twin, &parked);
+	home.at_exit = false;
 	let_go(twin, &home, 0);
 	usleep(20000);
 	CHECK_EQ(shared->done, 0);

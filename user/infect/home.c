@@ -1,13 +1,11 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /* Owns where a thread goes on: what an interrupted call looks like at the freeze, and how the kernel is made to restart it. */
 #include "infect/remote.h"
-#include "base/file.h"
-#include <elf.h>
-#include <fcntl.h>
-#include <stdio.h>
+#include <signal.h>
 #include <sys/ptrace.h>
 #include <sys/syscall.h>
-#include <sys/uio.h>
+
+#define SIGNALS_MAX 64
 
 /* ptrace(2): the raw call stores the word; glibc's form cannot tell -1 from an error. */
 static int read_instruction(pid_t tid, u64 pc, u32 *ret)
@@ -19,59 +17,62 @@ static int read_instruction(pid_t tid, u64 pc, u32 *ret)
 	return 0;
 }
 
-/* A thread at its event stop stands before the instruction when its call goes on, or is about to make one: it enters
- * with a trap pending, and the exit stop tells the restart code. */
+/* ptrace(2): what the thread stopped for; a syscall-stop with PTRACE_O_TRACESYSGOOD is SIGTRAP | 0x80. */
+static bool is_at_syscall_stop(pid_t tid)
+{
+	siginfo_t info = { 0 };
+	return ptrace(PTRACE_GETSIGINFO, tid, 0, &info) == 0 && info.si_code == (SIGTRAP | 0x80);
+}
+
+/* To the entry stop of the call that the thread stands before; 1: a signal was delivered instead, and the thread is at
+ * an event stop again, before its handler or behind the call. */
+static int enter_again(pid_t tid)
+{
+	struct remote_stop stop = { 0 };
+	int err = remote_continue(tid, true, 0) ?: remote_wait_stop(tid, REMOTE_PATIENCE, &stop);
+	if (err < 0 || stop.kind == STOP_SYSCALL)
+		return err;
+	err = remote_set_trap(tid) ?: remote_continue(tid, false, stop.kind == STOP_SIGNAL ? stop.signal : 0);
+	err = err ?: remote_wait_stop(tid, REMOTE_PATIENCE, &stop);
+	if (err < 0)
+		return err;
+	return stop.kind == STOP_EVENT ? 1 : -EBUSY;
+}
+
+/* The call starts with a trap pending, and the exit stop tells the restart code. A call that the kernel ends with EINTR is
+ * made one that it restarts. */
 static int learn_at_exit(pid_t tid, struct remote_home *home)
 {
-	arch_regs entered = home->regs;
-	int err = remote_to_syscall_stop(tid) ?: remote_set_trap(tid) ?: remote_to_syscall_stop(tid) ?: remote_get_regs(tid, &home->regs);
+	arch_regs entered = home->regs, at_exit;
+	int err = remote_set_trap(tid) ?: remote_to_syscall_stop(tid) ?: remote_get_regs(tid, &at_exit);
 	if (err < 0)
 		return err;
 	home->at_exit = true;
-	home->call = arch_call_at_exit(&entered, &home->regs);
-	return 0;
-}
-
-static int set_call_number(pid_t tid, int nr)
-{
-	struct iovec vector = { &nr, sizeof nr };
-	return ptrace(PTRACE_SETREGSET, tid, NT_ARM_SYSTEM_CALL, &vector) < 0 ? neg_errno() : 0;
-}
-
-/* /proc/PID/syscall shows the first argument of an ended call while the kernel is told that the thread is in one. */
-static int ended_call_argument(pid_t tid, u64 *ret)
-{
-	_cleanup_text_ struct text line = { 0 };
-	int err = set_call_number(tid, 0);
-	if (err < 0)
-		return err;
-	err = file_readf(&line, AT_FDCWD, "/proc/%d/syscall", (int)tid);
-	int undone = set_call_number(tid, -1);
-	if (err < 0 || undone < 0)
-		return err < 0 ? err : undone;
-	unsigned long long first;
-	if (!line.data || sscanf(line.data, "%*d %llx", &first) != 1)
-		return -EPROTO;
-	*ret = first;
-	return 0;
+	home->call = arch_call_at_exit(&entered, &at_exit, &home->regs);
+	if (!home->call.interrupted || arch_call_result(&at_exit) == -home->call.code)
+		return 0;
+	arch_restart_call(&at_exit, home->call.nr, home->call.code);
+	return remote_set_regs(tid, &at_exit);
 }
 
 static int freeze_point_at_exit(pid_t tid, struct remote_home *home)
 {
-	u32 instruction = 0;
-	if (!read_instruction(tid, arch_pc(&home->regs), &instruction) && arch_before_waiting_call(&home->regs, instruction))
-		return learn_at_exit(tid, home);
-	struct arch_call ended = arch_call_at_exit(&home->regs, &home->regs);
-	u64 first = 0;
-	if (!ended.interrupted)
-		return 0;
-	int err = ended_call_argument(tid, &first);
-	if (err < 0)
-		return err;
-	arch_set_argument(&home->regs, first);
-	ended.arg[0] = first;
-	home->call = ended;
-	return 0;
+	/* at a syscall stop one register shows the direction of the stop (ptrace(2)) */
+	int err = is_at_syscall_stop(tid) ? remote_interrupt(tid, true) : 0;
+	for (int signals = 0; !err && signals < SIGNALS_MAX; signals++) {
+		u32 instruction = 0;
+		err = remote_get_regs(tid, &home->regs);
+		if (err < 0)
+			return err;
+		read_instruction(tid, arch_pc(&home->regs), &instruction);
+		if (!arch_before_waiting_call(&home->regs, instruction))
+			return 0;
+		err = enter_again(tid);
+		if (err == 0)
+			return learn_at_exit(tid, home);
+		err = MIN(err, 0);
+	}
+	return err ?: -EBUSY;
 }
 
 int remote_freeze_point(pid_t tid, struct remote_home *ret)
@@ -82,7 +83,7 @@ int remote_freeze_point(pid_t tid, struct remote_home *ret)
 		return err;
 	if (arch_decides_at_exit())
 		return freeze_point_at_exit(tid, ret);
-	if (arch_cure_eintr(&ret->regs))
+	if (arch_cure_eintr(&ret->regs, NULL))
 		err = remote_set_regs(tid, &ret->regs);
 	ret->call = arch_interrupted(&ret->regs);
 	return err;

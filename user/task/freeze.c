@@ -5,10 +5,12 @@
 #include "diag/diag.h"
 #include <fcntl.h>
 #include <sched.h>
+#include <elf.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/ptrace.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <sys/wait.h>
 #include <time.h>
 
@@ -43,10 +45,42 @@ static int fail_traced(long tracer, int err)
 	return fail(TRACED, err, "the tracer is process %ld (%.*s)", tracer, len, len ? name.data : "");
 }
 
+/* "running", or "NR ARGUMENT... SP PC" of a sleeping thread. */
+static void see_call(struct tree_process *p, struct tree_thread *t)
+{
+	_cleanup_text_ struct text text = { 0 };
+	struct arch_seen_call *seen = &t->seen;
+	unsigned long long v[8];
+	seen->nr = -1;
+	if (file_readf(&text, p->proc, "task/%d/syscall", t->tid) < 0)
+		return;
+	if (sscanf(text.data, "%ld %llx %llx %llx %llx %llx %llx %llx %llx", &seen->nr, v, v + 1, v + 2, v + 3, v + 4, v + 5,
+		   v + 6, v + 7) != 9)
+		return;
+	for (size_t i = 0; i < ARRAY_SIZE(seen->arg); i++)
+		seen->arg[i] = v[i];
+	seen->sp = v[6];
+	seen->pc = v[7];
+}
+
+/* Calls that the kernel never restarts were ended with EINTR by the freeze alone: they go on. */
+static int cure(struct tree_thread *t)
+{
+	arch_regs regs;
+	struct iovec io = { &regs, sizeof regs };
+	if (ptrace(PTRACE_GETREGSET, t->tid, NT_PRSTATUS, &io) < 0)
+		return neg_errno();
+	if (!arch_cure_eintr(&regs, &t->seen))
+		return 0;
+	return ptrace(PTRACE_SETREGSET, t->tid, NT_PRSTATUS, &io) < 0 ? neg_errno() : 0;
+}
+
 static int seize(struct tree_process *p, struct tree_thread *t, long options)
 {
 	if (ptrace(PTRACE_SEIZE, t->tid, 0, options) == 0) {
 		t->seized = true;
+		if (arch_decides_at_exit())
+			see_call(p, t);
 		return ptrace(PTRACE_INTERRUPT, t->tid, 0, 0) < 0 && errno != ESRCH ? neg_errno() : 0;
 	}
 	if (errno == ESRCH)
@@ -86,7 +120,7 @@ static int take_stop(struct tree_thread *t)
 	if (status >> 16 == PTRACE_EVENT_STOP) {
 		t->stopped = true;
 		t->stop_signal = WSTOPSIG(status) == SIGTRAP ? 0 : WSTOPSIG(status);
-		return 0;
+		return cure(t);
 	}
 	int signal = status >> 16 || WSTOPSIG(status) == (SIGTRAP | 0x80) ? 0 : WSTOPSIG(status);
 	ptrace(PTRACE_INTERRUPT, t->tid, 0, 0);

@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* The process tree that a command works on: found, frozen, let go. Processes are held by pidfd from the first sight. */
 #pragma once
+#include "arch/arch.h"
 #include "base/vector.h"
 #include <sys/types.h>
 
 struct tree_thread {
 	pid_t tid;
 	bool seized, stopped;
-	int stop_signal; /* not 0: was in group-stop when the freeze met it */
+	int stop_signal;            /* not 0: was in group-stop when the freeze met it */
+	struct arch_seen_call seen; /* what it slept in before, where arch_decides_at_exit() */
 };
 
 struct tree_process {
