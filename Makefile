@@ -26,7 +26,7 @@ ALLCFLAGS = -std=gnu17 -D_GNU_SOURCE -DCKPT_VERSION='"$(VERSION)"' $(WARN) $(INC
             $(if $(SYSROOT),--sysroot=$(SYSROOT) -isystem $(SYSROOT)/usr/include/$(ARCH)-linux-gnu) \
             $(if $(SAN),-fsanitize=address$(,)undefined -fno-omit-frame-pointer -fno-sanitize-recover=undefined)
 LINK     = $(if $(SAN),-fsanitize=address$(,)undefined,-static) $(if $(SYSROOT),--sysroot=$(SYSROOT))
-LIBS    := -lbpf -lelf -lprotobuf-c -lcap -lxxhash -lz -lpthread
+LIBS    := -l:libbpf.a -lelf -lprotobuf-c -lcap -lxxhash -lz -lpthread
 , := ,
 
 PROTOS  := $(wildcard images/*.proto)

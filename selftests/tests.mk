@@ -16,7 +16,7 @@ PROGRAMS := $(PROGRAMS:selftests/%.c=$(T)/%) $(patsubst selftests/%,$(T)/%,$(wil
 pick      = $(if $(TESTS),$(foreach t,$(TESTS),$(filter %/$(t) %/$(t).sh,$(1))),$(1))
 RUNTESTS  = CKPT=$(abspath $(B))/ckpt B=$(abspath $(B)) $(T)/run $(if $(V),-k) -j $(JOBS)
 
-unit: $(UNITS) $(T)/run
+unit: $(B)/ckpt $(UNITS) $(T)/run
 	$(Q)$(RUNTESTS) -o $(B)/unit.ktap $(call pick,$(UNITS))
 selftest: $(B)/ckpt $(UNITS) $(SELFS) $(PROGRAMS) $(T)/run
 	$(Q)$(RUNTESTS) -o $(B)/selftest.ktap $(call pick,$(UNITS) $(filter-out $(UNITS),$(SELFS)))
