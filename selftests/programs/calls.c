@@ -252,7 +252,7 @@ static void *waker(void *call)
 
 static void judge_call(const struct call *call)
 {
-	pthread_t thread;
+	pthread_t thread = 0;
 	struct sigaction action = { .sa_handler = count };
 	sigaction(SIGUSR1, &action, NULL);
 	MUST_EQ(pipe(ends), 0);

@@ -73,6 +73,92 @@ static void judge_listener(int listener, int type, const struct name *name)
 	close(server);
 }
 
+static void judge_talk(int from, int to, const char *text)
+{
+	char got[64];
+	MUST_EQ(write(from, text, strlen(text)), strlen(text));
+	MUST_EQ(recv(to, got, sizeof got, MSG_DONTWAIT), strlen(text));
+	MUST(!memcmp(got, text, strlen(text)));
+}
+
+static void must_receive(int fd, const char *text)
+{
+	char got[64];
+	MUST_EQ(recv(fd, got, sizeof got, MSG_DONTWAIT), strlen(text));
+	MUST(!memcmp(got, text, strlen(text)));
+}
+
+static struct ucred peer_of(int fd)
+{
+	struct ucred cred;
+	socklen_t len = sizeof cred;
+	MUST_EQ(getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len), 0);
+	return cred;
+}
+
+/* Accepted: one of a child with other rights, one with data on its way, one whose client is gone and one whose server is. */
+static int connections(void)
+{
+	char path[108], c;
+	int to_child[2], status;
+	snprintf(path, sizeof path, "%.90s/server", judge_dir);
+	int abstract = bound(SOCK_SEQPACKET, "@ckpt connections"), listener = bound(SOCK_STREAM, path);
+	MUST(listen(listener, 0) == 0 && listen(abstract, 1) == 0 && chmod(path, 0777) == 0 && pipe(to_child) == 0);
+	pid_t child = fork();
+	if (child == 0) {
+		close(to_child[1]);
+		MUST(chmod(judge_dir, 0755) == 0 && setresgid(1001, 1001, 1001) == 0 && setresuid(1000, 1000, 1000) == 0);
+		int fd = connected(SOCK_STREAM, path);
+		MUST_EQ(read(to_child[0], &c, 1), 1);
+		MUST_EQ(write(fd, "from the child", 14), 14);
+		MUST_EQ(read(fd, &c, 1), 1);
+		_exit(c);
+	}
+	int of_child = accept(listener, NULL, NULL);
+	int client = connected(SOCK_STREAM, path), server = accept(listener, NULL, NULL);
+	int gone_client = connected(SOCK_STREAM, path), widow = accept(listener, NULL, NULL);
+	int orphan = connected(SOCK_SEQPACKET, "@ckpt connections"), gone_server = accept(abstract, NULL, NULL);
+	int packets = connected(SOCK_SEQPACKET, "@ckpt connections"), served = accept(abstract, NULL, NULL);
+	struct name name = name_of(server), name_of_child = name_of(of_child), name_of_abstract = name_of(served);
+	MUST_EQ(write(gone_client, "last words", 10), 10);
+	MUST_EQ(write(client, "to the server", 13), 13);
+	MUST_EQ(write(server, "to the client", 13), 13);
+	MUST_EQ(shutdown(server, SHUT_WR), 0);
+	MUST_EQ(write(packets, "one", 3), 3);
+	MUST_EQ(write(packets, "two", 3), 3);
+	close(gone_client);
+	close(gone_server);
+	MUST_EQ(chmod(path, 0600), 0);
+	MUST_EQ(fcntl(server, F_SETFL, O_NONBLOCK), 0);
+	judge_wait();
+	struct ucred cred = peer_of(of_child);
+	MUST(cred.pid == child && cred.uid == 1000 && cred.gid == 1001);
+	MUST_EQ(peer_of(client).pid, getpid());
+	MUST_EQ(peer_of(server).pid, getpid());
+	judge_name(server, &name);
+	judge_name(of_child, &name_of_child);
+	judge_name(served, &name_of_abstract);
+	must_receive(server, "to the server");
+	must_receive(client, "to the client");
+	MUST_EQ(recv(client, &c, 1, 0), 0);
+	judge_talk(client, server, "again");
+	must_receive(widow, "last words");
+	MUST_EQ(recv(widow, &c, 1, 0), 0);
+	MUST_EQ(recv(orphan, &c, 1, 0), 0);
+	must_receive(served, "one");
+	must_receive(served, "two");
+	MUST_EQ(fcntl(server, F_GETFL), O_RDWR | O_NONBLOCK);
+	MUST_EQ(fcntl(client, F_GETFL), O_RDWR);
+	MUST_EQ(write(to_child[1], "g", 1), 1);
+	judge_nap(50);
+	must_receive(of_child, "from the child");
+	MUST_EQ(write(of_child, "\x07", 1), 1);
+	MUST_EQ(waitpid(child, &status, 0), child);
+	MUST_EQ(WEXITSTATUS(status), 7);
+	judge_listener(listener, SOCK_STREAM, &name);
+	return judge_pass();
+}
+
 static int hold_refused(const char *what)
 {
 	char path[108], text[8];
@@ -83,8 +169,10 @@ static int hold_refused(const char *what)
 		MUST_EQ(unlink(path), 0);
 	else
 		client = connected(SOCK_STREAM, path);
-	if (!strcmp(what, "connection"))
+	if (!strcmp(what, "orphan")) {
 		server = accept(listener, NULL, NULL);
+		close(listener);
+	}
 	judge_wait();
 	if (client >= 0 && server < 0)
 		server = accept(listener, NULL, NULL);
@@ -99,6 +187,8 @@ int main(int argc, char **argv)
 {
 	char path[108], abstract[64], text[64];
 	judge_start(argc, argv);
+	if (argc > 2 && !strcmp(argv[2], "connections"))
+		return connections();
 	if (argc > 2)
 		return hold_refused(argv[2]);
 	snprintf(path, sizeof path, "%.90s/stream", judge_dir);

@@ -130,7 +130,7 @@ KIND(vsock, "SOCKET_FAMILY", "(vsock) socket")
 
 TEST(epoll_disarmed, .root = true) { refused_program("epoll", "disarmed", EXIT_UNSUPPORTED, "[EPOLL_DISARMED]"); }
 TEST(unix_name_gone, .root = true) { refused_program("named", "gone", EXIT_UNSUPPORTED, "[UNIX_NAME]"); }
-TEST(unix_connection, .root = true) { refused_program("named", "connection", EXIT_UNSUPPORTED, "[UNIX_NAMED]"); }
+TEST(unix_connection, .root = true) { refused_program("named", "orphan", EXIT_UNSUPPORTED, "[UNIX_NAMED]"); }
 TEST(unix_pending, .root = true) { refused_program("named", "pending", EXIT_RACED, "[UNIX_PENDING]"); }
 TEST(epoll_target, .root = true) { refused_program("epoll", "flight", EXIT_UNSUPPORTED, "[EPOLL_TARGET]"); }
 

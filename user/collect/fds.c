@@ -245,14 +245,15 @@ static u32 poll_now(struct collector *c, const struct record_file *f)
 	return fd >= 0 && poll(&poll_fd, 1, 0) == 1 ? (u32)poll_fd.revents : 0;
 }
 
-/* The number is the one that the file had when it was added: most files have it still, so it is tried first. */
+/* The number is the one that the file had when it was added: most files have it still, so it is tried first. Then its inode,
+ * which some file systems number otherwise than stat(2). */
 int collector_add_watched(struct collector *c, int epoll, u32 tfd, u32 nth, u64 inode, u32 *ret_file, u32 *ret_ready)
 {
 	*ret_file = 0;
-	for (int moved = 0; moved < 2; moved++)
+	for (int rank = 0; rank < 3; rank++)
 		for (size_t i = 0; i < c->facts.files.n; i++) {
 			const struct record_file *f = &c->facts.files.v[i];
-			if (f->ino != inode || (f->fd != tfd) != moved)
+			if ((f->fd == tfd ? 0 : f->ino == inode ? 1 : 2) != rank)
 				continue;
 			int r = is_watched(f, epoll, tfd, nth);
 			if (r < 0 && !(c->config->live && (r == -ESRCH || r == -EBADF || r == -ENOENT)))

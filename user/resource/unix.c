@@ -369,7 +369,7 @@ static int judge_dump(const struct graph *graph, const struct object *o)
 	if (!u->has_state)
 		return fail(UNIX_NAMESPACE, 0, "socket:[%llu]", inode);
 	const Ckpt__Unix *peer = u->peer ? graph_data(graph, &kind_unix, u->peer) : NULL;
-	int r = u->has_address ? judge_name_dump(u) : 0;
+	int r = u->has_address ? judge_name_dump(graph, &kind_unix, u) : 0;
 	if (peer && peer->peer != o->id)
 		r = fail(UNIX_NAMED, 0, "socket:[%llu] sends to %s", inode, peer->name ?: "it");
 	if (u->has_peer_inode && !u->peer)
@@ -408,8 +408,9 @@ static int judge_restore(const struct graph *graph, const struct object *o)
 	int r = 0;
 	for (size_t i = 0; i < u->n_message && r == 0; i++)
 		r = judge_message(graph, u->message[i]);
-	int creator = !u->peer || o->id < u->peer ? judge_id(graph, u->creator_pid, "made it") : 0;
-	int name = judge_name_restore(u);
+	bool first = is_accepted(u) || !u->peer || (o->id < u->peer && !is_accepted(peer));
+	int creator = first ? judge_id(graph, u->creator_pid, "made it") : 0;
+	int name = judge_name_restore(graph, &kind_unix, u);
 	return r ? r : creator ? creator : name;
 }
 
@@ -442,6 +443,12 @@ static struct place creator(struct plan *plan, const Ckpt__Unix *u)
 	if (is_new)
 		plan_become(plan, at, u);
 	return at;
+}
+
+static u32 plan_socket(struct plan *plan, const Ckpt__Unix *u)
+{
+	return step_result(plan,
+			   plan_call(plan, CREATE, SYS_socket, ARG(AF_UNIX), ARG(type_number(u->type) | MADE_FLAGS), ARG(0)));
 }
 
 /* A connected pair: the slots of both descriptors. */
@@ -564,11 +571,9 @@ static void plan_shutdown(struct plan *plan, u32 file, const Ckpt__Unix *u)
 		plan_call(plan, LINK, SYS_shutdown, ARG(plan_fd(plan, file)), ARG((u->shutdown & 3) - 1));
 }
 
-static void plan_pair(struct plan *plan, const struct graph *graph, const struct object *o)
+static void plan_pair(struct plan *plan, const struct graph *graph, const struct object *o, const u32 slots[2])
 {
 	const Ckpt__Unix *a = o->data, *b = graph_data(graph, &kind_unix, a->peer);
-	u32 slots[2];
-	plan_socketpair(plan, a, slots);
 	plan_place(plan, graph, slots[0], o->id);
 	plan_place(plan, graph, slots[1], a->peer);
 	plan_queue(plan, ARG(plan_fd(plan, a->peer)), o->id, a);
@@ -578,11 +583,9 @@ static void plan_pair(struct plan *plan, const struct graph *graph, const struct
 }
 
 /* One end whose peer is closed. What the peer had not read when it was closed makes the error that waits. */
-static void plan_widow(struct plan *plan, const struct graph *graph, const struct object *o)
+static void plan_widow(struct plan *plan, const struct graph *graph, const struct object *o, const u32 slots[2])
 {
 	const Ckpt__Unix *u = o->data;
-	u32 slots[2];
-	plan_socketpair(plan, u, slots);
 	plan_place(plan, graph, slots[0], o->id);
 	plan_queue(plan, ARG_OF_SLOT(slots[1]), o->id, u);
 	if (u->reset)
@@ -604,27 +607,55 @@ static void plan_listen(struct plan *plan, u32 socket, u32 file, const Ckpt__Uni
 	plan_helper_call(plan, at, CREATE, SYS_listen, (struct arg[6]){ ARG_OF_SLOT(socket), ARG(u->backlog) });
 }
 
+/* The ends of a connection to the socket that listens at a slot: connected by a process with the old id, accepted at once. It
+ * may have had rights to reach the name that the credentials it has now would not give. */
+static void plan_connection(struct plan *plan, const struct graph *graph, u32 listener, const struct object *o)
+{
+	const Ckpt__Unix *u = o->data;
+	char name[32];
+	u32 slots[2];
+	slots[1] = plan_socket(plan, u);
+	snprintf(name, sizeof name, "connector %u", o->id);
+	struct place at = plan_helper(plan, CREATE, name, u->creator_pid, NULL);
+	plan_become(plan, at, u);
+	step_any(plan_call(plan, at, SYS_setfsuid, ARG(0)));
+	step_expect(plan_use_name(plan, at, SYS_connect, slots[1], u), 0);
+	slots[0] =
+		step_result(plan, plan_call(plan, CREATE, SYS_accept4, ARG_OF_SLOT(listener), ARG(0), ARG(0), ARG(MADE_FLAGS)));
+	if (u->peer)
+		plan_pair(plan, graph, o, slots);
+	else
+		plan_widow(plan, graph, o, slots);
+}
+
 static void plan_alone(struct plan *plan, const struct graph *graph, const struct object *o)
 {
 	const Ckpt__Unix *u = o->data;
-	u32 socket = step_result(
-		plan, plan_call(plan, CREATE, SYS_socket, ARG(AF_UNIX), ARG(type_number(u->type) | MADE_FLAGS), ARG(0)));
+	u32 socket = plan_socket(plan, u);
 	plan_name(plan, socket, o->id, u);
 	if (u->has_backlog)
 		plan_listen(plan, socket, o->id, u);
+	for (struct object *other = NULL; u->has_backlog && (other = graph_next(graph, &kind_unix, other));)
+		if (is_accepted(other->data) && listener_of(graph, &kind_unix, other->data) == u)
+			plan_connection(plan, graph, socket, other);
 	plan_place(plan, graph, socket, o->id);
 	plan_shutdown(plan, o->id, u);
 }
 
 static int unix_plan(struct plan *plan, const struct graph *graph, const struct object *o)
 {
-	const Ckpt__Unix *u = o->data;
-	if (u->peer_closed)
-		plan_widow(plan, graph, o);
-	else if (!u->peer)
+	const Ckpt__Unix *u = o->data, *peer = u->peer ? graph_data(graph, &kind_unix, u->peer) : NULL;
+	u32 slots[2];
+	if (is_accepted(u) || (peer && (is_accepted(peer) || o->id > u->peer)))
+		return 0; /* its listener or its peer makes it */
+	if (u->peer || u->peer_closed)
+		plan_socketpair(plan, u, slots);
+	if (u->peer)
+		plan_pair(plan, graph, o, slots);
+	else if (u->peer_closed)
+		plan_widow(plan, graph, o, slots);
+	else
 		plan_alone(plan, graph, o);
-	else if (o->id < u->peer)
-		plan_pair(plan, graph, o);
 	return 0;
 }
 

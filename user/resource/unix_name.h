@@ -78,16 +78,53 @@ static inline bool bound_directory(const Ckpt__Unix *u, char directory[4200])
 	return true;
 }
 
-static inline int judge_name_dump(const Ckpt__Unix *u)
+static inline bool same_name(const Ckpt__Unix *a, const Ckpt__Unix *b)
+{
+	return a->has_address && b->has_address && a->address.len == b->address.len &&
+	       !memcmp(a->address.data, b->address.data, a->address.len) && !strcmp(a->path ?: "", b->path ?: "") &&
+	       !strcmp(a->type, b->type);
+}
+
+/* An accepted socket has the name of the one that listens. */
+static inline bool is_accepted(const Ckpt__Unix *u) { return u->has_address && u->connected && !u->has_backlog; }
+
+static inline const Ckpt__Unix *listener_of(const struct graph *graph, const struct kind *kind, const Ckpt__Unix *accepted)
+{
+	for (const struct object *o = NULL; (o = graph_next(graph, kind, o));) {
+		const Ckpt__Unix *u = o->data;
+		if (u->has_backlog && u->has_address && same_name(u, accepted))
+			return u;
+	}
+	return NULL;
+}
+
+/* A connection is made again by the listener that it was made to: connect(2) and accept(2) give both ends name and
+ * credentials. */
+static inline int judge_accepted(const struct graph *graph, const struct kind *kind, const Ckpt__Unix *u)
+{
+	const Ckpt__Unix *client = u->peer ? graph_data(graph, kind, u->peer) : NULL;
+	const Ckpt__Unix *listener = listener_of(graph, kind, u);
+	if (!listener)
+		return fail(UNIX_NAMED, 0, "a connection to %s, where nobody in the tree listens", u->name ?: "it");
+	if (client && client->has_address)
+		return fail(UNIX_NAMED, 0, "a connection to %s of a socket with a name of its own", u->name ?: "it");
+	if (client && (client->creator_pid != listener->creator_pid || client->creator_uid != listener->creator_uid ||
+		       client->creator_gid != listener->creator_gid))
+		return fail(UNIX_NAMED, 0, "a connection to %s from before process %u listened", u->name ?: "it",
+			    listener->creator_pid);
+	return 0;
+}
+
+static inline int judge_name_dump(const struct graph *graph, const struct kind *kind, const Ckpt__Unix *u)
 {
 	char directory[4200];
+	if (is_accepted(u))
+		return judge_accepted(graph, kind, u);
 	int r = 0;
 	if (u->gone)
 		r = fail(UNIX_NAME, 0, "%s is gone, or leads to another file", u->path);
 	else if (u->path && u->address.data[0] != '/' && !bound_directory(u, directory))
 		r = fail(UNIX_NAME, 0, "it was bound to %s, which is %s", u->name, u->path);
-	if (u->connected)
-		r = fail(UNIX_NAMED, 0, "a connection to %s", u->name);
 	if (u->pending)
 		r = fail(UNIX_PENDING, 0, "%s", u->name);
 	return r;
@@ -115,7 +152,7 @@ static inline int judge_left_file(const Ckpt__Unix *u)
 	return bound ? fail(UNIX_NAME_TAKEN, 0, "another socket is bound to %s", u->path) : 0;
 }
 
-static inline int judge_name_restore(const Ckpt__Unix *u)
+static inline int judge_name_restore(const struct graph *graph, const struct kind *kind, const Ckpt__Unix *u)
 {
 	char directory[4200];
 	if (!u->has_address)
@@ -125,6 +162,8 @@ static inline int judge_name_restore(const Ckpt__Unix *u)
 		return fail(IMAGE_INCONSISTENT, 0, "a name of %zu bytes", u->address.len);
 	if (u->path && u->address.data[0] != '/' && !bound_directory(u, directory))
 		return fail(IMAGE_INCONSISTENT, 0, "a name that is not at %s", u->path);
+	if (is_accepted(u))
+		return judge_accepted(graph, kind, u);
 	if (u->path)
 		return judge_left_file(u);
 	int bound = netlink_unix_bound(u->address.data, u->address.len, 0, 0);
@@ -137,21 +176,18 @@ static inline int judge_name_restore(const Ckpt__Unix *u)
 
 /* --- plan --- */
 
-/* A relative name is bound by a helper that goes to the directory: it does not share the world's. */
-static inline struct plan_step *plan_bind(struct plan *plan, u32 socket, u32 file, const Ckpt__Unix *u)
+/* bind(2) or connect(2) at a place; for a relative name that is one of a helper, which goes to the directory alone. */
+static inline struct plan_step *plan_use_name(struct plan *plan, struct place at, long nr, u32 socket, const Ckpt__Unix *u)
 {
 	struct place world = AT(PLAN_WORLD, STAGE_CREATE);
 	struct sockaddr_un address = { .sun_family = AF_UNIX };
-	char directory[4200], name[32];
+	char directory[4200];
 	memcpy(address.sun_path, u->address.data, u->address.len);
 	u32 data = plan_data(plan, &address, sizeof address, 8);
 	struct arg args[6] = { ARG_OF_SLOT(socket), ARG_OF_DATA(data), ARG(sizeof address.sun_family + u->address.len) };
-	if (!u->path || address.sun_path[0] == '/' || !bound_directory(u, directory))
-		return plan_op(plan, world, OP_CALL, SYS_bind, args);
-	snprintf(name, sizeof name, "binder %u", file);
-	struct place at = plan_helper(plan, world, name, 0, NULL);
-	step_any(plan_call(plan, at, SYS_chdir, arg_string(plan, directory)));
-	return plan_helper_call(plan, at, world, SYS_bind, args);
+	if (u->path && address.sun_path[0] != '/' && bound_directory(u, directory))
+		step_any(plan_call(plan, at, SYS_chdir, arg_string(plan, directory)));
+	return plan_helper_call(plan, at, world, nr, args);
 }
 
 /* socket: a slot. */
@@ -163,7 +199,11 @@ static inline void plan_name(struct plan *plan, u32 socket, u32 file, const Ckpt
 	struct arg path = u->path ? arg_string(plan, u->path) : ARG(0);
 	if (u->path)
 		step_any(plan_call(plan, world, SYS_unlinkat, ARG(AT_FDCWD), path, ARG(0)));
-	step_expect(plan_bind(plan, socket, file, u), 0);
+	char name[32];
+	bool relative = u->path && u->address.data[0] != '/';
+	snprintf(name, sizeof name, "binder %u", file);
+	struct place at = relative ? plan_helper(plan, world, name, 0, NULL) : world;
+	step_expect(plan_use_name(plan, at, SYS_bind, socket, u), 0);
 	if (!u->path)
 		return;
 	plan_call(plan, world, SYS_fchownat, ARG(AT_FDCWD), path, ARG(u->uid), ARG(u->gid), ARG(AT_SYMLINK_NOFOLLOW));
