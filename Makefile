@@ -76,6 +76,7 @@ $(B)/parasite/blob.inc.o: parasite/blob.S $(B)/parasite/blob.bin
 
 .SECONDARY:
 include selftests/tests.mk
+include selftests/vm/vm.mk
 
 deps:
 	$(Q)tools/deps

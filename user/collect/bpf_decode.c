@@ -104,6 +104,8 @@ void bpf_decode_task(const struct record_task_raw *raw, const struct record_conf
 	t->pgid = bpf_pid_seen(&raw->reader, &raw->pids[RECORD_PID_GROUP]);
 	t->sid = bpf_pid_seen(&raw->reader, &raw->pids[RECORD_PID_SESSION]);
 	t->ns_level = raw->pids[RECORD_PID_SELF].level - raw->reader.level;
+	size_t len = strnlen(t->comm, sizeof(t->comm)); /* the kernel leaves an older, longer name behind the end */
+	memset(t->comm + len, 0, sizeof(t->comm) - len);
 	t->state = state_letter(raw->state, raw->exit_state);
 	t->ptraced = t->ptraced ? bpf_pid_seen(&raw->reader, &raw->pids[RECORD_PID_TRACER]) : 0;
 	t->has_timers = t->has_timers != 0;

@@ -140,19 +140,24 @@ static const struct {
 	{ "ui", VMA_UFFD },       { "mw", VMA_MAYWRITE },   { "ms", VMA_MAYSHARE },    { "ss", VMA_SHADOW_STACK },
 };
 
+/* "??" is a flag that this kernel has but does not name: VM_LOCKONFAULT has none in 5.10. */
+#define VMA_NAMED_LATE (VMA_LOCKONFAULT | VMA_SEALED | VMA_DROPPABLE | VMA_SHADOW_STACK)
+
 static void parse_vm_flags(const char *line, struct record_vma *v)
 {
+	v->flags_known = ~0u;
 	for (const char *at = line; *at && *at != '\n';) {
 		while (*at == ' ')
 			at++;
 		if (!at[0] || !at[1] || at[0] == '\n')
 			break;
+		if (!strncmp(at, "??", 2))
+			v->flags_known &= ~(u32)VMA_NAMED_LATE;
 		for (size_t i = 0; i < ARRAY_SIZE(vm_flags); i++)
 			if (!strncmp(at, vm_flags[i].name, 2))
 				v->flags |= vm_flags[i].flag;
 		at += 2;
 	}
-	v->flags_known = ~0u;
 }
 
 /* Lines of smaps that follow a mapping: "Size: ...", "VmFlags: ...". They begin with a capital letter. */

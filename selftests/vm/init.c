@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/* The first process of a test machine: mounts what tests expect, runs the command in /command (one argument per line),
+ * prints its exit status between marks and switches the machine off. */
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/reboot.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static void mount_all(void)
+{
+	static const struct {
+		const char *type, *at, *options;
+	} rows[] = {
+		{ "proc", "/proc", NULL },
+		{ "sysfs", "/sys", NULL },
+		{ "devtmpfs", "/dev", NULL },
+		{ "devpts", "/dev/pts", "ptmxmode=0666,mode=0620" },
+		{ "tmpfs", "/dev/shm", "mode=1777" },
+		{ "tmpfs", "/tmp", "mode=1777" },
+		{ "tmpfs", "/run", "mode=0755" },
+		{ "cgroup2", "/sys/fs/cgroup", NULL },
+		{ "bpf", "/sys/fs/bpf", "mode=0700" },
+	};
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		mkdir(rows[i].at, 0755);
+		if (mount(rows[i].type, rows[i].at, rows[i].type, 0, rows[i].options) < 0)
+			fprintf(stderr, "init: no %s on %s: %m\n", rows[i].type, rows[i].at);
+	}
+}
+
+static int run_command(void)
+{
+	static char text[65536], *argv[1024];
+	size_t n = 0;
+	int status = 0;
+
+	int fd = open("/command", O_RDONLY);
+	if (fd < 0 || read(fd, text, sizeof(text) - 1) <= 0)
+		return 127;
+	for (char *line = strtok(text, "\n"); line && n < 1023; line = strtok(NULL, "\n"))
+		argv[n++] = line;
+	pid_t pid = fork();
+	if (pid == 0) {
+		setsid();
+		execv(argv[0], argv);
+		fprintf(stderr, "init: %s: %m\n", argv[0]);
+		_exit(127);
+	}
+	for (pid_t ended; (ended = wait(&status)) != pid;)
+		if (ended < 0)
+			return 127;
+	return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+int main(void)
+{
+	setenv("PATH", "/bin", 1);
+	setenv("HOME", "/", 1);
+	setenv("CKPT", "/build/ckpt", 1);
+	setenv("B", "/build", 1);
+	mount_all();
+	int console = open("/dev/console", O_RDWR);
+	for (int fd = 0; console >= 0 && fd < 3; fd++)
+		dup2(console, fd);
+	setvbuf(stdout, NULL, _IONBF, 0);
+	printf("\n@@ckpt-vm begin\n");
+	int status = run_command();
+	printf("\n@@ckpt-vm end %d\n", status);
+	sync();
+	reboot(RB_POWER_OFF);
+	return 0;
+}
