@@ -57,11 +57,11 @@ static __always_inline void read_identity(struct task_struct *t, struct record_t
 	READ(r->sighand_id, t, sighand);
 	READ(r->signal_id, t, signal);
 	READ(r->cred_id, t, real_cred);
-	if (bpf_core_field_exists(t->sysvsem))
+	if (LAST_FLAVOR(t->sysvsem))
 		READ(r->sysvsem_id, t, sysvsem.undo_list);
 	r->umask = BPF_CORE_READ(t, fs, umask);
 	r->known |= KNOWN_IDENTITY | KNOWN_UMASK | KNOWN_IO_URING;
-	if (bpf_core_field_exists(t->io_uring))
+	if (LAST_FLAVOR(t->io_uring))
 		r->has_io_uring = BPF_CORE_READ(t, io_uring) != NULL;
 }
 
@@ -104,7 +104,7 @@ static __always_inline void read_creds(struct task_struct *t, struct record_task
 	r->ns[RECORD_NS_USER] = BPF_CORE_READ(c, user_ns, ns.inum);
 	r->no_new_privs = BPF_CORE_READ(t, atomic_flags) & 1; /* PFA_NO_NEW_PRIVS */
 	r->known |= KNOWN_CREDS | KNOWN_SECUREBITS | KNOWN_SECCOMP | KNOWN_SECCOMP_ID;
-	if (bpf_core_field_exists(t->seccomp.filter)) {
+	if (LAST_FLAVOR(t->seccomp.filter)) {
 		READ(r->seccomp_mode, t, seccomp.mode);
 		READ(r->seccomp_filters, t, seccomp.filter_count.counter);
 		READ(r->seccomp_id, t, seccomp.filter);
@@ -153,8 +153,7 @@ static __always_inline void read_restart(struct task_struct *t, struct record_ta
 	READ(r->restart_nanosleep_expires, t, restart_block.nanosleep.expires);
 	READ(r->restart_nanosleep_clock, t, restart_block.nanosleep.clockid);
 	READ(r->restart_poll_has_timeout, t, restart_block.poll.has_timeout);
-	READ(r->restart_poll_seconds, t, restart_block.poll.tv_sec);
-	READ(r->restart_poll_nanoseconds, t, restart_block.poll.tv_nsec);
+	restart_poll_end(&t->restart_block, &r->restart_poll_seconds, &r->restart_poll_nanoseconds);
 	READ(r->restart_futex_time, t, restart_block.futex.time);
 	READ(r->restart_futex_flags, t, restart_block.futex.flags);
 	READ(r->restart_futex_val, t, restart_block.futex.val);
@@ -198,9 +197,9 @@ static __always_inline void read_mm(struct mm_struct *mm, struct record_task *r)
 		r->has_ldt = BPF_CORE_READ(mm, context.ldt) != NULL;
 	if (bpf_core_field_exists(mm->context.pkey_allocation_map))
 		r->pkeys = BPF_CORE_READ(mm, context.pkey_allocation_map);
-	if (bpf_core_field_exists(mm->ioctx_table))
+	if (LAST_FLAVOR(mm->ioctx_table))
 		r->has_aio = BPF_CORE_READ(mm, ioctx_table) != NULL;
-	if (bpf_core_field_exists(mm->membarrier_state))
+	if (LAST_FLAVOR(mm->membarrier_state))
 		READ(r->membarrier, mm, membarrier_state.counter);
 	r->known |= KNOWN_MM | KNOWN_MM_BRK | KNOWN_VDSO | KNOWN_MM_EXTRA | KNOWN_MEMBARRIER;
 }

@@ -51,7 +51,7 @@ static __always_inline void read_vma(struct vm_area_struct *v, struct record_vma
 	r->anon_id = 0;
 	if (anon)
 		r->anon_id = (u64)GET(anon, root);
-	if (bpf_core_field_exists(v->vm_userfaultfd_ctx.ctx))
+	if (LAST_FLAVOR(v->vm_userfaultfd_ctx.ctx))
 		r->uffd_id = (u64)GET(v, vm_userfaultfd_ctx.ctx);
 	if (mm) {
 		raw->brk = GET(mm, brk);

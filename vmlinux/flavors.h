@@ -5,6 +5,14 @@
 #define CKPT_FLAVORS_H
 #include "vmlinux.h"
 
+/* Where none of the known flavours is found, a fact is lost quietly. The offline check compiles with CKPT_STRICT: there the
+ * last flavour is read without being asked for, so that a kernel which has none of them is noticed. */
+#ifdef CKPT_STRICT
+#define LAST_FLAVOR(field) true
+#else
+#define LAST_FLAVOR(field) bpf_core_field_exists(field)
+#endif
+
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 struct task_struct___state_5_13 {
 	long state;
@@ -54,11 +62,26 @@ typedef struct {
 struct mm_struct___flags_6_18 {
 	mm_flags_t flags;
 };
+enum task_dumpable { TASK_DUMPABLE_OFF };
 struct task_exec_state {
-	int dumpable;
+	enum task_dumpable dumpable;
 };
 struct task_struct___dumpable_7_1 {
 	struct task_exec_state *exec_state;
+};
+struct timespec64 {
+	s64 tv_sec;
+	long tv_nsec;
+};
+struct restart_block___poll_7_1 {
+	struct {
+		struct timespec64 end_time;
+	} poll;
+};
+struct restart_block___poll_2_6 {
+	struct {
+		unsigned long tv_sec, tv_nsec;
+	} poll;
 };
 struct signal_struct___timers_list {
 	struct list_head posix_timers;
@@ -132,7 +155,7 @@ static __always_inline void task_rseq(struct task_struct *t, u64 *address, u32 *
 		*address = (u64)BPF_CORE_READ(now, rseq.usrptr);
 		*len = BPF_CORE_READ(now, rseq.len);
 		*sig = BPF_CORE_READ(now, rseq.sig);
-	} else if (bpf_core_field_exists(old->rseq_sig)) {
+	} else if (LAST_FLAVOR(old->rseq_sig)) {
 		*address = (u64)BPF_CORE_READ(old, rseq);
 		*sig = BPF_CORE_READ(old, rseq_sig);
 		*len = *address ? 32 : 0;
@@ -152,7 +175,7 @@ static __always_inline void task_rseq_direct(struct task_struct *t, u64 *address
 		*address = (u64)now->rseq.usrptr;
 		*len = now->rseq.len;
 		*sig = now->rseq.sig;
-	} else if (bpf_core_field_exists(old->rseq_sig)) {
+	} else if (LAST_FLAVOR(old->rseq_sig)) {
 		*address = (u64)old->rseq;
 		*sig = old->rseq_sig;
 		*len = *address ? 32 : 0;
@@ -169,18 +192,18 @@ static __always_inline bool task_robust_list(struct task_struct *t, u64 *ret)
 
 	if (bpf_core_field_exists(old->robust_list))
 		*ret = (u64)BPF_CORE_READ(old, robust_list);
-	else if (bpf_core_field_exists(now->futex.robust_list))
+	else if (LAST_FLAVOR(now->futex.robust_list))
 		*ret = (u64)BPF_CORE_READ(now, futex.robust_list);
 	else
 		return false;
 	return true;
 }
 
-/* Syscall user dispatch exists since 5.11 (1446e1df9eb1). */
+/* Syscall user dispatch exists since 5.11 (1446e1df9eb1), on architectures with the generic entry: the struct is empty elsewhere. */
 static __always_inline bool task_has_dispatch(struct task_struct *t)
 {
 	struct task_struct___sud_5_11 *sud = (void *)t;
-	return bpf_core_field_exists(sud->syscall_dispatch);
+	return bpf_core_field_exists(sud->syscall_dispatch.selector);
 }
 
 /* mm->flags is a word until 6.17, a bitmap in a struct since 6.18. */
@@ -202,6 +225,21 @@ static __always_inline u32 task_dumpable(struct task_struct *t, u64 mm_flags)
 	if (bpf_core_field_exists(now->exec_state))
 		return (u32)BPF_CORE_READ(now, exec_state, dumpable);
 	return mm_flags & 3;
+}
+
+/* restart_block.poll.tv_sec, tv_nsec; one struct timespec64 end_time since 7.1. */
+static __always_inline void restart_poll_end(struct restart_block *block, u64 *seconds, u64 *nanoseconds)
+{
+	struct restart_block___poll_7_1 *now = (void *)block;
+	struct restart_block___poll_2_6 *old = (void *)block;
+
+	if (bpf_core_field_exists(now->poll.end_time)) {
+		bpf_core_read(seconds, sizeof(*seconds), &now->poll.end_time.tv_sec);
+		bpf_core_read(nanoseconds, sizeof(*nanoseconds), &now->poll.end_time.tv_nsec);
+	} else {
+		bpf_core_read(seconds, sizeof(*seconds), &old->poll.tv_sec);
+		bpf_core_read(nanoseconds, sizeof(*nanoseconds), &old->poll.tv_nsec);
+	}
 }
 
 /* signal->posix_timers and k_itimer.list became hlists in 6.9..6.12; `next` is the first word of both kinds of node. */

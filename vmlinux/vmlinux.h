@@ -313,7 +313,6 @@ struct restart_block {
 	} nanosleep;
 	struct {
 		int has_timeout;
-		unsigned long tv_sec, tv_nsec;
 	} poll;
 };
 struct sem_undo_list;

@@ -9,3 +9,13 @@ test-vm: tests-built ckpt $(T)/vm/init
 test-vm-quick: tests-built ckpt $(T)/vm/init
 	$(Q)selftests/vm/run $(abspath $(B)) "5.10 newest" "$(or $(TESTS),$(VM_TESTS))"
 .PHONY: test-vm test-vm-quick btf-check
+
+# Every BPF object against the type information of every kernel of the matrix, without booting it.
+BTF_SERIES := 5.10 6.1 6.12 6.18 newest
+STRICT     := $(BPFS:bpf/%.bpf.c=$(B)/strict/%.bpf.o)
+$(B)/strict/%.bpf.o: bpf/%.bpf.c $(wildcard vmlinux/*.h bpf/*.h)
+	$(Q)mkdir -p $(@D) && $(CLANG) -g -O2 -Wall -Werror -DCKPT_STRICT -target bpf -Ivmlinux -Ibpf -I/usr/include -c -o $@ $<
+$(T)/vm/btf_check: selftests/vm/btf_check.c $(B)/user/base/vector.o
+	$(call say,CC,$<) mkdir -p $(@D) && $(CC) -std=gnu17 -D_GNU_SOURCE $(WARN) -Iuser -O2 -static -o $@ $^ -lbpf -lelf -lz
+btf-check: $(T)/vm/btf_check $(STRICT)
+	$(Q)selftests/vm/btf-check $< "$(BTF_SERIES)" $(STRICT)
