@@ -454,12 +454,12 @@ static void make_mappings(void)
 		char *at = mmap(NULL, 3 * 4096, rw, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 		mprotect(at + 4096, 4096, PROT_READ);
 	}
-	mmap(NULL, 16384, rw, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	mmap(NULL, 16384, PROT_READ, MAP_SHARED, fd, 4096);
-	mmap(NULL, 16384, rw, MAP_PRIVATE, fd, 8192);
-	mmap(NULL, 1 << 16, rw, MAP_PRIVATE | MAP_ANONYMOUS | MAP_GROWSDOWN, -1, 0);
-	mmap(NULL, 1 << 16, rw, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	mmap(NULL, 1 << 16, rw, 0x08 /* MAP_DROPPABLE */ | MAP_ANONYMOUS, -1, 0);
+	(void)mmap(NULL, 16384, rw, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	(void)mmap(NULL, 16384, PROT_READ, MAP_SHARED, fd, 4096);
+	(void)mmap(NULL, 16384, rw, MAP_PRIVATE, fd, 8192);
+	(void)mmap(NULL, 1 << 16, rw, MAP_PRIVATE | MAP_ANONYMOUS | MAP_GROWSDOWN, -1, 0);
+	(void)mmap(NULL, 1 << 16, rw, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	(void)mmap(NULL, 1 << 16, rw, 0x08 /* MAP_DROPPABLE */ | MAP_ANONYMOUS, -1, 0);
 	mlock(mmap(NULL, 4096, rw, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0), 4096);
 	mlock2(mmap(NULL, 1 << 20, rw, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0), 1 << 20, MLOCK_ONFAULT);
 	syscall(462 /* mseal */, mmap(NULL, 1 << 20, rw, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0), 1 << 20, 0);
