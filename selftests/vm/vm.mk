@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # Other kernels, under QEMU and offline. KERNELS="5.10 6.12 newest" TESTS="tree/programs" choose; V=1 shows all output.
 VM_MATRIX := 5.10 6.1 6.12 6.18 newest
-VM_TESTS  := resource/facts_differential
+VM_TESTS  := tree/programs resource/facts_differential
 $(T)/vm/init: selftests/vm/init.c
 	$(call say,CC,$<) mkdir -p $(@D) && $(CC) -std=gnu17 -D_GNU_SOURCE $(WARN) -O2 -static -o $@ $<
 test-vm: tests-built ckpt $(T)/vm/init
