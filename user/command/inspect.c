@@ -26,7 +26,7 @@ int command_inspect(int argc, char **argv)
 {
 	diag_begin("inspect", "what is given");
 	struct view_options options;
-	int pid, r = view_parse(&options, argc, argv, false, 1, "ckpt inspect [--json] [--section KIND,...] PID");
+	int pid = 0, r = view_parse(&options, argc, argv, false, 1, "ckpt inspect [--json] [--section KIND,...] PID");
 	if (r == 0)
 		r = command_pid(options.argv[0], &pid);
 	if (r < 0)
