@@ -17,6 +17,8 @@ static int judge_host(const struct graph *g, const struct survey *s)
 	const Ckpt__Task *root = graph_data(g, &kind_task, host->root_pid);
 	if (!root || root->ppid)
 		return fail(IMAGE_INCONSISTENT, 0, "process %u is not the root of its tree", host->root_pid);
+	if (judge_membership(g, host->root_pid) < 0)
+		return -EINVAL;
 	if (host->monotonic > s->now_monotonic || host->boottime > s->now_boottime)
 		return fail(CLOCK_BEHIND, 0, "CLOCK_MONOTONIC was %llu s, here it is %llu s",
 			    (unsigned long long)(host->monotonic / 1000000000u),
@@ -62,6 +64,8 @@ static int judge_task(const struct graph *g, const struct object *o)
 		return fail(IMAGE_INCONSISTENT, 0, "its ids");
 	for (size_t i = 0; i < t->n_tid; i++) {
 		const Ckpt__Thread *thread = graph_data(g, &kind_thread, t->tid[i]);
+		if (i && (t->tid[i] == t->pid || (i > 1 && t->tid[i] <= t->tid[i - 1])))
+			return fail(IMAGE_INCONSISTENT, 0, "the order of its threads");
 		if (!thread || thread->tid != t->tid[i] || thread->pid != t->pid || !thread->comm)
 			return fail(IMAGE_INCONSISTENT, 0, "its thread %u", t->tid[i]);
 	}
@@ -74,6 +78,22 @@ static int judge_task(const struct graph *g, const struct object *o)
 	    !graph_find(g, &kind_file, m->exe))
 		return fail(IMAGE_INCONSISTENT, 0, "its memory or its descriptors");
 	return 0;
+}
+
+/* One root, and no thread that belongs to nobody: such a one would be waited for for ever. */
+static int judge_membership(const struct graph *g, u32 root)
+{
+	size_t members = 0, threads = 0;
+	for (struct object *o = NULL; (o = graph_next(g, &kind_task, o));) {
+		const Ckpt__Task *t = o->data;
+		members += t->n_tid;
+		if (!t->ppid && t->pid != root)
+			return fail(IMAGE_INCONSISTENT, 0, "process %u has no parent", t->pid);
+	}
+	for (struct object *o = NULL; (o = graph_next(g, &kind_thread, o));)
+		threads++;
+	return members == threads ? 0
+				  : fail(IMAGE_INCONSISTENT, 0, "%zu threads, of which processes name %zu", threads, members);
 }
 
 static bool same_bytes(const ProtobufCBinaryData *a, const ProtobufCBinaryData *b)
