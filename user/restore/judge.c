@@ -7,6 +7,22 @@
 #include "resource/registry.h"
 #include "restore/compile.h"
 
+/* One root, and no thread that belongs to nobody: such a one would be waited for for ever. */
+static int judge_membership(const struct graph *g, u32 root)
+{
+	size_t members = 0, threads = 0;
+	for (struct object *o = NULL; (o = graph_next(g, &kind_task, o));) {
+		const Ckpt__Task *t = o->data;
+		members += t->n_tid;
+		if (!t->ppid && t->pid != root)
+			return fail(IMAGE_INCONSISTENT, 0, "process %u has no parent", t->pid);
+	}
+	for (struct object *o = NULL; (o = graph_next(g, &kind_thread, o));)
+		threads++;
+	return members == threads ? 0
+				  : fail(IMAGE_INCONSISTENT, 0, "%zu threads, of which processes name %zu", threads, members);
+}
+
 static int judge_host(const struct graph *g, const struct survey *s)
 {
 	const Ckpt__Host *host = graph_data(g, &kind_host, 1);
@@ -78,22 +94,6 @@ static int judge_task(const struct graph *g, const struct object *o)
 	    !graph_find(g, &kind_file, m->exe))
 		return fail(IMAGE_INCONSISTENT, 0, "its memory or its descriptors");
 	return 0;
-}
-
-/* One root, and no thread that belongs to nobody: such a one would be waited for for ever. */
-static int judge_membership(const struct graph *g, u32 root)
-{
-	size_t members = 0, threads = 0;
-	for (struct object *o = NULL; (o = graph_next(g, &kind_task, o));) {
-		const Ckpt__Task *t = o->data;
-		members += t->n_tid;
-		if (!t->ppid && t->pid != root)
-			return fail(IMAGE_INCONSISTENT, 0, "process %u has no parent", t->pid);
-	}
-	for (struct object *o = NULL; (o = graph_next(g, &kind_thread, o));)
-		threads++;
-	return members == threads ? 0
-				  : fail(IMAGE_INCONSISTENT, 0, "%zu threads, of which processes name %zu", threads, members);
 }
 
 static bool same_bytes(const ProtobufCBinaryData *a, const ProtobufCBinaryData *b)
