@@ -39,6 +39,8 @@ struct arch_call arch_call_at_exit(const arch_regs *entered, const arch_regs *at
 /* Where the call that the registers stand behind was made, and its first argument put back. */
 u64 arch_call_site(const arch_regs *);
 void arch_set_argument(arch_regs *, u64 first);
+/* The arguments of the call that the registers stand behind. */
+void arch_call_arguments(const arch_regs *, u64 ret[6]);
 /* Names another call as the interrupted one: the call behind restart_syscall(2). */
 void arch_set_call_number(arch_regs *, long nr);
 /* A thread that looks as if the call had ended with result (-errno included). */
@@ -64,8 +66,10 @@ __attribute__((noreturn)) void arch_enter(u64 entry, u64 arena, u64 index, u64 s
 s64 arch_find_syscall(const void *code, size_t len);
 /* First address above what a task of this address space size may map. */
 u64 arch_task_size(void);
-/* The extended register set: note type for PTRACE_GETREGSET, and the largest size it can have here. */
-int arch_extended_note(void);
+/* The register sets besides the general one, as note types for PTRACE_GETREGSET, and the room that they take together, with
+ * 8 bytes for each. One set alone is the extended state as it is; more are put one behind the other. */
+#define ARCH_NOTES_MAX 8
+size_t arch_extended_notes(int ret[ARCH_NOTES_MAX]);
 size_t arch_extended_size(void);
 const char *arch_name(void);
 

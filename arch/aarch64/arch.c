@@ -1,9 +1,19 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /* Owns the registers of arm64: what a stopped thread was doing, and how it is made to do something. */
 #include "arch/arch.h"
+#include <asm/hwcap.h>
 #include <elf.h>
+#include <sys/auxv.h>
 #include <sys/syscall.h>
 
+/* linux/elf.h; what the C library does not name yet */
+#ifndef NT_ARM_TAGGED_ADDR_CTRL
+#define NT_ARM_TAGGED_ADDR_CTRL 0x409
+#endif
+#ifndef NT_ARM_PACA_KEYS
+#define NT_ARM_PACA_KEYS 0x407
+#define NT_ARM_PACG_KEYS 0x408
+#endif
 #define SVC 0xd4000001u
 #define PSTATE_BTYPE 0xc00ull
 #define PSTATE_SS (1ull << 21)
@@ -113,6 +123,7 @@ struct arch_call arch_call_at_exit(const arch_regs *entered, const arch_regs *at
 }
 
 u64 arch_call_site(const arch_regs *r) { return r->pc - 4; }
+void arch_call_arguments(const arch_regs *r, u64 ret[6]) { memcpy(ret, r->regs, 6 * sizeof *ret); }
 void arch_set_argument(arch_regs *r, u64 first) { r->regs[0] = first; }
 void arch_set_call_number(arch_regs *r, long nr) { r->regs[8] = (u64)nr; }
 
@@ -180,6 +191,21 @@ s64 arch_find_syscall(const void *code, size_t len)
 /* Documentation/arch/arm64/memory.rst: 48 bits; more only by hint, which ckpt refuses. */
 u64 arch_task_size(void) { return 1ull << 48; }
 
-/* FPSIMD, which every CPU has. SVE and SME state is a set of notes of its own. */
-int arch_extended_note(void) { return NT_PRFPREG; }
-size_t arch_extended_size(void) { return sizeof(struct user_fpsimd_struct); }
+/* Thread pointers; vector registers, by the set that the CPU has; the keys of pointer authentication, without which no
+ * signed return address is valid; tagged addresses. */
+size_t arch_extended_notes(int ret[ARCH_NOTES_MAX])
+{
+	unsigned long has = getauxval(AT_HWCAP);
+	size_t n = 0;
+	ret[n++] = NT_ARM_TLS;
+	ret[n++] = has & HWCAP_SVE ? NT_ARM_SVE : NT_PRFPREG;
+	if (has & HWCAP_PACA)
+		ret[n++] = NT_ARM_PACA_KEYS;
+	if (has & HWCAP_PACG)
+		ret[n++] = NT_ARM_PACG_KEYS;
+	ret[n++] = NT_ARM_TAGGED_ADDR_CTRL;
+	return n;
+}
+
+/* The largest SVE state (vectors of 2048 bits) takes 9 KiB. */
+size_t arch_extended_size(void) { return 16384; }

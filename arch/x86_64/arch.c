@@ -49,6 +49,11 @@ struct arch_call arch_call_at_exit(const arch_regs *entered _unused_, const arch
 	return arch_interrupted(at_exit);
 }
 u64 arch_call_site(const arch_regs *r) { return r->rip - 2; }
+void arch_call_arguments(const arch_regs *r, u64 ret[6])
+{
+	const u64 arg[6] = { r->rdi, r->rsi, r->rdx, r->r10, r->r8, r->r9 };
+	memcpy(ret, arg, sizeof arg);
+}
 void arch_set_argument(arch_regs *r, u64 first) { r->rdi = first; }
 
 void arch_abort_rseq(arch_regs *r, u64 abort_pc)
@@ -136,7 +141,11 @@ s64 arch_find_syscall(const void *code, size_t len)
 /* Documentation/arch/x86/x86_64/mm.rst: 47 bits less a guard page; more only by hint, which ckpt refuses. */
 u64 arch_task_size(void) { return (1ull << 47) - PAGE_BYTES; }
 
-int arch_extended_note(void) { return NT_X86_XSTATE; }
+size_t arch_extended_notes(int ret[ARCH_NOTES_MAX])
+{
+	ret[0] = NT_X86_XSTATE;
+	return 1;
+}
 
 /* CPUID leaf 0xd, sub-leaf 0, ECX: bytes of all features that the CPU has; AMX makes it about 11 KiB. */
 size_t arch_extended_size(void)

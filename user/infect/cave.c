@@ -127,6 +127,7 @@ int cave_find(struct cave *ret, struct tree_process *process, size_t arena_bytes
 	ret->why = ret->vdso ? "the dead bytes behind its vDSO are too few, or in use" : "it has no vDSO";
 	if (!arch_stub().code)
 		ret->why = "this is not done on this architecture yet";
+	ret->tail = ret->end;
 	size_t len = ret->end - ret->vdso;
 	if (!ret->vdso || !arch_stub().code || len > VDSO_MAX)
 		return 0;
@@ -137,11 +138,11 @@ int cave_find(struct cave *ret, struct tree_process *process, size_t arena_bytes
 	if (err < 0)
 		return err;
 	const Elf64_Ehdr *elf = (const Elf64_Ehdr *)vdso;
-	ret->tail = ret->vdso + ALIGN_UP(elf->e_shoff + (u64)elf->e_shnum * elf->e_shentsize, STUB_ALIGN);
-	if (!memcmp(elf->e_ident, ELFMAG, SELFMAG) && elf->e_shoff && ret->tail < ret->end)
-		search_tail(ret, process->pid, vdso);
-	else
-		ret->tail = ret->end;
+	u64 tail = ret->vdso + ALIGN_UP(elf->e_shoff + (u64)elf->e_shnum * elf->e_shentsize, STUB_ALIGN);
+	if (memcmp(elf->e_ident, ELFMAG, SELFMAG) || !elf->e_shoff || tail > ret->end)
+		return 0;
+	ret->tail = tail;
+	search_tail(ret, process->pid, vdso);
 	return 0;
 }
 

@@ -34,15 +34,65 @@ int remote_set_regs(pid_t tid, const arch_regs *regs)
 	return transfer_regset(PTRACE_SETREGSET, tid, NT_PRSTATUS, (void *)regs, &len);
 }
 
+/* What stands before each of several sets. */
+struct set_head {
+	u32 note, len;
+};
+
+/* A set that this kernel or CPU does not have is left out. */
+static bool lacks_set(int err) { return err == -EINVAL || err == -ENODEV || err == -EIO || err == -EOPNOTSUPP; }
+
+static int get_sets(pid_t tid, const int *notes, size_t count, char *at, const char *end, char **ret_at)
+{
+	for (size_t i = 0; i < count; i++) {
+		struct set_head head = { .note = (u32)notes[i] };
+		if (at + sizeof head > end)
+			return -ENOSPC;
+		size_t len = (size_t)(end - at) - sizeof head;
+		int err = transfer_regset(PTRACE_GETREGSET, tid, notes[i], at + sizeof head, &len);
+		if (err < 0 && !lacks_set(err))
+			return err;
+		if (err < 0)
+			continue;
+		head.len = (u32)len;
+		memcpy(at, &head, sizeof head);
+		at += sizeof head + len;
+	}
+	*ret_at = at;
+	return 0;
+}
+
 int remote_get_extended(pid_t tid, void *ret, size_t room, size_t *ret_len)
 {
+	int notes[ARCH_NOTES_MAX];
+	size_t count = arch_extended_notes(notes);
 	*ret_len = room;
-	return transfer_regset(PTRACE_GETREGSET, tid, arch_extended_note(), ret, ret_len);
+	if (count == 1)
+		return transfer_regset(PTRACE_GETREGSET, tid, notes[0], ret, ret_len);
+	char *at = ret;
+	int err = get_sets(tid, notes, count, at, at + room, &at);
+	*ret_len = (size_t)(at - (char *)ret);
+	return err;
 }
 
 int remote_set_extended(pid_t tid, const void *data, size_t len)
 {
-	return transfer_regset(PTRACE_SETREGSET, tid, arch_extended_note(), (void *)data, &len);
+	int notes[ARCH_NOTES_MAX], err = 0;
+	if (arch_extended_notes(notes) == 1)
+		return transfer_regset(PTRACE_SETREGSET, tid, notes[0], (void *)data, &len);
+	for (const char *at = data, *end = at + len; at < end && !err;) {
+		struct set_head head;
+		if ((size_t)(end - at) < sizeof head)
+			return -EBADMSG;
+		memcpy(&head, at, sizeof head);
+		at += sizeof head;
+		if ((size_t)(end - at) < head.len)
+			return -EBADMSG;
+		size_t bytes = head.len;
+		err = transfer_regset(PTRACE_SETREGSET, tid, (int)head.note, (void *)at, &bytes);
+		at += head.len;
+	}
+	return err;
 }
 
 int remote_get_sigmask(pid_t tid, u64 *ret) { return trace(PTRACE_GETSIGMASK, tid, sizeof *ret, (u64)(uintptr_t)ret); }

@@ -24,7 +24,7 @@ static int home_of(const Ckpt__Thread *t, struct remote_home *ret)
 	memcpy(&ret->regs, t->registers.data, sizeof ret->regs);
 	if (!t->call)
 		return 0;
-	ret->call = arch_interrupted(&ret->regs);
+	arch_call_arguments(&ret->regs, ret->call.arg);
 	ret->call.interrupted = true;
 	ret->call.code = (int)t->call->code;
 	ret->call.nr = (long)t->call->nr;
