@@ -70,6 +70,8 @@ u64 arch_task_size(void);
  * 8 bytes for each. One set alone is the extended state as it is; more are put one behind the other. */
 #define ARCH_NOTES_MAX 8
 size_t arch_extended_notes(int ret[ARCH_NOTES_MAX]);
+/* How much of what PTRACE_GETREGSET gave for a note is in use. */
+size_t arch_note_used(int note, const void *data, size_t len);
 size_t arch_extended_size(void);
 const char *arch_name(void);
 

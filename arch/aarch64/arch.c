@@ -207,5 +207,14 @@ size_t arch_extended_notes(int ret[ARCH_NOTES_MAX])
 	return n;
 }
 
+/* struct user_sve_header (asm/ptrace.h) begins with the size; behind that nothing is written. */
+size_t arch_note_used(int note, const void *data, size_t len)
+{
+	u32 size = (u32)len;
+	if (note == NT_ARM_SVE && len >= sizeof size)
+		memcpy(&size, data, sizeof size);
+	return MIN((size_t)size, len);
+}
+
 /* The largest SVE state (vectors of 2048 bits) takes 9 KiB. */
 size_t arch_extended_size(void) { return 16384; }

@@ -147,6 +147,8 @@ size_t arch_extended_notes(int ret[ARCH_NOTES_MAX])
 	return 1;
 }
 
+size_t arch_note_used(int note _unused_, const void *data _unused_, size_t len) { return len; }
+
 /* CPUID leaf 0xd, sub-leaf 0, ECX: bytes of all features that the CPU has; AMX makes it about 11 KiB. */
 size_t arch_extended_size(void)
 {

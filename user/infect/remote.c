@@ -54,9 +54,9 @@ static int get_sets(pid_t tid, const int *notes, size_t count, char *at, const c
 			return err;
 		if (err < 0)
 			continue;
-		head.len = (u32)len;
+		head.len = (u32)arch_note_used(notes[i], at + sizeof head, len);
 		memcpy(at, &head, sizeof head);
-		at += sizeof head + len;
+		at += sizeof head + head.len;
 	}
 	*ret_at = at;
 	return 0;
