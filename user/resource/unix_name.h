@@ -43,7 +43,7 @@ static inline int collect_name_file(int socket, Ckpt__Unix *u)
 
 static inline int collect_name(int socket, Ckpt__Unix *u)
 {
-	struct sockaddr_un address;
+	struct sockaddr_un address = { 0 };
 	socklen_t len = sizeof address;
 	if (getsockname(socket, (void *)&address, &len) < 0)
 		return fail(SYSCALL, neg_errno(), "getsockname");

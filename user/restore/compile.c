@@ -46,7 +46,8 @@ int compile_site(struct site *ret, const struct graph *g, const struct survey *s
 		vector_free(&used);
 		return fail_memory();
 	}
-	qsort(used.v, used.n, sizeof *used.v, order_ranges);
+	if (used.n)
+		qsort(used.v, used.n, sizeof *used.v, order_ranges);
 	u64 need = SITE_CODE + data_size + VDSO_SLOT, at = SITE_LOWEST;
 	for (size_t i = 0; i < used.n; i++)
 		if (used.v[i].end + SITE_MARGIN > at && used.v[i].start < at + need + SITE_MARGIN)

@@ -160,7 +160,7 @@ int tree_check_root(pid_t root)
 	char path[32];
 	snprintf(path, sizeof path, "/proc/%d", root);
 	_cleanup_close_ int proc = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	struct task_stat stat;
+	struct task_stat stat = { 0 };
 	int r = proc < 0 ? neg_errno() : stat_read(proc, &stat);
 	if (r < 0)
 		return fail(NO_PROCESS, -ESRCH, "/proc/%d", root);
@@ -232,7 +232,7 @@ int tree_scan(struct tree *ret, pid_t root)
 	if (r < 0)
 		return r;
 	struct tree_process *p;
-	bool grew;
+	bool grew = false;
 	r = tree_add(ret, root, 0, &p);
 	if (r == 0)
 		r = tree_scan_all(ret, &grew);
