@@ -208,14 +208,31 @@ int remote_call_to_exit(pid_t tid, const arch_regs *base, u64 pc, long nr, const
 	return err ?: remote_to_syscall_stop(tid) ?: read_result(tid, ret);
 }
 
+/* The kernel would restart the call where it was made, whatever is made there next (arch/arm64/kernel/signal.c compares
+ * addresses only): it is told that the call ended. A restart block stays. */
+static int forget_restart(pid_t tid, s64 result)
+{
+	arch_regs regs;
+	if (!arch_decides_at_exit() || result > -512 || result < -516)
+		return 0;
+	int err = remote_get_regs(tid, &regs);
+	arch_finish_call(&regs, 0);
+	return err ?: remote_set_regs(tid, &regs);
+}
+
+static int call_through_exit(pid_t tid, const arch_regs *base, u64 pc, long nr, const u64 args[6], bool trapped, s64 *ret)
+{
+	return remote_call_to_exit(tid, base, pc, nr, args, trapped, ret) ?: forget_restart(tid, *ret) ?: remote_interrupt(tid, true);
+}
+
 int remote_call(pid_t tid, const arch_regs *base, u64 pc, long nr, const u64 args[6], s64 *ret)
 {
-	return remote_call_to_exit(tid, base, pc, nr, args, false, ret) ?: remote_interrupt(tid, true);
+	return call_through_exit(tid, base, pc, nr, args, false, ret);
 }
 
 int remote_call_trapped(pid_t tid, const arch_regs *base, u64 pc, long nr, const u64 args[6], s64 *ret)
 {
 	if (arch_decides_at_exit()) /* an event stop no longer shows a restart code */
-		return remote_call_to_exit(tid, base, pc, nr, args, true, ret) ?: remote_interrupt(tid, true);
+		return call_through_exit(tid, base, pc, nr, args, true, ret);
 	return enter_call(tid, base, pc, nr, args) ?: remote_interrupt(tid, true) ?: read_result(tid, ret);
 }
