@@ -48,6 +48,19 @@ static const char *short_name(const char *program)
 	return slash ?: program;
 }
 
+/* PROGRAM or PROGRAM:NAME,NAME: only these of its tests. */
+static void run_program(char *program)
+{
+	char *argv[64] = { program }, *names = strchr(program, ':');
+	int n = 1;
+
+	if (names)
+		*names++ = 0;
+	for (char *name = names ? strtok(names, ",") : NULL; name && n < 63; name = strtok(NULL, ","))
+		argv[n++] = name;
+	execv(program, argv);
+}
+
 static bool start(struct job *job, const char *program)
 {
 	*job = (struct job){ .program = program, .log = memfd_create("log", MFD_CLOEXEC), .started = now() };
@@ -59,7 +72,7 @@ static bool start(struct job *job, const char *program)
 		dup2(null, STDIN_FILENO);
 		dup2(job->log, STDOUT_FILENO);
 		dup2(job->log, STDERR_FILENO);
-		execl(program, program, NULL);
+		run_program(strdup(program));
 		printf("# cannot run %s: %s\n", program, strerror(errno));
 		fflush(stdout);
 		_exit(127);

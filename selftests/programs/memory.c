@@ -24,9 +24,13 @@ static void read_maps(char *text)
 			char *zero = strstr(line, "/dev/zero (deleted)");
 			if (zero) /* shared anonymous memory is a new object: its inode number is another one */
 				sprintf(strstr(line, "00:"), "%s", "/dev/zero\n");
-			char *soft_dirty = strstr(line, " sd");
-			if (soft_dirty)
-				memmove(soft_dirty, soft_dirty + 3, strlen(soft_dirty + 3) + 1);
+			/* soft-dirty; what exec alone sets (VM_DENYWRITE, until 5.15) */
+			static const char *const passing[] = { " sd", " dw" };
+			for (int i = 0; i < 2; i++) {
+				char *flag = strstr(line, passing[i]);
+				if (flag)
+					memmove(flag, flag + 3, strlen(flag + 3) + 1);
+			}
 			put = stpcpy(put, line);
 		}
 	}

@@ -8,7 +8,7 @@
 #include <sys/mount.h>
 #include <sys/reboot.h>
 #include <sys/stat.h>
-#include <sys/sysmacros.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -31,6 +31,23 @@ static void mount_all(void)
 		mkdir(rows[i].at, 0755);
 		if (mount(rows[i].type, rows[i].at, rows[i].type, 0, rows[i].options) < 0)
 			fprintf(stderr, "init: no %s on %s: %m\n", rows[i].type, rows[i].at);
+	}
+}
+
+/* Those that tests need and that a whole system would load when they are asked for. */
+static void load_modules(void)
+{
+	static const char *const names[] = {
+		"unix_diag", "inet_diag", "tcp_diag", "udp_diag", "netlink_diag", "af_packet_diag"
+	};
+	char path[64];
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		snprintf(path, sizeof(path), "/modules/%s.ko", names[i]);
+		int fd = open(path, O_RDONLY | O_CLOEXEC);
+		if (fd >= 0 && syscall(SYS_finit_module, fd, "", 0) < 0)
+			fprintf(stderr, "init: %s: %m\n", path);
+		close(fd);
 	}
 }
 
@@ -65,6 +82,7 @@ int main(void)
 	setenv("CKPT", "/build/ckpt", 1);
 	setenv("B", "/build", 1);
 	mount_all();
+	load_modules();
 	int console = open("/dev/console", O_RDWR);
 	for (int fd = 0; console >= 0 && fd < 3; fd++)
 		dup2(console, fd);

@@ -1,13 +1,17 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # Other kernels, under QEMU and offline. KERNELS="5.10 6.12 newest" TESTS="tree/programs" choose; V=1 shows all output.
 VM_MATRIX := 5.10 6.1 6.12 6.18 newest
-VM_TESTS  := tree/programs resource/facts_differential
+VM_TESTS  := resource/facts_differential tree/programs tree/resources tree/calls
+# What every change must pass: a sleeping program, a static one, one with an rseq area of its own, and the facts.
+both       = $(1)_dump_restore,$(1)_leave_running
+VM_QUICK  := resource/facts_differential tree/programs:$(call both,sleeper),$(call both,sleeper_static) \
+             tree/resources:$(call both,rseq_own)
 $(T)/vm/init: selftests/vm/init.c
 	$(call say,CC,$<) mkdir -p $(@D) && $(CC) -std=gnu17 -D_GNU_SOURCE $(WARN) -O2 -static -o $@ $<
 test-vm: tests-built ckpt $(T)/vm/init
 	$(Q)selftests/vm/run $(abspath $(B)) "$(or $(KERNELS),$(VM_MATRIX))" "$(or $(TESTS),$(VM_TESTS))"
 test-vm-quick: tests-built ckpt $(T)/vm/init
-	$(Q)selftests/vm/run $(abspath $(B)) "5.10 newest" "$(or $(TESTS),$(VM_TESTS))"
+	$(Q)selftests/vm/run $(abspath $(B)) "$(or $(KERNELS),5.10 newest)" "$(or $(TESTS),$(VM_QUICK))"
 .PHONY: test-vm test-vm-quick btf-check
 
 # Every BPF object against the type information of every kernel of the matrix, without booting it.
