@@ -3,10 +3,12 @@
  * Few instants are tried by default; HIJACK_STRIDE=1 tries all of them, HIJACK_RANDOM=N as many moments in between. */
 #include "harness/test.h"
 #include "raw.h"
+#include "base/file.h"
 #include "diag/diag.h"
 #include "infect/hijack.h"
 #include "infect/remote.h"
 #include "task/tree.h"
+#include <fcntl.h>
 #include <linux/futex.h>
 #include <linux/seccomp.h>
 #include <linux/filter.h>
@@ -18,6 +20,7 @@
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <sys/wait.h>
 #include <time.h>
 
@@ -451,6 +454,73 @@ static void sweep(void (*run)(int), int threads)
 	}
 	printf("%ld of %ld steps, %ld restarts, %ld EINTR\n", swept, steps, restarts, shared->eintr);
 	end(pid);
+}
+
+static void read_all(pid_t pid, const char *file, struct text *ret)
+{
+	CHECK_OK(file_readf(ret, AT_FDCWD, "/proc/%d/%s", pid, file));
+}
+
+/* The bytes of the vDSO's mapping. */
+static void read_vdso(pid_t pid, const char *maps, struct text *ret)
+{
+	unsigned long start, end;
+	const char *line = strstr(maps, "[vdso]");
+	CHECK(line != NULL);
+	while (line > maps && line[-1] != '\n')
+		line--;
+	CHECK_EQ(sscanf(line, "%lx-%lx", &start, &end), 2);
+	char *bytes = malloc(end - start);
+	struct iovec here = { bytes, end - start }, there = { (void *)start, end - start };
+	CHECK_EQ(process_vm_readv(pid, &here, 1, &there, 1, 0), end - start);
+	text_add(ret, bytes, end - start);
+	free(bytes);
+}
+
+TEST(a_hijack_leaves_no_trace, .root = true)
+{
+	struct text maps[2] = { 0 }, vdso[2] = { 0 };
+	long steps;
+	shared = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	pid_t pid = start(five_threads);
+	usleep(50000);
+	for (int i = 0; i < 2; i++) {
+		read_all(pid, "maps", &maps[i]);
+		read_vdso(pid, maps[i].data, &vdso[i]);
+		CHECK_EQ(run_worker(pid, 0, &steps), 0);
+	}
+	CHECK_STR(maps[0].data, maps[1].data);
+	CHECK_EQ(vdso[0].len, vdso[1].len);
+	CHECK_MEM(vdso[0].data, vdso[1].data, vdso[0].len);
+	check_lives(pid, THREADS, 0);
+	end(pid);
+}
+
+/* A hijacker that is killed in its batch leaves an arena and a stub: the next hijack takes them away. */
+TEST(the_next_hijack_cleans_up, .root = true)
+{
+	long steps, unused;
+	bool cleaned = false;
+	shared = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	pid_t pid = start(sleep_often);
+	CHECK_EQ(run_worker(pid, 0, &steps), 0);
+	end(pid);
+	for (long n = 1; n <= steps && !cleaned; n++) {
+		struct text maps[3] = { 0 };
+		pid = start(sleep_often);
+		usleep(10000);
+		read_all(pid, "maps", &maps[0]);
+		run_worker(pid, n, &unused);
+		check_lives(pid, 1, n);
+		read_all(pid, "maps", &maps[1]);
+		CHECK_EQ(run_worker(pid, 0, &unused), 0);
+		read_all(pid, "maps", &maps[2]);
+		cleaned = strcmp(maps[0].data, maps[1].data) && !strcmp(maps[0].data, maps[2].data);
+		end(pid);
+		for (size_t i = 0; i < ARRAY_SIZE(maps); i++)
+			text_free(&maps[i]);
+	}
+	CHECK(cleaned);
 }
 
 TEST(user_code, .root = true, .seconds = 120) { sweep(spin, 1); }
