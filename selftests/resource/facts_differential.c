@@ -662,3 +662,45 @@ TEST(without_rights_there_is_no_source, .root = true)
 	caps.state[CAN_BPF].answer = CAP_NO;
 	CHECK(!bpf_open(&caps, BPF_COLD, &err) && err == -EPERM);
 }
+
+/* --- under lockdown --- */
+
+static bool first_record(const struct text *stream, pid_t pid, const struct said *s, struct record_task *ret)
+{
+	struct bpf_reader reader = { .at = stream->data, .end = stream->data + stream->len };
+	struct record_config config = { 0 };
+	struct record_task_raw raw;
+
+	(void)pid; /* the program tells ids of the initial namespace, this test has one of its own */
+	while (bpf_next(&reader) > 0) {
+		CHECK_EQ(reader.len, sizeof(raw));
+		memcpy(&raw, reader.data, sizeof(raw));
+		bpf_decode_task(&raw, &config, ret);
+		if (ret->clear_child_tid == s->clear_tid && ret->rseq == s->rseq)
+			return true;
+	}
+	return false;
+}
+
+/* Run with VM_APPEND=lockdown=confidentiality as well: there it is the only program that loads. */
+TEST(mini_program_reads_without_helpers, .root = true, .seconds = 60)
+{
+	struct bpf_walker w = BPF_WALKER_NONE;
+	_cleanup_text_ struct text stream = { 0 };
+	struct said *s = said_new();
+	struct record_task t;
+
+	int r = bpf_load_cold(BPF_MINI, &w);
+	if (r < 0)
+		SKIP("eBPF is not to be had: %s", strerror(-r));
+	pid_t pid = start(target, s);
+	CHECK_OK(bpf_run_process(&w, (u32)pid, &stream));
+	CHECK(first_record(&stream, pid, s, &t));
+	CHECK_EQ(t.rseq_len, s->rseq_len);
+	CHECK_EQ(t.rseq_sig, s->rseq_sig);
+	CHECK_EQ(t.altstack_sp, (u64)s->altstack.ss_sp);
+	CHECK_EQ(t.altstack_size, s->altstack.ss_size);
+	CHECK_EQ(t.known, KNOWN_RSEQ | KNOWN_CLEAR_TID | KNOWN_ALTSTACK);
+	kill(pid, SIGKILL);
+	bpf_walker_close(&w);
+}

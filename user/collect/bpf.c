@@ -4,6 +4,7 @@
 #include "base/file.h"
 #include <fcntl.h>
 #include <stdio.h>
+#include <sys/stat.h>
 
 struct bpf_source {
 	enum bpf_effort effort;
@@ -35,6 +36,13 @@ int bpf_source_walker(struct bpf_source *source, enum bpf_object_id id, struct b
 	return 0;
 }
 
+/* The mini program knows no other ids: PROC_PID_INIT_INO is the inode number of the initial pid namespace. */
+static bool in_initial_pid_namespace(void)
+{
+	struct stat st;
+	return stat("/proc/self/ns/pid", &st) == 0 && st.st_ino == 0xEFFFFFFC;
+}
+
 struct bpf_source *bpf_open(const struct caps *caps, enum bpf_effort effort, int *ret_err)
 {
 	struct bpf_walker *w;
@@ -52,6 +60,8 @@ struct bpf_source *bpf_open(const struct caps *caps, enum bpf_effort effort, int
 	for (int i = 0; i < BPF_OBJECTS; i++)
 		source->walkers[i] = BPF_WALKER_NONE;
 	*ret_err = bpf_source_walker(source, BPF_TASK, &w);
+	if (*ret_err < 0 && effort == BPF_COLD && in_initial_pid_namespace())
+		*ret_err = bpf_source_walker(source, BPF_MINI, &w);
 	if (*ret_err < 0) {
 		bpf_close(source);
 		return NULL;

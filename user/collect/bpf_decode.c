@@ -87,7 +87,7 @@ static void decode_mm(const struct record_config *config, struct record_task *t)
 
 static void decode_groups(const struct record_task_raw *raw, struct record_task *t)
 {
-	if (t->ngroups > RECORD_GROUPS || (t->ngroups && raw->groups_bad))
+	if (!(t->known & KNOWN_CREDS) || t->ngroups > RECORD_GROUPS || (t->ngroups && raw->groups_bad))
 		return;
 	memset(t->groups + t->ngroups, 0, (RECORD_GROUPS - t->ngroups) * sizeof(t->groups[0]));
 	t->known |= KNOWN_GROUPS;

@@ -8,6 +8,7 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 #include "file.skel.h"
+#include "mini.skel.h"
 #include "task.skel.h"
 #include "timer.skel.h"
 #include "vma.skel.h"
@@ -23,6 +24,7 @@ struct bpf_image bpf_image(enum bpf_object_id id)
 		[BPF_TIMER] = { "timer", "task", timer_bpf__elf_bytes },
 		[BPF_VMA] = { "vma", "task_vma", vma_bpf__elf_bytes },
 		[BPF_VMA_LIST] = { "vma_list", "task", vma_list_bpf__elf_bytes },
+		[BPF_MINI] = { "mini", "task", mini_bpf__elf_bytes },
 		[BPF_FILE] = { "file", "task_file", file_bpf__elf_bytes },
 	};
 	struct bpf_image image = { .name = rows[id].name, .iterator = rows[id].iterator };

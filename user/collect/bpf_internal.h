@@ -6,7 +6,7 @@
 #include "collect/source.h"
 #include <linux/bpf.h>
 
-enum bpf_object_id { BPF_TASK, BPF_TIMER, BPF_VMA, BPF_VMA_LIST, BPF_FILE, BPF_OBJECTS };
+enum bpf_object_id { BPF_TASK, BPF_TIMER, BPF_VMA, BPF_VMA_LIST, BPF_FILE, BPF_MINI, BPF_OBJECTS };
 
 struct bpf_image {
 	const char *name, *iterator; /* "task": attached to bpf_iter_task */

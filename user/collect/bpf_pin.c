@@ -110,9 +110,9 @@ int bpf_pin(const struct caps *caps)
 	int r = prepare_dir();
 	if (r == 0)
 		r = open_dir(&dir);
-	bool vmas = false; /* the list walker is for kernels without the iterator */
+	bool vmas = false; /* the list walker is for kernels without the iterator; mini for where nothing else loads */
 	for (int id = 0; r == 0 && id < BPF_OBJECTS; id++) {
-		if (id == BPF_VMA_LIST && vmas)
+		if ((id == BPF_VMA_LIST && vmas) || id == BPF_MINI)
 			continue;
 		r = pin_one((enum bpf_object_id)id);
 		vmas |= id == BPF_VMA && r == 0;
