@@ -80,7 +80,8 @@ TEST(leaves_stopped, .root = true)
 	target_start(&t, "sleeper");
 	snprintf(pid, sizeof pid, "%d", t.pid);
 	CHECK_EQ(ckpt(NULL, "dump", pid, t.image, "--leave-stopped"), 0);
-	CHECK_EQ(target_state(t.pid), 'T');
+	for (long long start = clock_ms(); target_state(t.pid) != 'T'; nap_ms(2))
+		CHECK(clock_ms() - start < 1000);
 	CHECK_OK(kill(t.pid, SIGCONT));
 	target_judge(&t);
 }

@@ -141,6 +141,18 @@ static void drop_own_rseq(void)
 			return;
 }
 
+#define CLONE_PATIENCE 100 /* times 2 ms */
+
+/* release_task() takes a dead task out of sight a little before its id is free (free_pid() without the lock, since 6.15). */
+static long clone_patiently(struct clone_args *args)
+{
+	long pid;
+	for (int tries = 0; (pid = syscall(SYS_clone3, args, sizeof *args)) < 0 && errno == EEXIST && tries < CLONE_PATIENCE;
+	     tries++)
+		nanosleep(&(struct timespec){ .tv_nsec = 2000000 }, NULL);
+	return pid;
+}
+
 static int clone_root(struct execution *x, u32 root)
 {
 	const Ckpt__Thread *leader = graph_data(x->graph, &kind_thread, root);
@@ -156,7 +168,7 @@ static int clone_root(struct execution *x, u32 root)
 	u64 all = ~0ull, old;
 	drop_own_rseq();
 	syscall(SYS_rt_sigprocmask, SIG_SETMASK, &all, &old, sizeof old);
-	long pid = syscall(SYS_clone3, &args, sizeof args);
+	long pid = clone_patiently(&args);
 	if (pid == 0)
 		arch_enter(entry, arena, index, stack);
 	int err = neg_errno();
