@@ -37,6 +37,8 @@ static int collect_host(struct collector *c)
 static int ask_bpf(struct collector *c, enum bpf_effort effort)
 {
 	int err = 0;
+	if (c->config->bpf && effort == c->config->effort)
+		return bpf_tasks(c->config->bpf, &c->facts, c->tree);
 	struct bpf_source *bpf = c->config->no_bpf ? NULL : bpf_open(c->config->caps, effort, &err);
 	int r = bpf ? bpf_tasks(bpf, &c->facts, c->tree) : 0;
 	bpf_close(bpf);

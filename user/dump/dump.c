@@ -68,12 +68,16 @@ int dump_tree(const struct dump_config *config, struct dump_result *ret)
 	_cleanup_graph_ struct graph graph = { 0 };
 	_cleanup_(memory_sources_free) struct memory_sources memory = { 0 };
 	diag_result("not dumped; the process tree runs on unchanged; no image was left in %s", config->dir);
+	int err;
+	/* before the freeze: the verifier takes longer than all of it */
+	_cleanup_bpf_ struct bpf_source *bpf = config->no_bpf ? NULL : bpf_open(config->caps, BPF_CACHED, &err);
 	int r = tree_freeze(&tree, config->pid, &(struct freeze_options){ .timeout = config->freeze_timeout });
 	if (r < 0)
 		return r;
 	diag_result("not dumped; the process tree was resumed unchanged; no image was left in %s", config->dir);
 	const struct collect_config how = {
-		.caps = config->caps, .resources = registry, .effort = BPF_CACHED, .no_bpf = config->no_bpf, .memory = &memory
+		.caps = config->caps, .resources = registry, .effort = BPF_CACHED, .bpf = bpf, .no_bpf = config->no_bpf,
+		.memory = &memory
 	};
 	r = collect(&graph, &tree, &how);
 	if (r == 0)

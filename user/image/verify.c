@@ -98,7 +98,8 @@ int image_verify_start(struct image_verification **ret, struct image *image, con
 	v->image = image;
 	v->first = (size_t)image_index(image, name);
 	v->end = v->first + 1;
-	for (unsigned want = useful_threads(v); v->n < want && parallel_thread(&v->thread[v->n], verify_thread, v) == 0;)
+	unsigned want = all_units(v) > 1 ? useful_threads(v) : 0; /* a little is checked by join itself */
+	while (v->n < want && parallel_thread(&v->thread[v->n], verify_thread, v) == 0)
 		v->n++;
 	*ret = v;
 	return 0;

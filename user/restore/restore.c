@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /* The spine of a restore; it reads like its arrow in the design. */
 #include "restore/restore.h"
+#include "collect/source.h"
 #include "diag/diag.h"
 #include "model/kinds.h"
 #include "resource/registry.h"
@@ -23,6 +24,9 @@ static int prepare(const struct restore_config *config, struct image **image, st
 static int run(const struct restore_config *config, struct execution *x, const struct plan *plan, const struct site *site,
 	       const struct graph *graph, struct image *image, const struct survey *survey)
 {
+	struct bpf_early early = { 0 };
+	if (config->verify) /* while the plan runs */
+		bpf_early_start(&early, config->caps);
 	struct image_verification *check = NULL;
 	int started = image_verify_start(&check, image, "pages");
 	int r = started == 0 ? execute(x, plan, site, graph, image) : started;
@@ -31,8 +35,9 @@ static int run(const struct restore_config *config, struct execution *x, const s
 		r = damaged;
 	if (r == 0)
 		r = execute_finish(x);
+	_cleanup_bpf_ struct bpf_source *bpf = bpf_early_take(&early);
 	if (r == 0 && config->verify)
-		r = verify_restored(x, survey);
+		r = verify_restored(x, survey, bpf);
 	return r;
 }
 

@@ -64,8 +64,10 @@ int execute_finish(struct execution *);
 void execute_undo(struct execution *); /* kills what was made */
 void execution_free(struct execution *);
 
-/* Collects the restored tree again and compares; -EINVAL (reported) when a state field differs. */
-int verify_restored(struct execution *, const struct survey *);
+struct bpf_source;
+/* Collects the restored tree again and compares; -EINVAL (reported) when a state field differs. bpf: opened with
+ * BPF_CACHED, or NULL. */
+int verify_restored(struct execution *, const struct survey *, struct bpf_source *);
 
 struct restored {
 	pid_t root;
