@@ -100,21 +100,31 @@ static int report_step(struct execution *x, const struct array *array)
 
 /* --- the world --- */
 
-static int run_world(struct execution *x, struct image *image)
+#define SPARE_FDS 64 /* namespaces and the like have service descriptors behind those of the files */
+
+int execute_room(const struct plan *plan, const struct graph *graph, struct image *image)
 {
 	struct rlimit limit;
 	if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
 		limit.rlim_cur = limit.rlim_max;
 		setrlimit(RLIMIT_NOFILE, &limit);
 	}
-	u64 size;
-	int pages = image_file_fd(image, "pages", &size);
+	u32 files = 0;
+	for (struct object *o = NULL; (o = graph_next(graph, &kind_file, o));)
+		files = MAX(files, o->id);
+	int pages = image_file_fd(image, "pages", NULL);
 	if (pages < 0)
 		return pages;
-	int place = plan_fd((struct plan *)x->plan, PAGES_FILE);
-	if (dup3(pages, place, O_CLOEXEC) < 0)
+	int place = plan_fd((struct plan *)plan, PAGES_FILE), last = place + (int)MIN(files + SPARE_FDS, INT32_MAX / 2u);
+	_cleanup_close_ int highest = fcntl(pages, F_DUPFD_CLOEXEC, MIN(last, (int)limit.rlim_cur - 1));
+	if (highest < 0 || dup3(pages, place, O_CLOEXEC) < 0)
 		return fail(SYSCALL, neg_errno(), "dup3(pages, %d): the limit of open files is %llu", place,
 			    (unsigned long long)limit.rlim_max);
+	return 0;
+}
+
+static int run_world(struct execution *x)
+{
 	struct array *world = array_of(x, 0);
 	machine_run(execution_arena(x), world);
 	if (world->state == ARRAY_PARKED)
@@ -257,14 +267,13 @@ static int pass_gate(struct execution *x)
 	return 0;
 }
 
-int execute(struct execution *x, const struct plan *plan, const struct site *site, const struct graph *graph,
-	    struct image *image)
+int execute(struct execution *x, const struct plan *plan, const struct site *site, const struct graph *graph)
 {
 	*x = (struct execution){ .plan = plan, .graph = graph, .site = *site, .memory = -1 };
 	const Ckpt__Host *host = graph_data(graph, &kind_host, 1);
 	int r = make_arena(x);
 	if (r == 0)
-		r = run_world(x, image);
+		r = run_world(x);
 	if (r == 0)
 		r = clone_root(x, host->root_pid);
 	close_service_fds(x);

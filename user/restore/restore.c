@@ -24,12 +24,15 @@ static int prepare(const struct restore_config *config, struct image **image, st
 static int run(const struct restore_config *config, struct execution *x, const struct plan *plan, const struct site *site,
 	       const struct graph *graph, struct image *image, const struct survey *survey)
 {
+	int r = execute_room(plan, graph, image);
+	if (r < 0)
+		return r;
 	struct bpf_early early = { 0 };
 	if (config->verify) /* while the plan runs */
 		bpf_early_start(&early, config->caps);
 	struct image_verification *check = NULL;
 	int started = image_verify_start(&check, image, "pages");
-	int r = started == 0 ? execute(x, plan, site, graph, image) : started;
+	r = started == 0 ? execute(x, plan, site, graph) : started;
 	int damaged = started == 0 ? image_verify_join(check) : 0;
 	if (r == 0)
 		r = damaged;

@@ -57,8 +57,11 @@ struct execution {
 	VECTOR(u32) own_sigchld;     /* processes that have a SIGCHLD of their own pending */
 	VECTOR(arch_regs) registers; /* what each thread was given, in the order of the graph */
 };
+/* Room for the service descriptors, with the image's pages at theirs. Before any thread is made: a descriptor table that
+ * threads share grows only after an RCU grace period, some 10 ms (fs/file.c, expand_fdtable). */
+int execute_room(const struct plan *, const struct graph *, struct image *);
 /* Makes the arena, runs the world, clones the root, waits until every array is parked. On failure nothing is left. */
-int execute(struct execution *, const struct plan *, const struct site *, const struct graph *, struct image *);
+int execute(struct execution *, const struct plan *, const struct site *, const struct graph *);
 /* Arms restart blocks, unmaps the arena, writes registers: every thread is as it was, and stopped. */
 int execute_finish(struct execution *);
 void execute_undo(struct execution *); /* kills what was made */
