@@ -15,7 +15,7 @@ import time
 
 ROUNDS, MACHINE = int(sys.argv[1]), sys.argv[2]
 CKPT, PEER, PROGRAM = "/run/bench/ckpt", "/usr/sbin/criu", "/run/bench/bench.static"
-IMAGES = "/run/images"
+IMAGES = "/var/tmp/ckpt-bench"
 NULL = os.open("/dev/null", os.O_RDWR)
 WORKS = [("`sleep`", ["/usr/bin/sleep", "1000"], ROUNDS),
          ("100 threads", [PROGRAM, "threads", "100"], ROUNDS),
@@ -157,7 +157,7 @@ def clear():
 def once(tool, argv, heavy):
     """One dump that leaves the program running, one that ends it, one restore."""
     shutil.rmtree(IMAGES, ignore_errors=True)
-    os.mkdir(IMAGES, 0o700)
+    os.makedirs(IMAGES, 0o700)
     if heavy:
         warm()
     pid = start(argv)
@@ -191,8 +191,10 @@ def spread(values):
 def main():
     global OUT
     OUT = os.memfd_create("output", 0)
+    os.makedirs(IMAGES, 0o700, exist_ok=True)
     version = subprocess.run([PEER, "--version"], capture_output=True, text=True, check=False).stdout
     peer = "CRIU " + (re.search(r"[\d.]+", version) or ["?"])[0]
+    file_system = subprocess.run(["/usr/bin/stat", "-fc", "%T", IMAGES], capture_output=True, text=True, check=True).stdout.strip()
     empty = statistics.median(run(["/usr/bin/true"]) for _ in range(20))
     rows = []
     for name, argv, rounds in WORKS:
@@ -210,12 +212,13 @@ def main():
             rows.append(f"| {name} | {what} | {spread(mine)} | {spread(theirs)} | {ratio:.1f} |")
         mine, theirs = (statistics.median(r["bytes"] for r in measured[tool]) / 1024 for tool in (Ckpt, Peer))
         rows.append(f"| {name} | image, KiB | {mine:.0f} | {theirs:.0f} | {theirs / mine:.1f} |")
+    shutil.rmtree(IMAGES)
     print(f"""# Benchmarks
 
 Made by `{os.environ.get('BENCH_COMMAND', 'make bench')}` at {os.environ.get('BENCH_VERSION', '?')} on Linux {MACHINE}.
 
-ckpt and {peer} (Debian sid) dump and restore the same programs in turns, in one root, one pid namespace and on one tmpfs; neither
-syncs its image. Milliseconds of wall time from the start of the command to its end: the median, and in brackets the 10th and
+ckpt and {peer} (Debian sid) dump and restore the same programs in turns, in one root, one pid namespace and on one file system ({file_system}, in the
+page cache: neither syncs its image). Milliseconds of wall time from the start of the command to its end: the median, and in brackets the 10th and
 90th percentile, of {ROUNDS} rounds ({max(3, ROUNDS // 3)} for the heap) after one that warms the caches; memory is touched before each round of
 the heap. *frozen* is how long the program stood still in the dump that left it running, as each program reports it.
 Starting and reaping `/usr/bin/true` takes {empty:.1f} ms here.
