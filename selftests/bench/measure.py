@@ -126,6 +126,11 @@ class Ckpt:
         return run([CKPT, "restore", "-d", directory])
 
 
+class Pinned(Ckpt):
+    """With the programs that read kernel state kept loaded, as `ckpt bpf pin` or a service does at boot."""
+    name = "ckpt, pinned"
+
+
 class Peer:
     name = "CRIU"
 
@@ -194,24 +199,30 @@ def main():
     os.makedirs(IMAGES, 0o700, exist_ok=True)
     version = subprocess.run([PEER, "--version"], capture_output=True, text=True, check=False).stdout
     peer = "CRIU " + (re.search(r"[\d.]+", version) or ["?"])[0]
-    file_system = subprocess.run(["/usr/bin/stat", "-fc", "%T", IMAGES], capture_output=True, text=True, check=True).stdout.strip()
+    file_system = subprocess.run(["/usr/bin/stat", "-fc", "%T", IMAGES], capture_output=True, text=True, check=True).stdout.strip().replace("ext2/ext3", "ext4")
     empty = statistics.median(run(["/usr/bin/true"]) for _ in range(20))
     rows = []
     for name, argv, rounds in WORKS:
         heavy = argv[-1] == "1024"
-        measured = {Ckpt: [], Peer: []}
+        tools = (Ckpt, Pinned, Peer)
+        measured = {tool: [] for tool in tools}
         for number in range(rounds + 1):
-            for tool in (Ckpt, Peer) if number % 2 else (Peer, Ckpt):
+            for tool in tools if number % 2 else tools[::-1]:
+                if tool is Pinned:
+                    run([CKPT, "bpf", "pin"])
                 result = once(tool, argv, heavy)
+                if tool is Pinned:
+                    run([CKPT, "bpf", "unpin"])
                 if number:  # the first round warms caches
                     measured[tool].append(result)
             print(f"bench: {name} {number} of {rounds}", file=sys.stderr)
         for what in ("dump", "dump, left running", "frozen", "restore"):
-            mine, theirs = ([r[what] for r in measured[tool]] for tool in (Ckpt, Peer))
-            ratio = statistics.median(theirs) / statistics.median(mine)
-            rows.append(f"| {name} | {what} | {spread(mine)} | {spread(theirs)} | {ratio:.1f} |")
+            values = [[r[what] for r in measured[tool]] for tool in tools]
+            mine, pinned, theirs = (statistics.median(v) for v in values)
+            columns = " | ".join(spread(v) for v in values)
+            rows.append(f"| {name} | {what} | {columns} | {theirs / mine:.1f} | {theirs / pinned:.1f} |")
         mine, theirs = (statistics.median(r["bytes"] for r in measured[tool]) / 1024 for tool in (Ckpt, Peer))
-        rows.append(f"| {name} | image, KiB | {mine:.0f} | {theirs:.0f} | {theirs / mine:.1f} |")
+        rows.append(f"| {name} | image, KiB | {mine:.0f} | | {theirs:.0f} | {theirs / mine:.1f} | |")
     shutil.rmtree(IMAGES)
     print(f"""# Benchmarks
 
@@ -221,10 +232,11 @@ ckpt and {peer} (Debian sid) dump and restore the same programs in turns, in one
 page cache: neither syncs its image). Milliseconds of wall time from the start of the command to its end: the median, and in brackets the 10th and
 90th percentile, of {ROUNDS} rounds ({max(3, ROUNDS // 3)} for the heap) after one that warms the caches; memory is touched before each round of
 the heap. *frozen* is how long the program stood still in the dump that left it running, as each program reports it.
+*pinned* is ckpt after `ckpt bpf pin`; *times* is how much longer {peer} took than ckpt, and than ckpt pinned.
 Starting and reaping `/usr/bin/true` takes {empty:.1f} ms here.
 
-| program | what | ckpt | {peer} | times |
-|---|---|---:|---:|---:|""")
+| program | what | ckpt | ckpt, pinned | {peer} | times | pinned |
+|---|---|---:|---:|---:|---:|---:|""")
     print("\n".join(rows))
 
 
