@@ -19,7 +19,7 @@ struct collect_config {
 	const struct caps *caps;
 	const struct resource *const *resources; /* NULL-terminated */
 	enum bpf_effort effort;
-	struct bpf_source *bpf; /* opened before with this effort (it stays the caller's), or NULL */
+	struct bpf_source *bpf;        /* opened before with this effort (it stays the caller's), or NULL */
 	bool no_bpf;                   /* only /proc and ptrace (the differential test) */
 	bool no_hijack;                /* never run code in the target; what is missing is left out and judged */
 	bool live;                     /* the tree is not frozen: what moves is left out */

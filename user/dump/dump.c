@@ -75,10 +75,12 @@ int dump_tree(const struct dump_config *config, struct dump_result *ret)
 	if (r < 0)
 		return r;
 	diag_result("not dumped; the process tree was resumed unchanged; no image was left in %s", config->dir);
-	const struct collect_config how = {
-		.caps = config->caps, .resources = registry, .effort = BPF_CACHED, .bpf = bpf, .no_bpf = config->no_bpf,
-		.memory = &memory
-	};
+	const struct collect_config how = { .caps = config->caps,
+					    .resources = registry,
+					    .effort = BPF_CACHED,
+					    .bpf = bpf,
+					    .no_bpf = config->no_bpf,
+					    .memory = &memory };
 	r = collect(&graph, &tree, &how);
 	if (r == 0)
 		r = judge_dump(&graph);
