@@ -154,3 +154,21 @@ TEST(a_job_of_a_shell, .root = true)
 	CHECK_EQ(getsid(t.pid), getsid(0));
 	CHECK_OK(kill(t.pid, SIGKILL));
 }
+
+/* A shell whose children come and go all the time: whatever ends during the freeze is no reason to refuse. */
+TEST(short_lived_children, .root = true, .seconds = 120)
+{
+	struct target t;
+	target_spawn(&t, "/bin/sh", "-c", "while [ ! -e " WORK "/stop ]; do /bin/true; sleep 0.001; done; echo ok > " WORK "/done");
+	nap_ms(50);
+	for (int i = 0; i < 30; i++) {
+		snprintf(t.image, sizeof t.image, WORK "/image%d", i);
+		target_dump(&t, i % 3);
+		if (i % 3 == 0)
+			target_restore(&t, 0);
+		nap_ms(i % 7);
+	}
+	write_text(WORK "/stop", "");
+	for (long long start = clock_ms(); access(WORK "/done", F_OK); nap_ms(5))
+		CHECK(clock_ms() - start < 5000);
+}

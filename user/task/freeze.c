@@ -15,7 +15,8 @@
 #include <time.h>
 
 #define FREEZE_TIMEOUT 5000000000ull
-#define VFORK_PATIENCE 10000000ull /* ns until a thread that does not stop is looked into */
+#define ZOMBIE_PATIENCE 300000000ull /* ns for parents to reap */
+#define VFORK_PATIENCE 10000000ull   /* ns until a thread that does not stop is looked into */
 
 /* New tasks are caught too. Without EXITKILL: if ckpt dies, the kernel detaches everything and the tree runs on. */
 #define FREEZE_OPTIONS (PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACEFORK | PTRACE_O_TRACEVFORK | PTRACE_O_TRACECLONE)
@@ -35,6 +36,16 @@ static long status_number(struct tree_process *p, pid_t tid, const char *name)
 		return -1;
 	const char *at = strstr(text.data, name);
 	return at ? strtol(at + strlen(name), NULL, 10) : -1;
+}
+
+/* Has the thread ended? PTRACE_SEIZE refuses such a one with EPERM. */
+static bool has_ended(struct tree_process *p, pid_t tid)
+{
+	_cleanup_text_ struct text text = { 0 };
+	if (file_readf(&text, p->proc, "task/%d/stat", tid) < 0)
+		return true;
+	const char *name = text.data ? strrchr(text.data, ')') : NULL;
+	return name && name[1] && (name[2] == 'Z' || name[2] == 'X');
 }
 
 static int fail_traced(long tracer, int err)
@@ -86,6 +97,11 @@ static int seize(struct tree_process *p, struct tree_thread *t, long options)
 	if (errno == ESRCH)
 		return -ESRCH;
 	int err = neg_errno();
+	if (err == -EPERM && has_ended(p, t->tid)) {
+		if (t->tid == p->pid)
+			p->state = 'Z';
+		return -ESRCH;
+	}
 	long tracer = status_number(p, t->tid, "\nTracerPid:");
 	if (tracer == getpid()) { /* caught by PTRACE_O_TRACECLONE and friends: it stops by itself */
 		t->seized = true;
@@ -276,7 +292,7 @@ static int freeze(struct freeze *f)
 	return 0;
 }
 
-int tree_freeze(struct tree *ret, pid_t root, const struct freeze_options *options)
+static int freeze_once(struct tree *ret, pid_t root, const struct freeze_options *options)
 {
 	int r = tree_scan(ret, root);
 	if (r < 0)
@@ -297,6 +313,28 @@ int tree_freeze(struct tree *ret, pid_t root, const struct freeze_options *optio
 			qsort(p->threads.v + 1, p->threads.n - 1, sizeof *p->threads.v, order_processes);
 	}
 	return 0;
+}
+
+static bool has_zombie(const struct tree *tree)
+{
+	for (size_t i = 0; i < tree->processes.n; i++)
+		if (tree->processes.v[i].state == 'Z')
+			return true;
+	return false;
+}
+
+/* A child that ended just now is reaped by its parent in a moment, if the parent may run for so long. */
+int tree_freeze(struct tree *ret, pid_t root, const struct freeze_options *options)
+{
+	u64 patience = now_ns() + ZOMBIE_PATIENCE;
+	for (;;) {
+		int r = freeze_once(ret, root, options);
+		if (r < 0 || (options && options->exitkill) || !has_zombie(ret) || now_ns() > patience)
+			return r;
+		tree_thaw(ret);
+		tree_clear(ret);
+		nanosleep(&(struct timespec){ .tv_nsec = 2000000 }, NULL);
+	}
 }
 
 void tree_thaw(struct tree *tree)
