@@ -82,7 +82,13 @@ static long in_futex_bitset(void)
 	t.tv_sec += s.tv_sec;
 	return syscall(SYS_futex, &word, FUTEX_WAIT_BITSET_PRIVATE, 0, &t, NULL, FUTEX_BITSET_MATCH_ANY);
 }
-static long in_futex(void) { return syscall(SYS_futex, &word, FUTEX_WAIT_PRIVATE, 0, NULL, NULL, 0); }
+/* A wait that is entered again (ERESTARTSYS, as after any handler with SA_RESTART) looks at the word again: when the waker
+ * was faster, the answer is EAGAIN. */
+static long in_futex(void)
+{
+	long result = syscall(SYS_futex, &word, FUTEX_WAIT_PRIVATE, 0, NULL, NULL, 0);
+	return result < 0 && errno == EAGAIN && word ? 0 : result;
+}
 static long in_epoll_wait(void)
 {
 	struct epoll_event e = { .events = EPOLLIN };
