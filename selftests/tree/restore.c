@@ -159,7 +159,8 @@ TEST(a_job_of_a_shell, .root = true)
 TEST(short_lived_children, .root = true, .seconds = 120)
 {
 	struct target t;
-	target_spawn(&t, "/bin/sh", "-c", "while [ ! -e " WORK "/stop ]; do /bin/true; sleep 0.001; done; echo ok > " WORK "/done");
+	target_spawn(&t, "/bin/sh", "-c",
+		     "while [ ! -e " WORK "/stop ]; do /bin/true; sleep 0.001; done; echo ok > " WORK "/done");
 	nap_ms(50);
 	for (int i = 0; i < 30; i++) {
 		snprintf(t.image, sizeof t.image, WORK "/image%d", i);
