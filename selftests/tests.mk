@@ -2,6 +2,7 @@
 # A new selftests/unit/X.c (no root) or selftests/{resource,tree,refusal,fault}/X.c (root) is built against all of ckpt but
 # main.o and run; an executable X.sh there is run; each prints KTAP. selftests/programs/X.c are what gets checkpointed:
 # X.static.c is linked statically, X.musl.c with musl, others dynamically. Nothing needs to be added here.
+# With SAN=1 ckpt is sanitized too; its alternate stacks are off, since restored tasks would inherit them.
 # TESTS="unit/text tree/sleep" runs only these; JOBS=N so many at once.
 T        := $(B)/selftests
 JOBS     ?= $(shell nproc)
@@ -14,7 +15,7 @@ SELFS    := $(SELFC:selftests/%.c=$(T)/%) $(wildcard selftests/*/*.sh)
 PROGRAMS := $(if $(shell command -v musl-gcc),$(PROGC),$(filter-out %.musl.c,$(PROGC)))
 PROGRAMS := $(PROGRAMS:selftests/%.c=$(T)/%) $(patsubst selftests/%,$(T)/%,$(wildcard selftests/programs/*.py))
 pick      = $(if $(TESTS),$(foreach t,$(TESTS),$(filter %/$(t) %/$(t).sh,$(1))),$(1))
-RUNTESTS  = CKPT=$(abspath $(B))/ckpt B=$(abspath $(B)) $(T)/run $(if $(V),-k) -j $(JOBS)
+RUNTESTS  = $(if $(SAN),ASAN_OPTIONS=use_sigaltstack=0 )CKPT=$(abspath $(B))/ckpt B=$(abspath $(B)) $(T)/run $(if $(V),-k) -j $(JOBS)
 
 unit: $(B)/ckpt $(UNITS) $(T)/run
 	$(Q)$(RUNTESTS) -o $(B)/unit.ktap $(call pick,$(UNITS))

@@ -494,6 +494,10 @@ TEST(a_hijack_leaves_no_trace, .root = true)
 	CHECK_MEM(vdso[0].data, vdso[1].data, vdso[0].len);
 	check_lives(pid, THREADS, 0);
 	end(pid);
+	for (int i = 0; i < 2; i++) {
+		text_free(&maps[i]);
+		text_free(&vdso[i]);
+	}
 }
 
 /* A hijacker that is killed in its batch leaves an arena and a stub: the next hijack takes them away. */

@@ -653,7 +653,8 @@ TEST(cache_and_pins_are_used_only_when_nobody_else_could_write_them, .root = tru
 
 TEST(without_rights_there_is_no_source, .root = true)
 {
-	source();
+	_cleanup_bpf_ struct bpf_source *permitted = source();
+	CHECK(permitted != NULL);
 	CHECK_OK(setresgid(65534, 65534, 65534));
 	CHECK_OK(setresuid(65534, 65534, 65534));
 	CHECK(open_err(BPF_COLD) == -EPERM);

@@ -14,7 +14,11 @@
 #define DELETED " (deleted)"
 #define ZERO "/dev/zero" DELETED
 /* Where the world maps one object at a time to fill it: far from programs, and inside of small address spaces too. */
+#ifdef __SANITIZE_ADDRESS__ /* has its shadow there */
+#define WINDOW 0x300000000000ull
+#else
 #define WINDOW 0x6000000000ull
+#endif
 #ifndef F_SEAL_EXEC
 #define F_SEAL_EXEC 0x20
 #endif
