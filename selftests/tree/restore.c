@@ -173,3 +173,22 @@ TEST(short_lived_children, .root = true, .seconds = 120)
 	for (long long start = clock_ms(); access(WORK "/done", F_OK); nap_ms(5))
 		CHECK(clock_ms() - start < 5000);
 }
+
+/* The plainest of all: its facts after a restore, and after a dump that left it running, are those of the image. */
+TEST(sleep_1000, .root = true, .seconds = 60)
+{
+	struct target t;
+	char path[64];
+	target_spawn(&t, "/bin/sleep", "1000");
+	nap_ms(50);
+	target_dump(&t, true);
+	target_compare(&t);
+	snprintf(t.image, sizeof t.image, WORK "/ended");
+	target_dump(&t, false);
+	target_restore(&t, 300);
+	target_compare(&t);
+	snprintf(path, sizeof path, "/proc/%d/syscall", t.pid);
+	_cleanup_free_ char *call = read_text(path);
+	CHECK(call && atoi(call) > 0); /* asleep in a system call */
+	CHECK_OK(kill(t.pid, SIGKILL));
+}
