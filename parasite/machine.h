@@ -73,6 +73,13 @@ static inline int64_t machine_step(struct arena *arena, struct array *array, str
 			return -34;
 		array->pc -= (uint32_t)a[2] + 1;
 		return 0;
+	case OP_SKIP:
+		if ((int64_t)a[0] < (int64_t)a[1] || (int64_t)a[0] > (int64_t)a[2])
+			return 0;
+		if (a[3] >= array->count - array->pc)
+			return -34;
+		array->pc += (uint32_t)a[3];
+		return 0;
 	case OP_EXIT:
 		for (;;)
 			blob_exit(a[0]);

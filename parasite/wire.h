@@ -15,6 +15,7 @@ enum step_op {
 	OP_POST,   /* adds 1 to the 32-bit word at data offset a0 and wakes its waiters */
 	OP_BRANCH, /* if a0 != a1 go back a2 steps, at most a3 times, then fail */
 	OP_EXIT,   /* the thread ends with status a0 */
+	OP_SKIP,   /* if a1 <= a0 <= a2 (signed) the next a3 steps are left out */
 };
 
 enum step_expect {

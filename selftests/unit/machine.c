@@ -408,6 +408,33 @@ MACHINE_TEST(branch_does_not_leave_the_array)
 	check_fails(0, -ERANGE);
 }
 
+MACHINE_TEST(skip_leaves_out_what_a_result_makes_needless)
+{
+	struct step *step = call(SYS_close, 99999, 0, 0);
+	step->expect_kind = EXPECT_ANY;
+	step->slot = 1;
+	kind(add(OP_SKIP, 1, (u64)-4095, (u64)-1, 2), 0, ARG_SLOT);
+	add(OP_POST, WORD(0), 0, 0, 0);
+	add(OP_POST, WORD(0), 0, 0, 0);
+	add(OP_POST, WORD(1), 0, 0, 0);
+	kind(add(OP_SKIP, 1, 0, INT64_MAX, 1), 0, ARG_SLOT);
+	add(OP_POST, WORD(2), 0, 0, 0);
+	add(OP_SKIP, 0, 0, 0, 1); /* to the very end */
+	add(OP_POST, WORD(3), 0, 0, 0);
+	check_parks();
+	CHECK_EQ(program->words[0], 0);
+	CHECK_EQ(program->words[1], 1);
+	CHECK_EQ(program->words[2], 1);
+	CHECK_EQ(program->words[3], 0);
+}
+
+MACHINE_TEST(skip_does_not_leave_the_array)
+{
+	add(OP_SKIP, 0, 0, 0, 2);
+	call(SYS_getpid, 0, 0, 0);
+	check_fails(0, -ERANGE);
+}
+
 MACHINE_TEST(exit_ends_with_a_status)
 {
 	int status;
@@ -421,7 +448,7 @@ MACHINE_TEST(exit_ends_with_a_status)
 
 MACHINE_TEST(an_unknown_operation_fails)
 {
-	add(OP_EXIT + 1, 0, 0, 0, 0);
+	add(OP_SKIP + 1, 0, 0, 0, 0);
 	check_fails(0, -ENOSYS);
 }
 

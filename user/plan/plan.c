@@ -199,6 +199,26 @@ u32 step_result(struct plan *plan, struct plan_step *s)
 	return s->step.slot;
 }
 
+void step_into(struct plan_step *s, u32 slot) { s->step.slot = slot; }
+
+u32 plan_length(const struct plan *plan, u32 tid)
+{
+	u32 index = plan_array(plan, tid);
+	return index == UINT32_MAX ? 0 : plan->arrays.v[index].count;
+}
+
+struct plan_step *plan_skip(struct plan *plan, struct place place, struct arg value, s64 low, s64 high)
+{
+	struct plan_step *skip = plan_op(plan, place, OP_SKIP, 0, (struct arg[6]){ value, ARG(low), ARG(high) });
+	skip->step.a[3] = plan_length(plan, place.tid);
+	return skip;
+}
+
+void plan_land(struct plan *plan, struct place place, struct plan_step *skip)
+{
+	skip->step.a[3] = plan_length(plan, place.tid) - skip->step.a[3];
+}
+
 /* --- data --- */
 
 u32 plan_data(struct plan *plan, const void *data, size_t len, size_t align)

@@ -81,6 +81,14 @@ struct plan_step *plan_op(struct plan *, struct place, enum step_op, long nr, co
 void step_expect(struct plan_step *, s64 result); /* else: any result that is no error */
 void step_any(struct plan_step *);
 u32 step_result(struct plan *, struct plan_step *); /* a slot for its result, for ARG_OF_SLOT */
+void step_into(struct plan_step *, u32 slot);       /* its result goes to the slot of another step */
+
+/* Leaves out what is added to the same array between plan_skip() and plan_land() when low <= value <= high (signed). All of it
+ * must be of one stage. */
+struct plan_step *plan_skip(struct plan *, struct place, struct arg value, s64 low, s64 high);
+void plan_land(struct plan *, struct place, struct plan_step *skip);
+/* The number of steps that the array has: differences within one stage are what OP_BRANCH goes back by. */
+u32 plan_length(const struct plan *, u32 tid);
 
 /* Reserves bytes in the arena (data may be NULL: zeroes); returns the data offset. */
 u32 plan_data(struct plan *, const void *data, size_t len, size_t align);
