@@ -22,11 +22,12 @@ static __always_inline struct upid *upid_at(struct pid *pid, u32 level)
 /* What lies behind a pid of a lower level than asked is garbage: its level tells. */
 static __always_inline void read_pid(struct record_pid *to, struct pid *pid, u32 level)
 {
-	struct upid *at = upid_at(pid, level);
+	struct upid copy;
 
 	READ(to->level, pid, level);
-	READ(to->ns, at, ns);
-	READ(to->nr, at, nr);
+	bpf_probe_read_kernel(&copy, sizeof(copy), upid_at(pid, level));
+	to->ns = (u64)copy.ns;
+	to->nr = copy.nr;
 }
 
 /* The reading process in its own, innermost pid namespace. */

@@ -22,7 +22,7 @@ int ckpt_mini(struct bpf_iter__task *ctx)
 		return 0;
 	state.raw.pids[RECORD_PID_SELF].nr = t->pid;
 	state.raw.pids[RECORD_PID_PROCESS].nr = t->tgid;
-	task_rseq_direct(t, &r->rseq, &r->rseq_len, &r->rseq_sig);
+	task_rseq(t, &r->rseq, &r->rseq_len, &r->rseq_sig);
 	r->clear_child_tid = (u64)t->clear_child_tid;
 	r->altstack_sp = t->sas_ss_sp;
 	r->altstack_size = t->sas_ss_size;

@@ -133,39 +133,20 @@ struct file___owner_6_12 {
 };
 #pragma clang attribute pop
 
-/* task->state was renamed to __state in 5.14 (2f064a59a11f). */
+/* task->state was renamed to __state in 5.14 (2f064a59a11f). Of a copy. */
 static __always_inline u32 task_state(struct task_struct *t)
 {
 	struct task_struct___state_5_14 *now = (void *)t;
 	struct task_struct___state_5_13 *old = (void *)t;
 
 	if (bpf_core_field_exists(now->__state))
-		return BPF_CORE_READ(now, __state);
-	return (u32)BPF_CORE_READ(old, state);
+		return now->__state;
+	return (u32)old->state;
 }
 
-/* rseq, rseq_sig since 4.18; rseq_len since 6.3 (only 32 bytes were accepted before); one struct rseq_data since 6.19. */
+/* rseq, rseq_sig since 4.18; rseq_len since 6.3 (only 32 bytes were accepted before); one struct rseq_data since 6.19. By loads: of a
+ * copy, and for a kernel in lockdown that refuses bpf_probe_read_kernel. */
 static __always_inline void task_rseq(struct task_struct *t, u64 *address, u32 *len, u32 *sig)
-{
-	struct task_struct___rseq_6_19 *now = (void *)t;
-	struct task_struct___rseq_6_3 *with_len = (void *)t;
-	struct task_struct___rseq_4_18 *old = (void *)t;
-
-	if (bpf_core_field_exists(now->rseq.usrptr)) {
-		*address = (u64)BPF_CORE_READ(now, rseq.usrptr);
-		*len = BPF_CORE_READ(now, rseq.len);
-		*sig = BPF_CORE_READ(now, rseq.sig);
-	} else if (LAST_FLAVOR(old->rseq_sig)) {
-		*address = (u64)BPF_CORE_READ(old, rseq);
-		*sig = BPF_CORE_READ(old, rseq_sig);
-		*len = *address ? 32 : 0;
-		if (bpf_core_field_exists(with_len->rseq_len))
-			*len = BPF_CORE_READ(with_len, rseq_len);
-	}
-}
-
-/* The same by direct loads, for a kernel in lockdown that refuses bpf_probe_read_kernel. */
-static __always_inline void task_rseq_direct(struct task_struct *t, u64 *address, u32 *len, u32 *sig)
 {
 	struct task_struct___rseq_6_19 *now = (void *)t;
 	struct task_struct___rseq_6_3 *with_len = (void *)t;
@@ -184,16 +165,16 @@ static __always_inline void task_rseq_direct(struct task_struct *t, u64 *address
 	}
 }
 
-/* task->robust_list moved into task->futex between 6.18 and 7.2. */
+/* task->robust_list moved into task->futex between 6.18 and 7.2. Of a copy. */
 static __always_inline bool task_robust_list(struct task_struct *t, u64 *ret)
 {
 	struct task_struct___robust_2_6 *old = (void *)t;
 	struct task_struct___robust_7_1 *now = (void *)t;
 
 	if (bpf_core_field_exists(old->robust_list))
-		*ret = (u64)BPF_CORE_READ(old, robust_list);
+		*ret = (u64)old->robust_list;
 	else if (LAST_FLAVOR(now->futex.robust_list))
-		*ret = (u64)BPF_CORE_READ(now, futex.robust_list);
+		*ret = (u64)now->futex.robust_list;
 	else
 		return false;
 	return true;
@@ -206,39 +187,39 @@ static __always_inline bool task_has_dispatch(struct task_struct *t)
 	return bpf_core_field_exists(sud->syscall_dispatch.selector);
 }
 
-/* mm->flags is a word until 6.17, a bitmap in a struct since 6.18. */
+/* mm->flags is a word until 6.17, a bitmap in a struct since 6.18. Of a copy. */
 static __always_inline u64 mm_flags(struct mm_struct *mm)
 {
 	struct mm_struct___flags_6_18 *now = (void *)mm;
 	struct mm_struct___flags_2_6 *old = (void *)mm;
 
 	if (bpf_core_field_exists(now->flags.__mm_flags))
-		return BPF_CORE_READ(now, flags.__mm_flags[0]);
-	return BPF_CORE_READ(old, flags);
+		return now->flags.__mm_flags[0];
+	return old->flags;
 }
 
-/* Dumpability: the low two bits of mm->flags; in task->exec_state since 7.1. */
+/* Dumpability: the low two bits of mm->flags; in task->exec_state since 7.1. Of a copy. */
 static __always_inline u32 task_dumpable(struct task_struct *t, u64 mm_flags)
 {
 	struct task_struct___dumpable_7_1 *now = (void *)t;
 
 	if (bpf_core_field_exists(now->exec_state))
-		return (u32)BPF_CORE_READ(now, exec_state, dumpable);
+		return (u32)BPF_CORE_READ(now->exec_state, dumpable);
 	return mm_flags & 3;
 }
 
-/* restart_block.poll.tv_sec, tv_nsec; one struct timespec64 end_time since 7.1. */
+/* restart_block.poll.tv_sec, tv_nsec; one struct timespec64 end_time since 7.1. Of a copy. */
 static __always_inline void restart_poll_end(struct restart_block *block, u64 *seconds, u64 *nanoseconds)
 {
 	struct restart_block___poll_7_1 *now = (void *)block;
 	struct restart_block___poll_2_6 *old = (void *)block;
 
 	if (bpf_core_field_exists(now->poll.end_time)) {
-		bpf_core_read(seconds, sizeof(*seconds), &now->poll.end_time.tv_sec);
-		bpf_core_read(nanoseconds, sizeof(*nanoseconds), &now->poll.end_time.tv_nsec);
+		*seconds = now->poll.end_time.tv_sec;
+		*nanoseconds = now->poll.end_time.tv_nsec;
 	} else {
-		bpf_core_read(seconds, sizeof(*seconds), &old->poll.tv_sec);
-		bpf_core_read(nanoseconds, sizeof(*nanoseconds), &old->poll.tv_nsec);
+		*seconds = old->poll.tv_sec;
+		*nanoseconds = old->poll.tv_nsec;
 	}
 }
 
@@ -255,17 +236,17 @@ static __always_inline void *posix_timers_first(struct signal_struct *s)
 	return first == (void *)&old->posix_timers ? NULL : first;
 }
 
-/* Not 0 when there are POSIX timers; no branch on what is read. */
-static __always_inline u32 posix_timers_exist(struct signal_struct *s)
+/* Not 0 when the copy of a signal_struct that lies `at` has POSIX timers; no branch on what is read. */
+static __always_inline u32 posix_timers_exist(struct signal_struct *copy, struct signal_struct *at)
 {
-	struct signal_struct___timers_hlist *now = (void *)s;
-	struct signal_struct___timers_list *old = (void *)s;
+	struct signal_struct___timers_hlist *now = (void *)copy;
+	struct signal_struct___timers_list *old = (void *)copy, *old_at = (void *)at;
 	u64 first;
 
 	if (bpf_core_field_exists(now->posix_timers.first))
-		first = (u64)BPF_CORE_READ(now, posix_timers.first);
+		first = (u64)now->posix_timers.first;
 	else
-		first = (u64)BPF_CORE_READ(old, posix_timers.next) ^ (u64)&old->posix_timers;
+		first = (u64)old->posix_timers.next ^ (u64)&old_at->posix_timers;
 	return (u32)(first | first >> 32);
 }
 
