@@ -53,8 +53,9 @@ int bpf_cache_write(enum bpf_object_id, const struct bpf_code *);
 /* Finds bits of mm->flags and vm_flags by switching them on in children, and keeps them in the config. */
 int bpf_calibrate(enum bpf_object_id, struct bpf_walker *);
 
-/* Runs load(); a kernel that charges programs to RLIMIT_MEMLOCK (before 5.11) gets a second run with the limit raised. */
-int bpf_with_memlock(int (*load)(void *), void *arg);
+/* Runs load(); a kernel that charges programs to RLIMIT_MEMLOCK (before 5.11) gets a second run with the limit raised. `first`:
+ * raised from the start, for libbpf, which remembers that a probe of its own was refused. */
+int bpf_with_memlock(bool first, int (*load)(void *), void *arg);
 
 /* A pinned program is read by one process at a time; -EBUSY when another one keeps it for 100 ms. */
 int bpf_lock(const struct bpf_walker *);

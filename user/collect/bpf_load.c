@@ -40,21 +40,29 @@ void bpf_code_free(struct bpf_code *code)
 	*code = (struct bpf_code){ 0 };
 }
 
-int bpf_with_memlock(int (*load)(void *), void *arg)
+/* As high as this process may; *ret_old is what it was. */
+static bool raise_memlock(struct rlimit *ret_old)
 {
-	struct rlimit old, high;
+	struct rlimit high = { RLIM_INFINITY, RLIM_INFINITY };
+
+	if (getrlimit(RLIMIT_MEMLOCK, ret_old) < 0 || ret_old->rlim_cur == RLIM_INFINITY)
+		return false;
+	if (setrlimit(RLIMIT_MEMLOCK, &high) == 0)
+		return true;
+	high = (struct rlimit){ ret_old->rlim_max, ret_old->rlim_max };
+	return setrlimit(RLIMIT_MEMLOCK, &high) == 0;
+}
+
+int bpf_with_memlock(bool first, int (*load)(void *), void *arg)
+{
+	struct rlimit old;
+	bool raised = first && raise_memlock(&old);
 	int r = load(arg);
 
-	if (r != -EPERM || getrlimit(RLIMIT_MEMLOCK, &old) < 0 || old.rlim_cur == RLIM_INFINITY)
-		return r;
-	high = (struct rlimit){ RLIM_INFINITY, RLIM_INFINITY };
-	if (setrlimit(RLIMIT_MEMLOCK, &high) < 0) {
-		high = (struct rlimit){ old.rlim_max, old.rlim_max };
-		if (setrlimit(RLIMIT_MEMLOCK, &high) < 0)
-			return r;
-	}
-	r = load(arg);
-	setrlimit(RLIMIT_MEMLOCK, &old);
+	if (r == -EPERM && !first && (raised = raise_memlock(&old)))
+		r = load(arg);
+	if (raised)
+		setrlimit(RLIMIT_MEMLOCK, &old);
 	return r;
 }
 
@@ -128,7 +136,7 @@ static int code_load(void *arg)
 int bpf_code_load(const struct bpf_code *code, struct bpf_walker *ret)
 {
 	struct code_load load = { .code = code, .ret = ret };
-	return bpf_with_memlock(code_load, &load);
+	return bpf_with_memlock(false, code_load, &load);
 }
 
 /* What libbpf made of the object, without its map descriptor. */
@@ -188,7 +196,7 @@ int bpf_load_cold(enum bpf_object_id id, struct bpf_walker *ret)
 
 	libbpf_set_print(NULL); /* a refused program floods the terminal otherwise */
 	libbpf_set_memlock_rlim(0);
-	int r = bpf_with_memlock(cold_load, &load);
+	int r = bpf_with_memlock(true, cold_load, &load);
 	if (r < 0)
 		return r;
 	bpf_calibrate(id, ret);
