@@ -9,9 +9,7 @@
 #include <sys/file.h>
 #include <sys/inotify.h>
 #include <sys/ioctl.h>
-#include <sys/signalfd.h>
 #include <sys/socket.h>
-#include <sys/timerfd.h>
 
 static int open_perf(void)
 {
@@ -38,13 +36,6 @@ static int open_bpf(void)
 
 static int open_fanotify(void) { return fanotify_init(FAN_CLASS_NOTIF, O_RDONLY); }
 static int open_inotify(void) { return inotify_init1(0); }
-static int open_timerfd(void) { return timerfd_create(CLOCK_MONOTONIC, 0); }
-static int open_signalfd(void)
-{
-	sigset_t none;
-	sigemptyset(&none);
-	return signalfd(-1, &none, 0);
-}
 static int open_pidfd(void) { return (int)syscall(SYS_pidfd_open, getpid(), 0); }
 static int open_namespace(void) { return open("/proc/self/ns/net", O_RDONLY); }
 static int open_secret(void) { return (int)syscall(SYS_memfd_secret, 0); }
@@ -185,8 +176,6 @@ static const struct kind {
 	{ "bpf", open_bpf },
 	{ "fanotify", open_fanotify },
 	{ "inotify", open_inotify },
-	{ "timerfd", open_timerfd },
-	{ "signalfd", open_signalfd },
 	{ "pidfd", open_pidfd },
 	{ "namespace", open_namespace },
 	{ "secret", open_secret },

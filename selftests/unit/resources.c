@@ -14,12 +14,15 @@
 #include <signal.h>
 #include <stdio.h>
 #include <sys/eventfd.h>
+#include <sys/epoll.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
+#include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/timerfd.h>
 #include <sys/wait.h>
 #include <termios.h>
 
@@ -255,6 +258,50 @@ TEST(eventfd, .root = true)
 	round_trip(make_eventfds, &plan);
 	CHECK_CONTAINS(plan.data, "eventfd2(5, ");
 	CHECK_CONTAINS(plan.data, "write(");
+	text_free(&plan);
+}
+
+/* --- timerfd, signalfd --- */
+
+static void make_timerfds(void)
+{
+	struct itimerspec late = { .it_value = { 1000, 0 }, .it_interval = { 3, 4 } }, soon = { .it_value = { 0, 1 } };
+	int idle = timerfd_create(CLOCK_BOOTTIME, TFD_CLOEXEC), armed = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK);
+	int expired = timerfd_create(CLOCK_MONOTONIC, 0), absolute = timerfd_create(CLOCK_REALTIME, 0);
+	struct epoll_event e = { .events = EPOLLIN | EPOLLONESHOT };
+	MUST(idle >= 0 && timerfd_settime(armed, 0, &late, NULL) == 0 && timerfd_settime(expired, 0, &soon, NULL) == 0);
+	late.it_value.tv_sec = time(NULL) + 1000;
+	MUST(timerfd_settime(absolute, TFD_TIMER_ABSTIME | TFD_TIMER_CANCEL_ON_SET, &late, NULL) == 0);
+	int ep = epoll_create1(0);
+	MUST(epoll_ctl(ep, EPOLL_CTL_ADD, expired, &e) == 0 && epoll_wait(ep, &e, 1, 1000) == 1);
+}
+
+TEST(timerfds, .root = true)
+{
+	struct text plan = { 0 };
+	round_trip(make_timerfds, &plan);
+	CHECK_CONTAINS(plan.data, "timerfd_create(7, ");
+	CHECK_CONTAINS(plan.data, "timerfd_settime(");
+	text_free(&plan);
+}
+
+static void make_signalfds(void)
+{
+	sigset_t set;
+	sigemptyset(&set);
+	MUST(signalfd(-1, &set, SFD_NONBLOCK) >= 0);
+	sigaddset(&set, SIGHUP);
+	sigaddset(&set, SIGRTMAX);
+	int fd = signalfd(-1, &set, SFD_CLOEXEC), ep = epoll_create1(0);
+	struct epoll_event e = { .events = EPOLLIN | EPOLLET };
+	MUST(fd >= 0 && epoll_ctl(ep, EPOLL_CTL_ADD, fd, &e) == 0 && dup(fd) >= 0);
+}
+
+TEST(signalfds, .root = true)
+{
+	struct text plan = { 0 };
+	round_trip(make_signalfds, &plan);
+	CHECK_CONTAINS(plan.data, "signalfd4(0xffffffffffffffff, ");
 	text_free(&plan);
 }
 

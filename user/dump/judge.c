@@ -133,8 +133,6 @@ static const struct {
 	{ "anon_inode:[perf_event]", "a perf event", DIAG_FD_PERF },
 	{ "anon_inode:[pidfd]", "a pidfd", DIAG_FD_PIDFD },
 	{ "pidfd:", "a pidfd", DIAG_FD_PIDFD },
-	{ "anon_inode:[signalfd]", "a signalfd", DIAG_FD_SIGNALFD },
-	{ "anon_inode:[timerfd]", "a timerfd", DIAG_FD_TIMERFD },
 	{ "anon_inode:[userfaultfd]", "a userfaultfd", DIAG_FD_USERFAULT },
 	{ "anon_inode:bpf", "a BPF object", DIAG_FD_BPF },
 	{ "anon_inode:btf", "BTF, the types of BPF", DIAG_FD_BPF },

@@ -12,12 +12,31 @@
 #define DATA_START ALIGN_UP(sizeof(struct arena), (size_t)64)
 
 static const char *const stage_names[STAGE_COUNT] = {
-	[STAGE_CREATE] = "create",   [STAGE_LINK] = "link",     [STAGE_WATCH] = "watch",     [STAGE_UNMAP] = "unmap",
-	[STAGE_MAP] = "map",         [STAGE_FILL] = "fill",     [STAGE_PROTECT] = "protect", [STAGE_FORK_EARLY] = "fork-early",
-	[STAGE_SESSION] = "session", [STAGE_CTTY] = "ctty",     [STAGE_FORK] = "fork",       [STAGE_GROUP] = "group",
-	[STAGE_FILES] = "files",     [STAGE_TTY] = "tty",       [STAGE_TASK] = "task",       [STAGE_MM] = "mm",
-	[STAGE_THREADS] = "threads", [STAGE_THREAD] = "thread", [STAGE_IDS] = "ids",         [STAGE_NAMESPACE] = "namespace",
-	[STAGE_CREDS] = "creds",     [STAGE_TIMERS] = "timers", [STAGE_CLOSE] = "close",     [STAGE_SECCOMP] = "seccomp",
+	[STAGE_CREATE] = "create",
+	[STAGE_LINK] = "link",
+	[STAGE_WATCH] = "watch",
+	[STAGE_UNMAP] = "unmap",
+	[STAGE_MAP] = "map",
+	[STAGE_FILL] = "fill",
+	[STAGE_PROTECT] = "protect",
+	[STAGE_FORK_EARLY] = "fork-early",
+	[STAGE_SESSION] = "session",
+	[STAGE_CTTY] = "ctty",
+	[STAGE_FORK] = "fork",
+	[STAGE_GROUP] = "group",
+	[STAGE_SIGNALFD] = "signalfd",
+	[STAGE_FILES] = "files",
+	[STAGE_TTY] = "tty",
+	[STAGE_TASK] = "task",
+	[STAGE_MM] = "mm",
+	[STAGE_THREADS] = "threads",
+	[STAGE_THREAD] = "thread",
+	[STAGE_IDS] = "ids",
+	[STAGE_NAMESPACE] = "namespace",
+	[STAGE_CREDS] = "creds",
+	[STAGE_TIMERS] = "timers",
+	[STAGE_CLOSE] = "close",
+	[STAGE_SECCOMP] = "seccomp",
 };
 
 const char *stage_name(enum stage stage) { return stage_names[stage]; }

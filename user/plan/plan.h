@@ -24,6 +24,7 @@ enum stage {
 	STAGE_CTTY,      /* the controlling terminal: children inherit it */
 	STAGE_FORK,      /* the other children */
 	STAGE_GROUP,     /* process groups */
+	STAGE_SIGNALFD,  /* epoll entries that tell a task's own signals: descriptors have no places yet */
 	STAGE_FILES,     /* descriptors to their places */
 	STAGE_TTY,       /* foreground group */
 	STAGE_TASK,      /* cwd, umask, signal actions, limits */

@@ -114,7 +114,47 @@ static int epoll_collect(struct collector *c, const struct subject *subject, str
 	return r;
 }
 
+/* --- entries of a signalfd: each tells the signals of the process that added it --- */
+
+static bool is_signalfd(const struct graph *graph, const Ckpt__EpollEntry *e)
+{
+	const Ckpt__File *f = graph_data(graph, &kind_file, e->file);
+	return f && f->kind && !strcmp(f->kind, "signalfd");
+}
+
+static bool has_file(const struct graph *graph, const Ckpt__Task *task, u32 file)
+{
+	const struct object *fds = graph_find(graph, &kind_fds, task->fds);
+	const struct fd_entry *e = fds ? fds->data : NULL;
+	for (u32 i = 0; fds && i < fds->count; i++)
+		if (e[i].file == file)
+			return true;
+	return false;
+}
+
+/* The process that has added it: the eldest of those that have the instance, and of these one that has the signalfd too. 0:
+ * none has it. */
+static u32 process_of_entry(const struct graph *graph, const struct object *o, const Ckpt__EpollEntry *e)
+{
+	u32 first = 0;
+	for (struct object *task = NULL; (task = graph_next(graph, &kind_task, task));) {
+		if (!has_file(graph, task->data, o->id))
+			continue;
+		if (has_file(graph, task->data, e->file))
+			return task->id;
+		first = first ?: task->id;
+	}
+	return first;
+}
+
 /* --- judge --- */
+
+static int judge_signalfd(const struct graph *graph, const struct object *o, const Ckpt__EpollEntry *e)
+{
+	if (is_disarmed(e))
+		return fail(EPOLL_DISARMED, 0, "it was added as descriptor %u and is a signalfd", e->fd);
+	return process_of_entry(graph, o, e) ? 0 : fail(EPOLL_SIGNALFD, 0, "it was added as descriptor %u", e->fd);
+}
 
 static int judge_entry(const struct graph *graph, const struct object *o, const Ckpt__EpollEntry *e, enum direction direction)
 {
@@ -122,6 +162,8 @@ static int judge_entry(const struct graph *graph, const struct object *o, const 
 		return fail(EPOLL_TARGET, 0, "it was added as descriptor %u, inode %llu", e->fd, (unsigned long long)e->inode);
 	if (e->file == o->id || !graph_find(graph, &kind_file, e->file))
 		return fail(IMAGE_INCONSISTENT, 0, "it watches file %u", e->file);
+	if (is_signalfd(graph, e))
+		return judge_signalfd(graph, o, e);
 	if (direction == DIRECTION_DUMP && is_disarmed(e) && (!e->ready || graph_find(graph, &kind_epoll, e->file)))
 		return fail(EPOLL_DISARMED, 0, "it was added as descriptor %u", e->fd);
 	return 0;
@@ -179,6 +221,35 @@ static void plan_entry(struct plan *plan, const struct object *o, size_t index, 
 			    1);
 }
 
+/* Added by the process itself. Its table is still without the descriptors of the program; a service descriptor that has the
+ * number makes room for a moment. */
+static void plan_signalfd(struct plan *plan, const struct graph *graph, const struct object *o, const Ckpt__EpollEntry *e)
+{
+	struct place at = AT(process_of_entry(graph, o, e), STAGE_SIGNALFD);
+	if (plan_array(plan, at.tid) == UINT32_MAX) /* a plan without tasks */
+		at = WATCH;
+	struct epoll_event event = { .events = e->events, .data.u64 = e->data };
+	struct arg fd = ARG(e->fd), epoll = ARG(plan_fd(plan, o->id)), kept = ARG(-1);
+	bool is_high = e->fd >= plan_config(plan)->first_service_fd;
+	if (is_high) {
+		struct plan_step *above = plan_call(plan, at, SYS_fcntl, epoll, ARG(F_DUPFD), ARG(e->fd + 1));
+		epoll = ARG_OF_SLOT(step_result(plan, above));
+		struct plan_step *keep = plan_call(plan, at, SYS_fcntl, fd, ARG(F_DUPFD), ARG(e->fd + 1));
+		step_any(keep);
+		kept = ARG_OF_SLOT(step_result(plan, keep));
+	}
+	if (plan_fd(plan, e->file) != (int)e->fd)
+		plan_call(plan, at, SYS_dup3, ARG(plan_fd(plan, e->file)), fd, ARG(O_CLOEXEC));
+	step_expect(plan_call(plan, at, SYS_epoll_ctl, epoll, ARG(EPOLL_CTL_ADD), fd,
+			      ARG_OF_DATA(plan_data(plan, &event, sizeof event, 8))),
+		    0);
+	if (!is_high)
+		return;
+	step_any(plan_call(plan, at, SYS_dup3, kept, fd, ARG(O_CLOEXEC)));
+	step_any(plan_call(plan, at, SYS_close, kept));
+	plan_call(plan, at, SYS_close, epoll);
+}
+
 static int epoll_plan(struct plan *plan, const struct graph *graph, const struct object *o)
 {
 	const Ckpt__Epoll *m = o->data;
@@ -193,8 +264,11 @@ static int epoll_plan(struct plan *plan, const struct graph *graph, const struct
 	}
 	for (int disarmed = 1; disarmed >= 0; disarmed--)
 		for (size_t i = 0; i < m->n_entry; i++)
-			if (is_disarmed(m->entry[i]) == disarmed)
+			if (is_disarmed(m->entry[i]) == disarmed && !is_signalfd(graph, m->entry[i]))
 				plan_entry(plan, o, i, m->entry[i]);
+	for (size_t i = 0; i < m->n_entry; i++)
+		if (is_signalfd(graph, m->entry[i]))
+			plan_signalfd(plan, graph, o, m->entry[i]);
 	return 0;
 }
 

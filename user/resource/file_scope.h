@@ -36,6 +36,14 @@ static inline struct arg arg_string(struct plan *plan, const char *string)
 	return ARG_OF_DATA(plan_data(plan, string, strlen(string) + 1, 1));
 }
 
+/* Where what runs by a clock is set going: late, by the root of the tree. A plan without tasks has only the world. */
+static inline struct place plan_late(struct plan *plan, const struct graph *graph)
+{
+	const Ckpt__Host *host = graph_data(graph, &kind_host, 1);
+	bool has_root = host && plan_array(plan, host->root_pid) != UINT32_MAX;
+	return has_root ? AT(host->root_pid, STAGE_TIMERS) : AT(PLAN_WORLD, STAGE_WATCH);
+}
+
 /* Another open file description of what a slot's descriptor leads to, as a program makes it: by its name, or without one
  * through /proc/self/fd. made: the flags of openat; want: those of the image. */
 static inline void plan_reopen(struct plan *plan, u32 slot, const char *name, u32 file, u32 made, u32 want)
