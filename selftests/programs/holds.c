@@ -138,11 +138,30 @@ static int locked_file(void)
 	return fd;
 }
 
-static int deleted_directory(void)
+/* Its other name is in another directory. */
+static int hard_link(void)
 {
-	MUST_EQ(mkdir(judge_path("gone"), 0700), 0);
-	int fd = open(judge_path("gone"), O_RDONLY | O_DIRECTORY);
-	MUST_EQ(rmdir(judge_path("gone")), 0);
+	char name[PATH_MAX];
+	MUST_EQ(mkdir(judge_path("elsewhere"), 0700), 0);
+	strcpy(name, judge_path("one"));
+	int fd = open(name, O_RDWR | O_CREAT, 0600);
+	MUST(link(name, judge_path("elsewhere/other")) == 0 && unlink(name) == 0);
+	return fd;
+}
+
+static int unlinked(void)
+{
+	int fd = open(judge_path("unlinked"), O_RDWR | O_CREAT, 0600);
+	MUST(write(fd, "contents", 8) == 8 && unlink(judge_path("unlinked")) == 0);
+	return fd;
+}
+
+static int on_disk(void)
+{
+	static char much[100000];
+	int fd = open("/var/tmp", O_RDWR | O_TMPFILE, 0600);
+	if (fd >= 0)
+		MUST(write(fd, much, sizeof much) == sizeof much && fsync(fd) == 0);
 	return fd;
 }
 
@@ -169,7 +188,9 @@ static const struct kind {
 	{ "hung-up", slave_of_nobody },
 	{ "urgent", urgent },
 	{ "lock", locked_file },
-	{ "directory", deleted_directory },
+	{ "hard-link", hard_link },
+	{ "unlinked", unlinked },
+	{ "on-disk", on_disk },
 	{ "status", own_status },
 	{ "owner", foreign_owner },
 	{ "userfaultfd", open_userfault },

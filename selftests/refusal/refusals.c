@@ -3,12 +3,14 @@
 #include "diag/diag.h"
 #include "harness/target.h"
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/mount.h>
 #include <sys/ptrace.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/statfs.h>
 #include <sys/wait.h>
 
 /* What a refused dump must not change: descriptors, mappings, signals, tracer, limits of a process. */
@@ -142,7 +144,6 @@ TEST(socket_urgent, .root = true) { refused_program("holds", "urgent", EXIT_UNSU
 TEST(terminal_external, .root = true) { refused_program("holds", "terminal", EXIT_UNSUPPORTED, "[TTY_EXTERNAL]"); }
 TEST(terminal_hung_up, .root = true) { refused_program("holds", "hung-up", EXIT_UNSUPPORTED, "[TTY_HUNG_UP]"); }
 TEST(file_locked, .root = true) { refused_program("holds", "lock", EXIT_UNSUPPORTED, "[FILE_LOCKED]"); }
-TEST(directory_deleted, .root = true) { refused_program("holds", "directory", EXIT_UNSUPPORTED, "[FILE_DELETED]"); }
 TEST(file_of_process, .root = true) { refused_program("holds", "status", EXIT_UNSUPPORTED, "[FILE_OF_PROCESS]"); }
 TEST(file_owner, .root = true) { refused_program("holds", "owner", EXIT_UNSUPPORTED, "[FILE_OWNER]"); }
 
@@ -343,4 +344,85 @@ TEST(missing_image, .root = true)
 	restore_refused(WORK "/nothing", EXIT_IMAGE, "[IMAGE_MISSING]");
 	CHECK_OK(mkdir(WORK "/empty", 0700));
 	restore_refused(WORK "/empty", EXIT_IMAGE, "[IMAGE_MISSING]");
+}
+
+/* The way out that the refusal names works: ckpt finds the new name. */
+TEST(hard_link_elsewhere, .root = true)
+{
+	struct target t;
+	char command[256];
+	target_start(&t, "holds", "hard-link");
+	refused_at(&t, t.image, EXIT_UNSUPPORTED, "[FILE_DELETED]");
+	snprintf(command, sizeof command,
+		 "for f in /proc/%d/fd/*; do case $(readlink $f) in *one*) ln -L $f %s/again;; esac; done", t.pid, t.dir);
+	CHECK_EQ(system(command), 0);
+	target_dump(&t, false);
+	target_restore(&t, 0);
+	target_judge(&t);
+}
+
+static void dump_limited(const struct target *t, const char *limit, int status, const char *code)
+{
+	char pid[16];
+	_cleanup_text_ struct text output = { 0 };
+	snprintf(pid, sizeof pid, "%d", t->pid);
+	CHECK_EQ(ckpt(&output, "dump", pid, t->image, "--leave-running", "--ghost-limit", limit), status);
+	CHECK_CONTAINS(output.data ?: "", code);
+}
+
+/* Files in memory have no limit. */
+TEST(ghost_limit, .root = true)
+{
+	struct target t;
+	struct statfs fs;
+	CHECK_OK(statfs("/var/tmp", &fs));
+	if (fs.f_type == TMPFS_MAGIC)
+		SKIP("/var/tmp is no disk");
+	start_holding(&t, "on-disk");
+	dump_limited(&t, "50K", EXIT_UNSUPPORTED, "[FILE_LARGE]");
+	dump_limited(&t, "0", EXIT_UNSUPPORTED, "--ghost-limit");
+	dump_limited(&t, "", EXIT_USAGE, "[USAGE]");
+	dump_limited(&t, "12Q", EXIT_USAGE, "[USAGE]");
+	dump_limited(&t, "99999999999999999999", EXIT_USAGE, "[USAGE]");
+	target_dump(&t, false);
+	target_restore(&t, 0);
+	target_judge(&t);
+}
+
+TEST(ghost_name_in_use, .root = true)
+{
+	struct target t;
+	char name[96], other[112];
+	target_start(&t, "holds", "unlinked");
+	target_dump(&t, false);
+	snprintf(name, sizeof name, "%s/unlinked", t.dir);
+	snprintf(other, sizeof other, "%s#ckpt", name);
+	write_text(name, "a new one");
+	write_text(other, "and this");
+	restore_refused(t.image, EXIT_UNSUPPORTED, "[FILE_EXISTS]");
+	CHECK_OK(unlink(other));
+	target_restore(&t, 0);
+	_cleanup_free_ char *text = read_text(name);
+	CHECK_STR(text, "a new one");
+	CHECK(access(other, F_OK) < 0);
+	/* It is called otherwise now, and still the same file for ckpt. */
+	target_compare(&t);
+	CHECK_OK(unlink(name));
+	snprintf(other, sizeof other, "%s.again1", t.image);
+	target_judge(&t);
+	target_gone(t.pid);
+	CHECK_EQ(ckpt(NULL, "restore", other, "-d", "--no-verify"), 0);
+}
+
+TEST(ghost_directory_readonly, .root = true)
+{
+	struct target t;
+	target_start(&t, "holds", "unlinked");
+	target_dump(&t, false);
+	CHECK_OK(mount(WORK, WORK, NULL, MS_BIND, NULL));
+	CHECK_OK(mount(NULL, WORK, NULL, MS_BIND | MS_REMOUNT | MS_RDONLY, NULL));
+	restore_refused(t.image, EXIT_SYSTEM, "[FILE_DIRECTORY]");
+	CHECK_OK(umount2(WORK, MNT_DETACH));
+	target_restore(&t, 0);
+	target_judge(&t);
 }

@@ -3,4 +3,5 @@
 #include "tree/program.h"
 
 PROGRAM(shared_memory, PLAIN, "shared")
+PROGRAM(ghosts, QUIET, "ghosts")
 PROGRAM(queues, QUIET, "queues")

@@ -24,7 +24,10 @@ struct collect_config {
 	bool no_hijack;                /* never run code in the target; what is missing is left out and judged */
 	bool live;                     /* the tree is not frozen: what moves is left out */
 	struct memory_sources *memory; /* filled; NULL: not wanted */
+	u64 ghost_limit;               /* bytes that a file without a name may hold on a disk; 0: GHOST_LIMIT */
 };
+
+#define GHOST_LIMIT (256ull << 20)
 
 /* Fills ret. Never changes the target (but for the hijack, which undoes itself). */
 int collect(struct graph *ret, struct tree *, const struct collect_config *);
@@ -36,6 +39,7 @@ int collect_self(struct graph *ret, const struct collect_config *);
 const struct caps *collector_caps(const struct collector *);
 struct graph *collector_graph(struct collector *);
 bool collector_live(const struct collector *);
+u64 collector_ghost_limit(const struct collector *);
 /* A duplicate of the file that is being collected (pidfd_getfd; O_PATH for a mapped file, cwd and the like), owned by the
  * collector until the file is done; negative errno without the right. FILE scope only. */
 int collector_fd(struct collector *);

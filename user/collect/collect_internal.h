@@ -3,6 +3,7 @@
 #pragma once
 #include "base/map.h"
 #include "collect/collect.h"
+#include <sys/stat.h>
 
 /* One open file description that has got its object; pid and fd say where it can be seen (pid 0: ckpt itself). */
 struct known_file {
@@ -46,6 +47,9 @@ int collect_sharing(struct collector *); /* sharing.c: memory, descriptors, cwd 
 int collect_resources(struct collector *, enum scope);
 /* collector_add_link for a link that was opened with these flags. */
 int collector_add_link_as(struct collector *, u32 pid, const char *magic_link, u32 flags, u32 *ret_file);
+/* name.c: a file that was opened by a name that is gone may have another: then that replaces the link, as if the file had been
+ * renamed. */
+void collect_find_name(const struct stat *, char *link, size_t room);
 /* A live tree moves: what failed since the mark is left out and noted, and 0 is returned. Otherwise r. */
 int collect_survive(struct collector *, size_t mark, int r);
 /* anon.c: who may still share private memory with whom, and the number that the model has for it. */

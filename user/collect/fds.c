@@ -175,6 +175,17 @@ static int read_link(struct collector *c, const struct record_file *f, char *lin
 	return r < 0 ? r : 0;
 }
 
+/* Looked at only when the link says that its name is gone. */
+static void find_name(struct collector *c, const struct record_file *f, char *link, size_t room)
+{
+	struct tree_process *p = tree_find(c->tree, (pid_t)f->tgid);
+	char path[32];
+	struct stat st;
+	snprintf(path, sizeof path, "fd/%u", f->fd);
+	if (link[0] == '/' && strstr(link, " (deleted)") && p && fstatat(p->proc, path, &st, 0) == 0)
+		collect_find_name(&st, link, room);
+}
+
 /* The file object of a descriptor of the tree; collects it when it is new. A live tree may have closed it: 0. */
 static int file_of(struct collector *c, const struct record_file *f, u32 *ret_id)
 {
@@ -187,6 +198,7 @@ static int file_of(struct collector *c, const struct record_file *f, u32 *ret_id
 	*ret_id = find_known(c, f, (pid_t)f->tgid, (int)f->fd);
 	if (*ret_id)
 		return 0;
+	find_name(c, f, link, sizeof link);
 	/* known before it is collected: a socket may be in flight inside of itself */
 	if (remember(c, f, (pid_t)f->tgid, (int)f->fd, c->files + 1) < 0)
 		return fail_memory();
@@ -291,6 +303,7 @@ int collector_add_file(struct collector *c, int fd, u32 *ret_file)
 	if (r < 0 || fstat(fd, &st) < 0)
 		return fail(PROC_READ, r < 0 ? r : neg_errno(), "%s", path);
 	record_of_stat(&f, &st);
+	collect_find_name(&st, link, sizeof link);
 	WORKING_ON("file in flight (%s)", link);
 	*ret_file = find_known(c, &f, 0, fd);
 	if (*ret_file)
@@ -318,6 +331,7 @@ int collector_add_link_as(struct collector *c, u32 pid, const char *magic_link, 
 		r = neg_errno();
 	if (r < 0)
 		return fail(PROC_READ, r, "/proc/%u/%s", pid, magic_link);
+	collect_find_name(&st, link, sizeof link);
 	struct record_file f = { .tgid = pid, .fd = UINT32_MAX, .flags = flags };
 	record_of_stat(&f, &st);
 	u64 key = map_mix(inode_key(&f), flags);

@@ -16,6 +16,20 @@ int command_pid(const char *text, int *ret_pid)
 	return 0;
 }
 
+int command_size(const char *text, u64 *ret)
+{
+	static const char units[] = "KMGT";
+	char *end;
+	errno = 0;
+	u64 size = strtoull(text, &end, 10);
+	const char *unit = *end ? strchr(units, *end) : NULL;
+	unsigned shift = unit ? 10 * (unsigned)(unit - units + 1) : 0;
+	if (errno || text[0] < '0' || text[0] > '9' || (*end && (!unit || end[1])) || size > UINT64_MAX >> shift)
+		return fail(USAGE, 0, "\"%s\" is no size such as 300M", text);
+	*ret = size << shift;
+	return 0;
+}
+
 int command_output(struct text *text)
 {
 	int r = text_failed(text) ? fail_memory() : 0;

@@ -12,6 +12,8 @@ typedef int command_fn(int argc, char **argv);
 
 /* A pid from the command line: positive decimal; refused with USAGE otherwise. */
 int command_pid(const char *text, int *ret_pid);
+/* Bytes from the command line: decimal, with K, M, G or T behind it for powers of 1024; refused with USAGE otherwise. */
+int command_size(const char *text, u64 *ret);
 /* Writes a whole text to standard output and frees it; a failed write is reported. */
 int command_output(struct text *);
 /* CKPT_DISABLE, or NULL; an unknown id in it is refused with USAGE. */

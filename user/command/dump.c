@@ -24,10 +24,15 @@ static int parse_seconds(const char *text, u64 *ret_ns)
 static int parse(int argc, char **argv, struct dump_options *ret)
 {
 	static const struct option options[] = {
-		{ "leave-running", no_argument, NULL, 'R' }, { "leave-stopped", no_argument, NULL, 's' },
-		{ "json", no_argument, NULL, 'j' },          { "freeze-timeout", required_argument, NULL, 't' },
-		{ "durable", no_argument, NULL, 'D' },       { "no-durable", no_argument, NULL, 'N' },
-		{ "no-bpf", no_argument, NULL, 'b' },        { 0 },
+		{ "leave-running", no_argument, NULL, 'R' },
+		{ "leave-stopped", no_argument, NULL, 's' },
+		{ "json", no_argument, NULL, 'j' },
+		{ "freeze-timeout", required_argument, NULL, 't' },
+		{ "durable", no_argument, NULL, 'D' },
+		{ "no-durable", no_argument, NULL, 'N' },
+		{ "no-bpf", no_argument, NULL, 'b' },
+		{ "ghost-limit", required_argument, NULL, 'g' },
+		{ 0 },
 	};
 	ret->config.durable = -1;
 	for (int o; (o = getopt_long(argc, argv, "Rs", options, NULL)) != -1;) {
@@ -51,13 +56,17 @@ static int parse(int argc, char **argv, struct dump_options *ret)
 		case 'N':
 			ret->config.durable = 0;
 			break;
+		case 'g':
+			r = command_size(optarg, &ret->config.ghost_limit);
+			ret->config.ghost_limit += r == 0 && !ret->config.ghost_limit; /* 0 would be the default */
+			break;
 		case 'b':
 			ret->config.no_bpf = true;
 			break;
 		default:
 			r = fail(USAGE, 0,
 				 "dump takes PID DIR [--leave-running | --leave-stopped] [--freeze-timeout SECONDS] "
-				 "[--durable | --no-durable] [--no-bpf] [--json]");
+				 "[--durable | --no-durable] [--ghost-limit SIZE] [--no-bpf] [--json]");
 		}
 		if (r < 0)
 			return r;

@@ -80,7 +80,8 @@ int dump_tree(const struct dump_config *config, struct dump_result *ret)
 					    .effort = BPF_CACHED,
 					    .bpf = bpf,
 					    .no_bpf = config->no_bpf,
-					    .memory = &memory };
+					    .memory = &memory,
+					    .ghost_limit = config->ghost_limit };
 	r = collect(&graph, &tree, &how);
 	if (r == 0)
 		r = judge_dump(&graph);

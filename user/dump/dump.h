@@ -15,6 +15,7 @@ struct dump_config {
 	u64 freeze_timeout; /* ns, 0: default */
 	int durable;        /* 1 yes, 0 no, -1: when the tree is killed and the image lies on a disk */
 	bool no_bpf;
+	u64 ghost_limit; /* see collect_config */
 };
 struct dump_result {
 	u64 frozen_ns, bytes;

@@ -14,11 +14,39 @@
 /* Flags that fcntl(F_SETFL) changes; the others are given when the file is opened. */
 #define FILE_SETTABLE_FLAGS ((u32)(O_APPEND | O_NONBLOCK | O_DIRECT | O_NOATIME))
 
+/* What a recorded file may be opened with again; nothing that creates, empties or acquires. */
+#define FILE_REOPEN_FLAGS                                                                                                      \
+	((u32)(O_ACCMODE | O_APPEND | O_NONBLOCK | O_DSYNC | O_SYNC | O_DIRECT | O_DIRECTORY | O_NOFOLLOW | O_NOATIME | O_PATH))
+
+/* Files without a name of their own whose link looks like a path: memory objects. */
+static inline bool is_memory_object(const char *link)
+{
+	return !strncmp(link, "/memfd:", 7) || !strncmp(link, "/SYSV", 5) || !strcmp(link, "/dev/zero (deleted)") ||
+	       !strcmp(link, "/secretmem (deleted)") || !strcmp(link, "/anon_hugepage (deleted)") ||
+	       !strcmp(link, "/[aio] (deleted)");
+}
+
 /* The open(2) flags that the image holds for the object's file; 0 when it holds none. */
 static inline u32 file_flags(const struct graph *graph, u32 file)
 {
 	const Ckpt__File *f = graph_data(graph, &kind_file, file);
 	return f ? f->flags : 0;
+}
+
+/* Those of them that open it again by a path. */
+static inline u32 file_reopen_flags(const struct graph *graph, u32 file)
+{
+	return (file_flags(graph, file) & FILE_REOPEN_FLAGS) | O_NOCTTY | O_CLOEXEC;
+}
+
+/* Puts the file in its service place where it stood: what has a position. */
+static inline void plan_position(struct plan *plan, const struct graph *graph, u32 file)
+{
+	const Ckpt__File *f = graph_data(graph, &kind_file, file);
+	if (f && f->pos && !(f->flags & O_PATH))
+		step_expect(plan_call(plan, AT(PLAN_WORLD, STAGE_CREATE), SYS_lseek, ARG(plan_fd(plan, file)), ARG(f->pos),
+				      ARG(SEEK_SET)),
+			    (s64)f->pos);
 }
 
 /* Gives a file that was made with the flags `made` the flags `want`, as far as fcntl can; the file is in its service place. */

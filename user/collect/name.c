@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/* Owns the search for another name of a file whose first one is gone: a hard link in the same directory. */
+#include "collect/collect_internal.h"
+#include <dirent.h>
+#include <stdio.h>
+
+#define DELETED " (deleted)"
+#define ENTRIES_MAX 100000 /* that are looked at */
+
+static bool leads_to(const char *path, const struct stat *st)
+{
+	struct stat there;
+	return lstat(path, &there) == 0 && there.st_ino == st->st_ino && there.st_dev == st->st_dev;
+}
+
+void collect_find_name(const struct stat *st, char *link, size_t room)
+{
+	size_t len = strlen(link), suffix = sizeof DELETED - 1;
+	if (!st->st_nlink || S_ISDIR(st->st_mode) || link[0] != '/' || len <= suffix || strcmp(link + len - suffix, DELETED) ||
+	    leads_to(link, st))
+		return;
+	_cleanup_free_ char *dir = strdup(link);
+	if (!dir)
+		return;
+	*(strrchr(dir, '/') + 1) = 0;
+	DIR *entries = opendir(dir);
+	char path[4200];
+	int left = ENTRIES_MAX;
+	for (struct dirent *e; entries && left-- > 0 && (e = readdir(entries));)
+		if (e->d_ino == st->st_ino &&
+		    (size_t)snprintf(path, sizeof path, "%s%s", dir, e->d_name) < MIN(sizeof path, room) &&
+		    leads_to(path, st)) {
+			strcpy(link, path);
+			break;
+		}
+	if (entries)
+		closedir(entries);
+}

@@ -1,0 +1,388 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/* Owns files without a name: regular files that were unlinked or made with O_TMPFILE, and directories that were removed.
+ * They are made again in the directory where they were, with their contents. */
+#include "collect/collect.h"
+#include "ghost.pb-c.h"
+#include "resource/nameless.h"
+#include <linux/magic.h>
+#include <sys/statfs.h>
+#include <sys/sysmacros.h>
+#include <sys/xattr.h>
+
+#define TMPFILE_FLAG ((u32)(O_TMPFILE & ~O_DIRECTORY))
+#define XATTRS_MAX 65536 /* XATTR_LIST_MAX; a value has no more either */
+
+static const struct kind kind_ghost = { .name = "ghost", .desc = &ckpt__ghost__descriptor };
+
+static bool ghost_claims(const struct record_file *file, const char *link)
+{
+	return (S_ISREG(file->mode) || S_ISDIR(file->mode)) && nameless_claims(file, link);
+}
+
+/* --- collect --- */
+
+static u32 first_of(const struct graph *graph, const struct object *mine, const Ckpt__Ghost *my)
+{
+	for (const struct object *o = NULL; (o = graph_next(graph, &kind_ghost, o));) {
+		const Ckpt__Ghost *g = o->data;
+		if (o != mine && g->inode == my->inode && g->device == my->device)
+			return g->memory;
+	}
+	return mine->id;
+}
+
+/* What is a part of the file; labels of security modules and the like belong to the host. */
+static bool is_carried(const char *xattr)
+{
+	return !strncmp(xattr, "user.", 5) || !strcmp(xattr, "security.capability") ||
+	       !strcmp(xattr, "system.posix_acl_access");
+}
+
+static int by_name(const void *a, const void *b)
+{
+	const Ckpt__GhostXattr *const *x = a, *const *y = b;
+	return strcmp((*x)->name, (*y)->name);
+}
+
+static int collect_xattr(Ckpt__Ghost *g, const char *path, const char *name)
+{
+	static const size_t room = XATTRS_MAX;
+	_cleanup_free_ u8 *value = malloc(room);
+	ssize_t len = value ? getxattr(path, name, value, room) : -1;
+	if (!value)
+		return fail_memory();
+	if (len < 0)
+		return errno == ENODATA ? 0 : fail(SYSCALL, neg_errno(), "getxattr %s", name);
+	Ckpt__GhostXattr *x = MESSAGE_NEW(Ckpt__GhostXattr, ckpt__ghost_xattr);
+	if (!x || !MESSAGE_APPEND(&g->n_xattr, &g->xattr, x)) {
+		free(x);
+		return fail_memory();
+	}
+	x->has_value = message_set_bytes(&x->value, value, (size_t)len);
+	return x->has_value && message_set_string(&x->name, name) ? 0 : fail_memory();
+}
+
+static int collect_xattrs(Ckpt__Ghost *g, int fd)
+{
+	char path[32];
+	snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+	ssize_t len = listxattr(path, NULL, 0);
+	if (len <= 0)
+		return len == 0 || errno == ENOTSUP ? 0 : fail(SYSCALL, neg_errno(), "listxattr");
+	_cleanup_free_ char *names = malloc((size_t)len);
+	if (!names)
+		return fail_memory();
+	len = listxattr(path, names, (size_t)len);
+	for (const char *name = names; name < names + len; name += strlen(name) + 1) {
+		int r = is_carried(name) ? collect_xattr(g, path, name) : 0;
+		if (r < 0)
+			return r;
+	}
+	if (g->n_xattr)
+		qsort(g->xattr, g->n_xattr, sizeof *g->xattr, by_name);
+	return 0;
+}
+
+/* O_TMPFILE: the kernel calls it by the number of its inode (d_tmpfile). */
+static int collect_path(Ckpt__Ghost *g, const char *link, u64 inode)
+{
+	char path[4096], number[32];
+	if (!nameless_path(link, path))
+		return fail(FILE_NAME_LENGTH, 0, "%s", link);
+	u32 lost = nameless_lost(path);
+	if (lost)
+		SET(g, lost, lost);
+	char *slash = strrchr(path, '/');
+	snprintf(number, sizeof number, "/#%llu", (unsigned long long)inode);
+	if (!strcmp(slash, number)) {
+		SET(g, tmpfile, true);
+		slash[slash == path] = 0;
+	}
+	return message_set_string(&g->path, path) ? 0 : fail_memory();
+}
+
+/* Files in memory count as memory. */
+static void collect_limit(struct collector *c, Ckpt__Ghost *g, int fd)
+{
+	struct statfs fs;
+	bool in_memory = fstatfs(fd, &fs) == 0 && (fs.f_type == TMPFS_MAGIC || fs.f_type == RAMFS_MAGIC);
+	if (!in_memory && g->stored > collector_ghost_limit(c))
+		SET(g, limit, collector_ghost_limit(c));
+}
+
+static int collect_first(struct collector *c, const struct subject *subject, Ckpt__Ghost *g, int fd, const struct stat *st)
+{
+	bool regular = S_ISREG(st->st_mode);
+	if (!message_set_string(&g->type, regular ? "regular" : "directory"))
+		return fail_memory();
+	SET(g, mode, st->st_mode & 07777);
+	SET(g, uid, st->st_uid);
+	SET(g, gid, st->st_gid);
+	SET(g, mtime, st->st_mtim.tv_sec * 1000000000l + st->st_mtim.tv_nsec);
+	if (regular) {
+		SET(g, size, (u64)st->st_size);
+		SET(g, stored, (u64)st->st_blocks * 512);
+		collect_limit(c, g, fd);
+		if (st->st_nlink)
+			SET(g, links, (u32)st->st_nlink);
+	}
+	int r = collect_path(g, subject->link, st->st_ino);
+	return r == 0 ? collect_xattrs(g, fd) : r;
+}
+
+static int ghost_collect(struct collector *c, const struct subject *subject, struct object *o)
+{
+	Ckpt__Ghost *g = o->data;
+	struct stat st;
+	const char *lock = S_ISREG(subject->file->mode) ? collector_fdinfo(c, "lock") : NULL;
+	if (lock && !message_set_string(&g->lock, lock))
+		return fail_memory();
+	SET(g, inode, subject->file->ino);
+	SET(g, device, (u32)makedev(subject->file->dev_major, subject->file->dev_minor));
+	SET(g, memory, first_of(collector_graph(c), o, g));
+	if (g->memory != o->id)
+		return 0;
+	int fd = collector_fd(c);
+	if (fd < 0)
+		return fail(FD_DUPLICATE, fd, "%s", subject->link);
+	if (fstat(fd, &st) < 0)
+		return fail(SYSCALL, neg_errno(), "fstat of %s", subject->link);
+	int r = collect_first(c, subject, g, fd, &st);
+	return r < 0 || !st.st_size || !S_ISREG(st.st_mode) || g->limit ? r : collector_keep_memory(c, o->id);
+}
+
+/* --- judge --- */
+
+static bool is_directory(const Ckpt__Ghost *g) { return !strcmp(g->type, "directory"); }
+
+static int judge_dump(const Ckpt__Ghost *g)
+{
+	int r = 0;
+	if (g->links)
+		r = fail(FILE_DELETED, 0, "%s has %u other name%s", g->path, g->links, g->links == 1 ? "" : "s");
+	if (g->limit)
+		r = fail(FILE_LARGE, 0, "%s holds %llu bytes, the limit is %llu", g->path, (unsigned long long)g->stored,
+			 (unsigned long long)g->limit);
+	return r;
+}
+
+static int judge_restore(const struct graph *graph, const struct object *o, const Ckpt__Ghost *g)
+{
+	const struct object *pages = graph_find(graph, &kind_memory, o->id);
+	const struct page_run *last = pages && pages->count ? (const struct page_run *)pages->data + pages->count - 1 : NULL;
+	if (last && (is_directory(g) || last->start + last->len > ALIGN_UP(g->size, PAGE_BYTES)))
+		return fail(IMAGE_INCONSISTENT, 0, "contents beyond the end of %s", g->path);
+	for (size_t i = 0; i < g->n_xattr; i++)
+		if (!g->xattr[i]->name || !is_carried(g->xattr[i]->name))
+			return fail(IMAGE_INCONSISTENT, 0, "an attribute of %s", g->path);
+	return nameless_judge(g->path, g->lost, g->tmpfile);
+}
+
+static int ghost_judge(const struct graph *graph, const struct object *o, enum direction direction)
+{
+	const Ckpt__Ghost *g = o->data, *first = graph_data(graph, &kind_ghost, g->memory);
+	if (!first || first->memory != g->memory || !first->path || !first->type)
+		return fail(IMAGE_INCONSISTENT, 0, "a file without a name");
+	int locked = g->lock && direction == DIRECTION_DUMP ? fail(FILE_LOCKED, 0, "%s: %s", first->path, g->lock) : 0;
+	if (g->memory != o->id)
+		return locked;
+	int r = direction == DIRECTION_DUMP ? judge_dump(g) : judge_restore(graph, o, g);
+	return r < 0 ? r : locked;
+}
+
+/* --- plan --- */
+
+#define CREATE AT(PLAN_WORLD, STAGE_CREATE)
+
+struct making {
+	struct plan *plan;
+	const struct graph *graph;
+	const struct object *o;
+	const Ckpt__Ghost *ghost;
+	u32 own;           /* slot: open for writing, or the directory */
+	u32 own_is;        /* the file that this one is, 0: none */
+	VECTOR(u32) slots; /* of the others, in the order of the graph */
+};
+
+/* The files of the ghost that have to be opened besides the own one. */
+static const struct object *next_member(const struct making *m, const struct object *after)
+{
+	while ((after = graph_next(m->graph, &kind_ghost, after)))
+		if (((const Ckpt__Ghost *)after->data)->memory == m->o->id && after->id != m->own_is)
+			return after;
+	return NULL;
+}
+
+/* The same slot for each name that is tried. */
+static void give_slot(struct making *m, struct plan_step *step, size_t n)
+{
+	u32 *slot = n < m->slots.n ? &m->slots.v[n] : vector_add(&m->slots);
+	if (slot && !*slot)
+		*slot = plan_slot(m->plan);
+	step_any(step);
+	step_into(step, slot ? *slot : 0);
+}
+
+static void open_members(struct making *m, struct place at, struct arg name)
+{
+	size_t n = 0;
+	for (const struct object *o = NULL; (o = next_member(m, o));)
+		give_slot(m, plan_call(m->plan, at, SYS_openat, ARG(AT_FDCWD), name, ARG(file_reopen_flags(m->graph, o->id))),
+			  n++);
+}
+
+static struct plan_step *make_file(struct plan *plan, struct place at, struct arg name, void *with _unused_)
+{
+	return plan_call(plan, at, SYS_openat, ARG(AT_FDCWD), name, ARG(O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC),
+			 ARG(0600));
+}
+
+static void use_file(struct plan *plan _unused_, struct place at, struct arg name, void *with) { open_members(with, at, name); }
+
+static struct plan_step *make_directory(struct plan *plan, struct place at, struct arg name, void *with _unused_)
+{
+	return plan_call(plan, at, SYS_mkdirat, ARG(AT_FDCWD), name, ARG(0700));
+}
+
+static void use_directory(struct plan *plan, struct place at, struct arg name, void *with)
+{
+	struct plan_step *own =
+		plan_call(plan, at, SYS_openat, ARG(AT_FDCWD), name, ARG(O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+	step_any(own);
+	step_into(own, ((struct making *)with)->own);
+	open_members(with, at, name);
+}
+
+static struct plan_step *open_tmpfile(struct making *m, struct place at, struct arg dir)
+{
+	u32 flags = m->own_is ? file_reopen_flags(m->graph, m->own_is) & ~FILE_SETTABLE_FLAGS : O_RDWR | O_CLOEXEC;
+	return plan_call(m->plan, at, SYS_openat, ARG(AT_FDCWD), dir, ARG(flags | O_TMPFILE), ARG(0600));
+}
+
+static void use_lost_directory(struct plan *plan _unused_, struct place at, struct arg name, void *with)
+{
+	struct plan_step *open = open_tmpfile(with, at, name);
+	step_any(open);
+	step_into(open, ((struct making *)with)->own);
+}
+
+static void plan_tmpfile(struct making *m)
+{
+	for (const struct object *o = NULL; !m->own_is && (o = next_member(m, o));)
+		if (file_flags(m->graph, o->id) & TMPFILE_FLAG)
+			m->own_is = o->id;
+	if (m->ghost->lost) {
+		plan_nameless(m->plan, &(struct nameless){ .path = m->ghost->path,
+							   .lost = m->ghost->lost - 1,
+							   .remove_flags = AT_REMOVEDIR,
+							   .make = make_directory,
+							   .use = use_lost_directory,
+							   .with = m });
+		plan_check(m->plan, CREATE, m->own);
+	} else {
+		step_into(open_tmpfile(m, CREATE, arg_string(m->plan, m->ghost->path)), m->own);
+	}
+}
+
+static void plan_named(struct making *m)
+{
+	bool directory = is_directory(m->ghost);
+	u32 made = plan_nameless(m->plan, &(struct nameless){ .path = m->ghost->path,
+							      .lost = m->ghost->lost,
+							      .remove_flags = directory ? AT_REMOVEDIR : 0,
+							      .make = directory ? make_directory : make_file,
+							      .use = directory ? use_directory : use_file,
+							      .with = m });
+	if (directory)
+		plan_check(m->plan, CREATE, m->own);
+	else
+		m->own = made;
+}
+
+static void plan_contents(const struct making *m)
+{
+	struct plan *plan = m->plan;
+	const struct object *pages = graph_find(m->graph, &kind_memory, m->o->id);
+	for (u32 i = 0; pages && i < pages->count; i++) {
+		const struct page_run *run = (const struct page_run *)pages->data + i;
+		plan_call(plan, CREATE, SYS_lseek, ARG_OF_SLOT(m->own), ARG(run->start), ARG(SEEK_SET));
+		for (u64 done = 0; done < run->len;) {
+			u64 part = MIN(run->len - done, 1ull << 30), offset = run->offset + done;
+			step_expect(plan_call(plan, CREATE, SYS_sendfile, ARG_OF_SLOT(m->own), ARG(plan_fd(plan, PLAN_PAGES)),
+					      ARG_OF_DATA(plan_data(plan, &offset, sizeof offset, 8)), ARG(part)),
+				    (s64)part);
+			done += part;
+		}
+	}
+	if (!is_directory(m->ghost))
+		plan_call(plan, CREATE, SYS_ftruncate, ARG_OF_SLOT(m->own), ARG(m->ghost->size));
+}
+
+static void plan_attributes(const struct making *m)
+{
+	struct plan *plan = m->plan;
+	const Ckpt__Ghost *g = m->ghost;
+	plan_call(plan, CREATE, SYS_fchown, ARG_OF_SLOT(m->own), ARG(g->uid), ARG(g->gid));
+	plan_call(plan, CREATE, SYS_fchmod, ARG_OF_SLOT(m->own), ARG(g->mode));
+	for (size_t i = 0; i < g->n_xattr; i++) {
+		u32 value = plan_data(plan, g->xattr[i]->value.data, g->xattr[i]->value.len, 8);
+		plan_call(plan, CREATE, SYS_fsetxattr, ARG_OF_SLOT(m->own), arg_string(plan, g->xattr[i]->name),
+			  ARG_OF_DATA(value), ARG(g->xattr[i]->value.len), ARG(0));
+	}
+	if (!g->has_mtime)
+		return;
+	struct timespec times[2] = { { .tv_nsec = UTIME_OMIT }, { g->mtime / 1000000000, g->mtime % 1000000000 } };
+	plan_call(plan, CREATE, SYS_utimensat, ARG_OF_SLOT(m->own), ARG(0),
+		  ARG_OF_DATA(plan_data(plan, times, sizeof times, 8)), ARG(0));
+}
+
+/* What was opened by name takes its place; what has none is opened by the own descriptor. */
+static void place_members(struct making *m)
+{
+	size_t n = 0;
+	for (const struct object *o = NULL; (o = next_member(m, o)); n++) {
+		if (m->ghost->tmpfile) {
+			plan_reopen(m->plan, m->own, NULL, o->id, file_reopen_flags(m->graph, o->id),
+				    file_flags(m->graph, o->id));
+		} else {
+			u32 slot = n < m->slots.n ? m->slots.v[n] : 0;
+			plan_check(m->plan, CREATE, slot);
+			plan_place_fd(m->plan, slot, o->id);
+		}
+		plan_position(m->plan, m->graph, o->id);
+	}
+}
+
+static int ghost_plan(struct plan *plan, const struct graph *graph, const struct object *o)
+{
+	struct making m = { .plan = plan, .graph = graph, .o = o, .ghost = o->data };
+	if (m.ghost->memory != o->id)
+		return 0;
+	m.own = plan_slot(plan);
+	if (m.ghost->tmpfile)
+		plan_tmpfile(&m);
+	else
+		plan_named(&m);
+	plan_contents(&m);
+	place_members(&m);
+	plan_attributes(&m);
+	if (m.own_is) {
+		plan_place_fd(plan, m.own, m.own_is);
+		plan_status_flags(plan, CREATE, m.own_is, file_flags(graph, m.own_is), 0);
+		plan_position(plan, graph, m.own_is);
+	} else {
+		plan_call(plan, CREATE, SYS_close, ARG_OF_SLOT(m.own));
+	}
+	vector_free(&m.slots);
+	return 0;
+}
+
+const struct resource resource_ghost = {
+	.name = "ghost",
+	.scope = SCOPE_FILE,
+	.kind = &kind_ghost,
+	.claims = ghost_claims,
+	.collect = ghost_collect,
+	.judge = ghost_judge,
+	.plan = ghost_plan,
+};

@@ -1,0 +1,194 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* What FILE-scope resources share when they make something that has lost its name: it gets it again for a moment, so that
+ * /proc shows the name that the program knows. */
+#pragma once
+#include "record.h"
+#include "resource/file_scope.h"
+#include <errno.h>
+#include <sched.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+
+#define NAMELESS_LINK " (deleted)"
+/* Behind a name that is in use by now; collecting takes it off again. */
+#define NAMELESS_SUFFIX "#ckpt"
+#define NAMELESS_PATIENCE 20000 /* times two system calls, while another restore has the name */
+
+/* What the link of a lost name was: "/tmp/x" of "/tmp/x (deleted)". false: it does not end so, or is too long. */
+static inline bool nameless_path(const char *link, char path[4096])
+{
+	static const char *const ends[] = { NAMELESS_LINK, NAMELESS_SUFFIX };
+	size_t len = strlen(link);
+	for (size_t i = 0; i < ARRAY_SIZE(ends); i++) {
+		size_t end = strlen(ends[i]);
+		if (len > end && !strncmp(link + len - end, ends[i], end))
+			len -= end;
+		else if (i == 0)
+			return false;
+	}
+	if (link[0] != '/' || len < 2 || len + sizeof NAMELESS_SUFFIX > 4096)
+		return false;
+	snprintf(path, 4096, "%.*s", (int)len, link);
+	return true;
+}
+
+/* Is this a file that was opened by a name that is gone? */
+static inline bool nameless_claims(const struct record_file *file, const char *link)
+{
+	char path[4096];
+	struct stat st;
+	if (is_memory_object(link) || !nameless_path(link, path))
+		return false;
+	bool there = lstat(link, &st) == 0 && st.st_ino == file->ino && major(st.st_dev) == file->dev_major &&
+		     minor(st.st_dev) == file->dev_minor;
+	return !there; /* else it is really called so */
+}
+
+/* How many directories at the end of a lost path are gone too. */
+static inline u32 nameless_lost(const char *path)
+{
+	char dir[4096];
+	u32 lost = 0;
+	snprintf(dir, sizeof dir, "%s", path);
+	for (char *slash; (slash = strrchr(dir, '/')) && slash != dir; lost++) {
+		*slash = 0;
+		if (access(dir, F_OK) == 0)
+			return lost;
+	}
+	return lost;
+}
+
+/* The directory of a path, without the directories that are lost. */
+static inline void nameless_dir(const char *path, u32 lost, char dir[4096])
+{
+	snprintf(dir, 4096, "%s", path);
+	for (u32 i = 0; i <= lost; i++) {
+		char *slash = strrchr(dir, '/');
+		if (slash)
+			slash[slash == dir] = 0;
+	}
+}
+
+/* At a restore: its name can be made for a moment. is_dir: path is the directory itself, which gets something without a name. */
+static inline int nameless_judge(const char *path, u32 lost, bool is_dir)
+{
+	char dir[4096], other[4096];
+	struct stat st;
+	u32 depth = 0;
+	for (const char *c = path; *c; c++)
+		depth += *c == '/';
+	if (path[0] != '/' || strlen(path) + sizeof NAMELESS_SUFFIX > sizeof dir || lost > depth)
+		return fail(IMAGE_INCONSISTENT, 0, "%s", path);
+	if (is_dir && !lost)
+		snprintf(dir, sizeof dir, "%s", path);
+	else
+		nameless_dir(path, lost - is_dir, dir);
+	if (stat(dir, &st) < 0)
+		return fail(FILE_MISSING, neg_errno(), "%s", dir);
+	if (!S_ISDIR(st.st_mode))
+		return fail(FILE_CHANGED, 0, "%s is no directory any more", dir);
+	if (access(dir, W_OK | X_OK) < 0)
+		return fail(FILE_DIRECTORY, neg_errno(), "%s", dir);
+	snprintf(other, sizeof other, "%s" NAMELESS_SUFFIX, path);
+	if (!is_dir && !lost && access(path, F_OK) == 0 && access(other, F_OK) == 0)
+		return fail(FILE_EXISTS, 0, "%s and %s", path, other);
+	return 0;
+}
+
+/* How something is made under a name: `make` adds the step whose result is no error, `use` steps that need the name, all of
+ * which must be allowed to fail (step_any): the name has to go afterwards. Both may be called twice, for two names. */
+struct nameless {
+	const char *path;
+	u32 lost;
+	int remove_flags; /* of unlinkat */
+	struct plan_step *(*make)(struct plan *, struct place, struct arg name, void *with);
+	void (*use)(struct plan *, struct place, struct arg name, void *with);
+	void *with;
+};
+
+/* Made by a child of ckpt that shares its descriptors: when ckpt is killed in that moment, the child goes on and takes the
+ * names away. */
+static inline struct place nameless_helper(struct plan *plan)
+{
+	bool is_new;
+	char name[32];
+	snprintf(name, sizeof name, "names %u", plan_length(plan, PLAN_WORLD));
+	struct place at = plan_helper(plan, AT(PLAN_WORLD, STAGE_CREATE), name, 0, &is_new);
+	u32 all = plan_data(plan, &(u64){ ~0ull }, 8, 8);
+	step_any(plan_call(plan, at, SYS_rt_sigprocmask, ARG(0 /* SIG_BLOCK */), ARG_OF_DATA(all), ARG(0), ARG(8)));
+	return at;
+}
+
+static inline void nameless_under(struct plan *plan, struct place at, const struct nameless *n, const char *path, u32 made)
+{
+	struct arg name = arg_string(plan, path);
+	struct plan_step *make = n->make(plan, at, name, n->with);
+	step_any(make);
+	step_into(make, made);
+	struct plan_step *failed = plan_skip(plan, at, ARG_OF_SLOT(made), -4095, -1);
+	n->use(plan, at, name, n->with);
+	step_any(plan_call(plan, at, SYS_unlinkat, ARG(AT_FDCWD), name, ARG(n->remove_flags)));
+	plan_land(plan, at, failed);
+}
+
+#define NAMELESS_LOST_MAX 32
+
+/* Makes the directories that are lost, from the uppermost on; their results tell whether they are ours. */
+static inline void nameless_make_lost(struct plan *plan, struct place at, const struct nameless *n,
+				      u32 slots[NAMELESS_LOST_MAX])
+{
+	char dir[4096];
+	for (u32 i = MIN(n->lost, (u32)NAMELESS_LOST_MAX); i-- > 0;) {
+		nameless_dir(n->path, i, dir);
+		struct plan_step *make = plan_call(plan, at, SYS_mkdirat, ARG(AT_FDCWD), arg_string(plan, dir), ARG(0700));
+		step_any(make);
+		slots[i] = step_result(plan, make);
+	}
+}
+
+static inline void nameless_remove_lost(struct plan *plan, struct place at, const struct nameless *n,
+					const u32 slots[NAMELESS_LOST_MAX])
+{
+	char dir[4096];
+	for (u32 i = 0; i < MIN(n->lost, (u32)NAMELESS_LOST_MAX); i++) {
+		nameless_dir(n->path, i, dir);
+		struct plan_step *foreign = plan_skip(plan, at, ARG_OF_SLOT(slots[i]), -4095, -1);
+		step_any(plan_call(plan, at, SYS_unlinkat, ARG(AT_FDCWD), arg_string(plan, dir), ARG(AT_REMOVEDIR)));
+		plan_land(plan, at, foreign);
+	}
+}
+
+/* The world fails here when the step that gave the slot did. */
+static inline void plan_check(struct plan *plan, struct place at, u32 slot)
+{
+	u32 word = plan_data(plan, NULL, 4, 4);
+	plan_op(plan, at, OP_STORE, 0, (struct arg[6]){ ARG(word), ARG_OF_SLOT(slot) });
+	plan_op(plan, at, OP_LOAD, 0, (struct arg[6]){ ARG(word) });
+}
+
+/* Makes it under its old name, or, when that is in use, under the one with the suffix; while another restore has both, again.
+ * Returns the slot of what `make` gave; the world has checked it. */
+static inline u32 plan_nameless(struct plan *plan, const struct nameless *n)
+{
+	char other[4096];
+	u32 lost[NAMELESS_LOST_MAX];
+	struct place at = nameless_helper(plan);
+	snprintf(other, sizeof other, "%s" NAMELESS_SUFFIX, n->path);
+	u32 made = plan_slot(plan);
+	nameless_make_lost(plan, at, n, lost);
+	u32 begin = plan_length(plan, at.tid);
+	nameless_under(plan, at, n, n->path, made);
+	struct plan_step *done = plan_skip(plan, at, ARG_OF_SLOT(made), 0, INT64_MAX);
+	nameless_under(plan, at, n, other, made);
+	struct plan_step *in_use = plan_skip(plan, at, ARG_OF_SLOT(made), -EEXIST, -EEXIST);
+	struct plan_step *over = plan_skip(plan, at, ARG(0), 0, 0);
+	plan_land(plan, at, in_use);
+	step_any(plan_call(plan, at, SYS_sched_yield));
+	u32 back = plan_length(plan, at.tid) - begin;
+	step_any(plan_op(plan, at, OP_BRANCH, 0, (struct arg[6]){ ARG(0), ARG(1), ARG(back), ARG(NAMELESS_PATIENCE) }));
+	plan_land(plan, at, done);
+	plan_land(plan, at, over);
+	nameless_remove_lost(plan, at, n, lost);
+	plan_check(plan, AT(PLAN_WORLD, STAGE_CREATE), made);
+	return made;
+}
