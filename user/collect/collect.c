@@ -169,6 +169,7 @@ void collector_free(struct collector *c)
 	map_free(&c->by_link);
 	map_free(&c->anons);
 	map_free(&c->vdsos);
+	map_free(&c->outside);
 	text_free(&c->maps);
 	facts_free(&c->facts);
 }

@@ -23,6 +23,8 @@ struct collector {
 	struct map anons;       /* kernel identity of private memory since a fork -> number */
 	struct map vdsos;       /* hash of bytes and layout -> vdso id */
 	struct map by_link;     /* device, inode and flags -> file id, of links */
+	struct map outside;     /* ids of sessions and groups that processes outside of the tree are in */
+	bool seen_outside;
 	VECTOR(struct known_file) known_files;
 	VECTOR(int) own_fds; /* duplicates that known_files needs until the end */
 	u32 files;           /* file ids given so far */
@@ -39,9 +41,11 @@ struct collector {
 };
 
 void collector_free(struct collector *);
-int collect_files(struct collector *);   /* fds.c: descriptor tables */
-int collect_ptrace(struct collector *);  /* ptrace.c: masks, rseq, robust lists */
-int collect_tasks(struct collector *);   /* tasks.c: task and thread objects */
+int collect_files(struct collector *);  /* fds.c: descriptor tables */
+int collect_ptrace(struct collector *); /* ptrace.c: masks, rseq, robust lists */
+int collect_tasks(struct collector *);  /* tasks.c: task and thread objects */
+/* kin.c: does a session or group belong to others, outside of the tree? Not when nobody else is in it: its leader is dead then. */
+int kin_outside(struct collector *, u32 id, bool *ret);
 int collect_memory(struct collector *);  /* mm.c: mm, vmas, vdso objects */
 int collect_sharing(struct collector *); /* sharing.c: memory, descriptors, cwd shared between processes */
 int collect_resources(struct collector *, enum scope);

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /* Owns the objects of the tree: processes and threads with their registers. */
 #include "arch/arch.h"
+#include "base/file.h"
 #include "collect/collect_internal.h"
+#include "collect/proc_text.h"
 #include "diag/diag.h"
 #include "infect/remote.h"
 #include "task/rseq.h"
@@ -202,6 +204,37 @@ static const char *state_name(const struct tree_process *p)
 	return p->state == 'Z' ? "zombie" : p->threads.n && p->threads.v[0].stop_signal ? "stopped" : "running";
 }
 
+/* What a parent will see of it; the file of the process, not that of its thread, knows the status of all of its threads. */
+static int add_zombie(Ckpt__Task *m, const struct tree_process *p)
+{
+	_cleanup_text_ struct text stat = { 0 }, status = { 0 };
+	struct record_task t = { 0 };
+	int r = file_read(p->proc, "stat", &stat);
+	if (r == 0)
+		r = file_read(p->proc, "status", &status);
+	if (r == 0)
+		r = parse_stat(stat.data, &t);
+	if (r == 0)
+		r = parse_status(status.data, &t);
+	if (r < 0)
+		return fail(TASK_RACED, r, "reading what it has left");
+	SET(m, exit_code, t.exit_code);
+	SET(m, uid, t.uid);
+	return message_set_string(&m->comm, t.comm) ? 0 : fail_memory();
+}
+
+static int add_tids(Ckpt__Task *m, const struct tree_process *p, const struct record_task *t)
+{
+	SET(m, mm, (u32)p->pid);
+	SET(m, fds, (u32)p->pid);
+	if (p->threads.n && p->threads.v[0].stop_signal)
+		SET(m, stop_signal, (u32)p->threads.v[0].stop_signal);
+	for (size_t k = 0; k < p->threads.n; k++)
+		if (!MESSAGE_APPEND(&m->n_tid, &m->tid, t[k].tid))
+			return fail_memory();
+	return 0;
+}
+
 static int add_task(struct collector *c, const struct tree_process *p, const struct record_task *t)
 {
 	struct object *o = graph_add(c->graph, &kind_task, (u32)p->pid);
@@ -212,29 +245,23 @@ static int add_task(struct collector *c, const struct tree_process *p, const str
 	SET(m, ppid, (u32)p->ppid);
 	if (!p->ppid)
 		SET(m, parent_outside, t->ppid);
-	bool group = tree_find(c->tree, (pid_t)t->pgid), session = tree_find(c->tree, (pid_t)t->sid);
-	SET(m, pgid, group ? t->pgid : 0);
-	SET(m, sid, session ? t->sid : 0);
-	if (!group)
+	bool group = false, session = false;
+	int r = kin_outside(c, t->pgid, &group);
+	if (r == 0)
+		r = kin_outside(c, t->sid, &session);
+	if (r < 0)
+		return r;
+	SET(m, pgid, group ? 0 : t->pgid);
+	SET(m, sid, session ? 0 : t->sid);
+	if (group)
 		SET(m, group_outside, t->pgid);
-	if (!session)
+	if (session)
 		SET(m, session_outside, t->sid);
 	SET(m, exit_signal, t->exit_signal);
 	SET(m, start_time, t->start_time);
-	if (p->state == 'Z')
-		SET(m, exit_code, t->exit_code);
-	else {
-		SET(m, mm, (u32)p->pid);
-		SET(m, fds, (u32)p->pid);
-	}
-	if (p->threads.n && p->threads.v[0].stop_signal)
-		SET(m, stop_signal, (u32)p->threads.v[0].stop_signal);
 	if (!message_set_string(&m->state, state_name(p)))
 		return fail_memory();
-	for (size_t k = 0; k < p->threads.n; k++)
-		if (!MESSAGE_APPEND(&m->n_tid, &m->tid, t[k].tid))
-			return fail_memory();
-	return 0;
+	return p->state == 'Z' ? add_zombie(m, p) : add_tids(m, p, t);
 }
 
 int collect_tasks(struct collector *c)

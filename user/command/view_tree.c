@@ -63,7 +63,12 @@ static void add_id(const struct drawing *d, const char *name, u32 id, u32 outsid
 
 static void add_task(const struct drawing *d, const Ckpt__Task *task)
 {
-	add_name(d, task->pid);
+	if (task->comm) { /* a zombie has no thread */
+		text_addf(d->out, "%u ", task->pid);
+		text_add_shown(d->out, task->comm);
+	} else {
+		add_name(d, task->pid);
+	}
 	if (task->state && strcmp(task->state, "running")) {
 		text_adds(d->out, " ");
 		text_add_shown(d->out, task->state);

@@ -36,8 +36,8 @@ static int judge_task(const struct graph *g, const Ckpt__Task *t)
 {
 	WORKING_ON_TASK(t->pid);
 	int r = 0;
-	if (t->state && !strcmp(t->state, "zombie"))
-		return fail(ZOMBIE, 0, "exit status 0x%x", t->exit_code);
+	if (shape_is_zombie(t))
+		return 0;
 	if (!t->n_tid || t->tid[0] != t->pid)
 		r = fail(LEADER_DEAD, 0, "its first thread is %u", t->n_tid ? t->tid[0] : 0);
 	if (t->shares)

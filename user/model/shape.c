@@ -1,16 +1,39 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /* Owns what the shape of a tree allows. A session is entered by being born into it or by making it, a group by any member
- * of the session while its leader lives. */
+ * of the session while its leader is there, be it dead. */
 #include "model/shape.h"
 #include "diag/diag.h"
 #include <fcntl.h>
 
 const Ckpt__Task *shape_task(const struct graph *g, u32 pid) { return pid ? graph_data(g, &kind_task, pid) : NULL; }
 
-bool shape_is_early(const struct graph *g, const Ckpt__Task *t)
+bool shape_is_zombie(const Ckpt__Task *t) { return t->state && !strcmp(t->state, "zombie"); }
+
+static bool leads(const Ckpt__Task *t) { return t->sid == t->pid; }
+
+/* The session that a leader was in before it made its own. */
+static u32 first_session(const struct graph *g, const Ckpt__Task *leader)
 {
-	const Ckpt__Task *parent = shape_task(g, t->ppid);
-	return parent && parent->sid == parent->pid && t->sid != t->pid && t->sid != parent->sid;
+	const Ckpt__Task *parent = shape_task(g, leader->ppid);
+	return parent ? parent->sid : 0;
+}
+
+/* A leader takes in members by CLONE_PARENT, which gives them its own parent and exit signal. It does so as a copy of that
+ * parent, so it has no time to make children in an older session. */
+static bool may_adopt(const Ckpt__Task *leader, const Ckpt__Task *t)
+{
+	return leads(leader) && leader->ppid == t->ppid && leader->exit_signal == t->exit_signal;
+}
+
+enum shape_birth shape_birth(const struct graph *g, const Ckpt__Task *t)
+{
+	const Ckpt__Task *parent = shape_task(g, t->ppid), *leader;
+	if (leads(t) || t->sid == (parent ? parent->sid : 0))
+		return BIRTH_LATE;
+	if (parent && leads(parent) && first_session(g, parent) == t->sid)
+		return BIRTH_EARLY;
+	leader = shape_task(g, t->sid);
+	return t->sid && (!leader || may_adopt(leader, t)) ? BIRTH_ADOPTED : BIRTH_FOREIGN;
 }
 
 const Ckpt__Task *shape_file_owner(const struct graph *g, const Ckpt__File *f)
@@ -31,29 +54,114 @@ const Ckpt__Task *shape_file_owner(const struct graph *g, const Ckpt__File *f)
 	return NULL;
 }
 
-/* The session that a process is born into: its parent's, as it was at that time; 0: that of ckpt. */
-static u32 birth_session(const struct graph *g, const Ckpt__Task *t)
+/* --- ghosts --- */
+
+static struct shape_ghost *find_ghost(struct shape_ghosts *ghosts, u32 id)
 {
-	const Ckpt__Task *parent = shape_task(g, t->ppid);
-	while (parent && shape_is_early(g, t)) {
-		t = parent;
-		parent = shape_task(g, t->ppid);
+	for (size_t i = 0; i < ghosts->list.n; i++)
+		if (ghosts->list.v[i].id == id)
+			return &ghosts->list.v[i];
+	return NULL;
+}
+
+static struct shape_ghost *add_ghost(struct shape_ghosts *ghosts, u32 id, u32 parent, bool leads_session)
+{
+	struct shape_ghost *ghost = vector_add(&ghosts->list);
+	if (ghost)
+		*ghost = (struct shape_ghost){ .id = id, .parent = parent, .leads = leads_session };
+	return ghost;
+}
+
+/* A process that lives, whose children are born into the session: its leader, or any member. */
+static const Ckpt__Task *living_member(const struct graph *g, u32 sid)
+{
+	const Ckpt__Task *leader = shape_task(g, sid);
+	if (leader && !shape_is_zombie(leader))
+		return leader;
+	for (struct object *o = NULL; (o = graph_next(g, &kind_task, o));) {
+		const Ckpt__Task *t = o->data;
+		if (t->sid == sid && !shape_is_zombie(t))
+			return t;
 	}
-	return parent ? parent->sid : 0;
+	return NULL;
+}
+
+static int session_ghosts(struct shape_ghosts *ghosts, const struct graph *g)
+{
+	for (struct object *o = NULL; (o = graph_next(g, &kind_task, o));) {
+		const Ckpt__Task *t = o->data;
+		if (shape_birth(g, t) != BIRTH_ADOPTED || shape_task(g, t->sid))
+			continue;
+		struct shape_ghost *ghost = find_ghost(ghosts, t->sid);
+		WORKING_ON_TASK(t->pid);
+		if (ghost && ghost->parent != t->ppid)
+			return fail(SESSION_FOREIGN, 0, "session %u, of which another member has another parent", t->sid);
+		if (!ghost && !add_ghost(ghosts, t->sid, t->ppid, true))
+			return fail_memory();
+	}
+	return 0;
+}
+
+static int group_ghosts(struct shape_ghosts *ghosts, const struct graph *g)
+{
+	for (struct object *o = NULL; (o = graph_next(g, &kind_task, o));) {
+		const Ckpt__Task *t = o->data;
+		if (!t->pgid || t->pgid == t->pid || shape_task(g, t->pgid))
+			continue;
+		struct shape_ghost *ghost = find_ghost(ghosts, t->pgid);
+		const Ckpt__Task *member = ghost ? NULL : living_member(g, t->sid);
+		WORKING_ON_TASK(t->pid);
+		if (!ghost && !member)
+			return fail(GROUP_LEADERLESS, 0, "process group %u", t->pgid);
+		if (!ghost)
+			ghost = add_ghost(ghosts, t->pgid, member->pid, false);
+		if (!ghost)
+			return fail_memory();
+		ghost->members++;
+	}
+	return 0;
+}
+
+int shape_ghosts(struct shape_ghosts *ret, const struct graph *g)
+{
+	int r = session_ghosts(ret, g);
+	return r < 0 ? r : group_ghosts(ret, g);
+}
+
+/* --- judgement --- */
+
+/* Would a leader have to adopt somebody and to make a child in an older session, too? */
+static bool has_adopted(const struct graph *g, const Ckpt__Task *leader)
+{
+	for (struct object *o = NULL; (o = graph_next(g, &kind_task, o));) {
+		const Ckpt__Task *t = o->data;
+		if (t->sid == leader->pid && shape_birth(g, t) == BIRTH_ADOPTED)
+			return true;
+	}
+	return false;
+}
+
+static u32 root_group_outside(const struct graph *g)
+{
+	for (struct object *o = NULL; (o = graph_next(g, &kind_task, o));)
+		if (!((const Ckpt__Task *)o->data)->ppid)
+			return ((const Ckpt__Task *)o->data)->group_outside;
+	return 0;
 }
 
 int shape_judge(const struct graph *g)
 {
 	int r = 0;
+	u32 group_outside = root_group_outside(g);
 	for (struct object *o = NULL; (o = graph_next(g, &kind_task, o));) {
-		const Ckpt__Task *t = o->data, *root = t;
+		const Ckpt__Task *t = o->data;
+		enum shape_birth birth = shape_birth(g, t);
 		WORKING_ON_TASK(t->pid);
-		while (root->ppid)
-			root = shape_task(g, root->ppid);
-		if (t->sid != t->pid && birth_session(g, t) != t->sid)
+		if (birth == BIRTH_FOREIGN || (birth == BIRTH_EARLY && has_adopted(g, shape_task(g, t->ppid))))
 			r = fail(SESSION_FOREIGN, 0, "session %u", t->sid ? t->sid : t->session_outside);
-		if (!t->pgid && t->group_outside != root->group_outside)
+		if (!t->pgid && t->group_outside != group_outside)
 			r = fail(GROUP_LEADERLESS, 0, "process group %u", t->group_outside);
 	}
-	return r;
+	_cleanup_ghosts_ struct shape_ghosts ghosts = { 0 };
+	return r < 0 ? r : shape_ghosts(&ghosts, g);
 }

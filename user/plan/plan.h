@@ -15,7 +15,10 @@ enum stage {
 	STAGE_LINK,   /* what refers to other objects: queued descriptors */
 	STAGE_WATCH,  /* what wants to know how the others are: epoll */
 	/* a task */
-	STAGE_UNMAP, /* ckpt's own mappings go, the vDSO is parked */
+	STAGE_BIRTH,     /* a session whose members are born before anything else of its leader changes */
+	STAGE_BIRTH_TTY, /* its controlling terminal */
+	STAGE_ADOPT,     /* its members, made for the parent of its leader */
+	STAGE_UNMAP,     /* ckpt's own mappings go, the vDSO is parked */
 	STAGE_MAP,
 	STAGE_FILL,
 	STAGE_PROTECT,
@@ -24,6 +27,7 @@ enum stage {
 	STAGE_CTTY,      /* the controlling terminal: children inherit it */
 	STAGE_FORK,      /* the other children */
 	STAGE_GROUP,     /* process groups */
+	STAGE_REAP,      /* children have died: ghosts are reaped, zombies stay, their signals are taken */
 	STAGE_SIGNALFD,  /* epoll entries that tell a task's own signals: descriptors have no places yet */
 	STAGE_FILES,     /* descriptors to their places */
 	STAGE_TTY,       /* foreground group */

@@ -323,7 +323,7 @@ static void plan_modes(struct plan *plan, const struct graph *graph, const struc
 static void plan_session(struct plan *plan, const struct graph *graph, const struct object *o)
 {
 	const Ckpt__Tty *t = o->data;
-	struct place at = AT(t->session, STAGE_CTTY);
+	struct place at = AT(t->session, plan_has_steps(plan, t->session, STAGE_BIRTH) ? STAGE_BIRTH_TTY : STAGE_CTTY);
 	u32 flags = O_RDWR | O_NOCTTY; /* TIOCGPTPEER would keep O_CLOEXEC among the flags of the file */
 	u32 slave = step_result(plan, plan_call(plan, at, SYS_ioctl, MASTER(plan, o), ARG(TIOCGPTPEER), ARG(flags)));
 	plan_call(plan, at, SYS_ioctl, ARG_OF_SLOT(slave), ARG(TIOCSCTTY), ARG(0));

@@ -162,6 +162,8 @@ int compile(struct plan **ret, struct site *ret_site, const struct graph *g, con
 		r = compile_resources(&c);
 	if (r == 0)
 		r = compile_owners(&c);
+	shape_ghosts_free(&c.ghosts);
+	map_free(&c.members);
 	if (r == 0)
 		r = plan_seal(plan);
 	if (r < 0)

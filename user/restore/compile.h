@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* What the parts of the pure step share. Private to restore/. */
 #pragma once
+#include "base/map.h"
 #include "model/kinds.h"
+#include "model/shape.h"
 #include "restore/restore.h"
 #include <linux/sched.h>
 
@@ -11,13 +13,17 @@ struct compiler {
 	struct plan *plan;
 	struct site site; /* code and slot are known; the data's size is not */
 	u32 spare_used;
+	struct shape_ghosts ghosts;
+	struct map members; /* process group -> how many are in it besides its leader */
 };
 
 int compile_site(struct site *ret, const struct graph *, const struct survey *, u64 data_size);
-int compile_tree(struct compiler *);                       /* arrays, fork, sessions, groups, threads */
-int compile_memory(struct compiler *, const Ckpt__Task *); /* mappings and pages of one process */
-int compile_files(struct compiler *, const Ckpt__Task *);  /* descriptors of one process */
-int compile_owners(struct compiler *);                     /* who gets the signals of files */
+int compile_tree(struct compiler *);                         /* arrays, fork, sessions, groups, threads */
+int compile_kin(struct compiler *);                          /* arrays of all, births, ghosts, zombies: before compile_tree */
+void compile_session(struct compiler *, const Ckpt__Task *); /* session and process group of one process */
+int compile_memory(struct compiler *, const Ckpt__Task *);   /* mappings and pages of one process */
+int compile_files(struct compiler *, const Ckpt__Task *);    /* descriptors of one process */
+int compile_owners(struct compiler *);                       /* who gets the signals of files */
 int compile_resources(struct compiler *);
 /* Adds the step that makes task or thread `tid`, which must have an array. args: flags, exit_signal and child_tid; the
  * stack in the arena and set_tid are filled in. */

@@ -1,18 +1,13 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-/* Owns the plan of the tree: who makes whom and when, sessions, process groups, threads and what each of them sets. */
+/* Owns the plan of the tree: what each process and each of its threads sets. */
 #include "arch/arch.h"
 #include "diag/diag.h"
-#include "model/shape.h"
 #include "restore/compile.h"
-#include <signal.h>
 #include <sched.h>
-#include <stdio.h>
+#include <signal.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 
-#ifndef CLONE_CLEAR_SIGHAND
-#define CLONE_CLEAR_SIGHAND 0x100000000ull
-#endif
 #define THREAD_FLAGS (CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM)
 #define STACK_BYTES 2048
 
@@ -30,31 +25,6 @@ void compile_spawn(struct compiler *c, u32 by, enum stage stage, u32 tid, const 
 	struct arg spawn[6] = { ARG_OF_DATA(data), ARG(sizeof full), ARG(plan_array(c->plan, tid)) };
 	plan_for(c->plan, "%s %u", args->flags & CLONE_THREAD ? "thread" : "process", tid);
 	step_expect(plan_op(c->plan, AT(by, stage), OP_SPAWN, 0, spawn), tid);
-}
-
-static void wait_for_group(struct compiler *c, const Ckpt__Task *t)
-{
-	char word[32];
-	snprintf(word, sizeof word, "group %u", t->pgid);
-	struct place place = AT(t->pid, STAGE_GROUP);
-	const Ckpt__Task *leader = shape_task(c->graph, t->pgid);
-	plan_for(c->plan, "process group %u of process %u", t->pgid, t->pid);
-	if (t->pgid == t->pid) {
-		if (t->sid != t->pid)
-			plan_call(c->plan, place, SYS_setpgid, ARG(0), ARG(0));
-		plan_post(c->plan, place, plan_word(c->plan, word));
-	} else if (leader) {
-		plan_wait(c->plan, place, plan_word(c->plan, word), 1);
-		plan_call(c->plan, place, SYS_setpgid, ARG(0), ARG(t->pgid));
-	}
-}
-
-static void session(struct compiler *c, const Ckpt__Task *t)
-{
-	plan_for(c->plan, "session of process %u", t->pid);
-	if (t->sid == t->pid)
-		step_expect(plan_call(c->plan, AT(t->pid, STAGE_SESSION), SYS_setsid), t->pid);
-	wait_for_group(c, t);
 }
 
 /* mm fields and the program file: children are born before their parent sets its own. */
@@ -117,30 +87,15 @@ static void threads(struct compiler *c, const Ckpt__Task *task)
 		thread_own(c, graph_data(c->graph, &kind_thread, task->tid[i]));
 }
 
-/* The parent's step; the root is made by ckpt itself. */
-static void spawn_process(struct compiler *c, const Ckpt__Task *t)
-{
-	const Ckpt__Thread *leader = graph_data(c->graph, &kind_thread, t->pid);
-	compile_spawn(c, t->ppid, shape_is_early(c->graph, t) ? STAGE_FORK_EARLY : STAGE_FORK, t->pid,
-		      &(struct clone_args){ .flags = CLONE_CLEAR_SIGHAND,
-					    .exit_signal = t->exit_signal,
-					    .child_tid = leader->clear_child_tid });
-}
-
 int compile_tree(struct compiler *c)
 {
-	int r = 0;
+	int r = compile_kin(c);
 	for (struct object *o = NULL; r == 0 && (o = graph_next(c->graph, &kind_task, o));) {
 		const Ckpt__Task *t = o->data;
-		for (size_t i = 0; r == 0 && i < t->n_tid; i++)
-			r = plan_thread(c->plan, t->tid[i]);
-	}
-	for (struct object *o = NULL; r == 0 && (o = graph_next(c->graph, &kind_task, o));) {
-		const Ckpt__Task *t = o->data;
-		if (t->ppid)
-			spawn_process(c, t);
+		compile_session(c, t);
+		if (shape_is_zombie(t))
+			continue;
 		r = compile_memory(c, t);
-		session(c, t);
 		if (r == 0)
 			r = compile_files(c, t);
 		if (r == 0)

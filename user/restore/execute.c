@@ -3,6 +3,7 @@
 #include "arch/arch.h"
 #include "base/file.h"
 #include "diag/diag.h"
+#include "model/shape.h"
 #include "restore/execute_internal.h"
 #include <fcntl.h>
 #include <linux/futex.h>
@@ -93,6 +94,8 @@ static int report_step(struct execution *x, const struct array *array)
 	WORKING_ON("%s", plan_object_name(x->plan, step->object));
 	s64 got = array->error;
 	int err = got < 0 && got > -4096 ? (int)got : 0;
+	if (err == -EEXIST && step->op == OP_SPAWN)
+		return fail(PID_TAKEN, err, "%s", line.data ? line.data : "");
 	if (err)
 		return fail(PLAN_STEP, err, "%s", line.data ? line.data : "");
 	return fail(PLAN_STEP, 0, "%s gave %lld", line.data ? line.data : "", (long long)got);
@@ -163,31 +166,45 @@ static long clone_patiently(struct clone_args *args)
 	return pid;
 }
 
-static int clone_root(struct execution *x, u32 root)
+/* ckpt's only child: the root, or the ghost that leads its session and makes it. */
+static int clone_first(struct execution *x, u32 pid)
 {
-	const Ckpt__Thread *leader = graph_data(x->graph, &kind_thread, root);
+	const Ckpt__Thread *leader = graph_data(x->graph, &kind_thread, pid);
+	u64 clear_tid = leader ? leader->clear_child_tid : 0;
 	struct clone_args args = {
-		.flags = 0x100000000ull /* CLONE_CLEAR_SIGHAND */ | (leader->clear_child_tid ? CLONE_CHILD_CLEARTID : 0),
-		.child_tid = leader->clear_child_tid,
+		.flags = 0x100000000ull /* CLONE_CLEAR_SIGHAND */ | (clear_tid ? CLONE_CHILD_CLEARTID : 0),
+		.child_tid = clear_tid,
 		.exit_signal = SIGCHLD,
-		.set_tid = (u64)(uintptr_t)&root,
+		.set_tid = (u64)(uintptr_t)&pid,
 		.set_tid_size = 1,
 	};
-	u32 index = plan_array(x->plan, root);
+	u32 index = plan_array(x->plan, pid);
 	u64 entry = x->site.code, arena = x->site.data, stack = arena + array_of(x, index)->stack_top;
 	u64 all = ~0ull, old;
 	drop_own_rseq();
 	syscall(SYS_rt_sigprocmask, SIG_SETMASK, &all, &old, sizeof old);
-	long pid = clone_patiently(&args);
-	if (pid == 0)
+	long child = clone_patiently(&args);
+	if (child == 0)
 		arch_enter(entry, arena, index, stack);
 	int err = neg_errno();
 	syscall(SYS_rt_sigprocmask, SIG_SETMASK, &old, NULL, sizeof old);
-	WORKING_ON_TASK(root);
-	if (pid < 0)
+	WORKING_ON_TASK(pid);
+	if (child < 0)
 		return err == -EEXIST ? fail(PID_TAKEN, err, "clone3(set_tid)") : fail(SET_TID, err, "clone3(set_tid)");
-	x->root = (pid_t)pid;
 	return 0;
+}
+
+static int clone_root(struct execution *x)
+{
+	const Ckpt__Host *host = graph_data(x->graph, &kind_host, 1);
+	const Ckpt__Task *root = shape_task(x->graph, host->root_pid);
+	bool adopted = shape_birth(x->graph, root) == BIRTH_ADOPTED;
+	int r = clone_first(x, adopted ? root->sid : root->pid);
+	if (r == 0 && adopted)
+		x->ghost = (pid_t)root->sid;
+	if (r == 0)
+		x->root = (pid_t)root->pid;
+	return r;
 }
 
 /* --- the wait --- */
@@ -270,17 +287,18 @@ static int pass_gate(struct execution *x)
 int execute(struct execution *x, const struct plan *plan, const struct site *site, const struct graph *graph)
 {
 	*x = (struct execution){ .plan = plan, .graph = graph, .site = *site, .memory = -1 };
-	const Ckpt__Host *host = graph_data(graph, &kind_host, 1);
 	int r = make_arena(x);
 	if (r == 0)
 		r = run_world(x);
 	if (r == 0)
-		r = clone_root(x, host->root_pid);
+		r = clone_root(x);
 	close_service_fds(x);
 	if (r == 0)
 		r = pass_gate(x);
 	for (struct object *o = NULL; r == 0 && (o = graph_next(graph, &kind_thread, o));)
 		r = await_thread(x, o->id);
+	if (r == 0 && x->ghost && waitpid(x->ghost, NULL, __WALL) == x->ghost)
+		x->ghost = 0;
 	return r;
 }
 

@@ -3,6 +3,7 @@
 #include "arch/arch.h"
 #include "diag/diag.h"
 #include "infect/remote.h"
+#include "model/shape.h"
 #include "restore/execute_internal.h"
 #include <signal.h>
 #include <stdio.h>
@@ -68,6 +69,8 @@ static int unmap_arenas(struct execution *x)
 	u64 pc = execution_syscall(x);
 	for (struct object *o = NULL; (o = graph_next(x->graph, &kind_task, o));) {
 		const Ckpt__Task *t = o->data;
+		if (shape_is_zombie(t))
+			continue;
 		WORKING_ON_TASK(t->pid);
 		arch_regs regs;
 		s64 result = 0;
@@ -123,7 +126,13 @@ int execute_finish(struct execution *x)
 
 void execute_undo(struct execution *x)
 {
-	if (!x->root)
+	if (x->ghost) {
+		kill(x->ghost, SIGKILL);
+		waitpid(x->ghost, NULL, __WALL);
+		x->ghost = 0;
+	}
+	siginfo_t born = { 0 }; /* a root that a ghost has not made yet is another's process, or none */
+	if (!x->root || (waitid(P_PID, (id_t)x->root, &born, WEXITED | WNOHANG | WNOWAIT | __WALL) < 0 && errno == ECHILD))
 		return;
 	if (!x->tree.processes.n && tree_scan(&x->tree, x->root) < 0)
 		kill(x->root, SIGKILL);

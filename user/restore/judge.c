@@ -72,11 +72,33 @@ static int judge_pages(const struct object *o)
 }
 
 /* Everything that a plan looks up must be there, and the tree must be one. */
-static int judge_task(const struct graph *g, const struct object *o)
+/* The kernel sets the flag only when it has really written a core file. */
+static int judge_core(const Ckpt__Task *t, const struct survey *s)
 {
-	const Ckpt__Task *t = o->data;
+	if (!(t->exit_code & 0x80) || s->core_dir)
+		return 0;
+	return fail(ZOMBIE_CORE, 0, "it was ended by signal %u", t->exit_code & 0x7f);
+}
+
+static int judge_zombie(const Ckpt__Task *t)
+{
+	u32 signal = t->exit_code & 0x7f;
+	bool known = signal ? signal <= 64 && !(t->exit_code >> 8) : !(t->exit_code & ~0xff00u);
+	if (t->n_tid || !t->ppid || !known || t->exit_signal > 64)
+		return fail(IMAGE_INCONSISTENT, 0, "exit status %#x and exit signal %u of a zombie", t->exit_code,
+			    t->exit_signal);
+	return 0;
+}
+
+static int judge_task(const struct graph *g, const struct object *o, const struct survey *s)
+{
+	const Ckpt__Task *t = o->data, *parent = shape_task(g, t->ppid);
 	WORKING_ON_TASK(o->id);
-	if (t->pid != o->id || !t->n_tid || t->tid[0] != t->pid || (t->ppid && !graph_find(g, &kind_task, t->ppid)))
+	if (t->pid != o->id || (t->ppid && (!parent || shape_is_zombie(parent))))
+		return fail(IMAGE_INCONSISTENT, 0, "its ids");
+	if (shape_is_zombie(t))
+		return judge_zombie(t) < 0 ? -EINVAL : judge_core(t, s);
+	if (!t->n_tid || t->tid[0] != t->pid)
 		return fail(IMAGE_INCONSISTENT, 0, "its ids");
 	for (size_t i = 0; i < t->n_tid; i++) {
 		const Ckpt__Thread *thread = graph_data(g, &kind_thread, t->tid[i]);
@@ -129,7 +151,7 @@ static int judge_structure(const struct graph *g, const struct survey *s)
 		const struct object *o = g->objects.v[i];
 		int one = 0;
 		if (o->kind == &kind_task)
-			one = judge_task(g, o);
+			one = judge_task(g, o, s);
 		else if (o->kind == &kind_vmas)
 			one = judge_vmas(o) < 0 ? -EINVAL : judge_file_refs(g, o);
 		else if (o->kind == &kind_fds)

@@ -18,11 +18,13 @@ struct restore_config {
 /* What this host is like, as far as the image refers to it: the only reading before the pure steps. */
 struct survey {
 	const struct caps *caps;
-	VECTOR(struct record_vma) own;   /* ckpt's mappings, which a new task begins with */
-	u64 own_vdso;                    /* address of [vdso], 0: none */
-	Ckpt__Vdso *vdso;                /* what it is */
-	struct graph self;               /* what ckpt's own threads are like: new tasks begin so */
-	VECTOR(u32) spare_pids;          /* ids that nobody has and the image does not want */
+	VECTOR(struct record_vma) own; /* ckpt's mappings, which a new task begins with */
+	u64 own_vdso;                  /* address of [vdso], 0: none */
+	Ckpt__Vdso *vdso;              /* what it is */
+	struct graph self;             /* what ckpt's own threads are like: new tasks begin so */
+	VECTOR(u32) spare_pids;        /* ids that nobody has and the image does not want */
+	u64 core_limit;                /* how large a core file may be */
+	char *core_dir;                /* where core files go; NULL: not to files, or not asked since no zombie has left one */
 	u64 now_monotonic, now_boottime; /* ns */
 	u32 nofile;                      /* descriptors that ckpt may open */
 };
@@ -53,6 +55,7 @@ struct execution {
 	int memory; /* the arena's memfd */
 	char *map;  /* the data part as ckpt sees it */
 	pid_t root;
+	pid_t ghost;                 /* leads the session of the root, and makes it; 0: none, or gone */
 	struct tree tree;            /* the restored tree, held */
 	VECTOR(u32) own_sigchld;     /* processes that have a SIGCHLD of their own pending */
 	VECTOR(arch_regs) registers; /* what each thread was given, in the order of the graph */

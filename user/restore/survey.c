@@ -5,6 +5,7 @@
 #include "collect/proc_text.h"
 #include "collect/vdso.h"
 #include "diag/diag.h"
+#include "model/shape.h"
 #include "resource/registry.h"
 #include "restore/restore.h"
 #include <fcntl.h>
@@ -73,17 +74,49 @@ static bool pid_taken(u32 pid, char *name, size_t room)
 	}
 }
 
+static int survey_pid(u32 pid, u32 *highest)
+{
+	char name[32];
+	*highest = MAX(*highest, pid);
+	WORKING_ON_THREAD(pid);
+	return pid_taken(pid, name, sizeof name) ? fail(PID_TAKEN, -EEXIST, "%u is \"%s\"", pid, name) : 0;
+}
+
+/* proc(5), /proc/sys/kernel/core_pattern: the directory of a pattern that is no program and no socket. */
+static int survey_core(struct survey *s, const struct graph *g)
+{
+	bool wanted = false;
+	for (struct object *o = NULL; (o = graph_next(g, &kind_task, o));)
+		wanted |= shape_is_zombie(o->data) && ((const Ckpt__Task *)o->data)->exit_code & 0x80;
+	_cleanup_text_ struct text pattern = { 0 };
+	struct rlimit limit;
+	if (!wanted || file_read(AT_FDCWD, "/proc/sys/kernel/core_pattern", &pattern) < 0 || !pattern.data ||
+	    strchr("|@", pattern.data[0]) || getrlimit(RLIMIT_CORE, &limit) < 0 || limit.rlim_max < PAGE_BYTES)
+		return 0;
+	char *slash = pattern.data[0] == '/' ? strrchr(pattern.data, '/') : NULL;
+	if (slash)
+		*slash = 0;
+	s->core_limit = limit.rlim_max;
+	s->core_dir = slash ? strdup(pattern.data) : strdup("/proc");
+	return s->core_dir ? 0 : fail_memory();
+}
+
 static int survey_pids(struct survey *s, const struct graph *g)
 {
 	int r = 0;
 	u32 highest = 300;
-	for (struct object *o = NULL; (o = graph_next(g, &kind_thread, o));) {
-		char name[32];
-		highest = MAX(highest, o->id);
-		WORKING_ON_THREAD(o->id);
-		if (pid_taken(o->id, name, sizeof name))
-			r = fail(PID_TAKEN, -EEXIST, "%u is \"%s\"", o->id, name);
+	for (size_t i = 0; i < g->objects.n; i++) {
+		const struct object *o = g->objects.v[i];
+		const Ckpt__Task *t = o->kind == &kind_task ? o->data : NULL;
+		if (o->kind == &kind_thread || (t && shape_is_zombie(t)))
+			r = survey_pid(o->id, &highest) < 0 ? -EEXIST : r;
 	}
+	_cleanup_ghosts_ struct shape_ghosts ghosts = { 0 };
+	size_t mark = diag_mark();
+	if (shape_ghosts(&ghosts, g) < 0)
+		diag_forget(mark); /* it is judged later */
+	for (size_t i = 0; i < ghosts.list.n; i++)
+		r = survey_pid(ghosts.list.v[i].id, &highest) < 0 ? -EEXIST : r;
 	for (u32 pid = highest + 1; s->spare_pids.n < 4 && pid < highest + 200; pid++) {
 		char name[32];
 		u32 *place = pid_taken(pid, name, sizeof name) ? NULL : vector_add(&s->spare_pids);
@@ -106,6 +139,8 @@ int survey_host(struct survey *s, const struct caps *caps, const struct graph *g
 		r = survey_vdso(s);
 	if (r == 0)
 		r = collect_self(&s->self, &(struct collect_config){ .caps = caps, .resources = registry });
+	if (r == 0)
+		r = survey_core(s, g);
 	return r == 0 ? survey_pids(s, g) : r;
 }
 
@@ -114,6 +149,7 @@ void survey_free(struct survey *s)
 	vector_free(&s->own);
 	vector_free(&s->spare_pids);
 	graph_free(&s->self);
+	free(s->core_dir);
 	if (s->vdso)
 		ckpt__vdso__free_unpacked(s->vdso, NULL);
 }

@@ -15,8 +15,6 @@ static const char *const ignored[] = {
 	"mm.vdso",          /* its object */
 	"thread.call",      /* the time that is left runs */
 	"thread.registers", /* of a call that ended meanwhile: compared with what was given */
-	"task.sid",         /* of leaders outside of the tree: judged and named before */
-	"task.pgid",
 	NULL,
 };
 

@@ -15,8 +15,7 @@
 #include <time.h>
 
 #define FREEZE_TIMEOUT 5000000000ull
-#define ZOMBIE_PATIENCE 300000000ull /* ns for parents to reap */
-#define VFORK_PATIENCE 10000000ull   /* ns until a thread that does not stop is looked into */
+#define VFORK_PATIENCE 10000000ull /* ns until a thread that does not stop is looked into */
 
 /* New tasks are caught too. Without EXITKILL: if ckpt dies, the kernel detaches everything and the tree runs on. */
 #define FREEZE_OPTIONS (PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACEFORK | PTRACE_O_TRACEVFORK | PTRACE_O_TRACECLONE)
@@ -46,6 +45,19 @@ static bool has_ended(struct tree_process *p, pid_t tid)
 		return true;
 	const char *name = text.data ? strrchr(text.data, ')') : NULL;
 	return name && name[1] && (name[2] == 'Z' || name[2] == 'X');
+}
+
+/* The leader has ended: all of the process, or, for as long as it has other threads, only its first. */
+static int see_end(struct tree_process *p)
+{
+	struct task_stat stat;
+	if (stat_read(p->proc, &stat) < 0)
+		return -ESRCH;
+	WORKING_ON_TASK(p->pid);
+	if (stat.threads > 1)
+		return fail(LEADER_DEAD, 0, "%ld of its threads live", stat.threads - 1);
+	p->state = 'Z';
+	return -ESRCH;
 }
 
 static int fail_traced(long tracer, int err)
@@ -97,11 +109,8 @@ static int seize(struct tree_process *p, struct tree_thread *t, long options)
 	if (errno == ESRCH)
 		return -ESRCH;
 	int err = neg_errno();
-	if (err == -EPERM && has_ended(p, t->tid)) {
-		if (t->tid == p->pid)
-			p->state = 'Z';
-		return -ESRCH;
-	}
+	if (err == -EPERM && has_ended(p, t->tid))
+		return t->tid == p->pid ? see_end(p) : -ESRCH;
 	long tracer = status_number(p, t->tid, "\nTracerPid:");
 	if (tracer == getpid()) { /* caught by PTRACE_O_TRACECLONE and friends: it stops by itself */
 		t->seized = true;
@@ -292,7 +301,7 @@ static int freeze(struct freeze *f)
 	return 0;
 }
 
-static int freeze_once(struct tree *ret, pid_t root, const struct freeze_options *options)
+int tree_freeze(struct tree *ret, pid_t root, const struct freeze_options *options)
 {
 	int r = tree_scan(ret, root);
 	if (r < 0)
@@ -303,6 +312,10 @@ static int freeze_once(struct tree *ret, pid_t root, const struct freeze_options
 	struct freeze f = { .tree = ret, .options = ptrace_options, .begin = begin };
 	f.deadline = begin + (options && options->timeout ? options->timeout : FREEZE_TIMEOUT);
 	r = freeze(&f);
+	if (r == 0 && ret->processes.v[0].state == 'Z') {
+		WORKING_ON_TASK(root);
+		r = fail(TASK_RACED, -ESRCH, "it ended during the freeze");
+	}
 	if (r < 0) {
 		tree_thaw(ret);
 		return r;
@@ -313,28 +326,6 @@ static int freeze_once(struct tree *ret, pid_t root, const struct freeze_options
 			qsort(p->threads.v + 1, p->threads.n - 1, sizeof *p->threads.v, order_processes);
 	}
 	return 0;
-}
-
-static bool has_zombie(const struct tree *tree)
-{
-	for (size_t i = 0; i < tree->processes.n; i++)
-		if (tree->processes.v[i].state == 'Z')
-			return true;
-	return false;
-}
-
-/* A child that ended just now is reaped by its parent in a moment, if the parent may run for so long. */
-int tree_freeze(struct tree *ret, pid_t root, const struct freeze_options *options)
-{
-	u64 patience = now_ns() + ZOMBIE_PATIENCE;
-	for (;;) {
-		int r = freeze_once(ret, root, options);
-		if (r < 0 || (options && options->exitkill) || !has_zombie(ret) || now_ns() > patience)
-			return r;
-		tree_thaw(ret);
-		tree_clear(ret);
-		nanosleep(&(struct timespec){ .tv_nsec = 2000000 }, NULL);
-	}
 }
 
 void tree_thaw(struct tree *tree)

@@ -18,8 +18,8 @@ int stat_read(int proc, struct task_stat *ret)
 		return r;
 	const char *rest = strrchr(text.data, ')');
 	unsigned long long start;
-	if (!rest || sscanf(rest, ") %c %d %d %d %*d %*d %u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d %llu", &ret->state,
-			    &ret->ppid, &ret->pgid, &ret->sid, &ret->flags, &start) != 6)
+	if (!rest || sscanf(rest, ") %c %d %d %d %*d %*d %u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %ld %*d %llu", &ret->state,
+			    &ret->ppid, &ret->pgid, &ret->sid, &ret->flags, &ret->threads, &start) != 7)
 		return -EBADMSG;
 	ret->start_ticks = start;
 	return 0;
@@ -66,7 +66,7 @@ int tree_add(struct tree *tree, pid_t pid, pid_t ppid, struct tree_process **ret
 		process_free(&p);
 		return r < 0 ? (r == -ENOENT ? -ESRCH : r) : -ENOMEM;
 	}
-	p.state = stat.state;
+	p.state = stat.state == 'Z' && stat.threads > 1 ? 'S' : stat.state;
 	*place = p;
 	*ret = place;
 	return 0;
@@ -172,7 +172,7 @@ int tree_check_root(pid_t root)
 	}
 	if (stat.flags & PF_KTHREAD)
 		return fail(KERNEL_THREAD, 0, "PF_KTHREAD is set");
-	if (stat.state == 'Z')
+	if (stat.state == 'Z' && stat.threads == 1)
 		return fail(ZOMBIE, 0, "it is the root of the tree");
 	if (is_own_ancestor(root))
 		return fail(TREE_CONTAINS_SELF, 0, "ckpt is process %d", getpid());

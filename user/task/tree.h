@@ -15,8 +15,8 @@ struct tree_thread {
 struct tree_process {
 	pid_t pid, ppid; /* ppid 0: the root */
 	int pidfd;
-	int proc; /* /proc/PID, O_PATH */
-	char state;
+	int proc;                           /* /proc/PID, O_PATH */
+	char state;                         /* of its leader when it was met; 'Z': all of it has ended */
 	VECTOR(struct tree_thread) threads; /* leader first, then ascending */
 };
 

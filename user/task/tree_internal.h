@@ -8,6 +8,7 @@ struct task_stat {
 	char state;
 	int ppid, pgid, sid;
 	unsigned flags;
+	long threads; /* that are not released: more than one of a dead leader that has threads */
 	u64 start_ticks;
 };
 int stat_read(int proc, struct task_stat *ret);

@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* strangers DIR leader|session|group: shapes that cannot be made again: a process whose main thread has ended, a member of a
+ * session whose leader is neither its ancestor nor its sibling, a member of a group outside of the tree (DIR/pid is its root). */
+#include "judge.h"
+
+static void *last(void *arg)
+{
+	(void)arg;
+	judge_wait();
+	exit(judge_pass());
+}
+
+static void rest(void)
+{
+	while (!judge_asked())
+		judge_nap(10);
+	_exit(0);
+}
+
+static void leader_ends(void)
+{
+	pthread_t thread;
+	MUST_EQ(pthread_create(&thread, NULL, last, NULL), 0);
+	pthread_exit(NULL);
+}
+
+static void foreign_session(void)
+{
+	pid_t root = getpid();
+	int *come = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	MUST_EQ(prctl(PR_SET_CHILD_SUBREAPER, 1), 0);
+	if (fork() == 0) {
+		if (fork() == 0) {
+			setsid();
+			pid_t middle = fork();
+			if (middle == 0) {
+				if (fork() == 0) {
+					while (getppid() != root)
+						judge_nap(1);
+					*come = 1;
+					rest();
+				}
+				_exit(0);
+			}
+			waitpid(middle, NULL, 0);
+			rest();
+		}
+		rest();
+	}
+	while (!*(volatile int *)come)
+		judge_nap(1);
+	judge_wait();
+}
+
+static void foreign_group(void)
+{
+	pid_t outside = getpid(), root = fork();
+	char text[16];
+	if (root == 0) {
+		setpgid(0, 0);
+		pid_t child = fork();
+		if (child == 0) {
+			MUST_EQ(setpgid(0, outside), 0);
+			rest();
+		}
+		while (getpgid(child) != outside)
+			judge_nap(1);
+		snprintf(text, sizeof text, "%d", getpid());
+		judge_write("pid", text);
+		judge_wait();
+		exit(judge_pass());
+	}
+	for (;;)
+		pause();
+}
+
+int main(int argc, char **argv)
+{
+	judge_start(argc, argv);
+	const char *what = argc > 2 ? argv[2] : "";
+	if (!strcmp(what, "leader"))
+		leader_ends();
+	else if (!strcmp(what, "group"))
+		foreign_group();
+	else
+		foreign_session();
+	return judge_pass();
+}
