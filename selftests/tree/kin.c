@@ -74,7 +74,8 @@ TEST(leader_dead, .root = true)
 {
 	struct target t;
 	target_start(&t, "strangers", "leader");
-	nap_ms(20);
+	for (int tries = 0; target_state(t.pid) != 'Z'; tries++, nap_ms(2))
+		CHECK(tries < 1000);
 	refused(&t, "[LEADER_DEAD]");
 	char path[96];
 	snprintf(path, sizeof path, "%s/stop", t.dir);
