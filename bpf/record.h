@@ -18,7 +18,7 @@ typedef long long rec_s64;
 typedef int rec_s32;
 #endif
 
-#define RECORD_WIRE_VERSION 1
+#define RECORD_WIRE_VERSION 2
 
 /* Which groups of a task record hold facts; a group that is not known is left 0. */
 enum record_known {
@@ -50,6 +50,13 @@ enum record_known {
 	KNOWN_THP_MDWE = 1 << 25, /* thp_disable, mdwe */
 	KNOWN_PENDING = 1 << 26,  /* pending, shared_pending: the sets */
 	KNOWN_PERSONALITY = 1 << 27,
+	KNOWN_NS_OURS = 1 << 28, /* ns_ours, pid_for_children, time_for_children */
+};
+
+/* What of a task's namespaces is ckpt's own; a bit that is not set says nothing. */
+enum record_ns_ours {
+	NS_OURS_USER = 1 << 0,
+	NS_OURS_OTHERS = 1 << 1, /* all others but that of pids: the nsproxy is shared */
 };
 
 /* Which call a restart block belongs to, told by its function; UNKNOWN when the source cannot tell. */
@@ -114,7 +121,8 @@ struct record_task {
 	rec_u32 membarrier; /* as MEMBARRIER_CMD_GET_REGISTRATIONS */
 	rec_u32 has_ldt, has_aio, pkeys, has_io_uring;
 	rec_u64 start_time; /* ns since boot */
-	rec_u32 ngroups, pad;
+	rec_u32 ns_ours, pid_for_children, time_for_children; /* inode numbers of the namespaces that its children get */
+	rec_u32 ngroups;
 	rec_u32 groups[RECORD_GROUPS];
 };
 

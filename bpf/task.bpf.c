@@ -83,8 +83,9 @@ static __always_inline void read_identity(struct task_struct *t, struct record_t
 		r->has_io_uring = t->io_uring != NULL;
 }
 
-static __always_inline void read_namespaces(struct task_struct *t, struct record_task *r)
+static __always_inline void read_namespaces(struct task_struct *t, const struct cred *c, struct record_task *r)
 {
+	struct task_struct *reader = (void *)bpf_get_current_task();
 	struct nsproxy *ns = COPY(state.nsproxy, struct nsproxy, t->nsproxy);
 
 	r->ns[RECORD_NS_UTS] = BPF_CORE_READ(ns->uts_ns, ns.inum);
@@ -94,12 +95,16 @@ static __always_inline void read_namespaces(struct task_struct *t, struct record
 	if (bpf_core_field_exists(ns->time_ns))
 		r->ns[RECORD_NS_TIME] = BPF_CORE_READ(ns->time_ns, ns.inum);
 	r->ns[RECORD_NS_CGROUP] = BPF_CORE_READ(ns->cgroup_ns, ns.inum);
-	r->known |= KNOWN_NS;
+	r->pid_for_children = BPF_CORE_READ(ns->pid_ns_for_children, ns.inum);
+	if (bpf_core_field_exists(ns->time_ns_for_children))
+		r->time_for_children = BPF_CORE_READ(ns->time_ns_for_children, ns.inum);
+	r->ns_ours = (BPF_CORE_READ(reader, real_cred, user_ns) == c->user_ns ? NS_OURS_USER : 0) |
+		     (BPF_CORE_READ(reader, nsproxy) == t->nsproxy ? NS_OURS_OTHERS : 0);
+	r->known |= KNOWN_NS | KNOWN_NS_OURS;
 }
 
-static __always_inline void read_creds(struct task_struct *t, struct record_task_raw *raw)
+static __always_inline void read_creds(struct task_struct *t, const struct cred *c, struct record_task_raw *raw)
 {
-	const struct cred *c = COPY(state.cred, struct cred, t->real_cred);
 	struct group_info *groups = c->group_info;
 	struct record_task *r = &raw->task;
 
@@ -265,6 +270,7 @@ int ckpt_task(struct bpf_iter__task *ctx)
 	struct seq_file *seq = ctx->meta->seq;
 	struct signal_struct *sig;
 	struct task_struct *t;
+	struct cred *c;
 
 	if (TOO_LONG(state.task, struct task_struct) || TOO_LONG(state.signal, struct signal_struct) ||
 	    TOO_LONG(state.mm, struct mm_struct) || TOO_LONG(state.cred, struct cred) ||
@@ -276,8 +282,9 @@ int ckpt_task(struct bpf_iter__task *ctx)
 	sig = COPY(state.signal, struct signal_struct, t->signal);
 	read_ids(t, sig, raw);
 	read_identity(t, &raw->task);
-	read_namespaces(t, &raw->task);
-	read_creds(t, raw);
+	c = COPY(state.cred, struct cred, t->real_cred);
+	read_namespaces(t, c, &raw->task);
+	read_creds(t, c, raw);
 	read_signals(t, sig, raw);
 	read_user_pointers(t, &raw->task);
 	read_restart(t, raw);

@@ -93,7 +93,8 @@ struct nsproxy {
 	struct ipc_namespace *ipc_ns;
 	struct mnt_namespace *mnt_ns;
 	struct net *net_ns;
-	struct time_namespace *time_ns;
+	struct time_namespace *time_ns, *time_ns_for_children;
+	struct pid_namespace *pid_ns_for_children;
 	struct cgroup_namespace *cgroup_ns;
 };
 enum pid_type { PID_OF_THREAD, PID_OF_PROCESS, PID_OF_GROUP, PID_OF_SESSION };

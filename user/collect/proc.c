@@ -50,9 +50,10 @@ static int read_task(int task, struct record_task *t)
 		r = parse_stat(stat.data, &read);
 	if (r < 0)
 		return r;
-	read_namespaces(task, &read);
+	if (!(t->known & KNOWN_NS))
+		read_namespaces(task, &read);
 	s64 score = 0;
-	if (read_number(task, "oom_score_adj", &score) == 0)
+	if (!(t->known & KNOWN_OOM) && read_number(task, "oom_score_adj", &score) == 0)
 		read.known |= KNOWN_OOM;
 	read.oom_score_adj = (s32)score;
 	u64 known = t->known;

@@ -56,6 +56,21 @@ static u32 field_last(const char *text, const char *name, u32 *ret_level)
 	return last;
 }
 
+/* Known when all fit into the record. */
+static void parse_groups(const char *text, struct record_task *t)
+{
+	u32 count = 0;
+	const char *value = status_field(text, "Groups");
+	for (char *end; value && *value && *value != '\n'; value = end + strspn(end, " \t")) {
+		u32 gid = (u32)strtoul(value, &end, 10);
+		if (end == value || count == RECORD_GROUPS)
+			return;
+		t->groups[count++] = gid;
+	}
+	t->ngroups = count;
+	t->known |= value ? KNOWN_GROUPS : 0;
+}
+
 int parse_status(const char *text, struct record_task *t)
 {
 	const char *name = status_field(text, "Name"), *state = status_field(text, "State");
@@ -86,7 +101,8 @@ int parse_status(const char *text, struct record_task *t)
 	t->seccomp_filters = (u32)field_number(text, "Seccomp_filters", 10);
 	const char *umask = status_field(text, "Umask");
 	t->umask = umask ? (u32)strtoul(umask, NULL, 8) : 0;
-	t->known |= KNOWN_CREDS | KNOWN_SECCOMP;
+	parse_groups(text, t);
+	t->known |= KNOWN_CREDS | KNOWN_SECCOMP | (umask ? KNOWN_UMASK : 0);
 	return 0;
 }
 

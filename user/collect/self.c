@@ -15,7 +15,8 @@ static void read_own(struct record_task *t)
 	t->timer_slack = (u64)prctl(PR_GET_TIMERSLACK);
 	t->pdeath_signal = 0; /* of ckpt it may be another: a child begins without */
 	/* syscall user dispatch is off: nothing here turns it on, and execve(2) ends it */
-	t->known |= KNOWN_PERSONALITY | KNOWN_SECUREBITS | KNOWN_PRCTL | KNOWN_SUD;
+	t->ns_ours = NS_OURS_USER | NS_OURS_OTHERS;
+	t->known |= KNOWN_PERSONALITY | KNOWN_SECUREBITS | KNOWN_PRCTL | KNOWN_SUD | KNOWN_NS_OURS;
 }
 
 static int own_tree(struct tree *tree)
@@ -41,6 +42,8 @@ int collect_self(struct graph *ret, const struct collect_config *config)
 	int r = own_tree(&tree);
 	if (r == 0)
 		r = facts_begin(&c.facts, &tree);
+	if (r == 0) /* its namespaces are its own: their numbers are of no interest */
+		c.facts.tasks.v[0].known = KNOWN_NS;
 	if (r == 0)
 		r = proc_tasks(&c.facts, &tree);
 	if (r < 0)

@@ -57,20 +57,40 @@ static int task_inode(int proc, const struct record_task *t, unsigned i, u64 *re
 	return t->known & KNOWN_NS ? 0 : inode_of(proc, dir, names[i], "", ret);
 }
 
+/* Told by the record, else by comparing inode numbers. */
+static int is_foreign(const struct record_task *t, unsigned i, u64 theirs, bool *ret)
+{
+	u64 own;
+	*ret = false;
+	if (t->known & KNOWN_NS_OURS && (i == RECORD_NS_PID ? !t->ns_level : t->ns_ours & NS_OURS_OTHERS))
+		return 0;
+	int err = inode_of(AT_FDCWD, "/proc/self", names[i], "", &own);
+	*ret = err >= 0 && theirs != own;
+	return err;
+}
+
+/* The namespace that children of the process will be in; 0: none that can be looked at. */
+static int inode_for_children(int proc, const struct record_task *t, unsigned i, u64 *ret)
+{
+	*ret = i == RECORD_NS_PID ? t->pid_for_children : t->time_for_children;
+	return t->known & KNOWN_NS_OURS ? 0 : inode_of(proc, ".", names[i], "_for_children", ret);
+}
+
 static int collect_one(int proc, const struct record_task *t, unsigned i, Ckpt__Namespaces *m)
 {
-	u64 own, theirs, later = 0;
-	int err = inode_of(AT_FDCWD, "/proc/self", names[i], "", &own);
+	u64 theirs, later = 0;
+	bool foreign = false;
+	int err = task_inode(proc, t, i, &theirs);
 	if (err >= 0)
-		err = task_inode(proc, t, i, &theirs);
+		err = is_foreign(t, i, theirs, &foreign);
 	if (err >= 0)
 		err = add_id(m, names[i], theirs);
-	if (err >= 0 && theirs != own)
+	if (err >= 0 && foreign)
 		err = add_name(&m->n_foreign, &m->foreign, names[i]);
 	if (err < 0 || (i != RECORD_NS_PID && i != RECORD_NS_TIME))
 		return err;
-	err = inode_of(proc, ".", names[i], "_for_children", &later);
-	bool empty = !later && i == RECORD_NS_PID; /* a pid namespace that no process is in yet cannot be looked at */
+	err = inode_for_children(proc, t, i, &later);
+	bool empty = !later && theirs && i == RECORD_NS_PID; /* a pid namespace that no process is in yet cannot be looked at */
 	return err >= 0 && (later ? later != theirs : empty) ? add_name(&m->n_pending, &m->pending, names[i]) : err;
 }
 

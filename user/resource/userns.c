@@ -125,6 +125,8 @@ static void close_links(struct link (*links)[DEPTH_MAX])
 static int walk_outwards(const struct record_task *task, int proc, struct link links[DEPTH_MAX])
 {
 	struct stat own, now;
+	if (task->known & KNOWN_NS_OURS && task->ns_ours & NS_OURS_USER)
+		return 0;
 	if (stat("/proc/self/ns/user", &own) < 0)
 		return fail(SYSCALL, neg_errno(), "stat(/proc/self/ns/user)");
 	if (task->known & KNOWN_NS && task->ns[RECORD_NS_USER] == own.st_ino)
