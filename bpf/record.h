@@ -120,7 +120,7 @@ struct record_task {
 	rec_s32 oom_score_adj;
 	rec_u32 membarrier; /* as MEMBARRIER_CMD_GET_REGISTRATIONS */
 	rec_u32 has_ldt, has_aio, pkeys, has_io_uring;
-	rec_u64 start_time; /* ns since boot */
+	rec_u64 start_time;                                   /* ns since boot */
 	rec_u32 ns_ours, pid_for_children, time_for_children; /* inode numbers of the namespaces that its children get */
 	rec_u32 ngroups;
 	rec_u32 groups[RECORD_GROUPS];

@@ -88,7 +88,7 @@ TEST(inspect_works_without_rights, .root = true)
 	nap_ms(500);
 	const char *argv[] = { "env", "python3", "-c", AS_NOBODY, "/mnt/ckpt", "inspect", number(t.pid), NULL };
 	CHECK_EQ(run_program(&out, "/usr/bin/env", argv), 0);
-	CHECK_CONTAINS(out.data, " r-xp /");
+	CHECK_CONTAINS(out.data, " r-xp reg /");
 	CHECK_CONTAINS(out.data, "libc.so.6+0x0");
 	CHECK_CONTAINS(out.data, "  uid: 65534\n");
 }

@@ -54,6 +54,8 @@ int collector_add_link_as(struct collector *, u32 pid, const char *magic_link, u
 /* name.c: a file that was opened by a name that is gone may have another: then that replaces the link, as if the file had been
  * renamed. */
 void collect_find_name(const struct stat *, char *link, size_t room);
+/* The file object behind a mapping: by the path in maps when that leads to the very inode, else by map_files. */
+int collect_mapped(struct collector *, const struct record_vma *, u32 flags, u32 *ret_file);
 /* A live tree moves: what failed since the mark is left out and noted, and 0 is returned. Otherwise r. */
 int collect_survive(struct collector *, size_t mark, int r);
 /* anon.c: who may still share private memory with whom, and the number that the model has for it. */

@@ -9,6 +9,8 @@ void facts_free(struct facts *f)
 	vector_free(&f->timers);
 	vector_free(&f->vmas);
 	vector_free(&f->files);
+	map_free(&f->path_of);
+	text_free(&f->paths);
 	*f = (struct facts){ 0 };
 }
 
@@ -33,4 +35,10 @@ struct record_task *facts_task(struct facts *f, u32 tid)
 		if (f->tasks.v[i].tid == tid)
 			return &f->tasks.v[i];
 	return NULL;
+}
+
+const char *facts_path(const struct facts *f, const struct record_vma *v)
+{
+	u32 at = map_get(&f->path_of, inode_key(v->dev_major, v->dev_minor, v->ino));
+	return at && at != PATH_UNSURE ? f->paths.data + at - 1 : NULL;
 }

@@ -17,7 +17,7 @@
 #define KCMP_FILE 0
 #define KCMP_EPOLL_TFD 7
 
-static u64 inode_key(const struct record_file *f) { return map_mix(map_mix(f->dev_major, f->dev_minor), f->ino); }
+static u64 key_of(const struct record_file *f) { return inode_key(f->dev_major, f->dev_minor, f->ino); }
 
 /* Is the known file the one that pid has at fd? kcmp(2). */
 static bool same_file(const struct known_file *k, pid_t pid, int fd)
@@ -32,7 +32,7 @@ static u32 find_known(struct collector *c, const struct record_file *f, pid_t pi
 		if (id)
 			return id;
 	}
-	for (u32 i = map_get(&c->by_inode, inode_key(f)); i; i = c->known_files.v[i - 1].next)
+	for (u32 i = map_get(&c->by_inode, key_of(f)); i; i = c->known_files.v[i - 1].next)
 		if (same_file(&c->known_files.v[i - 1], pid, fd))
 			return c->known_files.v[i - 1].id;
 	return 0;
@@ -43,8 +43,8 @@ static int remember(struct collector *c, const struct record_file *f, pid_t pid,
 	struct known_file *k = vector_add(&c->known_files);
 	if (!k)
 		return -ENOMEM;
-	*k = (struct known_file){ .next = map_get(&c->by_inode, inode_key(f)), .pid = pid, .fd = fd, .id = id };
-	if (map_set(&c->by_inode, inode_key(f), (u32)c->known_files.n) < 0)
+	*k = (struct known_file){ .next = map_get(&c->by_inode, key_of(f)), .pid = pid, .fd = fd, .id = id };
+	if (map_set(&c->by_inode, key_of(f), (u32)c->known_files.n) < 0)
 		return -ENOMEM;
 	return f->file_id ? map_set(&c->by_identity, f->file_id, id) : 0;
 }
@@ -321,6 +321,20 @@ int collector_add_file(struct collector *c, int fd, u32 *ret_file)
 	return new_file(c, &f, link, NULL, kept, ret_file);
 }
 
+/* The file object of a file that no descriptor has, by what identifies it; collects it when it is new. */
+static int add_linked(struct collector *c, const struct record_file *f, const char *link, const char *magic_link, u32 *ret_file)
+{
+	u64 key = map_mix(key_of(f), f->flags);
+	for (const char *s = link; *s; s++) /* hard links: the path counts too */
+		key = map_mix(key, (u8)*s);
+	*ret_file = map_get(&c->by_link, key);
+	if (*ret_file)
+		return 0;
+	WORKING_ON("%s (%s)", magic_link, link);
+	int r = new_file(c, f, link, magic_link, -1, ret_file);
+	return r == 0 && map_set(&c->by_link, key, *ret_file) < 0 ? fail_memory() : r;
+}
+
 int collector_add_link_as(struct collector *c, u32 pid, const char *magic_link, u32 flags, u32 *ret_file)
 {
 	struct tree_process *p = tree_find(c->tree, (pid_t)pid);
@@ -334,15 +348,22 @@ int collector_add_link_as(struct collector *c, u32 pid, const char *magic_link, 
 	collect_find_name(&st, link, sizeof link);
 	struct record_file f = { .tgid = pid, .fd = UINT32_MAX, .flags = flags };
 	record_of_stat(&f, &st);
-	u64 key = map_mix(inode_key(&f), flags);
-	for (const char *s = link; *s; s++) /* hard links: the path counts too */
-		key = map_mix(key, (u8)*s);
-	*ret_file = map_get(&c->by_link, key);
-	if (*ret_file)
-		return 0;
-	WORKING_ON("%s (%s)", magic_link, link);
-	r = new_file(c, &f, link, magic_link, -1, ret_file);
-	return r == 0 && map_set(&c->by_link, key, *ret_file) < 0 ? fail_memory() : r;
+	return add_linked(c, &f, link, magic_link, ret_file);
+}
+
+int collect_mapped(struct collector *c, const struct record_vma *v, u32 flags, u32 *ret_file)
+{
+	const char *path = facts_path(&c->facts, v);
+	struct stat st;
+	char magic_link[64];
+	snprintf(magic_link, sizeof magic_link, "map_files/%llx-%llx", (unsigned long long)v->start,
+		 (unsigned long long)v->end);
+	if (!path || fstatat(AT_FDCWD, path, &st, AT_SYMLINK_NOFOLLOW) < 0 || st.st_ino != v->ino ||
+	    major(st.st_dev) != v->dev_major || minor(st.st_dev) != v->dev_minor)
+		return collector_add_link_as(c, v->tgid, magic_link, flags, ret_file);
+	struct record_file f = { .tgid = v->tgid, .fd = UINT32_MAX, .flags = flags };
+	record_of_stat(&f, &st);
+	return add_linked(c, &f, path, magic_link, ret_file);
 }
 
 int collector_add_link(struct collector *c, u32 pid, const char *magic_link, u32 *ret_file)

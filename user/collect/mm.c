@@ -95,9 +95,7 @@ static int map_file(struct collector *c, const struct record_vma *v, struct vma 
 		*ret_file = previous->file;
 		return 0;
 	}
-	char link[64];
-	snprintf(link, sizeof link, "map_files/%llx-%llx", (unsigned long long)v->start, (unsigned long long)v->end);
-	return collector_add_link_as(c, v->tgid, link, writable ? O_RDWR : O_RDONLY, ret_file);
+	return collect_mapped(c, v, writable ? O_RDWR : O_RDONLY, ret_file);
 }
 
 /* The path of a mapping in /proc/PID/maps; an owned copy, NULL when it is gone. */
@@ -124,7 +122,7 @@ static int map_path(struct collector *c, const struct record_vma *v, u32 *ret_fi
 	_cleanup_free_ char *path = path_in_maps(c, v);
 	if (!path)
 		return 0;
-	u64 key = map_mix(map_mix(v->dev_major, v->dev_minor), v->ino);
+	u64 key = inode_key(v->dev_major, v->dev_minor, v->ino);
 	*ret_file = map_get(&c->by_link, key);
 	if (*ret_file)
 		return 0;

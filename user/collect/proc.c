@@ -103,6 +103,33 @@ int proc_tasks(struct facts *facts, struct tree *tree)
 
 /* --- mappings --- */
 
+/* What maps tells exactly: a whole path without escapes (seq_path(9)) that has not been unlinked. */
+static bool is_exact(const char *path, size_t len)
+{
+	static const char deleted[] = " (deleted)";
+	size_t suffix = sizeof deleted - 1;
+	return len && *path == '/' && !memchr(path, '\\', len) &&
+	       !(len > suffix && !memcmp(path + len - suffix, deleted, suffix));
+}
+
+static int keep_path(struct facts *facts, const struct record_vma *v, const char *path, size_t len)
+{
+	u64 key = inode_key(v->dev_major, v->dev_minor, v->ino);
+	u32 known = map_get(&facts->path_of, key), at = (u32)facts->paths.len + 1;
+	if (known == PATH_UNSURE)
+		return 0;
+	if (known) {
+		const char *kept = facts->paths.data + known - 1;
+		bool same = !strncmp(kept, path, len) && !kept[len];
+		return same ? 0 : map_set(&facts->path_of, key, PATH_UNSURE);
+	}
+	if (!is_exact(path, len))
+		return map_set(&facts->path_of, key, PATH_UNSURE);
+	text_add(&facts->paths, path, len);
+	text_add(&facts->paths, "", 1);
+	return text_failed(&facts->paths) ? -ENOMEM : map_set(&facts->path_of, key, at);
+}
+
 /* smaps tells the flags; a process of another user has maps only, or nothing. */
 static int read_vmas(struct facts *facts, struct tree_process *p)
 {
@@ -127,6 +154,9 @@ static int read_vmas(struct facts *facts, struct tree_process *p)
 			return -ENOMEM;
 		*place = vma;
 		place->tgid = (u32)p->pid;
+		r = vma.ino ? keep_path(facts, &vma, path, path_len) : 0;
+		if (r < 0)
+			return r;
 	}
 }
 
@@ -161,7 +191,8 @@ static int read_file(struct tree_process *p, int dir, const char *name, struct r
 	f->dev_major = major(st.st_dev), f->dev_minor = minor(st.st_dev);
 	f->rdev_major = major(st.st_rdev), f->rdev_minor = minor(st.st_rdev);
 	char link[4200];
-	if (file_readlink(dir, name, link, sizeof link) > 0 && *link != '/')
+	bool has_path = S_ISDIR(st.st_mode) || S_ISCHR(st.st_mode); /* read when the file turns out to be new */
+	if (!has_path && file_readlink(dir, name, link, sizeof link) > 0 && *link != '/')
 		snprintf(f->link, sizeof f->link, "%.47s", link);
 	return 0;
 }

@@ -170,7 +170,7 @@ static void parse_vm_flags(const char *line, struct record_vma *v)
 		if (!strncmp(at, "??", 2))
 			v->flags_known &= ~(u32)VMA_NAMED_LATE;
 		for (size_t i = 0; i < ARRAY_SIZE(vm_flags); i++)
-			if (!strncmp(at, vm_flags[i].name, 2))
+			if (at[0] == vm_flags[i].name[0] && at[1] == vm_flags[i].name[1])
 				v->flags |= vm_flags[i].flag;
 		at += 2;
 	}
@@ -180,9 +180,9 @@ static void parse_vm_flags(const char *line, struct record_vma *v)
 static const char *parse_details(const char *at, struct record_vma *v)
 {
 	while (*at >= 'A' && *at <= 'Z') {
-		if (!strncmp(at, "VmFlags:", 8))
+		if (*at == 'V' && !strncmp(at, "VmFlags:", 8))
 			parse_vm_flags(at + 8, v);
-		else if (!strncmp(at, "ProtectionKey:", 14))
+		else if (*at == 'P' && !strncmp(at, "ProtectionKey:", 14))
 			v->flags |= (u32)(strtoul(at + 14, NULL, 10) & 15) << VMA_PKEY_SHIFT;
 		at = strchr(at, '\n');
 		if (!at)
@@ -207,23 +207,39 @@ static void parse_name(struct record_vma *v, const char *path, size_t len)
 		v->flags |= VMA_GROWSDOWN;
 }
 
+/* A number and the character behind it. (scanf(3) first measures the string: that is quadratic over a long file.) */
+static bool take_number(const char **at, int base, char behind, u64 *ret)
+{
+	char *end;
+	*ret = strtoull(*at, &end, base);
+	if (end == *at || *end != behind)
+		return false;
+	*at = end + 1;
+	return true;
+}
+
 int parse_mapping(const char **at, struct record_vma *v, const char **path, size_t *path_len)
 {
-	if (!**at)
+	const char *s = *at, *prot;
+	if (!*s)
 		return 0;
-	unsigned long long start, end, pgoff, ino;
-	unsigned major, minor;
-	char prot[5];
-	int used = 0;
-	if (sscanf(*at, "%llx-%llx %4s %llx %x:%x %llu%n", &start, &end, prot, &pgoff, &major, &minor, &ino, &used) != 7 ||
-	    start >= end)
+	u64 start, end, pgoff, major, minor, ino;
+	if (!take_number(&s, 16, '-', &start) || !take_number(&s, 16, ' ', &end) || strnlen(s, 5) < 5)
+		return -EBADMSG;
+	prot = s;
+	s += 5;
+	char *number_end;
+	if (!take_number(&s, 16, ' ', &pgoff) || !take_number(&s, 16, ':', &major) || !take_number(&s, 16, ' ', &minor))
+		return -EBADMSG;
+	ino = strtoull(s, &number_end, 10);
+	if (number_end == s || start >= end)
 		return -EBADMSG;
 	*v = (struct record_vma){
-		.start = start, .end = end, .pgoff = pgoff, .dev_major = major, .dev_minor = minor, .ino = ino
+		.start = start, .end = end, .pgoff = pgoff, .dev_major = (u32)major, .dev_minor = (u32)minor, .ino = ino
 	};
 	v->prot = (prot[0] == 'r' ? PROT_READ : 0) | (prot[1] == 'w' ? PROT_WRITE : 0) | (prot[2] == 'x' ? PROT_EXEC : 0);
 	v->flags = (prot[3] == 's' ? VMA_SHARED : 0) | (ino ? 0 : VMA_ANONYMOUS);
-	const char *name = *at + used;
+	const char *name = number_end;
 	while (*name == ' ')
 		name++;
 	const char *line_end = strchrnul(name, '\n');

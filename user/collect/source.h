@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Two sources of facts, one record stream: eBPF first, /proc and ptrace behind it. */
 #pragma once
+#include "base/map.h"
+#include "base/text.h"
 #include "base/vector.h"
 #include "host/caps.h"
 #include "record.h"
@@ -13,8 +15,15 @@ struct facts {
 	VECTOR(struct record_timer) timers;     /* by process, then id */
 	VECTOR(struct record_vma) vmas;         /* by process, then address */
 	VECTOR(struct record_file) files;       /* by process, then fd */
+	struct map path_of;                     /* inode_key() of a mapped file -> offset in paths + 1, PATH_UNSURE */
+	struct text paths;                      /* NUL-terminated, as maps has them */
 	bool have_sighands, have_timers, have_vmas, have_files;
 };
+#define PATH_UNSURE (~0u) /* several paths, or one that maps does not tell exactly */
+/* Identity of an inode as a key. */
+static inline u64 inode_key(u32 dev_major, u32 dev_minor, u64 ino) { return map_mix(map_mix(dev_major, dev_minor), ino); }
+/* The path of the mapped file, NULL when maps has told none or more than one. */
+const char *facts_path(const struct facts *, const struct record_vma *);
 /* One empty record per thread of the tree. */
 int facts_begin(struct facts *, const struct tree *);
 void facts_free(struct facts *);
