@@ -8,7 +8,7 @@ __attribute__((noreturn, used, visibility("hidden"))) void blob_run(struct arena
 {
 	struct array *array = (struct array *)((char *)arena + arena->arrays) + index;
 	machine_run(arena, array);
-	if (array->ends)
+	if (array->pc < array->ends)
 		blob_exit(1);
 	for (;;)
 		blob_futex_wait(&array->state, array->state);

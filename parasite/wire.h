@@ -47,7 +47,7 @@ struct array {
 	int64_t error;         /* negative errno or the unexpected result of the failed step */
 	uint64_t stack_top;    /* data offset */
 	uint32_t loops;
-	uint32_t ends; /* not 0: a helper process, which ends with its array instead of parking */
+	uint32_t ends; /* who stops before step number `ends` ends instead of parking: all ones for a helper process */
 };
 
 struct arena {

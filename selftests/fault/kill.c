@@ -9,12 +9,12 @@
 #include <stdio.h>
 #include <sys/wait.h>
 
-static int dump_killed_at(const struct target *t, bool leave_running, int n, int *ret_status)
+static struct struck dump_killed_at(const struct target *t, bool leave_running, int n)
 {
 	char pid[16];
 	snprintf(pid, sizeof pid, "%d", t->pid);
 	const char *argv[] = { "ckpt", "dump", pid, t->image, leave_running ? "--leave-running" : NULL, NULL };
-	return killer_run(ckpt_path(), argv, n, ret_status);
+	return strike_run(ckpt_path(), argv, &(struct strike){ .at = n, .children = true }, NULL);
 }
 
 static void remove_image(const struct target *t)
@@ -65,22 +65,34 @@ static void check_runs(pid_t pid, bool wakes, int n)
 			FAIL("killed at call %d: the target stands still", n);
 }
 
+/* The system calls of a whole dump; the first one fills the cache of capabilities. */
+static int count_calls(const struct target *t)
+{
+	int calls = 0;
+	for (int i = 0; i < 2; i++) {
+		struct struck s = dump_killed_at(t, true, 0);
+		if (!WIFEXITED(s.status) || WEXITSTATUS(s.status) != 0)
+			FAIL("the dump itself does not work under a tracer (wait status %#x)", s.status);
+		calls = s.calls;
+		remove_image(t);
+	}
+	return calls;
+}
+
 /* Kills at calls first, first + step, ... of a dump that leaves the target running; the same target bears them all. */
 static void sweep(struct target *t, bool wakes, int first, int step)
 {
-	int status = 0, kills = 0, calls = dump_killed_at(t, true, 0, &status);
-	if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
-		FAIL("the dump itself does not work under a tracer (wait status %#x)", status);
-	remove_image(t);
+	int kills = 0, calls = count_calls(t);
 	if (step == 0)
 		step = calls / 40 + 1;
 	for (int n = first; n <= calls; n += step) {
-		dump_killed_at(t, true, n, &status);
+		struct struck s = dump_killed_at(t, true, n);
 		check_runs(t->pid, wakes && (step == 1 ? n % 50 == 0 : true), n);
 		remove_image(t);
-		kills += WIFSIGNALED(status);
+		kills += WIFSIGNALED(s.status);
 	}
 	printf("%d kills over %d system calls\n", kills, calls);
+	fflush(stdout);
 	CHECK(kills * step > calls / 2);
 	/* And it still can be dumped, restored and asked. */
 	target_dump(t, false);
@@ -92,16 +104,16 @@ static void sweep(struct target *t, bool wakes, int first, int step)
 static void sweep_ending(const char *program, int step)
 {
 	struct target t;
-	int status = 0, restored = 0, calls = 0;
+	int restored = 0, calls = 0;
 	for (int n = 0; n == 0 || n <= calls; n += n ? step : 1) {
 		target_start(&t, program, "5");
-		int seen = dump_killed_at(&t, false, n, &status);
 		if (n == 0) {
-			calls = seen;
+			calls = count_calls(&t);
 			step = step ?: calls / 15 + 1;
 			/* The last calls are where the tree ends. */
 			n = calls > 60 && step > 1 ? calls - 60 : 0;
 		}
+		dump_killed_at(&t, false, n);
 		nap_ms(5);
 		if (!target_alive(t.pid) && access(t.image, F_OK) == 0) {
 			target_gone(t.pid);

@@ -1,28 +1,47 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /* Owns a tracer that counts system calls: a few microseconds each, where strace takes fifty. */
 #include "harness/killer.h"
+#include "arch/arch.h"
+#include "base/file.h"
+#include <elf.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
 #include <sys/wait.h>
 #include <linux/ptrace.h>
+#include <linux/sched.h>
 
-static bool enters_call(pid_t tid)
+/* Calls that cannot fail, or whose failure ends glibc or a sanitizer: they say nothing about ckpt. */
+static bool may_fail(u64 nr)
 {
-	struct ptrace_syscall_info info;
-	return ptrace(PTRACE_GET_SYSCALL_INFO, tid, sizeof info, &info) > 0 && info.op == PTRACE_SYSCALL_INFO_ENTRY;
+	static const int never[] = {
+		SYS_exit,    SYS_exit_group,  SYS_rt_sigreturn,    SYS_futex,           SYS_getpid,
+		SYS_gettid,  SYS_getppid,     SYS_getuid,          SYS_geteuid,         SYS_getgid,
+		SYS_getegid, SYS_sched_yield, SYS_set_tid_address, SYS_restart_syscall, SYS_set_robust_list
+	};
+	static const int memory[] = { SYS_mmap, SYS_munmap, SYS_mprotect, SYS_madvise, SYS_mremap, SYS_brk };
+	for (size_t i = 0; i < ARRAY_SIZE(never); i++)
+		if (nr == (u64)never[i])
+			return false;
+	for (size_t i = 0; i < ARRAY_SIZE(memory); i++)
+		if (nr == (u64)memory[i] && strstr(test_build_dir(), "-san"))
+			return false;
+	return true;
 }
 
-static pid_t start(const char *path, const char *const *argv)
+static pid_t start(const char *path, const char *const *argv, bool children, int output)
 {
 	int status = 0;
+	fflush(stdout);
 	pid_t pid = fork();
 	if (pid == 0) {
-		int null = open("/dev/null", O_RDWR);
-		dup2(null, 1);
-		dup2(null, 2);
+		dup2(output, 1);
+		dup2(output, 2);
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		setenv("ASAN_OPTIONS", "use_sigaltstack=0:detect_leaks=0", 1); /* leaks cannot be looked for under a tracer */
 		ptrace(PTRACE_TRACEME, 0, NULL, NULL);
@@ -33,29 +52,110 @@ static pid_t start(const char *path, const char *const *argv)
 	CHECK_EQ(waitpid(pid, &status, 0), pid);
 	CHECK(WIFSTOPPED(status));
 	CHECK_OK(ptrace(PTRACE_SETOPTIONS, pid, NULL,
-			PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACECLONE | PTRACE_O_TRACEFORK | PTRACE_O_TRACEVFORK |
-				PTRACE_O_TRACEEXEC | PTRACE_O_EXITKILL));
+			PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACECLONE | PTRACE_O_TRACEEXEC | PTRACE_O_EXITKILL |
+				(children ? PTRACE_O_TRACEFORK | PTRACE_O_TRACEVFORK : 0)));
 	return pid;
 }
 
-int killer_run(const char *path, const char *const *argv, int n, int *ret_status)
+/* --- what the command does --- */
+
+struct run {
+	const struct strike *strike;
+	struct struck out;
+	pid_t pid;
+	pid_t failing; /* in the call that fails */
+	bool counting, ready;
+};
+
+/* The first call that is ckpt's own: the log of diagnostics is made, the C library has begun. */
+static bool begins(struct run *run, const struct ptrace_syscall_info *info)
 {
-	pid_t pid = start(path, argv);
-	int calls = 0, status;
-	bool counting = false;
-	ptrace(PTRACE_SYSCALL, pid, NULL, NULL);
+	if (!run->ready)
+		run->ready = info->entry.nr == SYS_mmap &&
+			     (info->entry.args[3] & (MAP_SHARED | MAP_ANONYMOUS)) == (MAP_SHARED | MAP_ANONYMOUS);
+	return run->ready;
+}
+
+static bool makes_id(pid_t tid, const struct ptrace_syscall_info *info)
+{
+	struct clone_args args = { 0 };
+	struct iovec to = { &args, sizeof args }, from = { (void *)(uintptr_t)info->entry.args[0], sizeof args };
+	return info->entry.nr == SYS_clone3 && process_vm_readv(tid, &to, 1, &from, 1, 0) > 0 && args.set_tid_size &&
+	       args.exit_signal == SIGCHLD;
+}
+
+static void set_call(pid_t tid, int error)
+{
+	arch_regs regs;
+	struct iovec io = { &regs, sizeof regs };
+	CHECK_OK(ptrace(PTRACE_GETREGSET, tid, NT_PRSTATUS, &io));
+	if (error)
+		arch_finish_call(&regs, -error);
+	else
+		arch_set_call_number(&regs, -1);
+	CHECK_OK(ptrace(PTRACE_SETREGSET, tid, NT_PRSTATUS, &io));
+}
+
+static void enter(struct run *run, pid_t tid, const struct ptrace_syscall_info *info)
+{
+	const struct strike *strike = run->strike;
+	if (strike->at_birth && makes_id(tid, info)) {
+		strike->at_birth(tid, strike->arg);
+		run->counting = false;
+	}
+	if (!run->counting || !begins(run, info) || ++run->out.calls != strike->at)
+		return;
+	run->out.nr = (int)info->entry.nr;
+	if (!strike->error) {
+		kill(run->pid, SIGKILL);
+	} else if (may_fail(info->entry.nr)) {
+		run->out.injected = true;
+		run->failing = tid;
+		set_call(tid, 0);
+	}
+}
+
+static void on_call(struct run *run, pid_t tid)
+{
+	struct ptrace_syscall_info info;
+	if (ptrace(PTRACE_GET_SYSCALL_INFO, tid, sizeof info, &info) <= 0)
+		return;
+	if (info.op == PTRACE_SYSCALL_INFO_ENTRY) {
+		enter(run, tid, &info);
+	} else if (run->failing == tid) {
+		set_call(tid, run->strike->error);
+		run->failing = 0;
+	}
+}
+
+static void follow(struct run *run)
+{
+	int status;
+	ptrace(PTRACE_SYSCALL, run->pid, NULL, NULL);
 	for (pid_t tid; (tid = waitpid(-1, &status, __WALL)) > 0 || errno == EINTR;) {
-		if (tid == pid && !WIFSTOPPED(status))
-			*ret_status = status;
+		if (tid == run->pid && !WIFSTOPPED(status))
+			run->out.status = status;
 		if (tid <= 0 || !WIFSTOPPED(status))
 			continue;
 		int signal = WSTOPSIG(status), event = status >> 16;
 		if (event == PTRACE_EVENT_EXEC)
-			counting = true;
-		if (counting && signal == (SIGTRAP | 0x80) && enters_call(tid) && ++calls == n)
-			kill(pid, SIGKILL);
+			run->counting = true;
+		if (signal == (SIGTRAP | 0x80))
+			on_call(run, tid);
 		bool ours = event || signal == (SIGTRAP | 0x80) || signal == SIGSTOP;
 		ptrace(PTRACE_SYSCALL, tid, NULL, ours ? 0 : signal);
 	}
-	return calls;
+}
+
+struct struck strike_run(const char *path, const char *const *argv, const struct strike *strike, struct text *output)
+{
+	_cleanup_close_ int log = (int)CHECK_OK(memfd_create("output", MFD_CLOEXEC));
+	struct run run = { .strike = strike, .out.nr = -1 };
+	run.pid = start(path, argv, strike->children, log);
+	follow(&run);
+	char link[32];
+	snprintf(link, sizeof link, "/proc/self/fd/%d", log);
+	if (output)
+		CHECK_OK(file_read(AT_FDCWD, link, output));
+	return run.out;
 }

@@ -1,8 +1,24 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Runs a command and kills it at its n-th system call, counted over all of its threads and children. */
+/* Runs a command under a tracer that counts its system calls, over all of its threads, and strikes at one of them. */
 #pragma once
+#include "base/text.h"
 #include "harness/test.h"
 
-/* Kills the command (with SIGKILL, its first process) when it enters system call number n (from 1); 0: never. Everything that it
- * started is gone when this returns. Gives the number of system calls that were seen; ret_status is the wait status. */
-int killer_run(const char *path, const char *const *argv, int n, int *ret_status);
+struct strike {
+	int at;        /* system call number, from 1, when it is entered; 0: never */
+	int error;     /* it fails with this errno (positive) without being made; 0: the command is killed (SIGKILL) */
+	bool children; /* those of its child processes count too; else they are not traced (a restore traces its own) */
+	/* Called once instead of a strike, when the first call is entered that makes a child with an id of its own (clone3). */
+	void (*at_birth)(pid_t pid, void *arg);
+	void *arg;
+};
+
+struct struck {
+	int calls;     /* seen in all; less than `at`: it was not struck */
+	int status;    /* wait status of the command */
+	int nr;        /* the call that was struck, -1: none */
+	bool injected; /* some calls must not fail: C libraries do not survive it, or they cannot fail */
+};
+
+/* Runs the command to its end. Everything that is traced is gone when this returns. output: what it prints, or NULL. */
+struct struck strike_run(const char *path, const char *const *argv, const struct strike *, struct text *output);

@@ -458,7 +458,7 @@ TEST(a_helper_ends_with_its_array)
 	by_blob = true;
 	begin();
 	call(SYS_getpid, 0, 0, 0);
-	program->arrays[0].ends = 1;
+	program->arrays[0].ends = UINT32_MAX;
 	pid_t pid = launch();
 	CHECK_EQ(waitpid(pid, &status, 0), pid);
 	CHECK(WIFEXITED(status));

@@ -3,7 +3,9 @@
 #include "plan/plan_internal.h"
 #include "diag/diag.h"
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 
 #define STEP_BLOCK 256
@@ -12,35 +14,21 @@
 #define DATA_START ALIGN_UP(sizeof(struct arena), (size_t)64)
 
 static const char *const stage_names[STAGE_COUNT] = {
-	[STAGE_CREATE] = "create",
-	[STAGE_LINK] = "link",
-	[STAGE_WATCH] = "watch",
-	[STAGE_BIRTH] = "birth",
-	[STAGE_BIRTH_TTY] = "birth-tty",
-	[STAGE_ADOPT] = "adopt",
-	[STAGE_UNMAP] = "unmap",
-	[STAGE_MAP] = "map",
-	[STAGE_FILL] = "fill",
-	[STAGE_PROTECT] = "protect",
-	[STAGE_FORK_EARLY] = "fork-early",
-	[STAGE_SESSION] = "session",
-	[STAGE_CTTY] = "ctty",
-	[STAGE_FORK] = "fork",
-	[STAGE_GROUP] = "group",
-	[STAGE_REAP] = "reap",
-	[STAGE_SIGNALFD] = "signalfd",
-	[STAGE_FILES] = "files",
-	[STAGE_TTY] = "tty",
-	[STAGE_TASK] = "task",
-	[STAGE_MM] = "mm",
-	[STAGE_THREADS] = "threads",
-	[STAGE_THREAD] = "thread",
-	[STAGE_IDS] = "ids",
-	[STAGE_NAMESPACE] = "namespace",
-	[STAGE_CREDS] = "creds",
-	[STAGE_TIMERS] = "timers",
-	[STAGE_CLOSE] = "close",
-	[STAGE_SECCOMP] = "seccomp",
+	[STAGE_LIFELINE] = "lifeline", [STAGE_CREATE] = "create",
+	[STAGE_LINK] = "link",         [STAGE_WATCH] = "watch",
+	[STAGE_BIRTH] = "birth",       [STAGE_BIRTH_TTY] = "birth-tty",
+	[STAGE_ADOPT] = "adopt",       [STAGE_UNMAP] = "unmap",
+	[STAGE_MAP] = "map",           [STAGE_FILL] = "fill",
+	[STAGE_PROTECT] = "protect",   [STAGE_FORK_EARLY] = "fork-early",
+	[STAGE_SESSION] = "session",   [STAGE_CTTY] = "ctty",
+	[STAGE_FORK] = "fork",         [STAGE_GROUP] = "group",
+	[STAGE_REAP] = "reap",         [STAGE_SIGNALFD] = "signalfd",
+	[STAGE_FILES] = "files",       [STAGE_TTY] = "tty",
+	[STAGE_TASK] = "task",         [STAGE_MM] = "mm",
+	[STAGE_THREADS] = "threads",   [STAGE_THREAD] = "thread",
+	[STAGE_IDS] = "ids",           [STAGE_NAMESPACE] = "namespace",
+	[STAGE_CREDS] = "creds",       [STAGE_TIMERS] = "timers",
+	[STAGE_CLOSE] = "close",       [STAGE_SECCOMP] = "seccomp",
 };
 
 const char *stage_name(enum stage stage) { return stage_names[stage]; }
@@ -80,6 +68,7 @@ void plan_free(struct plan *plan)
 	vector_free(&plan->pointers);
 	vector_free(&plan->arrays);
 	vector_free(&plan->gated);
+	vector_free(&plan->holds);
 	free(plan->by_tid);
 	text_free(&plan->data);
 	free(plan);
@@ -317,6 +306,45 @@ void plan_gate(struct plan *plan, struct place place)
 	plan_wait(plan, place, plan_gate_open(plan), 1);
 }
 
+void plan_lifeline(struct plan *plan, u32 pid, u32 parent)
+{
+	struct place at = AT(pid, STAGE_LIFELINE);
+	plan_call(plan, at, SYS_prctl, ARG(PR_SET_PDEATHSIG), ARG(SIGKILL));
+	step_expect(plan_call(plan, at, SYS_getppid), parent);
+	plan_post(plan, at, plan_births(plan));
+}
+
+void plan_hold(struct plan *plan, struct place place, u32 parent)
+{
+	u32 index = plan_array(plan, place.tid);
+	struct plan_hold *hold = index == UINT32_MAX ? NULL : vector_add(&plan->holds);
+	if (!hold) {
+		plan->failed = true;
+		return;
+	}
+	*hold = (struct plan_hold){ .held = { place.tid, plan_data(plan, NULL, sizeof(u32), 4) }, .parent = parent };
+	plan->arrays.v[index].hold = (u32)plan->holds.n;
+	hold->wait = plan_op(plan, place, OP_WAIT, 0, (struct arg[6]){ ARG(hold->held.word), ARG(1) });
+	plan_call(plan, place, SYS_prctl, ARG(PR_SET_PDEATHSIG), ARG(0));
+}
+
+/* Each waits for itself and its children. */
+static void count_holds(struct plan *plan)
+{
+	for (size_t i = 0; i < plan->holds.n; i++) {
+		struct plan_hold *hold = &plan->holds.v[i];
+		u32 index = plan_array(plan, hold->parent), above = index == UINT32_MAX ? 0 : plan->arrays.v[index].hold;
+		if (!above)
+			continue;
+		hold->held.parent_word = plan->holds.v[above - 1].held.word;
+		plan->holds.v[above - 1].wait->step.a[1]++;
+	}
+}
+
+u32 plan_births(struct plan *plan) { return plan_word(plan, "births"); }
+
+const struct plan_held *plan_held(const struct plan *plan, u32 i) { return i < plan->holds.n ? &plan->holds.v[i].held : NULL; }
+
 /* --- descriptors --- */
 
 int plan_fd(struct plan *plan, u32 file) { return (int)(plan->config.first_service_fd + file); }
@@ -335,6 +363,7 @@ int plan_seal(struct plan *plan)
 {
 	if (plan->failed || text_failed(&plan->data))
 		return fail_memory();
+	count_holds(plan);
 	size_t at = ALIGN_UP(plan->data.len, (size_t)64);
 	plan->layout = (struct arena){
 		.slots = (u32)at, .nslots = plan->slots, .narrays = (u32)plan->arrays.n, .nsteps = plan->steps
@@ -369,8 +398,8 @@ void plan_emit(const struct plan *plan, void *to, u64 base)
 	u32 n = 0;
 	for (size_t i = 0; i < plan->arrays.n; i++) {
 		const struct plan_array *a = &plan->arrays.v[i];
-		arrays[i] =
-			(struct array){ .first = n, .count = a->count, .stack_top = a->stack, .ends = a->tid >= PLAN_HELPER };
+		u32 ends = a->tid >= PLAN_HELPER ? UINT32_MAX : a->first[STAGE_LIFELINE] ? PLAN_LIFELINE_STEPS : 0;
+		arrays[i] = (struct array){ .first = n, .count = a->count, .stack_top = a->stack, .ends = ends };
 		for (enum stage stage = 0; stage < STAGE_COUNT; stage++)
 			for (const struct plan_step *s = a->first[stage]; s; s = s->next)
 				steps[n++] = s->step;

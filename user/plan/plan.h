@@ -10,6 +10,7 @@
 
 /* Steps run in the order of stages, inside a stage in the order of adding. */
 enum stage {
+	STAGE_LIFELINE, /* a process dies with its parent from then on */
 	/* the world: ckpt makes what tasks inherit */
 	STAGE_CREATE, /* files, sockets, memory objects, namespaces */
 	STAGE_LINK,   /* what refers to other objects: queued descriptors */
@@ -55,6 +56,7 @@ enum {
 struct plan_config {
 	u32 first_service_fd;    /* descriptors of file objects begin here, above every descriptor of the tree */
 	const struct caps *caps; /* what the kernel can do here; NULL: nothing new */
+	u32 self;                /* the id of ckpt, as the root sees its parent */
 };
 struct plan *plan_new(const struct plan_config *);
 void plan_free(struct plan *);
@@ -115,6 +117,21 @@ u32 plan_gated(const struct plan *, u32 i);
 /* Data offsets of the gate's words: how many threads have come; 1 when it is open (a futex word). */
 u32 plan_gate_come(struct plan *);
 u32 plan_gate_open(struct plan *);
+
+/* The first steps of a process: it dies when its parent does, and at once when its parent is gone already. */
+void plan_lifeline(struct plan *, u32 pid, u32 parent);
+#define PLAN_LIFELINE_STEPS 2 /* the steps after which it hangs on its parent */
+/* That is lost with a change of credentials of its own, and without effect after one of its parent, so who runs the plan takes
+ * hold of the process before (ptrace with EXITKILL), as soon as it is born. Here the process waits until it and its children
+ * are held, and hangs on its parent no more. */
+void plan_hold(struct plan *, struct place, u32 parent);
+struct plan_held {
+	u32 pid, word, parent_word; /* data offsets of futex words, which count who is held; 0: none */
+};
+/* The i-th process that is to be held, NULL behind the last. */
+const struct plan_held *plan_held(const struct plan *, u32 i);
+/* Data offset of the number of births of all but the root (a futex word). */
+u32 plan_births(struct plan *);
 
 #define PLAN_PAGES 0u /* the file id whose service descriptor is the image's pages */
 /* The service descriptor that a file object has in the world and in every new task until STAGE_CLOSE. */

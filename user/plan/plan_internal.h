@@ -16,6 +16,7 @@ struct step_block {
 
 struct plan_array {
 	u32 tid, count, stack; /* stack: data offset of its top */
+	u32 hold;              /* index + 1 */
 	struct plan_step *first[STAGE_COUNT], *last[STAGE_COUNT];
 };
 
@@ -28,6 +29,12 @@ struct plan_pointer {
 	u32 at, target;
 };
 
+struct plan_hold {
+	struct plan_held held;
+	u32 parent;
+	struct plan_step *wait;
+};
+
 struct plan {
 	struct plan_config config;
 	struct step_block *blocks;
@@ -36,6 +43,7 @@ struct plan {
 	VECTOR(struct plan_pointer) pointers;
 	VECTOR(char *) objects;
 	VECTOR(u32) gated; /* tids */
+	VECTOR(struct plan_hold) holds;
 	struct text data;
 	u32 *by_tid, tid_room; /* open addressing: array index + 1 */
 	u32 slots, steps;

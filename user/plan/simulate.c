@@ -279,6 +279,13 @@ static int begin(struct sim *s)
 		a->array = &s->plan->arrays.v[i];
 		a->next = a->array->first[0];
 	}
+	const struct plan_held *held;
+	for (u32 i = 0; (held = plan_held(s->plan, i)); i++) { /* by ckpt, some time */
+		u32 *count = word(s, held->word);
+		if (!count)
+			return -ENOMEM;
+		*count = UINT32_MAX;
+	}
 	struct sim_process *root = vector_add(&s->out->processes);
 	u32 index = plan_array(s->plan, s->config->root);
 	if (!root || index == UINT32_MAX)

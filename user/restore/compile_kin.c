@@ -75,6 +75,13 @@ void compile_session(struct compiler *c, const Ckpt__Task *t)
 
 /* --- births --- */
 
+/* The root's parent is ckpt. */
+static void lifeline(struct compiler *c, u32 pid, u32 parent)
+{
+	plan_for(c->plan, "birth of process %u", pid);
+	plan_lifeline(c->plan, pid, parent ?: plan_config(c->plan)->self);
+}
+
 /* The root is made by ckpt itself, unless its session's leader is a ghost. */
 static void spawn_process(struct compiler *c, const Ckpt__Task *t)
 {
@@ -114,6 +121,7 @@ static int ghost(struct compiler *c, const struct shape_ghost *g)
 	struct clone_args args = { .flags = CLONE_CLEAR_SIGHAND, .exit_signal = g->leads ? SIGCHLD : 0 };
 	if (plan_thread(c->plan, g->id) < 0)
 		return -ENOMEM;
+	lifeline(c, g->id, g->parent);
 	if (g->parent)
 		compile_spawn(c, g->parent, STAGE_FORK, g->id, &args);
 	if (g->leads)
@@ -231,6 +239,7 @@ int compile_kin(struct compiler *c)
 	for (size_t i = 0; r == 0 && i < c->ghosts.list.n; i++)
 		r = ghost(c, &c->ghosts.list.v[i]);
 	for (struct object *o = NULL; r == 0 && (o = graph_next(c->graph, &kind_task, o));) {
+		lifeline(c, o->id, ((const Ckpt__Task *)o->data)->ppid);
 		spawn_process(c, o->data);
 		if (shape_is_zombie(o->data))
 			zombie(c, o->data);

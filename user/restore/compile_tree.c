@@ -87,6 +87,13 @@ static void threads(struct compiler *c, const Ckpt__Task *task)
 		thread_own(c, graph_data(c->graph, &kind_thread, task->tid[i]));
 }
 
+/* It hangs on its parent, the root on ckpt, until ckpt holds it: before anything takes its rights away. */
+static void hold(struct compiler *c, const Ckpt__Task *t)
+{
+	plan_for(c->plan, "hold of process %u", t->pid);
+	plan_hold(c->plan, AT(t->pid, STAGE_IDS), t->ppid);
+}
+
 int compile_tree(struct compiler *c)
 {
 	int r = compile_kin(c);
@@ -95,6 +102,7 @@ int compile_tree(struct compiler *c)
 		compile_session(c, t);
 		if (shape_is_zombie(t))
 			continue;
+		hold(c, t);
 		r = compile_memory(c, t);
 		if (r == 0)
 			r = compile_files(c, t);

@@ -219,11 +219,14 @@ static void wait_on(u32 *word, u32 value)
 static int check_alive(struct execution *x, u32 tid, u32 index)
 {
 	struct array *array = array_of(x, index);
+	siginfo_t stop = { 0 }; /* of one that is held: a signal that would have ended it */
+	if (waitid(P_PID, tid, &stop, WSTOPPED | WNOHANG | WNOWAIT | __WALL) < 0)
+		stop.si_pid = 0;
 	_cleanup_text_ struct text stat = { 0 };
 	int r = file_readf(&stat, AT_FDCWD, "/proc/%u/stat", tid);
 	const char *state = stat.data ? strrchr(stat.data, ')') : NULL;
 	if (__atomic_load_n(&array->state, __ATOMIC_SEQ_CST) != ARRAY_RUNNING ||
-	    (r == 0 && state && state[2] != 'Z' && state[2] != 'X'))
+	    (r == 0 && state && !stop.si_pid && state[2] != 'Z' && state[2] != 'X'))
 		return 0;
 	if (array->pc == 0 && r < 0) /* not born yet */
 		return 0;
@@ -231,7 +234,8 @@ static int check_alive(struct execution *x, u32 tid, u32 index)
 	_cleanup_text_ struct text line = { 0 };
 	plan_print_step(&line, x->plan, step);
 	WORKING_ON_THREAD(tid);
-	return fail(TASK_DIED, 0, "during %s", line.data ? line.data : "");
+	return fail(TASK_DIED, 0, "during %s%s%s", line.data ? line.data : "", stop.si_pid ? ", by SIG" : "",
+		    stop.si_pid ? sigabbrev_np(stop.si_status) ?: "?" : "");
 }
 
 /* 0 while nothing has gone wrong. */
@@ -258,6 +262,54 @@ static int await_thread(struct execution *x, u32 tid)
 	return array->state == ARRAY_FAILED ? report_step(x, array) : 0;
 }
 
+static bool is_gated(const struct plan *plan, u32 tid)
+{
+	for (u32 i = 0, gated; (gated = plan_gated(plan, i)); i++)
+		if (gated == tid)
+			return true;
+	return false;
+}
+
+/* Until the process hangs on its parent, which a root that ckpt has made itself does as soon as it runs. */
+static int await_birth(struct execution *x, u32 pid)
+{
+	u32 *births = (u32 *)(x->map + plan_births((struct plan *)x->plan));
+	const struct array *array = array_of(x, plan_array(x->plan, pid));
+	while (pid != (u32)x->root || x->ghost) {
+		u32 now = __atomic_load_n(births, __ATOMIC_SEQ_CST);
+		if (__atomic_load_n(&array->pc, __ATOMIC_SEQ_CST) >= PLAN_LIFELINE_STEPS)
+			break;
+		wait_on(births, now);
+		int r = check_all(x);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+static void count_held(struct execution *x, u32 word)
+{
+	if (!word)
+		return;
+	__atomic_add_fetch((u32 *)(x->map + word), 1, __ATOMIC_SEQ_CST);
+	blob_futex_wake((u32 *)(x->map + word));
+}
+
+/* Takes hold of every process as it is born: from then on it dies with ckpt, whatever becomes of its rights. */
+static int hold_all(struct execution *x)
+{
+	for (const struct plan_held *p; (p = plan_held(x->plan, x->held)); x->held++) {
+		int r = await_birth(x, p->pid);
+		if (r == 0)
+			r = tree_hold((pid_t)p->pid, HOLD_PROCESS | (is_gated(x->plan, p->pid) ? HOLD_UNFILTERED : 0));
+		if (r < 0)
+			return r;
+		count_held(x, p->word);
+		count_held(x, p->parent_word);
+	}
+	return 0;
+}
+
 /* Threads with seccomp filters install them while they are seized with their filters suspended. */
 static int pass_gate(struct execution *x)
 {
@@ -275,7 +327,9 @@ static int pass_gate(struct execution *x)
 			return r;
 	}
 	for (u32 i = 0; i < count; i++) {
-		int r = tree_seize_unfiltered((pid_t)plan_gated(x->plan, i));
+		u32 tid = plan_gated(x->plan, i);
+		bool is_held = graph_find(x->graph, &kind_task, tid);
+		int r = is_held ? 0 : tree_hold((pid_t)tid, HOLD_UNFILTERED);
 		if (r < 0)
 			return r;
 	}
@@ -292,6 +346,8 @@ int execute(struct execution *x, const struct plan *plan, const struct site *sit
 		r = run_world(x);
 	if (r == 0)
 		r = clone_root(x);
+	if (r == 0)
+		r = hold_all(x);
 	close_service_fds(x);
 	if (r == 0)
 		r = pass_gate(x);

@@ -106,11 +106,12 @@ static int set_all(struct execution *x, struct finish *f)
 
 int execute_finish(struct execution *x)
 {
-	for (u32 i = 0; plan_gated(x->plan, i); i++)
-		ptrace(PTRACE_INTERRUPT, (pid_t)plan_gated(x->plan, i), 0, 0); /* seized already */
+	for (u32 i = 0, tid; (tid = plan_gated(x->plan, i)); i++)
+		if (!graph_find(x->graph, &kind_task, tid))
+			ptrace(PTRACE_INTERRUPT, (pid_t)tid, 0, 0); /* seized already */
 	int r = stop_tasks(x);
 	if (r == 0)
-		r = tree_freeze(&x->tree, x->root, &(struct freeze_options){ .exitkill = true });
+		r = tree_freeze(&x->tree, x->root, &(struct freeze_options){ .held = true });
 	if (r == 0)
 		r = swallow_stops(x);
 	struct finish f = { 0 };
@@ -124,8 +125,20 @@ int execute_finish(struct execution *x)
 	return r;
 }
 
+/* Who lost his parent is found in no tree. An id is killed only as long as it is a tracee, dead or not. */
+static void kill_held(const struct execution *x)
+{
+	siginfo_t info;
+	for (u32 i = 0; i < x->held; i++) {
+		pid_t pid = (pid_t)plan_held(x->plan, i)->pid;
+		if (waitid(P_PID, (id_t)pid, &info, WEXITED | WSTOPPED | WNOHANG | WNOWAIT | __WALL) == 0)
+			kill(pid, SIGKILL);
+	}
+}
+
 void execute_undo(struct execution *x)
 {
+	int status;
 	if (x->ghost) {
 		kill(x->ghost, SIGKILL);
 		waitpid(x->ghost, NULL, __WALL);
@@ -134,9 +147,15 @@ void execute_undo(struct execution *x)
 	siginfo_t born = { 0 }; /* a root that a ghost has not made yet is another's process, or none */
 	if (!x->root || (waitid(P_PID, (id_t)x->root, &born, WEXITED | WNOHANG | WNOWAIT | __WALL) < 0 && errno == ECHILD))
 		return;
+	size_t mark = diag_mark();
 	if (!x->tree.processes.n && tree_scan(&x->tree, x->root) < 0)
 		kill(x->root, SIGKILL);
+	kill_held(x);
 	tree_kill(&x->tree);
+	diag_survived(mark);
+	for (u32 i = 0; i < x->held; i++)
+		while (waitpid((pid_t)plan_held(x->plan, i)->pid, &status, __WALL) > 0 && WIFSTOPPED(status))
+			;
 	waitpid(x->root, NULL, __WALL);
 	x->root = 0;
 }

@@ -60,13 +60,14 @@ int restore_tree(const struct restore_config *config, struct restored *ret, stru
 	}
 	_cleanup_(execution_free) struct execution x = { .memory = -1 };
 	r = run(config, &x, plan, &site, &graph, image, &survey);
+	if (r == 0)
+		r = tree_release(&x.tree);
 	if (r < 0) {
 		execute_undo(&x);
 		diag_result("not restored; what had been made of the tree was ended again");
 		return r;
 	}
 	ret->root = x.root;
-	tree_thaw(&x.tree);
 	diag_result("restored; process %d runs", (int)x.root);
 	return 0;
 }

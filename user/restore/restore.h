@@ -23,6 +23,7 @@ struct survey {
 	Ckpt__Vdso *vdso;              /* what it is */
 	struct graph self;             /* what ckpt's own threads are like: new tasks begin so */
 	VECTOR(u32) spare_pids;        /* ids that nobody has and the image does not want */
+	u32 self_pid;                  /* ckpt's, as the root sees its parent */
 	u64 core_limit;                /* how large a core file may be */
 	char *core_dir;                /* where core files go; NULL: not to files, or not asked since no zombie has left one */
 	u64 now_monotonic, now_boottime; /* ns */
@@ -56,7 +57,8 @@ struct execution {
 	char *map;  /* the data part as ckpt sees it */
 	pid_t root;
 	pid_t ghost;                 /* leads the session of the root, and makes it; 0: none, or gone */
-	struct tree tree;            /* the restored tree, held */
+	u32 held;                    /* so many processes of the plan are seized: they die with ckpt */
+	struct tree tree;            /* the restored tree, frozen */
 	VECTOR(u32) own_sigchld;     /* processes that have a SIGCHLD of their own pending */
 	VECTOR(arch_regs) registers; /* what each thread was given, in the order of the graph */
 };

@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
+#include <sys/ptrace.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -24,7 +25,7 @@ static int wait_stopped(u32 pid)
 		const char *state = stat.data ? strrchr(stat.data, ')') : NULL;
 		if (r < 0 || !state)
 			return fail(REGISTERS, r, "/proc/%u/stat", pid);
-		if (state[2] == 'T')
+		if (state[2] == 'T' || state[2] == 't')
 			return 0;
 		nanosleep(&(struct timespec){ .tv_nsec = 1000000 }, NULL);
 	}
@@ -56,7 +57,16 @@ static bool has_own_sigchld(const struct execution *x, u32 pid)
 	return false;
 }
 
-/* Before the tree is seized: the group-stop itself is the kernel's. */
+/* It is held: the signal comes to ckpt first. */
+static int pass_stop(pid_t pid)
+{
+	int status;
+	if (waitpid(pid, &status, __WALL) != pid || !WIFSTOPPED(status) || WSTOPSIG(status) != SIGSTOP)
+		return fail(REGISTERS, neg_errno(), "it does not get SIGSTOP");
+	return ptrace(PTRACE_CONT, pid, 0, SIGSTOP) < 0 ? fail(REGISTERS, neg_errno(), "PTRACE_CONT") : 0;
+}
+
+/* Before the tree is frozen: the group-stop itself is the kernel's. */
 int stop_tasks(struct execution *x)
 {
 	int r = 0;
@@ -72,9 +82,9 @@ int stop_tasks(struct execution *x)
 		WORKING_ON_TASK(t->pid);
 		if (kill((pid_t)t->pid, SIGSTOP) < 0)
 			return fail(SYSCALL, neg_errno(), "kill(SIGSTOP)");
-		r = wait_stopped(t->pid);
-		if (r == 0 && (pid_t)t->pid == x->root) /* ckpt is the parent */
-			waitpid(x->root, NULL, WUNTRACED | WNOHANG);
+		r = pass_stop((pid_t)t->pid);
+		if (r == 0)
+			r = wait_stopped(t->pid);
 	}
 	return r;
 }

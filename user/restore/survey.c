@@ -129,6 +129,7 @@ static int survey_pids(struct survey *s, const struct graph *g)
 int survey_host(struct survey *s, const struct caps *caps, const struct graph *g)
 {
 	s->caps = caps;
+	s->self_pid = (u32)getpid();
 	s->now_monotonic = clock_ns(CLOCK_MONOTONIC);
 	s->now_boottime = clock_ns(CLOCK_BOOTTIME);
 	struct rlimit limit;

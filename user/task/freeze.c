@@ -98,9 +98,40 @@ static int cure(struct tree_thread *t)
 	return ptrace(PTRACE_SETREGSET, t->tid, NT_PRSTATUS, &io) < 0 ? neg_errno() : 0;
 }
 
-static int seize(struct tree_process *p, struct tree_thread *t, long options)
+/* Takes one stop of the thread, if there is one. Any stop but the awaited one is passed, and swallows the pending
+ * PTRACE_INTERRUPT (kernel/signal.c, ptrace_stop): it is sent again. */
+static int take_stop(struct tree_thread *t)
 {
-	if (ptrace(PTRACE_SEIZE, t->tid, 0, options) == 0) {
+	int status;
+	pid_t got = waitpid(t->tid, &status, __WALL | WNOHANG);
+	if (got == 0)
+		return 0;
+	if (got < 0 || !WIFSTOPPED(status))
+		return -ESRCH;
+	if (status >> 16 == PTRACE_EVENT_STOP) {
+		t->stopped = true;
+		t->stop_signal = WSTOPSIG(status) == SIGTRAP ? 0 : WSTOPSIG(status);
+		return cure(t);
+	}
+	int signal = status >> 16 || WSTOPSIG(status) == (SIGTRAP | 0x80) ? 0 : WSTOPSIG(status);
+	ptrace(PTRACE_INTERRUPT, t->tid, 0, 0);
+	ptrace(PTRACE_CONT, t->tid, 0, (long)signal);
+	return 0;
+}
+
+/* It was seized at its birth, and may have stopped since: an interrupt would come on top of that. */
+static int take_held(struct tree_thread *t)
+{
+	t->seized = true;
+	int r = take_stop(t);
+	return r == 0 && !t->stopped && ptrace(PTRACE_INTERRUPT, t->tid, 0, 0) < 0 && errno != ESRCH ? neg_errno() : r;
+}
+
+static int seize(struct tree_process *p, struct tree_thread *t, bool held)
+{
+	if (held && t->tid == p->pid)
+		return take_held(t);
+	if (ptrace(PTRACE_SEIZE, t->tid, 0, FREEZE_OPTIONS) == 0) {
 		t->seized = true;
 		if (arch_decides_at_exit())
 			see_call(p, t);
@@ -125,32 +156,17 @@ static int seize(struct tree_process *p, struct tree_thread *t, long options)
 	return fail(PTRACE_DENIED, err, "PTRACE_SEIZE");
 }
 
-int tree_seize_unfiltered(pid_t tid)
+/* Its own children stop for nobody: each is held by itself. */
+int tree_hold(pid_t tid, enum tree_hold how)
 {
-	long options = FREEZE_OPTIONS | PTRACE_O_EXITKILL | PTRACE_O_SUSPEND_SECCOMP;
+	bool unfiltered = how & HOLD_UNFILTERED;
+	long options = PTRACE_O_TRACESYSGOOD | (how & HOLD_PROCESS ? PTRACE_O_EXITKILL : 0) |
+		       (unfiltered ? PTRACE_O_SUSPEND_SECCOMP : 0);
 	WORKING_ON_THREAD(tid);
-	return ptrace(PTRACE_SEIZE, tid, 0, options) < 0 ? fail(SECCOMP_SUSPEND, neg_errno(), "PTRACE_SEIZE") : 0;
-}
-
-/* Takes one stop of the thread, if there is one. Any stop but the awaited one is passed, and swallows the pending
- * PTRACE_INTERRUPT (kernel/signal.c, ptrace_stop): it is sent again. */
-static int take_stop(struct tree_thread *t)
-{
-	int status;
-	pid_t got = waitpid(t->tid, &status, __WALL | WNOHANG);
-	if (got == 0)
+	if (ptrace(PTRACE_SEIZE, tid, 0, options) == 0)
 		return 0;
-	if (got < 0 || !WIFSTOPPED(status))
-		return -ESRCH;
-	if (status >> 16 == PTRACE_EVENT_STOP) {
-		t->stopped = true;
-		t->stop_signal = WSTOPSIG(status) == SIGTRAP ? 0 : WSTOPSIG(status);
-		return cure(t);
-	}
-	int signal = status >> 16 || WSTOPSIG(status) == (SIGTRAP | 0x80) ? 0 : WSTOPSIG(status);
-	ptrace(PTRACE_INTERRUPT, t->tid, 0, 0);
-	ptrace(PTRACE_CONT, t->tid, 0, (long)signal);
-	return 0;
+	return unfiltered ? fail(SECCOMP_SUSPEND, neg_errno(), "PTRACE_SEIZE")
+			  : fail(PTRACE_DENIED, neg_errno(), "PTRACE_SEIZE");
 }
 
 static void forget_thread(struct tree_process *p, size_t i)
@@ -159,7 +175,7 @@ static void forget_thread(struct tree_process *p, size_t i)
 }
 
 /* One pass over a process: seizes what is new, takes what has stopped. *ret_moving: threads that still run. */
-static int freeze_pass(struct tree_process *p, long options, bool hold_off, size_t *ret_moving)
+static int freeze_pass(struct tree_process *p, bool held, bool hold_off, size_t *ret_moving)
 {
 	for (size_t i = 0; i < p->threads.n; i++) {
 		struct tree_thread *t = &p->threads.v[i];
@@ -167,7 +183,7 @@ static int freeze_pass(struct tree_process *p, long options, bool hold_off, size
 			continue;
 		int r = 0;
 		if (!t->seized && !hold_off)
-			r = seize(p, t, options);
+			r = seize(p, t, held);
 		if (r == 0 && t->seized)
 			r = take_stop(t);
 		if (r == -ESRCH) {
@@ -250,8 +266,8 @@ static int order_processes(const void *a, const void *b)
 
 struct freeze {
 	struct tree *tree;
-	long options; /* PTRACE_O_* */
 	u64 begin, deadline;
+	bool held;     /* by tree_hold() */
 	bool released; /* vfork children were let go */
 };
 
@@ -261,7 +277,7 @@ static int freeze_all(struct freeze *f, size_t *ret_moving)
 	for (size_t i = 0; r == 0 && i < f->tree->processes.n; i++) {
 		struct tree_process *p = &f->tree->processes.v[i];
 		if (p->state != 'Z')
-			r = freeze_pass(p, f->options, f->released && is_vfork_child(f->tree, p), ret_moving);
+			r = freeze_pass(p, f->held, f->released && is_vfork_child(f->tree, p), ret_moving);
 	}
 	return r;
 }
@@ -308,8 +324,7 @@ int tree_freeze(struct tree *ret, pid_t root, const struct freeze_options *optio
 		return r;
 	u64 begin = now_ns();
 	ret->frozen_at = begin;
-	long ptrace_options = FREEZE_OPTIONS | (options && options->exitkill ? PTRACE_O_EXITKILL : 0);
-	struct freeze f = { .tree = ret, .options = ptrace_options, .begin = begin };
+	struct freeze f = { .tree = ret, .held = options && options->held, .begin = begin };
 	f.deadline = begin + (options && options->timeout ? options->timeout : FREEZE_TIMEOUT);
 	r = freeze(&f);
 	if (r == 0 && ret->processes.v[0].state == 'Z') {
@@ -345,6 +360,72 @@ void tree_thaw(struct tree *tree)
 			t->seized = t->stopped = false;
 		}
 	tree->frozen_at = 0;
+}
+
+/* The kill of a half released tree, by a process that outlives ckpt: it waits for a word, or for the end of ckpt. */
+struct guard {
+	pid_t pid;
+	int tell;
+};
+
+static int guard_begin(struct guard *ret, const struct tree *tree)
+{
+	int ends[2];
+	char byte;
+	if (pipe2(ends, O_CLOEXEC) < 0)
+		return fail(SYSCALL, neg_errno(), "pipe2");
+	*ret = (struct guard){ .pid = fork(), .tell = ends[1] };
+	if (ret->pid == 0) {
+		close(ends[1]);
+		if (read(ends[0], &byte, 1) != 1)
+			for (size_t i = 0; i < tree->processes.n; i++)
+				syscall(SYS_pidfd_send_signal, tree->processes.v[i].pidfd, SIGKILL, NULL, 0);
+		_exit(0);
+	}
+	int r = ret->pid < 0 ? fail(SYSCALL, neg_errno(), "fork") : 0;
+	close(ends[0]);
+	if (r < 0)
+		close(ends[1]);
+	return r;
+}
+
+static int guard_end(struct guard *guard, bool done)
+{
+	int r = done && write(guard->tell, "", 1) != 1 ? fail(SYSCALL, neg_errno(), "write") : 0;
+	close(guard->tell);
+	while (waitpid(guard->pid, NULL, 0) < 0 && errno == EINTR)
+		;
+	return r;
+}
+
+/* None dies with ckpt from here on. Until the last one is let off, who was let off dies by the guard. */
+static int let_off(struct tree *tree)
+{
+	for (size_t i = 0; i < tree->processes.n; i++) {
+		struct tree_process *p = &tree->processes.v[i];
+		if (p->threads.n && p->threads.v[0].seized && ptrace(PTRACE_SETOPTIONS, p->pid, 0, 0) < 0) {
+			WORKING_ON_TASK(p->pid);
+			return fail(SYSCALL, neg_errno(), "PTRACE_SETOPTIONS");
+		}
+	}
+	return 0;
+}
+
+int tree_release(struct tree *tree)
+{
+	bool guarded = tree->processes.n > 1; /* one process is let off in one call */
+	struct guard guard = { 0 };
+	int r = guarded ? guard_begin(&guard, tree) : 0;
+	if (r < 0)
+		return r;
+	r = let_off(tree);
+	if (guarded) {
+		int told = guard_end(&guard, r == 0);
+		r = r < 0 ? r : told;
+	}
+	if (r == 0)
+		tree_thaw(tree);
+	return r;
 }
 
 int tree_kill(struct tree *tree)

@@ -26,8 +26,8 @@ struct tree {
 };
 
 struct freeze_options {
-	u64 timeout;   /* ns to converge, default 5 s */
-	bool exitkill; /* the tree dies with ckpt: a restore that is not done yet */
+	u64 timeout; /* ns to converge, default 5 s */
+	bool held;   /* tree_hold() has every process */
 };
 
 /* Finds the tree below root without stopping anything. Refuses kernel threads, pid 1, missing pids, trees that contain
@@ -35,9 +35,15 @@ struct freeze_options {
 int tree_scan(struct tree *ret, pid_t root);
 /* Scans and stops every thread; new tasks are caught until nothing moves. On failure everything runs on. */
 int tree_freeze(struct tree *ret, pid_t root, const struct freeze_options *);
-/* Seizes a running thread before its tree is frozen, with its seccomp filters suspended as long as it is seized. The
- * freeze takes it as it is, once PTRACE_INTERRUPT was sent. */
-int tree_seize_unfiltered(pid_t tid);
+/* Seizes a new process, or one of its other threads, which runs on: the process dies with ckpt. The freeze takes processes as they
+ * are, and threads once PTRACE_INTERRUPT was sent. */
+enum tree_hold {
+	HOLD_PROCESS = 1,
+	HOLD_UNFILTERED = 2, /* its seccomp filters are suspended as long as it is seized */
+};
+int tree_hold(pid_t tid, enum tree_hold);
+/* Lets a held tree go, all of it or nothing: when ckpt dies before this is done, the tree dies, and none of it has run. */
+int tree_release(struct tree *);
 /* Lets every thread go on; safe to call twice. */
 void tree_thaw(struct tree *);
 /* Kills and reaps the frozen tree; -errno when a task could not be killed. */

@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/* Owns the look at what there is. */
+#include "harness/left.h"
+#include "base/file.h"
+#include <dirent.h>
+#include <fcntl.h>
+#include <ftw.h>
+#include <stdio.h>
+
+static struct text *found; /* nftw() takes no argument */
+
+static int order_lines(const void *a, const void *b) { return strcmp(*(char *const *)a, *(char *const *)b); }
+
+static int see_file(const char *path, const struct stat *st, int type _unused_, struct FTW *ftw _unused_)
+{
+	if (!S_ISDIR(st->st_mode))
+		text_addf(found, "file %s %o %u\n", path, st->st_mode, (unsigned)st->st_nlink);
+	else
+		text_addf(found, "directory %s\n", path);
+	return 0;
+}
+
+static void see_files(struct text *t)
+{
+	static const char *const places[] = { WORK, "/dev/shm", "/dev/mqueue" };
+	found = t;
+	for (size_t i = 0; i < ARRAY_SIZE(places); i++)
+		nftw(places[i], see_file, 16, FTW_PHYS);
+}
+
+static void see_threads(struct text *t, const char *pid)
+{
+	char path[300];
+	struct dirent *e;
+	snprintf(path, sizeof path, "/proc/%s/task", pid);
+	DIR *tasks = opendir(path);
+	while (tasks && (e = readdir(tasks))) {
+		_cleanup_text_ struct text name = { 0 };
+		if (*e->d_name != '.' && file_readf(&name, AT_FDCWD, "%s/%s/comm", path, e->d_name) == 0)
+			text_addf(t, "thread %s of process %s: %s", e->d_name, pid, name.data);
+	}
+	if (tasks)
+		closedir(tasks);
+}
+
+static void see_processes(struct text *t)
+{
+	struct dirent *e;
+	DIR *proc = opendir("/proc");
+	CHECK(proc);
+	while ((e = readdir(proc)))
+		if (*e->d_name >= '1' && *e->d_name <= '9')
+			see_threads(t, e->d_name);
+	closedir(proc);
+}
+
+char *left_look(void)
+{
+	_cleanup_text_ struct text t = { 0 }, sorted = { 0 };
+	char *lines[4096];
+	size_t n = 0;
+	see_processes(&t);
+	CHECK_OK(file_read(AT_FDCWD, "/proc/self/mountinfo", &t));
+	see_files(&t);
+	for (char *line = strtok(t.data, "\n"); line && n < ARRAY_SIZE(lines); line = strtok(NULL, "\n"))
+		lines[n++] = line;
+	qsort(lines, n, sizeof *lines, order_lines);
+	for (size_t i = 0; i < n; i++)
+		text_addf(&sorted, "%s\n", lines[i]);
+	return text_take(&sorted);
+}
+
+/* Lines of a that b lacks. */
+static void print_missing(const char *sign, const char *a, const char *b)
+{
+	for (const char *end; *a; a = end + 1) {
+		end = strchr(a, '\n');
+		_cleanup_free_ char *line = strndup(a, (size_t)(end - a) + 1);
+		if (!strstr(b, line))
+			printf("%s %s", sign, line);
+	}
+}
+
+void left_check(const char *before, const char *what)
+{
+	for (long long begin = clock_ms();; nap_ms(1)) {
+		_cleanup_free_ char *now = left_look();
+		if (!strcmp(before, now))
+			return;
+		if (clock_ms() - begin < 4000)
+			continue;
+		print_missing("-", before, now);
+		print_missing("+", now, before);
+		fflush(stdout);
+		FAIL("%s: something was left behind, or is gone", what);
+	}
+}
+
+bool left_processes(void)
+{
+	_cleanup_text_ struct text t = { 0 };
+	char own[32];
+	see_processes(&t);
+	snprintf(own, sizeof own, "thread %d of", getpid());
+	for (const char *line = t.data; *line; line = strchr(line, '\n') + 1)
+		if (strncmp(line, "thread 1 of", 11) && strncmp(line, own, strlen(own)))
+			return true;
+	return false;
+}

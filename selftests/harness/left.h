@@ -1,0 +1,11 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* What there is in the namespaces of a .root test: whoever must leave nothing behind is compared by it. */
+#pragma once
+#include "harness/target.h"
+
+/* Processes and threads (ids and names), mounts, files below WORK, /dev/shm and /dev/mqueue, one per line. */
+char *left_look(void);
+/* Looks until nothing differs from before; fails the test with what does after some seconds. what: for people. */
+void left_check(const char *before, const char *what);
+/* Is any process there but those of the test itself? */
+bool left_processes(void);
