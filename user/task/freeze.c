@@ -209,6 +209,7 @@ static bool process_moves(const struct tree_process *p)
  * the parent's memory, is let go until then. */
 static void release_vfork_children(struct tree *tree)
 {
+	int status;
 	for (size_t i = 1; i < tree->processes.n; i++) {
 		struct tree_process *child = &tree->processes.v[i], *parent = tree_find(tree, child->ppid);
 		if (!parent || !process_moves(parent) || !child->threads.n)
@@ -217,10 +218,11 @@ static void release_vfork_children(struct tree *tree)
 			continue;
 		for (size_t k = 0; k < child->threads.n; k++) {
 			struct tree_thread *t = &child->threads.v[k];
-			if (t->stopped)
-				ptrace(PTRACE_DETACH, t->tid, 0, 0);
-			if (t->stopped)
-				t->seized = t->stopped = false;
+			/* one that was caught by its parent's options may not have been taken yet */
+			if (!t->stopped && (t->seized || waitpid(t->tid, &status, __WALL | WNOHANG) != t->tid))
+				continue;
+			ptrace(PTRACE_DETACH, t->tid, 0, 0);
+			t->seized = t->stopped = false;
 		}
 	}
 }
@@ -294,6 +296,10 @@ static int settle(struct freeze *f)
 		if (now > f->deadline)
 			return report_timeout(f->tree);
 		if (now - f->begin > VFORK_PATIENCE) {
+			bool grew = false; /* a child that was born after the scan, and stopped at its birth */
+			r = tree_scan_all(f->tree, &grew);
+			if (r < 0)
+				return r;
 			release_vfork_children(f->tree);
 			f->released = true;
 		}
