@@ -156,6 +156,14 @@ static int unlinked(void)
 	return fd;
 }
 
+static int mapped(void)
+{
+	int fd = open(judge_path("data"), O_RDWR | O_CREAT, 0600);
+	MUST(write(fd, "contents", 8) == 8 && mmap(NULL, 4096, PROT_READ, MAP_PRIVATE, fd, 0) != MAP_FAILED);
+	close(fd);
+	return 0;
+}
+
 static int on_disk(void)
 {
 	static char much[100000];
@@ -191,6 +199,7 @@ static const struct kind {
 	{ "hard-link", hard_link },
 	{ "unlinked", unlinked },
 	{ "on-disk", on_disk },
+	{ "mapped", mapped },
 	{ "status", own_status },
 	{ "owner", foreign_owner },
 	{ "userfaultfd", open_userfault },

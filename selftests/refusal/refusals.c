@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <linux/magic.h>
 #include <signal.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <sys/mount.h>
 #include <sys/ptrace.h>
@@ -423,6 +424,60 @@ TEST(ghost_directory_readonly, .root = true)
 	CHECK_OK(mount(NULL, WORK, NULL, MS_BIND | MS_REMOUNT | MS_RDONLY, NULL));
 	restore_refused(t.image, EXIT_SYSTEM, "[FILE_DIRECTORY]");
 	CHECK_OK(umount2(WORK, MNT_DETACH));
+	target_restore(&t, 0);
+	target_judge(&t);
+}
+
+static void run(const char *format, ...)
+{
+	char command[512];
+	va_list args;
+	va_start(args, format);
+	vsnprintf(command, sizeof command, format, args);
+	va_end(args);
+	CHECK_EQ(system(command), 0);
+}
+
+TEST(program_replaced, .root = true)
+{
+	struct target t;
+	char pid[16];
+	run("cp /bin/sleep " WORK "/program");
+	target_spawn(&t, WORK "/program", "1000");
+	snprintf(pid, sizeof pid, "%d", t.pid);
+	CHECK_EQ(ckpt(NULL, "dump", pid, t.image), 0);
+	target_gone(t.pid);
+	run("mv " WORK "/program " WORK "/kept; cp /bin/true " WORK "/program; truncate -s 1M " WORK "/program");
+	restore_refused(t.image, EXIT_UNSUPPORTED, "[FILE_REPLACED]");
+	/* A copy of the same program without its time is that program. */
+	run("cp " WORK "/kept " WORK "/program; touch -d @1 " WORK "/program");
+	CHECK_EQ(ckpt(NULL, "restore", t.image, "-d"), 0);
+}
+
+TEST(mapped_data_changed, .root = true)
+{
+	struct target t;
+	target_start(&t, "holds", "mapped");
+	target_dump(&t, false);
+	run("touch -r %s/data " WORK "/time; printf otherone > %s/data", t.dir, t.dir);
+	restore_refused(t.image, EXIT_UNSUPPORTED, "[FILE_REPLACED]");
+	run("touch -r " WORK "/time %s/data", t.dir);
+	target_restore(&t, 0);
+	target_judge(&t);
+}
+
+TEST(open_file_shrunk, .root = true)
+{
+	struct target t;
+	target_start(&t, "files");
+	target_dump(&t, false);
+	run("cp -p %s/log " WORK "/log; truncate -s 1 %s/log", t.dir, t.dir);
+	restore_refused(t.image, EXIT_UNSUPPORTED, "[FILE_CHANGED]");
+	run("rm %s/log", t.dir);
+	restore_refused(t.image, EXIT_UNSUPPORTED, "[FILE_MISSING]");
+	run("mkdir %s/log", t.dir);
+	restore_refused(t.image, EXIT_UNSUPPORTED, "[FILE_CHANGED]");
+	run("rmdir %s/log; cp -p " WORK "/log %s/log", t.dir, t.dir);
 	target_restore(&t, 0);
 	target_judge(&t);
 }

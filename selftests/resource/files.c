@@ -4,4 +4,6 @@
 
 PROGRAM(shared_memory, PLAIN, "shared")
 PROGRAM(ghosts, QUIET, "ghosts")
+PROGRAM(replaced, QUIET, "replaced")
+PROGRAM(replaced_memfd, QUIET, "replaced", "memfd")
 PROGRAM(queues, QUIET, "queues")

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /* Owns reading a vDSO: an ELF image of another process, so nothing in it is trusted. */
 #include "collect/vdso.h"
+#include "base/elf.h"
 #include <elf.h>
 
 struct image {
@@ -50,30 +51,14 @@ static int find_tables(struct image *i, const Elf64_Ehdr *header)
 	return i->symbols ? 0 : -EBADMSG;
 }
 
-static int find_build_id(Ckpt__Vdso *m, const struct image *i, const Elf64_Ehdr *header)
+static int find_build_id(Ckpt__Vdso *m, const struct image *i)
 {
-	const Elf64_Phdr *segments = image_at(i, header->e_phoff, (u64)header->e_phnum * sizeof *segments);
-	for (unsigned p = 0; segments && p < header->e_phnum; p++) {
-		if (segments[p].p_type != PT_NOTE)
-			continue;
-		u64 at = segments[p].p_offset, end = at + segments[p].p_filesz;
-		while (at < end) {
-			const Elf64_Nhdr *note = image_at(i, at, sizeof *note);
-			if (!note)
-				break;
-			u64 desc = at + sizeof *note + ALIGN_UP((u64)note->n_namesz, 4u);
-			const void *name = image_at(i, at + sizeof *note, note->n_namesz),
-				   *data = image_at(i, desc, note->n_descsz);
-			if (!name || !data)
-				break;
-			if (note->n_type == NT_GNU_BUILD_ID && note->n_namesz == 4 && !memcmp(name, "GNU", 4)) {
-				m->has_build_id = 1;
-				return message_set_bytes(&m->build_id, data, note->n_descsz) ? 0 : -ENOMEM;
-			}
-			at = desc + ALIGN_UP((u64)note->n_descsz, 4u);
-		}
-	}
-	return 0;
+	const u8 *id;
+	size_t len;
+	if (!elf_build_id(i->bytes, i->len, &id, &len))
+		return 0;
+	m->has_build_id = message_set_bytes(&m->build_id, id, len);
+	return m->has_build_id ? 0 : -ENOMEM;
 }
 
 static const char *version_name(const struct image *i, size_t symbol)
@@ -130,7 +115,7 @@ int vdso_describe(Ckpt__Vdso *m, const struct record_vma *vmas, size_t count, co
 		return -EBADMSG;
 	int r = find_tables(&i, header);
 	if (r == 0)
-		r = find_build_id(m, &i, header);
+		r = find_build_id(m, &i);
 	for (size_t n = 1; r == 0 && n < i.nsymbols; n++)
 		r = add_symbol(m, &i, n);
 	u64 base = 0;

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /* Owns files that a path leads to: regular files, directories, memory devices, whatever is opened with O_PATH. */
+#include "base/elf.h"
+#include "base/file.h"
 #include "collect/collect.h"
 #include "reg.pb-c.h"
 #include "resource/nameless.h"
@@ -66,6 +68,30 @@ static int identify(struct collector *c, const struct record_file *file, Ckpt__R
 	return 0;
 }
 
+/* Is it a mapping that is not shared for writing, or the program file? */
+static bool is_read_by_mapping(const struct record_file *file)
+{
+	return file->fd == UINT32_MAX && S_ISREG(file->mode) && (file->flags & (O_ACCMODE | O_PATH)) == O_RDONLY;
+}
+
+/* Of the file that a path leads to; 0: it has none, or it may not be read. */
+static size_t read_build_id(const char *path, u8 bytes[PAGE_BYTES], const u8 **ret)
+{
+	size_t len = 0;
+	_cleanup_close_ int fd = open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	ssize_t n = fd < 0 ? -1 : pread(fd, bytes, PAGE_BYTES, 0);
+	return n > 0 && elf_build_id(bytes, (size_t)n, ret, &len) ? len : 0;
+}
+
+static int collect_build_id(Ckpt__Reg *f)
+{
+	u8 bytes[PAGE_BYTES];
+	const u8 *id = NULL;
+	size_t len = read_build_id(f->path, bytes, &id);
+	f->has_build_id = len && message_set_bytes(&f->build_id, id, len);
+	return len && !f->has_build_id ? fail_memory() : 0;
+}
+
 static int reg_collect(struct collector *c, const struct subject *subject, struct object *o)
 {
 	Ckpt__Reg *f = o->data;
@@ -86,7 +112,7 @@ static int reg_collect(struct collector *c, const struct subject *subject, struc
 	SET(f, mtime, st.st_mtim.tv_sec * 1000000000l + st.st_mtim.tv_nsec);
 	if (!strncmp(f->path, "/proc/", 6) && statfs(f->path, &fs) == 0)
 		SET(f, filesystem, (u32)fs.f_type);
-	return 0;
+	return is_read_by_mapping(subject->file) && !f->moved ? collect_build_id(f) : 0;
 }
 
 /* --- judge --- */
@@ -108,8 +134,44 @@ static int judge_dump(const Ckpt__Reg *f)
 	return r;
 }
 
+/* A program must find what it had mapped for itself: its code, and what it read without a copy. */
+static bool is_mapped(const struct graph *graph, u32 file)
+{
+	for (const struct object *o = NULL; (o = graph_next(graph, &kind_mm, o));)
+		if (((const Ckpt__Mm *)o->data)->exe == file)
+			return true;
+	for (const struct object *o = NULL; (o = graph_next(graph, &kind_vmas, o));)
+		for (u32 i = 0; i < o->count; i++) {
+			const struct vma *v = (const struct vma *)o->data + i;
+			if (v->file == file && !(v->flags & VMA_SHARED))
+				return true;
+		}
+	return false;
+}
+
+/* Archives and some file systems keep whole seconds. */
+static bool is_same_time(s64 a, s64 b)
+{
+	const s64 second = 1000000000;
+	return a == b || (a / second == b / second && (a % second == 0 || b % second == 0));
+}
+
+static int judge_mapped(const Ckpt__Reg *f, const struct stat *st)
+{
+	u8 bytes[PAGE_BYTES];
+	const u8 *id = NULL;
+	size_t len = f->build_id.len ? read_build_id(f->path, bytes, &id) : 0;
+	bool same = len && len == f->build_id.len && !memcmp(id, f->build_id.data, len);
+	if (len && !same)
+		return fail(FILE_REPLACED, 0, "%s has another build-id", f->path);
+	if ((u64)st->st_size != f->size)
+		return fail(FILE_REPLACED, 0, "%s has %llu bytes, had %llu", f->path, (unsigned long long)st->st_size,
+			    (unsigned long long)f->size);
+	return same ? 0 : fail(FILE_REPLACED, 0, "%s was written to since (modification time)", f->path);
+}
+
 /* Looks at what is there now: a file that cannot be the recorded one is refused before anything is made. */
-static int judge_restore(const Ckpt__Reg *f)
+static int judge_restore(const struct graph *graph, u32 file, const Ckpt__Reg *f)
 {
 	struct stat st;
 	if (fstatat(AT_FDCWD, f->path, &st, AT_SYMLINK_NOFOLLOW) < 0)
@@ -119,15 +181,16 @@ static int judge_restore(const Ckpt__Reg *f)
 	if (S_ISREG(st.st_mode) && (u64)st.st_size < f->size)
 		return fail(FILE_CHANGED, 0, "%s has %llu bytes, had %llu", f->path, (unsigned long long)st.st_size,
 			    (unsigned long long)f->size);
-	return 0;
+	bool same = (u64)st.st_size == f->size && is_same_time(f->mtime, st.st_mtim.tv_sec * 1000000000l + st.st_mtim.tv_nsec);
+	return S_ISREG(st.st_mode) && !same && is_mapped(graph, file) ? judge_mapped(f, &st) : 0;
 }
 
-static int reg_judge(const struct graph *graph _unused_, const struct object *o, enum direction direction)
+static int reg_judge(const struct graph *graph, const struct object *o, enum direction direction)
 {
 	const Ckpt__Reg *f = o->data;
 	if (!f->path || f->path[0] != '/' || !f->type)
 		return fail(IMAGE_INCONSISTENT, 0, "a file without a path");
-	return direction == DIRECTION_DUMP ? judge_dump(f) : judge_restore(f);
+	return direction == DIRECTION_DUMP ? judge_dump(f) : judge_restore(graph, o->id, f);
 }
 
 /* --- plan --- */
