@@ -138,6 +138,22 @@ static int locked_file(void)
 	return fd;
 }
 
+static int locked_range(void)
+{
+	int fd = open(judge_path("locked"), O_RDWR | O_CREAT, 0600);
+	struct flock range = { .l_type = F_RDLCK, .l_start = 10, .l_len = 10 };
+	MUST_EQ(fcntl(fd, F_SETLK, &range), 0);
+	return fd;
+}
+
+static int leased_file(void)
+{
+	close(open(judge_path("leased"), O_RDWR | O_CREAT, 0600));
+	int fd = open(judge_path("leased"), O_RDONLY);
+	MUST_EQ(fcntl(fd, F_SETLEASE, F_RDLCK), 0);
+	return fd;
+}
+
 /* Its other name is in another directory. */
 static int hard_link(void)
 {
@@ -196,6 +212,8 @@ static const struct kind {
 	{ "hung-up", slave_of_nobody },
 	{ "urgent", urgent },
 	{ "lock", locked_file },
+	{ "range", locked_range },
+	{ "lease", leased_file },
 	{ "hard-link", hard_link },
 	{ "unlinked", unlinked },
 	{ "on-disk", on_disk },

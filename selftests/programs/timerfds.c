@@ -86,7 +86,7 @@ static void make(void)
 	nonblock = make_timer(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC, 0, LONG, 0);
 	/* far between: expired once or more, nothing new while the test runs */
 	unread = make_timer(CLOCK_MONOTONIC, 0, 0, 0.000001, LONG);
-	resting = make_timer(CLOCK_REALTIME, 0, TFD_TIMER_ABSTIME, realtime_at - 11 * LONG + 1, LONG);
+	resting = make_timer(CLOCK_REALTIME, 0, TFD_TIMER_ABSTIME, realtime_at - 11 * LONG + LONG / 2, LONG);
 	uint64_t seventeen = 17;
 	MUST_EQ(ioctl(idle, _IOW('T', 0, uint64_t), &seventeen), 0);
 	ep = epoll_create1(0);

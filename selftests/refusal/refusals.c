@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <sys/file.h>
 #include <sys/mount.h>
 #include <sys/ptrace.h>
 #include <sys/resource.h>
@@ -144,7 +145,7 @@ TEST(socket_external, .root = true) { refused_program("holds", "socket", EXIT_UN
 TEST(socket_urgent, .root = true) { refused_program("holds", "urgent", EXIT_UNSUPPORTED, "[UNIX_URGENT]"); }
 TEST(terminal_external, .root = true) { refused_program("holds", "terminal", EXIT_UNSUPPORTED, "[TTY_EXTERNAL]"); }
 TEST(terminal_hung_up, .root = true) { refused_program("holds", "hung-up", EXIT_UNSUPPORTED, "[TTY_HUNG_UP]"); }
-TEST(file_locked, .root = true) { refused_program("holds", "lock", EXIT_UNSUPPORTED, "[FILE_LOCKED]"); }
+TEST(file_leased, .root = true) { refused_program("holds", "lease", EXIT_UNSUPPORTED, "[FILE_LEASED]"); }
 TEST(file_of_process, .root = true) { refused_program("holds", "status", EXIT_UNSUPPORTED, "[FILE_OF_PROCESS]"); }
 TEST(file_owner, .root = true) { refused_program("holds", "owner", EXIT_UNSUPPORTED, "[FILE_OWNER]"); }
 
@@ -300,6 +301,37 @@ static void restore_refused(const char *image, int exit_class, const char *code)
 	CHECK_CONTAINS(output.data, code);
 	CHECK_CONTAINS(output.data, "  do:");
 }
+
+/* Somebody else has a lock of the program by now: restored only when it is free again. */
+static void refused_lock(const char *what, int (*take)(int fd), int (*give)(int fd))
+{
+	struct target t;
+	char path[96], who[32];
+	target_start(&t, "holds", what);
+	target_dump(&t, false);
+	snprintf(path, sizeof path, "%s/locked", t.dir);
+	int fd = (int)CHECK_OK(open(path, O_RDWR | O_CLOEXEC));
+	CHECK_OK(take(fd));
+	restore_refused(t.image, EXIT_RACED, "[FILE_LOCKED]");
+	_cleanup_text_ struct text output = { 0 };
+	ckpt(&output, "restore", t.image, "-d");
+	snprintf(who, sizeof who, "by process %d (", getpid());
+	CHECK_CONTAINS(output.data, who);
+	CHECK(!target_alive(t.pid));
+	CHECK_OK(give(fd));
+	target_restore(&t, 0);
+	CHECK(take(fd) < 0 && (errno == EWOULDBLOCK || errno == EACCES));
+	close(fd);
+	target_judge(&t);
+}
+
+static int lock_file(int fd) { return flock(fd, LOCK_SH | LOCK_NB); }
+static int unlock_file(int fd) { return flock(fd, LOCK_UN); }
+static int lock_range(int fd) { return fcntl(fd, F_SETLK, &(struct flock){ .l_type = F_WRLCK, .l_start = 19, .l_len = 1 }); }
+static int unlock_range(int fd) { return fcntl(fd, F_SETLK, &(struct flock){ .l_type = F_UNLCK }); }
+
+TEST(file_locked, .root = true) { refused_lock("lock", lock_file, unlock_file); }
+TEST(range_locked, .root = true) { refused_lock("range", lock_range, unlock_range); }
 
 TEST(image_of_another_user, .root = true)
 {

@@ -5,6 +5,7 @@
 #include "arch/arch.h"
 #include "collect/collect.h"
 #include "diag/diag.h"
+#include "locks.pb-c.h"
 #include "model/reflect.h"
 #include "plan/plan.h"
 #include "resource/registry.h"
@@ -14,6 +15,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <sys/eventfd.h>
+#include <sys/file.h>
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
@@ -405,6 +407,54 @@ TEST(files, .root = true)
 	round_trip(make_files, &plan);
 	CHECK_CONTAINS(plan.data, ", 3) = 3");
 	text_free(&plan);
+}
+
+/* --- locks --- */
+
+static void make_locks(void)
+{
+	int memory = memfd_create("locked", 0), file = open("/tmp", O_TMPFILE | O_RDWR, 0600);
+	struct flock range = { .l_type = F_WRLCK, .l_start = 3, .l_len = 5 };
+	MUST(memory >= 0 && file >= 0 && open("/tmp", O_TMPFILE | O_RDWR, 0600) >= 0 && dup(file) >= 0);
+	MUST(flock(memory, LOCK_EX) == 0 && fcntl(file, F_SETLK, &range) == 0);
+	range.l_type = F_RDLCK, range.l_start = 100, range.l_len = 0;
+	MUST(fcntl(file, F_OFD_SETLK, &range) == 0);
+}
+
+static void check_lock(const Ckpt__Lock *l, const char *kind, const char *mode, u64 start, u64 length)
+{
+	CHECK_STR(l->kind, kind);
+	CHECK_STR(l->mode, mode);
+	CHECK_EQ(l->start, start);
+	CHECK_EQ(l->length, length);
+}
+
+/* In the host's pid namespace the list of all locks tells which files are asked. */
+TEST(locks, .root = true, .host = true)
+{
+	struct graph graph = { 0 };
+	set_up();
+	size_t n = 0;
+	while (file_resources[n])
+		n++;
+	file_resources[n] = &resource_locks;
+	pid_t pid = (pid_t)CHECK_OK(fork());
+	if (!pid) {
+		quiet();
+		make_locks();
+		child_ready();
+	}
+	await_child(pid);
+	collect_child(pid, &graph);
+	end_child(pid);
+	const Ckpt__Locks *m = graph_data(&graph, resource_locks.kind, (u32)pid);
+	CHECK(m);
+	CHECK_EQ(m->n_lock, 3);
+	check_lock(m->lock[0], "flock", "write", 0, 0);
+	check_lock(m->lock[1], "posix", "write", 3, 5);
+	check_lock(m->lock[2], "ofd", "read", 100, 0);
+	CHECK(m->lock[1]->file == m->lock[2]->file && m->lock[0]->file != m->lock[1]->file);
+	graph_free(&graph);
 }
 
 /* --- unix sockets --- */

@@ -171,6 +171,7 @@ void collector_free(struct collector *c)
 	map_free(&c->vdsos);
 	map_free(&c->outside);
 	text_free(&c->maps);
+	text_free(&c->locks);
 	facts_free(&c->facts);
 }
 

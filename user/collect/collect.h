@@ -60,6 +60,15 @@ int collector_add_watched(struct collector *, int epoll, u32 tfd, u32 nth, u64 i
 /* The file object of a path-like reference that no descriptor names (mapped file, cwd, root, exe): a magic link below
  * /proc/PID that leads to a directory, such as "cwd" and "root". Collects it when it is new. */
 int collector_add_link(struct collector *, u32 pid, const char *magic_link, u32 *ret_file);
+/* /proc/locks, "" when there is none. *ret_all: it shows every lock; it does not when somebody outside of ckpt's pid namespace
+ * may have taken one. */
+const char *collector_locks(struct collector *, bool *ret_all);
+/* Where the collection has met an open file first; false when no descriptor led to it. */
+struct file_seen {
+	u32 pid; /* 0: the descriptor is ckpt's own */
+	u32 fd, mode;
+};
+bool collector_first_seen(struct collector *, u32 file, struct file_seen *ret);
 /* POSIX timers and signal actions of a process, NULL when no source told them. */
 const struct record_sighand *collector_sighand(struct collector *, u32 tgid);
 const struct record_timer *collector_timers(struct collector *, u32 tgid, size_t *ret_count);

@@ -11,6 +11,7 @@ struct known_file {
 	pid_t pid;
 	int fd;
 	u32 id;
+	u32 mode; /* st_mode */
 };
 
 struct collector {
@@ -30,6 +31,8 @@ struct collector {
 	u32 files;           /* file ids given so far */
 	struct text maps;    /* /proc/PID/maps of maps_of */
 	u32 maps_of;
+	struct text locks; /* /proc/locks */
+	bool have_locks;
 	struct current { /* the file that is being collected */
 		const struct record_file *record;
 		const char *magic_link; /* below /proc/PID, NULL: a descriptor */

@@ -43,7 +43,7 @@ static int remember(struct collector *c, const struct record_file *f, pid_t pid,
 	struct known_file *k = vector_add(&c->known_files);
 	if (!k)
 		return -ENOMEM;
-	*k = (struct known_file){ .next = map_get(&c->by_inode, key_of(f)), .pid = pid, .fd = fd, .id = id };
+	*k = (struct known_file){ .next = map_get(&c->by_inode, key_of(f)), .pid = pid, .fd = fd, .id = id, .mode = f->mode };
 	if (map_set(&c->by_inode, key_of(f), (u32)c->known_files.n) < 0)
 		return -ENOMEM;
 	return f->file_id ? map_set(&c->by_identity, f->file_id, id) : 0;

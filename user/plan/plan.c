@@ -28,7 +28,8 @@ static const char *const stage_names[STAGE_COUNT] = {
 	[STAGE_THREADS] = "threads",   [STAGE_THREAD] = "thread",
 	[STAGE_IDS] = "ids",           [STAGE_NAMESPACE] = "namespace",
 	[STAGE_CREDS] = "creds",       [STAGE_TIMERS] = "timers",
-	[STAGE_CLOSE] = "close",       [STAGE_SECCOMP] = "seccomp",
+	[STAGE_CLOSE] = "close",       [STAGE_LOCKS] = "locks",
+	[STAGE_SECCOMP] = "seccomp",
 };
 
 const char *stage_name(enum stage stage) { return stage_names[stage]; }

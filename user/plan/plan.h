@@ -41,6 +41,7 @@ enum stage {
 	STAGE_CREDS,
 	STAGE_TIMERS,
 	STAGE_CLOSE, /* service descriptors go */
+	STAGE_LOCKS, /* what a process loses with each descriptor that it closes */
 	STAGE_SECCOMP,
 	STAGE_COUNT
 };

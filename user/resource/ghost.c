@@ -134,9 +134,6 @@ static int ghost_collect(struct collector *c, const struct subject *subject, str
 {
 	Ckpt__Ghost *g = o->data;
 	struct stat st;
-	const char *lock = S_ISREG(subject->file->mode) ? collector_fdinfo(c, "lock") : NULL;
-	if (lock && !message_set_string(&g->lock, lock))
-		return fail_memory();
 	SET(g, inode, subject->file->ino);
 	SET(g, device, (u32)makedev(subject->file->dev_major, subject->file->dev_minor));
 	SET(g, memory, first_of(collector_graph(c), o, g));
@@ -183,11 +180,9 @@ static int ghost_judge(const struct graph *graph, const struct object *o, enum d
 	const Ckpt__Ghost *g = o->data, *first = graph_data(graph, &kind_ghost, g->memory);
 	if (!first || first->memory != g->memory || !first->path || !first->type)
 		return fail(IMAGE_INCONSISTENT, 0, "a file without a name");
-	int locked = g->lock && direction == DIRECTION_DUMP ? fail(FILE_LOCKED, 0, "%s: %s", first->path, g->lock) : 0;
 	if (g->memory != o->id)
-		return locked;
-	int r = direction == DIRECTION_DUMP ? judge_dump(g) : judge_restore(graph, o, g);
-	return r < 0 ? r : locked;
+		return 0;
+	return direction == DIRECTION_DUMP ? judge_dump(g) : judge_restore(graph, o, g);
 }
 
 /* --- plan --- */

@@ -102,8 +102,7 @@ static int reg_collect(struct collector *c, const struct subject *subject, struc
 	int r = identify(c, subject->file, f, &st);
 	if (r < 0)
 		return r;
-	const char *lock = S_ISREG(st.st_mode) ? collector_fdinfo(c, "lock") : NULL;
-	if (!message_set_string(&f->type, type_of(st.st_mode)) || (lock && !message_set_string(&f->lock, lock)))
+	if (!message_set_string(&f->type, type_of(st.st_mode)))
 		return fail_memory();
 	if (S_ISCHR(st.st_mode) || S_ISBLK(st.st_mode))
 		SET(f, rdev, (u32)st.st_rdev);
@@ -127,8 +126,6 @@ static int judge_dump(const Ckpt__Reg *f)
 	int r = 0;
 	if (f->moved)
 		r = fail(FILE_MOVED, 0, "%s", f->path);
-	if (f->lock)
-		r = fail(FILE_LOCKED, 0, "%s: %s", f->path, f->lock);
 	if (is_of_a_process(f))
 		r = fail(FILE_OF_PROCESS, 0, "%s", f->path);
 	return r;

@@ -1,0 +1,312 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/* Owns locks on files: POSIX locks, which belong to a process, and those of open files (flock(2), F_OFD_SETLK). Who waits for
+ * one waits again after a restore, by the call itself. */
+#include "base/file.h"
+#include "collect/collect.h"
+#include "collect/proc_text.h"
+#include "locks.pb-c.h"
+#include "resource/file_scope.h"
+#include <stdio.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+
+static const struct kind kind_locks = { .name = "locks", .desc = &ckpt__locks__descriptor };
+
+/* One line of /proc/locks or of fdinfo: "1: POSIX  ADVISORY  WRITE 12 08:01:34 0 EOF". */
+struct line {
+	char kind[8], manner[10], mode[8];
+	long long pid; /* who took it: a process that may be dead; -1: an open file */
+	u32 major, minor;
+	unsigned long long inode, start, length;
+};
+
+static bool parse(const char *text, struct line *l)
+{
+	char end[24];
+	if (sscanf(text, "%*d: %7s %9s %7s %lld %x:%x:%llu %llu %23s", l->kind, l->manner, l->mode, &l->pid, &l->major,
+		   &l->minor, &l->inode, &l->start, end) != 9)
+		return false;
+	l->length = strcmp(end, "EOF") ? strtoull(end, NULL, 10) - l->start + 1 : 0;
+	return true;
+}
+
+/* The line behind text, NULL at the end. Those who wait ("1: -> POSIX ...") are left out. */
+static const char *next_lock(const char *text, struct line *l)
+{
+	for (const char *end; text && *text; text = end) {
+		end = strchr(text, '\n');
+		end = end ? end + 1 : NULL;
+		if (parse(text, l))
+			return end ?: "";
+	}
+	return NULL;
+}
+
+/* --- collect --- */
+
+/* Is the lock on this file, as far as numbers tell? Some file systems (btrfs, overlay) have other devices for stat(2) than for
+ * the list of locks; all of them have none of their own. */
+static bool may_be_of(const struct line *l, const Ckpt__File *f)
+{
+	u32 first = major(f->device), second = minor(f->device);
+	if (l->major == 0 && first == 0 && l->minor != second)
+		return true;
+	return l->inode == f->inode && l->major == first && l->minor == second;
+}
+
+/* What the list of all locks says about one process. */
+struct view {
+	const char *text;
+	bool all;   /* no lock is missing in it */
+	bool posix; /* the process has some */
+	u32 pid;
+};
+
+static struct view look(struct collector *c, u32 pid)
+{
+	struct view v = { .pid = pid };
+	struct line l;
+	v.text = collector_locks(c, &v.all);
+	for (const char *at = v.text; !v.posix && (at = next_lock(at, &l));)
+		v.posix = l.pid == pid && !strcmp(l.kind, "POSIX");
+	return v;
+}
+
+static bool is_listed(const struct view *v, const Ckpt__File *f, bool posix)
+{
+	struct line l;
+	for (const char *at = v->text; (at = next_lock(at, &l));)
+		if (!strcmp(l.kind, "POSIX") ? posix && l.pid == v->pid && may_be_of(&l, f) : !posix && may_be_of(&l, f))
+			return true;
+	return false;
+}
+
+/* May the open file have a lock of its own? Where the list is not whole, only the file itself can tell. */
+static bool may_be_locked(const struct view *v, const Ckpt__File *f, u32 mode)
+{
+	return (!v->all && (S_ISREG(mode) || S_ISDIR(mode))) || is_listed(v, f, false);
+}
+
+static const char *kind_name(const struct line *l)
+{
+	if (strcmp(l->manner, "ADVISORY"))
+		return !strcmp(l->kind, "LEASE") ? "lease" : l->manner;
+	return !strcmp(l->kind, "POSIX")    ? "posix"
+	       : !strcmp(l->kind, "OFDLCK") ? "ofd"
+	       : !strcmp(l->kind, "FLOCK")  ? "flock"
+					    : l->kind;
+}
+
+static int add_lock(Ckpt__Locks *m, u32 file, const struct line *l)
+{
+	Ckpt__Lock *lock = MESSAGE_NEW(Ckpt__Lock, ckpt__lock);
+	if (!lock || !MESSAGE_APPEND(&m->n_lock, &m->lock, lock)) {
+		free(lock);
+		return fail_memory();
+	}
+	SET(lock, file, file);
+	SET(lock, start, l->start);
+	SET(lock, length, l->length);
+	const char *mode = !strcmp(l->mode, "WRITE") ? "write" : !strcmp(l->mode, "READ") ? "read" : l->mode;
+	return message_set_string(&lock->kind, kind_name(l)) && message_set_string(&lock->mode, mode) ? 0 : fail_memory();
+}
+
+/* POSIX locks are shown at each descriptor of the open file that they were taken by. */
+static bool is_known(const Ckpt__Locks *m, size_t n, u32 file)
+{
+	for (size_t i = 0; i < n; i++)
+		if (m->lock[i]->file == file && !strcmp(m->lock[i]->kind, "posix"))
+			return true;
+	return false;
+}
+
+/* Adds what fdinfo tells of a descriptor; own: also the locks of the open file itself. */
+static int add_locks(Ckpt__Locks *m, u32 file, const char *fdinfo, bool own)
+{
+	struct line l;
+	size_t before = m->n_lock;
+	int r = 0;
+	for (const char *at = status_field(fdinfo, "lock"); r == 0 && at; at = status_field(strchr(at, '\n') ?: "", "lock")) {
+		if (!parse(at, &l))
+			return fail(FD_FDINFO, 0, "lock:%.80s", at);
+		bool posix = !strcmp(l.kind, "POSIX");
+		if (posix ? !is_known(m, before, file) : own)
+			r = add_lock(m, file, &l);
+	}
+	return r;
+}
+
+static int read_locks(struct collector *c, Ckpt__Locks *m, u32 pid, u32 fd, u32 file, bool own)
+{
+	_cleanup_text_ struct text fdinfo = { 0 };
+	int r = pid ? file_readf(&fdinfo, collector_proc(c, pid), "fdinfo/%u", fd)
+		    : file_readf(&fdinfo, AT_FDCWD, "/proc/self/fdinfo/%u", fd);
+	return r < 0 || !fdinfo.data ? fail(PROC_READ, r, "fdinfo of descriptor %u", fd) : add_locks(m, file, fdinfo.data, own);
+}
+
+/* Open files that no process has: they are on their way through sockets. Their locks are kept with the root's. */
+static int collect_in_flight(struct collector *c, const struct view *v, Ckpt__Locks *m)
+{
+	struct file_seen seen;
+	int r = 0;
+	for (struct object *o = NULL; r == 0 && (o = graph_next(collector_graph(c), &kind_file, o));)
+		if (collector_first_seen(c, o->id, &seen) && !seen.pid && may_be_locked(v, o->data, seen.mode))
+			r = read_locks(c, m, 0, seen.fd, o->id, true);
+	return r;
+}
+
+static int locks_collect(struct collector *c, const struct subject *subject, struct object *o)
+{
+	Ckpt__Locks *m = o->data;
+	const struct graph *g = collector_graph(c);
+	const Ckpt__Task *task = graph_data(g, &kind_task, o->id);
+	const struct object *fds = task ? graph_find(g, &kind_fds, task->fds) : NULL;
+	const struct fd_entry *e = fds ? fds->data : NULL;
+	struct view v = look(c, subject->task->tgid);
+	struct file_seen seen;
+	int r = 0;
+	for (u32 i = 0; r == 0 && fds && i < fds->count; i++) {
+		const Ckpt__File *f = graph_data(g, &kind_file, e[i].file);
+		bool first = f && collector_first_seen(c, e[i].file, &seen) && seen.pid == v.pid && seen.fd == e[i].fd;
+		bool own = first && may_be_locked(&v, f, seen.mode);
+		if (own || (v.posix && f && is_listed(&v, f, true)))
+			r = read_locks(c, m, v.pid, e[i].fd, e[i].file, own);
+	}
+	return r == 0 && task && !task->ppid ? collect_in_flight(c, &v, m) : r;
+}
+
+/* --- judge --- */
+
+static bool is_posix(const Ckpt__Lock *l) { return !strcmp(l->kind, "posix"); }
+static bool is_flock(const Ckpt__Lock *l) { return !strcmp(l->kind, "flock"); }
+
+static struct flock range_of(const Ckpt__Lock *l)
+{
+	return (struct flock){ .l_type = !strcmp(l->mode, "write") ? F_WRLCK : F_RDLCK,
+			       .l_whence = SEEK_SET,
+			       .l_start = (off_t)l->start,
+			       .l_len = (off_t)l->length };
+}
+
+static int flock_of(const Ckpt__Lock *l) { return !strcmp(l->mode, "write") ? LOCK_EX : LOCK_SH; }
+
+/* The descriptor by which the process has the file; -1: none. */
+static int descriptor_of(const struct graph *graph, u32 pid, u32 file)
+{
+	const Ckpt__Task *task = graph_data(graph, &kind_task, pid);
+	const struct object *fds = task ? graph_find(graph, &kind_fds, task->fds) : NULL;
+	const struct fd_entry *e = fds ? fds->data : NULL;
+	for (u32 i = 0; fds && i < fds->count; i++)
+		if (e[i].file == file)
+			return (int)e[i].fd;
+	return -1;
+}
+
+static int judge_kind(const struct graph *graph, u32 pid, const Ckpt__Lock *l, enum direction direction)
+{
+	const Ckpt__File *f = graph_data(graph, &kind_file, l->file);
+	if (!f || !l->kind || !l->mode)
+		return fail(IMAGE_INCONSISTENT, 0, "a lock on file %u", l->file);
+	bool known = is_posix(l) || is_flock(l) || !strcmp(l->kind, "ofd");
+	if (!known && direction == DIRECTION_DUMP)
+		return fail(FILE_LEASED, 0, "%s (%s %s)", f->link, l->kind, l->mode);
+	if (!known || (strcmp(l->mode, "write") && strcmp(l->mode, "read")))
+		return fail(IMAGE_VALUE, 0, "a %s %s lock on %s", l->mode, l->kind, f->link);
+	if (is_posix(l) && descriptor_of(graph, pid, l->file) < 0)
+		return fail(IMAGE_INCONSISTENT, 0, "a lock of process %u on %s, which it has not open", pid, f->link);
+	return 0;
+}
+
+/* Who has a lock on the file, for people. */
+static void name_holder(int fd, char *name, size_t room)
+{
+	_cleanup_text_ struct text locks = { 0 };
+	struct stat st;
+	struct line l;
+	char comm[20] = "";
+	snprintf(name, room, "somebody");
+	if (fstat(fd, &st) < 0 || file_read(AT_FDCWD, "/proc/locks", &locks) < 0)
+		return;
+	for (const char *at = locks.data; (at = next_lock(at, &l));) {
+		if (l.inode != st.st_ino || l.major != major(st.st_dev) || l.minor != minor(st.st_dev) || l.pid <= 0)
+			continue;
+		_cleanup_text_ struct text text = { 0 };
+		if (file_readf(&text, AT_FDCWD, "/proc/%lld/comm", l.pid) == 0 && text.data)
+			snprintf(comm, sizeof comm, " (%.*s)", (int)strcspn(text.data, "\n"), text.data);
+		snprintf(name, room, "process %lld%s", l.pid, comm);
+		return;
+	}
+}
+
+/* Could the lock be taken now? flock(2) only tells by taking it: it is given back at once. */
+static bool is_free(int fd, const Ckpt__Lock *l)
+{
+	if (is_flock(l))
+		return flock(fd, flock_of(l) | LOCK_NB) == 0 || errno != EWOULDBLOCK;
+	struct flock range = range_of(l);
+	return fcntl(fd, F_OFD_GETLK, &range) < 0 || range.l_type == F_UNLCK;
+}
+
+/* Nobody else can have a file that is made again. */
+static int judge_free(const struct graph *graph, const Ckpt__Lock *l)
+{
+	const Ckpt__File *f = graph_data(graph, &kind_file, l->file);
+	char holder[64];
+	if (!f->kind || strcmp(f->kind, "reg") || !f->link || f->link[0] != '/')
+		return 0;
+	_cleanup_close_ int fd = open(f->link, (int)(f->flags & O_ACCMODE) | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+	if (fd < 0 || is_free(fd, l))
+		return 0;
+	name_holder(fd, holder, sizeof holder);
+	return fail(FILE_LOCKED, 0, "%s (%s %s), by %s", f->link, l->kind, l->mode, holder);
+}
+
+static int locks_judge(const struct graph *graph, const struct object *o, enum direction direction)
+{
+	const Ckpt__Locks *m = o->data;
+	int r = 0;
+	for (size_t i = 0; i < m->n_lock; i++) {
+		int one = judge_kind(graph, o->id, m->lock[i], direction);
+		if (one == 0 && direction == DIRECTION_RESTORE)
+			one = judge_free(graph, m->lock[i]);
+		r = one < 0 ? one : r;
+	}
+	return r;
+}
+
+/* --- plan --- */
+
+/* Every call says at once when somebody was faster. A POSIX lock goes with any descriptor of the file that its process closes:
+ * it is taken when none will be closed any more. */
+static void plan_lock(struct plan *plan, const struct graph *graph, u32 pid, const Ckpt__Lock *l)
+{
+	struct place world = AT(PLAN_WORLD, STAGE_LINK);
+	struct flock range = range_of(l);
+	if (is_flock(l)) {
+		plan_call(plan, world, SYS_flock, ARG(plan_fd(plan, l->file)), ARG(flock_of(l) | LOCK_NB));
+		return;
+	}
+	struct arg data = ARG_OF_DATA(plan_data(plan, &range, sizeof range, 8));
+	if (is_posix(l))
+		plan_call(plan, AT(pid, STAGE_LOCKS), SYS_fcntl, ARG(descriptor_of(graph, pid, l->file)), ARG(F_SETLK), data);
+	else
+		plan_call(plan, world, SYS_fcntl, ARG(plan_fd(plan, l->file)), ARG(F_OFD_SETLK), data);
+}
+
+static int locks_plan(struct plan *plan, const struct graph *graph, const struct object *o)
+{
+	const Ckpt__Locks *m = o->data;
+	for (size_t i = 0; i < m->n_lock; i++)
+		plan_lock(plan, graph, o->id, m->lock[i]);
+	return 0;
+}
+
+const struct resource resource_locks = {
+	.name = "locks",
+	.scope = SCOPE_TASK,
+	.kind = &kind_locks,
+	.collect = locks_collect,
+	.judge = locks_judge,
+	.plan = locks_plan,
+};
