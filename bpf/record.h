@@ -201,6 +201,8 @@ struct record_file {
 	rec_u32 owner_pid, owner_signum, owner_known;
 	rec_u32 owner_type; /* F_OWNER_TID, F_OWNER_PID, F_OWNER_PGRP */
 	rec_u64 magic;      /* f_type of statfs(2), 0: not known */
+	rec_u32 family;     /* of a socket: AF_*, 0: not known */
+	rec_u32 pad;
 	char link
 		[48]; /* what readlink(/proc/PID/fd/N) would begin with when it is no path: "anon_inode:[eventfd]", "pipe:[123]" */
 };

@@ -10,8 +10,11 @@
 #include <stdio.h>
 #include <stdarg.h>
 #include <sys/mman.h>
+#include <net/if.h>
+#include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
@@ -140,13 +143,21 @@ static int be_init(const struct test *test)
 	}
 }
 
+static bool raise_lo(void)
+{
+	struct ifreq lo = { .ifr_name = "lo", .ifr_flags = IFF_UP };
+	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0), r = fd < 0 ? -1 : ioctl(fd, SIOCSIFFLAGS, &lo);
+	close(fd);
+	return r == 0;
+}
+
 /* Between the harness and the cage: killing it kills the cage. */
 static int be_keeper(const struct test *test, bool caged)
 {
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	if (!caged)
 		run_test(test);
-	if (unshare(CLONE_NEWPID | CLONE_NEWNS)) {
+	if (unshare(CLONE_NEWPID | CLONE_NEWNS | (test->net ? CLONE_NEWNET : 0)) || (test->net && !raise_lo())) {
 		perror("unshare");
 		return 1;
 	}

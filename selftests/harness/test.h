@@ -12,6 +12,7 @@ struct test {
 	int seconds; /* time limit; 0: 20 seconds */
 	int order;
 	bool root;   /* needs root and namespaces: skipped without */
+	bool net;    /* in a network namespace of its own too, where nothing but lo is, and up */
 	bool manual; /* runs only when it is named on the command line */
 	bool host;   /* never in namespaces of its own: for what exists only in those of the host */
 };

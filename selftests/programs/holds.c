@@ -41,8 +41,6 @@ static int open_namespace(void) { return open("/proc/self/ns/net", O_RDONLY); }
 static int open_secret(void) { return (int)syscall(SYS_memfd_secret, 0); }
 static int open_device(void) { return open("/dev/kmsg", O_RDONLY); }
 static int open_mount(void) { return (int)syscall(SYS_fsopen, "tmpfs", 0); }
-static int open_inet(void) { return socket(AF_INET, SOCK_STREAM, 0); }
-static int open_inet6(void) { return socket(AF_INET6, SOCK_DGRAM, 0); }
 static int open_netlink(void) { return socket(AF_NETLINK, SOCK_RAW, 0); }
 static int open_packet(void) { return socket(AF_PACKET, SOCK_RAW, 0); }
 static int open_vsock(void) { return socket(AF_VSOCK, SOCK_STREAM, 0); }
@@ -229,8 +227,6 @@ static const struct kind {
 	{ "secret", open_secret },
 	{ "device", open_device },
 	{ "mount", open_mount },
-	{ "inet", open_inet },
-	{ "inet6", open_inet6 },
 	{ "netlink", open_netlink },
 	{ "packet", open_packet },
 	{ "vsock", open_vsock },

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* PROGRAM(name, flags, "program", "argument"...) makes three tests: the program alone, dumped and restored, dumped and left
  * running; it judges itself. QUIET programs change nothing while they wait and are also compared fact by fact with their image;
- * GAP: the program does not exist for 0.7 seconds. */
+ * GAP: the program does not exist for 0.7 seconds; NET: it has a network namespace of its own. */
 #pragma once
 #include "harness/target.h"
 #include <stdio.h>
 
-enum { PLAIN = 0, QUIET = 1, GAP = 2 };
+enum { PLAIN = 0, QUIET = 1, GAP = 2, NET = 4 };
 
 static inline void program_alone(const char *const *argv)
 {
@@ -52,9 +52,15 @@ static inline void program_refused(const char *const *argv)
 /* alone: the program itself is right, without any dump. */
 #define PROGRAM(name, flags, ...)                                                                                              \
 	static const char *const argv_##name[] = { __VA_ARGS__, NULL };                                                        \
-	TEST(name##_alone, .root = true) { program_alone(argv_##name); }                                                       \
-	TEST(name##_dump_restore, .root = true, .seconds = 60) { program_dump_restore(flags, argv_##name); }                   \
-	TEST(name##_leave_running, .root = true, .seconds = 60) { program_leave_running(flags, argv_##name); }
+	TEST(name##_alone, .root = true, .net = ((flags)&NET) != 0) { program_alone(argv_##name); }                            \
+	TEST(name##_dump_restore, .root = true, .net = ((flags)&NET) != 0, .seconds = 60)                                      \
+	{                                                                                                                      \
+		program_dump_restore(flags, argv_##name);                                                                      \
+	}                                                                                                                      \
+	TEST(name##_leave_running, .root = true, .net = ((flags)&NET) != 0, .seconds = 60)                                     \
+	{                                                                                                                      \
+		program_leave_running(flags, argv_##name);                                                                     \
+	}
 /* Not carried yet: refused by name, and the program does not notice. */
 #define PROGRAM_REFUSED(name, ...)                                                                                             \
 	static const char *const argv_##name[] = { __VA_ARGS__, NULL };                                                        \

@@ -163,6 +163,7 @@ void collector_free(struct collector *c)
 	for (size_t i = 0; i < c->own_fds.n; i++)
 		close(c->own_fds.v[i]);
 	vector_free(&c->own_fds);
+	connections_free(&c->connections);
 	vector_free(&c->known_files);
 	map_free(&c->by_identity);
 	map_free(&c->by_inode);

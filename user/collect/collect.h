@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* facts -> model: reads a tree from outside and fills the graph; asks the registry's resources for their part. */
 #pragma once
+#include "collect/repair.h"
 #include "collect/source.h"
 #include "model/kinds.h"
 #include "model/resource.h"
@@ -19,12 +20,13 @@ struct collect_config {
 	const struct caps *caps;
 	const struct resource *const *resources; /* NULL-terminated */
 	enum bpf_effort effort;
-	struct bpf_source *bpf;        /* opened before with this effort (it stays the caller's), or NULL */
-	bool no_bpf;                   /* only /proc and ptrace (the differential test) */
-	bool no_hijack;                /* never run code in the target; what is missing is left out and judged */
-	bool live;                     /* the tree is not frozen: what moves is left out */
-	struct memory_sources *memory; /* filled; NULL: not wanted */
-	u64 ghost_limit;               /* bytes that a file without a name may hold on a disk; 0: GHOST_LIMIT */
+	struct bpf_source *bpf;          /* opened before with this effort (it stays the caller's), or NULL */
+	bool no_bpf;                     /* only /proc and ptrace (the differential test) */
+	bool no_hijack;                  /* never run code in the target; what is missing is left out and judged */
+	bool live;                       /* the tree is not frozen: what moves is left out */
+	struct memory_sources *memory;   /* filled; NULL: not wanted */
+	struct connections *connections; /* filled, to end them with the tree; NULL: not wanted */
+	u64 ghost_limit;                 /* bytes that a file without a name may hold on a disk; 0: GHOST_LIMIT */
 };
 
 #define GHOST_LIMIT (256ull << 20)
@@ -43,6 +45,8 @@ u64 collector_ghost_limit(const struct collector *);
 /* A duplicate of the file that is being collected (pidfd_getfd; O_PATH for a mapped file, cwd and the like), owned by the
  * collector until the file is done; negative errno without the right. FILE scope only. */
 int collector_fd(struct collector *);
+/* Readies the TCP connection that is being collected for repair_begin(), whatever becomes of ckpt. */
+int collector_guard(struct collector *);
 /* Gives the contents of the memory object that is being collected to the dump, by the same id. */
 int collector_keep_memory(struct collector *, u32 file);
 /* /proc/PID as O_PATH descriptor of the subject's process, owned by the collector. */

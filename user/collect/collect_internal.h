@@ -27,9 +27,10 @@ struct collector {
 	struct map outside;     /* ids of sessions and groups that processes outside of the tree are in */
 	bool seen_outside;
 	VECTOR(struct known_file) known_files;
-	VECTOR(int) own_fds; /* duplicates that known_files needs until the end */
-	u32 files;           /* file ids given so far */
-	struct text maps;    /* /proc/PID/maps of maps_of */
+	VECTOR(int) own_fds;            /* duplicates that known_files needs until the end */
+	struct connections connections; /* when the configuration has no place for them */
+	u32 files;                      /* file ids given so far */
+	struct text maps;               /* /proc/PID/maps of maps_of */
 	u32 maps_of;
 	struct text locks; /* /proc/locks */
 	bool have_locks;

@@ -3,6 +3,7 @@
 #include "base/file.h"
 #include "collect/collect_internal.h"
 #include "collect/proc_text.h"
+#include "collect/socket.h"
 #include "diag/diag.h"
 #include <fcntl.h>
 #include <poll.h>
@@ -74,14 +75,16 @@ static int set_owner(struct collector *c, Ckpt__File *m, const struct record_fil
 	return 0;
 }
 
-/* A new file object and, when a resource claims it, the object of its kind. */
-static int new_file(struct collector *c, const struct record_file *f, const char *link, const char *magic_link, int own,
-		    u32 *ret_id)
+/* Sockets of all families look alike in /proc: only a duplicate tells. */
+static u32 family_of(struct collector *c, const struct record_file *f, const char *link)
 {
-	u32 id = ++c->files;
-	struct object *o = graph_add(c->graph, &kind_file, id);
-	if (!o)
-		return fail_memory();
+	int fd = f->family || f->flags & O_PATH || strncmp(link, "socket:[", 8) ? -EBADF : collector_fd(c);
+	int family = fd < 0 ? 0 : socket_family(fd);
+	return family > 0 ? (u32)family : f->family;
+}
+
+static int fill_file(struct collector *c, const struct record_file *f, const char *link, struct object *o)
+{
 	Ckpt__File *m = o->data;
 	const struct resource *resource = claimant(c, f, link);
 	SET(m, flags, f->flags & ~O_LARGEFILE_KERNEL);
@@ -91,14 +94,27 @@ static int new_file(struct collector *c, const struct record_file *f, const char
 	SET(m, mount, f->mnt_id);
 	if (!message_set_string(&m->kind, resource ? resource->name : "") || !message_set_string(&m->link, link))
 		return fail_memory();
-	*ret_id = id;
-	struct current *outer = c->current, current = { .record = f, .magic_link = magic_link, .own = own, .fd = -1 };
-	c->current = &current;
 	int r = set_owner(c, m, f);
-	if (r == 0 && resource) {
-		struct object *kind = graph_add(c->graph, resource->kind, id);
-		r = kind ? resource->collect(c, &(struct subject){ .file = f, .link = link }, kind) : fail_memory();
-	}
+	if (r < 0 || !resource)
+		return r;
+	struct object *kind = graph_add(c->graph, resource->kind, o->id);
+	return kind ? resource->collect(c, &(struct subject){ .file = f, .link = link }, kind) : fail_memory();
+}
+
+/* A new file object and, when a resource claims it, the object of its kind. */
+static int new_file(struct collector *c, const struct record_file *f, const char *link, const char *magic_link, int own,
+		    u32 *ret_id)
+{
+	u32 id = ++c->files;
+	struct object *o = graph_add(c->graph, &kind_file, id);
+	if (!o)
+		return fail_memory();
+	*ret_id = id;
+	struct record_file record = *f;
+	struct current *outer = c->current, current = { .record = &record, .magic_link = magic_link, .own = own, .fd = -1 };
+	c->current = &current;
+	record.family = family_of(c, f, link);
+	int r = fill_file(c, &record, link, o);
 	c->current = outer;
 	closep(&current.fd);
 	text_free(&current.fdinfo);
@@ -120,6 +136,13 @@ int collector_fd(struct collector *c)
 	else
 		current->fd = (int)syscall(SYS_pidfd_getfd, p->pidfd, current->record->fd, 0);
 	return current->fd < 0 ? neg_errno() : current->fd;
+}
+
+int collector_guard(struct collector *c)
+{
+	struct connections *all = c->config->connections ?: &c->connections;
+	int fd = collector_fd(c);
+	return fd < 0 ? fd : connections_add(all, fd);
 }
 
 int collector_keep_memory(struct collector *c, u32 file)

@@ -45,10 +45,14 @@ static int write_image(const struct dump_config *config, struct tree *tree, stru
 }
 
 /* What becomes of the tree once its image is whole. */
-static int release(const struct dump_config *config, struct tree *tree)
+static int release(const struct dump_config *config, struct tree *tree, struct connections *connections)
 {
-	if (config->after == DUMP_KILL)
-		return tree_kill(tree);
+	if (config->after == DUMP_KILL) {
+		int r = connections_silence(connections);
+		if (r == 0 && (r = tree_kill(tree)) < 0)
+			connections_resume(connections);
+		return r;
+	}
 	if (config->after == DUMP_LEAVE_STOPPED)
 		for (size_t i = 0; i < tree->processes.n; i++)
 			syscall(SYS_pidfd_send_signal, tree->processes.v[i].pidfd, SIGSTOP, NULL, 0);
@@ -67,6 +71,7 @@ int dump_tree(const struct dump_config *config, struct dump_result *ret)
 	_cleanup_tree_ struct tree tree = { 0 };
 	_cleanup_graph_ struct graph graph = { 0 };
 	_cleanup_(memory_sources_free) struct memory_sources memory = { 0 };
+	_cleanup_(connections_free) struct connections connections = { 0 };
 	diag_result("not dumped; the process tree runs on unchanged; no image was left in %s", config->dir);
 	int err;
 	/* before the freeze: the verifier takes longer than all of it */
@@ -81,6 +86,7 @@ int dump_tree(const struct dump_config *config, struct dump_result *ret)
 					    .bpf = bpf,
 					    .no_bpf = config->no_bpf,
 					    .memory = &memory,
+					    .connections = &connections,
 					    .ghost_limit = config->ghost_limit };
 	r = collect(&graph, &tree, &how);
 	if (r == 0)
@@ -94,7 +100,7 @@ int dump_tree(const struct dump_config *config, struct dump_result *ret)
 	for (size_t i = 0; i < tree.processes.n; i++)
 		ret->threads += tree.processes.v[i].threads.n;
 	diag_result("dumped to %s; the process tree %s", config->dir, fate(config->after));
-	r = release(config, &tree);
+	r = release(config, &tree, &connections);
 	ret->frozen_ns = now_ns() - frozen;
 	return r;
 }

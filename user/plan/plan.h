@@ -14,6 +14,7 @@ enum stage {
 	/* the world: ckpt makes what tasks inherit */
 	STAGE_CREATE, /* files, sockets, memory objects, namespaces */
 	STAGE_LINK,   /* what refers to other objects: queued descriptors */
+	STAGE_SETTLE, /* what begins only when all is linked: connections flow again */
 	STAGE_WATCH,  /* what wants to know how the others are: epoll */
 	/* a task */
 	STAGE_BIRTH,     /* a session whose members are born before anything else of its leader changes */

@@ -54,10 +54,11 @@ static const struct option {
 	OPTION(SO_TIMESTAMP, timestamp, false, 0),        OPTION(SO_TIMESTAMPNS, timestamp_ns, false, 0),
 };
 
-/* All sockets look alike from outside: those of other families are refused by judge, by their number. */
+/* Those of families that nobody carries are refused by judge, by their number. */
 static bool unix_claims(const struct record_file *file, const char *link)
 {
-	return !(file->flags & O_PATH) && !strncmp(link, "socket:[", 8);
+	bool other = file->family == AF_INET || file->family == AF_INET6;
+	return !(file->flags & O_PATH) && !other && !strncmp(link, "socket:[", 8);
 }
 
 /* --- collect: the queue --- */
@@ -343,8 +344,6 @@ static int refuse_family(const Ckpt__Unix *u)
 		enum diag_code code;
 		const char *name;
 	} families[] = {
-		{ AF_INET, DIAG_SOCKET_INET, "an IPv4" },
-		{ AF_INET6, DIAG_SOCKET_INET, "an IPv6" },
 		{ AF_NETLINK, DIAG_SOCKET_NETLINK, "a netlink" },
 		{ AF_PACKET, DIAG_SOCKET_PACKET, "a packet" },
 		{ AF_VSOCK, DIAG_SOCKET_FAMILY, "a virtual machine's (vsock)" },

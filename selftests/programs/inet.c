@@ -1,0 +1,230 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/* inet DIR: sockets of IPv4 and IPv6 that are new, bound, listen or are connected (UDP), with options, shared ports and
+ * datagrams that nobody has read. */
+#include "judge.h"
+#include <arpa/inet.h>
+#include <linux/filter.h>
+#include <net/if.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+
+union address {
+	struct sockaddr any;
+	struct sockaddr_in v4;
+	struct sockaddr_in6 v6;
+};
+
+static socklen_t address_of(union address *a, const char *text, int port)
+{
+	*a = (union address){ 0 };
+	if (strchr(text, ':')) {
+		a->v6.sin6_family = AF_INET6;
+		a->v6.sin6_port = htons((uint16_t)port);
+		MUST_EQ(inet_pton(AF_INET6, text, &a->v6.sin6_addr), 1);
+		return sizeof a->v6;
+	}
+	a->v4.sin_family = AF_INET;
+	a->v4.sin_port = htons((uint16_t)port);
+	MUST_EQ(inet_pton(AF_INET, text, &a->v4.sin_addr), 1);
+	return sizeof a->v4;
+}
+
+static void set(int fd, int level, int option, int value) { MUST_EQ(setsockopt(fd, level, option, &value, sizeof value), 0); }
+
+static int get(int fd, int level, int option)
+{
+	int value = -1;
+	socklen_t len = sizeof value;
+	MUST_EQ(getsockopt(fd, level, option, &value, &len), 0);
+	return value;
+}
+
+static void bind_to(int fd, const char *text, int port)
+{
+	union address a;
+	socklen_t len = address_of(&a, text, port);
+	MUST_EQ(bind(fd, &a.any, len), 0);
+}
+
+static void connect_to(int fd, const char *text, int port)
+{
+	union address a;
+	socklen_t len = address_of(&a, text, port);
+	MUST_EQ(connect(fd, &a.any, len), 0);
+}
+
+static void send_to(int fd, const char *text, int port, const char *data)
+{
+	union address a;
+	socklen_t len = address_of(&a, text, port);
+	MUST_EQ(sendto(fd, data, strlen(data), 0, &a.any, len), strlen(data));
+}
+
+static int port_of(int fd)
+{
+	union address a;
+	socklen_t len = sizeof a;
+	MUST_EQ(getsockname(fd, &a.any, &len), 0);
+	return ntohs(a.v4.sin_port);
+}
+
+static void must_get(int fd, const char *data, const char *from, int port)
+{
+	union address a;
+	char bytes[64], text[64];
+	socklen_t len = sizeof a;
+	ssize_t n = recvfrom(fd, bytes, sizeof bytes, MSG_DONTWAIT, &a.any, &len);
+	MUST_EQ(n, strlen(data));
+	MUST(!memcmp(bytes, data, (size_t)n));
+	bool six = a.any.sa_family == AF_INET6;
+	inet_ntop(a.any.sa_family, six ? (void *)&a.v6.sin6_addr : &a.v4.sin_addr, text, sizeof text);
+	if (strcmp(text, from))
+		judge_fail("\"%s\" came from %s, not %s", data, text, from);
+	MUST_EQ(ntohs(six ? a.v6.sin6_port : a.v4.sin_port), port);
+}
+
+/* Someone new is served. */
+static void must_serve(int listener, const char *to, int port)
+{
+	union address a;
+	char text[8];
+	socklen_t len = address_of(&a, to, port);
+	int client = socket(a.any.sa_family, SOCK_STREAM, 0);
+	MUST_EQ(connect(client, &a.any, len), 0);
+	int server = accept(listener, NULL, NULL);
+	MUST(server >= 0);
+	MUST_EQ(write(client, "hello", 5), 5);
+	MUST_EQ(read(server, text, sizeof text), 5);
+	MUST_EQ(write(server, "you", 3), 3);
+	MUST_EQ(read(client, text, sizeof text), 3);
+	MUST(close(server) == 0 && close(client) == 0);
+}
+
+int main(int argc, char **argv)
+{
+	judge_start(argc, argv);
+	int four = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), six = socket(AF_INET6, SOCK_STREAM, 0);
+	int dual = socket(AF_INET6, SOCK_STREAM | SOCK_NONBLOCK, 0), fresh = socket(AF_INET, SOCK_STREAM, 0);
+	int groups[2], bound = socket(AF_INET, SOCK_STREAM, 0), again = socket(AF_INET, SOCK_STREAM, 0);
+	int udp = socket(AF_INET, SOCK_DGRAM, 0), any = socket(AF_INET6, SOCK_DGRAM, 0), here = socket(AF_INET, SOCK_DGRAM, 0);
+	int there = socket(AF_INET, SOCK_DGRAM, 0), gone = socket(AF_INET, SOCK_DGRAM, 0),
+	    fresh6 = socket(AF_INET6, SOCK_DGRAM, 0);
+
+	set(four, SOL_SOCKET, SO_REUSEADDR, 1);
+	bind_to(four, "127.0.0.1", 6379);
+	MUST_EQ(listen(four, 17), 0);
+	set(six, IPPROTO_IPV6, IPV6_V6ONLY, 1);
+	bind_to(six, "::", 6379);
+	MUST_EQ(listen(six, 511), 0);
+	bind_to(dual, "::", 8080);
+	MUST_EQ(listen(dual, 1), 0);
+	for (int i = 0; i < 2; i++) {
+		groups[i] = socket(AF_INET, SOCK_STREAM, 0);
+		set(groups[i], SOL_SOCKET, SO_REUSEPORT, 1);
+		bind_to(groups[i], "0.0.0.0", 7000);
+		MUST_EQ(listen(groups[i], 5), 0);
+	}
+	bind_to(bound, "127.0.0.1", 0);
+	int chosen = port_of(bound);
+	/* Shared when both allowed it; one does not any more. */
+	set(again, SOL_SOCKET, SO_REUSEADDR, 1);
+	bind_to(again, "127.0.0.2", 7001);
+	int shared = socket(AF_INET, SOCK_STREAM, 0);
+	set(shared, SOL_SOCKET, SO_REUSEADDR, 1);
+	bind_to(shared, "127.0.0.2", 7001);
+	set(shared, SOL_SOCKET, SO_REUSEADDR, 0);
+
+	struct linger linger = { 1, 7 };
+	struct timeval patience = { 3, 500000 };
+	set(fresh, SOL_SOCKET, SO_KEEPALIVE, 1);
+	set(fresh, IPPROTO_TCP, TCP_KEEPIDLE, 33);
+	set(fresh, IPPROTO_TCP, TCP_KEEPINTVL, 11);
+	set(fresh, IPPROTO_TCP, TCP_KEEPCNT, 3);
+	set(fresh, IPPROTO_TCP, TCP_NODELAY, 1);
+	set(fresh, IPPROTO_TCP, TCP_USER_TIMEOUT, 12345);
+	set(fresh, IPPROTO_IP, IP_TTL, 33);
+	set(fresh, IPPROTO_IP, IP_TOS, 0x10);
+	set(fresh, SOL_SOCKET, SO_RCVBUF, 50000);
+	set(fresh, SOL_SOCKET, SO_PRIORITY, 3);
+	MUST_EQ(setsockopt(fresh, SOL_SOCKET, SO_LINGER, &linger, sizeof linger), 0);
+	MUST_EQ(setsockopt(fresh, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience), 0);
+	MUST_EQ(setsockopt(fresh, IPPROTO_TCP, TCP_CONGESTION, "reno", 4), 0);
+	MUST_EQ(setsockopt(fresh, SOL_SOCKET, SO_BINDTODEVICE, "lo", 3), 0);
+	set(fresh6, IPPROTO_IPV6, IPV6_RECVPKTINFO, 1);
+	set(fresh6, IPPROTO_IPV6, IPV6_UNICAST_HOPS, 3);
+	set(fresh6, SOL_SOCKET, SO_BROADCAST, 1);
+	struct sock_filter all[] = { BPF_STMT(BPF_RET | BPF_K, 0xffffffff) };
+	struct sock_fprog filter = { 1, all };
+
+	bind_to(udp, "127.0.0.1", 5353);
+	MUST_EQ(setsockopt(udp, SOL_SOCKET, SO_ATTACH_FILTER, &filter, sizeof filter), 0);
+	bind_to(any, "::", 5354);
+	bind_to(here, "127.0.0.1", 5355);
+	bind_to(there, "127.0.0.1", 5356);
+	connect_to(here, "127.0.0.1", 5356);
+	connect_to(there, "127.0.0.1", 5355);
+	bind_to(gone, "127.0.0.9", 5357);
+	send_to(gone, "127.0.0.1", 5353, "from one that is gone");
+	send_to(here, "127.0.0.1", 5353, "second");
+	send_to(gone, "127.0.0.1", 5354, "over IPv4");
+	send_to(any, "::1", 5354, "to itself");
+	close(gone);
+	MUST_EQ(write(here, "connected", 9), 9);
+	judge_wait();
+
+	MUST_EQ(fcntl(four, F_GETFD), FD_CLOEXEC);
+	MUST(fcntl(dual, F_GETFL) & O_NONBLOCK);
+	MUST(!(fcntl(six, F_GETFL) & O_NONBLOCK));
+	must_serve(four, "127.0.0.1", 6379);
+	must_serve(six, "::1", 6379);
+	must_serve(dual, "::1", 8080);
+	must_serve(dual, "127.0.0.1", 8080);
+	MUST_EQ(get(four, SOL_SOCKET, SO_REUSEADDR), 1);
+	MUST_EQ(get(bound, SOL_SOCKET, SO_REUSEADDR), 0);
+	MUST_EQ(get(shared, SOL_SOCKET, SO_REUSEADDR), 0);
+	MUST_EQ(get(again, SOL_SOCKET, SO_REUSEADDR), 1);
+	MUST_EQ(get(six, IPPROTO_IPV6, IPV6_V6ONLY), 1);
+	MUST_EQ(port_of(bound), chosen);
+	MUST_EQ(port_of(shared), 7001);
+	struct pollfd group[2] = { { groups[0], POLLIN, 0 }, { groups[1], POLLIN, 0 } };
+	int client = socket(AF_INET, SOCK_STREAM, 0);
+	connect_to(client, "127.0.0.1", 7000);
+	MUST_EQ(poll(group, 2, 1000), 1);
+
+	MUST_EQ(get(fresh, SOL_SOCKET, SO_KEEPALIVE), 1);
+	MUST_EQ(get(fresh, IPPROTO_TCP, TCP_KEEPIDLE), 33);
+	MUST_EQ(get(fresh, IPPROTO_TCP, TCP_KEEPINTVL), 11);
+	MUST_EQ(get(fresh, IPPROTO_TCP, TCP_KEEPCNT), 3);
+	MUST_EQ(get(fresh, IPPROTO_TCP, TCP_NODELAY), 1);
+	MUST_EQ(get(fresh, IPPROTO_TCP, TCP_USER_TIMEOUT), 12345);
+	MUST_EQ(get(fresh, IPPROTO_IP, IP_TTL), 33);
+	MUST_EQ(get(fresh, IPPROTO_IP, IP_TOS), 0x10);
+	MUST_EQ(get(fresh, SOL_SOCKET, SO_RCVBUF), 100000);
+	MUST_EQ(get(fresh, SOL_SOCKET, SO_PRIORITY), 3);
+	char text[16] = "";
+	socklen_t len = sizeof text;
+	MUST(getsockopt(fresh, IPPROTO_TCP, TCP_CONGESTION, text, &len) == 0 && !strcmp(text, "reno"));
+	len = sizeof text;
+	MUST(getsockopt(fresh, SOL_SOCKET, SO_BINDTODEVICE, text, &len) == 0 && !strcmp(text, "lo"));
+	len = sizeof linger;
+	MUST(getsockopt(fresh, SOL_SOCKET, SO_LINGER, &linger, &len) == 0 && linger.l_onoff == 1 && linger.l_linger == 7);
+	len = sizeof patience;
+	MUST(getsockopt(fresh, SOL_SOCKET, SO_RCVTIMEO, &patience, &len) == 0 && patience.tv_sec == 3);
+	connect_to(fresh, "127.0.0.1", 6379);
+	MUST_EQ(get(fresh6, IPPROTO_IPV6, IPV6_RECVPKTINFO), 1);
+	MUST_EQ(get(fresh6, IPPROTO_IPV6, IPV6_UNICAST_HOPS), 3);
+	MUST_EQ(get(fresh6, SOL_SOCKET, SO_BROADCAST), 1);
+
+	must_get(udp, "from one that is gone", "127.0.0.9", 5357);
+	must_get(udp, "second", "127.0.0.1", 5355);
+	MUST(recv(udp, text, sizeof text, MSG_DONTWAIT) == -1 && errno == EAGAIN);
+	must_get(any, "over IPv4", "::ffff:127.0.0.9", 5357);
+	must_get(any, "to itself", "::1", 5354);
+	must_get(there, "connected", "127.0.0.1", 5355);
+	MUST_EQ(write(there, "back", 4), 4);
+	must_get(here, "back", "127.0.0.1", 5356);
+	len = 8;
+	MUST_EQ(getsockopt(udp, SOL_SOCKET, SO_GET_FILTER, NULL, &(socklen_t){ 0 }), 0);
+	return judge_pass();
+}

@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/* Sockets of the internet that ckpt refuses: by name, with a way out, and the program does not notice. */
+#include "harness/target.h"
+#include "diag/diag.h"
+#include <stdio.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <netinet/in.h>
+#include <linux/capability.h>
+
+static void refused(const char *what, int exit_class, const char *code)
+{
+	struct target t;
+	char pid[16], path[96];
+	target_start(&t, "talks", what);
+	snprintf(path, sizeof path, "%s/unavailable", t.dir);
+	_cleanup_free_ char *reason = read_text(path);
+	if (reason)
+		SKIP("%s: %s", what, reason);
+	snprintf(pid, sizeof pid, "%d", t.pid);
+	_cleanup_text_ struct text output = { 0 };
+	CHECK_EQ(ckpt(&output, "dump", pid, t.image), exit_class);
+	CHECK_CONTAINS(output.data, code);
+	CHECK_CONTAINS(output.data, "  why:");
+	CHECK_CONTAINS(output.data, "  do:");
+	target_judge(&t);
+}
+#define REFUSED(name, what, exit_class, code)                                                                                  \
+	TEST(name, .root = true, .net = true) { refused(what, exit_class, "[" code "]"); }
+
+REFUSED(external, "external", EXIT_UNSUPPORTED, "INET_EXTERNAL")
+REFUSED(other_end_closed, "widow", EXIT_UNSUPPORTED, "INET_EXTERNAL")
+REFUSED(waiting_from_outside, "waiting-outside", EXIT_RACED, "INET_WAITING")
+REFUSED(waiting_with_data, "waiting-data", EXIT_RACED, "INET_WAITING")
+REFUSED(ended, "ended", EXIT_RACED, "INET_ENDED")
+REFUSED(urgent, "urgent", EXIT_UNSUPPORTED, "INET_URGENT")
+REFUSED(layer, "layer", EXIT_UNSUPPORTED, "INET_LAYER")
+REFUSED(protocol, "protocol", EXIT_UNSUPPORTED, "INET_PROTOCOL")
+REFUSED(error, "error", EXIT_RACED, "INET_ERROR")
+REFUSED(filter, "filter", EXIT_UNSUPPORTED, "INET_FILTER")
+REFUSED(namespace, "namespace", EXIT_UNSUPPORTED, "INET_NAMESPACE")
+REFUSED(shared_queue, "shared-queue", EXIT_UNSUPPORTED, "INET_QUEUE")
+REFUSED(connecting, "full", EXIT_RACED, "INET_CONNECTING")
+
+/* The port belongs to another socket, or the address to nobody, where the image is to be restored. */
+static void restore_refused(struct target *t, int exit_class, const char *code)
+{
+	_cleanup_text_ struct text output = { 0 };
+	CHECK_EQ(ckpt(&output, "restore", t->image, "-d"), exit_class);
+	CHECK_CONTAINS(output.data, code);
+	CHECK_CONTAINS(output.data, "  do:");
+}
+
+TEST(taken, .root = true, .net = true)
+{
+	struct target t;
+	target_start(&t, "inet");
+	target_dump(&t, false);
+	int fd = socket(AF_INET, SOCK_STREAM, 0);
+	struct sockaddr_in a = { .sin_family = AF_INET, .sin_port = htons(6379), .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	CHECK_OK(bind(fd, (void *)&a, sizeof a));
+	CHECK_OK(listen(fd, 1));
+	restore_refused(&t, EXIT_RACED, "[INET_TAKEN]");
+	close(fd);
+	target_restore(&t, 0);
+	target_judge(&t);
+}
+
+TEST(address, .root = true, .net = true)
+{
+	struct target t;
+	target_start(&t, "inet");
+	target_dump(&t, false);
+	CHECK_EQ(run_program(NULL, "/bin/ip", (const char *[]){ "ip", "link", "set", "lo", "down", NULL }), 0);
+	CHECK_EQ(run_program(NULL, "/bin/ip", (const char *[]){ "ip", "addr", "flush", "dev", "lo", NULL }), 0);
+	restore_refused(&t, EXIT_UNSUPPORTED, "[INET_ADDRESS]");
+}
+
+TEST(without_net_admin, .root = true, .net = true)
+{
+	struct target t;
+	char pid[16];
+	target_start(&t, "tcp");
+	snprintf(pid, sizeof pid, "%d", t.pid);
+	CHECK_OK(prctl(PR_CAPBSET_DROP, CAP_NET_ADMIN, 0, 0, 0));
+	_cleanup_text_ struct text output = { 0 };
+	CHECK_EQ(ckpt(&output, "dump", pid, t.image), EXIT_PRIVILEGE);
+	CHECK_CONTAINS(output.data, "[INET_REPAIR]");
+	CHECK_CONTAINS(output.data, "cap_net_admin");
+	target_judge(&t);
+}

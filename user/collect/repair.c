@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/* Owns TCP connections in repair mode and the guard that lets them go. */
+#include "collect/repair.h"
+#include "diag/diag.h"
+#include <fcntl.h>
+#include <linux/in.h>
+#include <linux/tcp.h>
+#include <signal.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+
+#ifndef TCP_REPAIR_OFF_NO_WP /* without a window probe */
+#define TCP_REPAIR_OFF_NO_WP -1
+#endif
+
+static int set_repair(int fd, int mode)
+{
+	return setsockopt(fd, IPPROTO_TCP, TCP_REPAIR, &mode, sizeof mode) < 0 ? neg_errno() : 0;
+}
+
+int repair_begin(int fd) { return set_repair(fd, 1); }
+int repair_end(int fd) { return set_repair(fd, TCP_REPAIR_OFF_NO_WP); }
+
+static int receive_fd(int wire)
+{
+	_Alignas(struct cmsghdr) char control[CMSG_SPACE(sizeof(int))];
+	char byte;
+	struct iovec iov = { &byte, 1 };
+	struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control };
+	ssize_t n = recvmsg(wire, &m, MSG_CMSG_CLOEXEC);
+	const struct cmsghdr *c = n == 1 ? CMSG_FIRSTHDR(&m) : NULL;
+	int fd = -1;
+	if (c && c->cmsg_type == SCM_RIGHTS)
+		memcpy(&fd, CMSG_DATA(c), sizeof fd);
+	return fd;
+}
+
+/* Ends by SIGKILL, or at the end of the wire: then ckpt has died, and the program may run already. */
+static _Noreturn void be_guard(int wire)
+{
+	sigset_t all;
+	sigfillset(&all);
+	sigprocmask(SIG_SETMASK, &all, NULL);
+	int highest = -1;
+	for (int fd; (fd = receive_fd(wire)) >= 0;)
+		highest = MAX(highest, fd);
+	for (int fd = 0; fd <= highest; fd++) /* others take no notice */
+		repair_end(fd);
+	_exit(0);
+}
+
+static int start_guard(struct connections *c)
+{
+	int wires[2];
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, wires) < 0)
+		return neg_errno();
+	c->guard = fork();
+	if (c->guard == 0) {
+		close(wires[0]);
+		be_guard(wires[1]);
+	}
+	close(wires[1]);
+	c->wire = wires[0];
+	if (c->guard > 0)
+		return 0;
+	c->guard = 0;
+	int r = neg_errno();
+	close(wires[0]);
+	return r;
+}
+
+static int send_fd(int wire, int fd)
+{
+	_Alignas(struct cmsghdr) char control[CMSG_SPACE(sizeof(int))] = { 0 };
+	struct iovec iov = { "", 1 };
+	struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control };
+	struct cmsghdr *c = CMSG_FIRSTHDR(&m);
+	*c = (struct cmsghdr){ CMSG_LEN(sizeof fd), SOL_SOCKET, SCM_RIGHTS };
+	memcpy(CMSG_DATA(c), &fd, sizeof fd);
+	return sendmsg(wire, &m, MSG_NOSIGNAL) == 1 ? 0 : neg_errno();
+}
+
+int connections_add(struct connections *c, int fd)
+{
+	int r = c->guard ? 0 : start_guard(c);
+	int own = r < 0 ? -1 : fcntl(fd, F_DUPFD_CLOEXEC, 3);
+	int *place = own < 0 ? NULL : vector_add(&c->fds);
+	if (!place)
+		return r < 0 ? r : neg_errno();
+	*place = own;
+	return send_fd(c->wire, own);
+}
+
+void connections_resume(struct connections *c)
+{
+	for (size_t i = 0; i < c->fds.n; i++)
+		repair_end(c->fds.v[i]);
+}
+
+int connections_silence(struct connections *c)
+{
+	for (size_t i = 0; i < c->fds.n; i++) {
+		int r = repair_begin(c->fds.v[i]);
+		if (r < 0) {
+			connections_resume(c);
+			return fail(INET_REPAIR, r, "TCP_REPAIR");
+		}
+	}
+	return 0;
+}
+
+void connections_free(struct connections *c)
+{
+	if (c->guard > 0) {
+		kill(c->guard, SIGKILL);
+		waitpid(c->guard, NULL, 0);
+		close(c->wire);
+	}
+	for (size_t i = 0; i < c->fds.n; i++)
+		close(c->fds.v[i]);
+	vector_free(&c->fds);
+	*c = (struct connections){ 0 };
+}

@@ -1,0 +1,315 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/* Owns sockets of ip(7) and ipv6(7): UDP and TCP that are new, bound or listen, connected UDP, TCP with both ends in the tree. */
+#include "collect/collect.h"
+#include "collect/socket.h"
+#include "resource/inet_queue.h"
+#include "resource/inet_tcp.h"
+#include <sys/stat.h>
+
+static const struct kind kind_inet = { .name = "inet", .desc = &ckpt__inet__descriptor };
+
+static const char *const types[] = { [SOCK_STREAM] = "stream", [SOCK_DGRAM] = "datagram", [SOCK_RAW] = "raw" };
+
+static bool inet_claims(const struct record_file *file, const char *link)
+{
+	(void)link;
+	return file->family == AF_INET || file->family == AF_INET6;
+}
+
+static bool is_known(const Ckpt__Inet *m)
+{
+	return (m->protocol == IPPROTO_TCP && !strcmp(m->type, "stream")) ||
+	       (m->protocol == IPPROTO_UDP && !strcmp(m->type, "datagram"));
+}
+
+/* --- collect --- */
+
+static int socket_int(int fd, int option)
+{
+	int value = 0;
+	socklen_t len = sizeof value;
+	return getsockopt(fd, SOL_SOCKET, option, &value, &len) < 0 ? 0 : value;
+}
+
+static int collect_addresses(int fd, Ckpt__Inet *m)
+{
+	union address a = { 0 };
+	char text[INET6_ADDRSTRLEN];
+	socklen_t len = sizeof a;
+	u32 port, scope;
+	if (getsockname(fd, (void *)&a, &len) < 0)
+		return fail(SYSCALL, neg_errno(), "getsockname");
+	if (address_text(&a, text, &port, &scope)) {
+		SET(m, local_port, port);
+		if (scope)
+			SET(m, local_scope, scope);
+		if (!message_set_string(&m->local, text))
+			return fail_memory();
+	}
+	len = sizeof a;
+	if (getpeername(fd, (void *)&a, &len) < 0)
+		return 0;
+	address_text(&a, text, &port, &scope);
+	SET(m, remote_port, port);
+	if (scope)
+		SET(m, remote_scope, scope);
+	return message_set_string(&m->remote, text) ? 0 : fail_memory();
+}
+
+static void collect_moment(int fd, Ckpt__Inet *m)
+{
+	struct pollfd poll_fd = { .fd = fd, .events = POLLIN | POLLPRI | POLLRDHUP };
+	int unread = 0;
+	u8 byte;
+	poll(&poll_fd, 1, 0);
+	if (poll_fd.revents & POLLERR)
+		SET(m, error, true);
+	if (m->listening || !m->remote)
+		SET(m, ended, is_tcp(m) && m->state == CLOSED && (poll_fd.revents & POLLRDHUP));
+	else if (is_tcp(m) && ioctl(fd, SIOCINQ, &unread) == 0)
+		SET(m, unread, (u32)unread);
+	u32 shutdown = (poll_fd.revents & POLLRDHUP ? 1 : 0) | (STATE_IN(m->state, SENT_END_STATES) ? 2 : 0);
+	if (!is_tcp(m) && (poll_fd.revents & POLLHUP))
+		shutdown |= 2;
+	if (shutdown && !m->ended)
+		SET(m, shutdown, shutdown);
+	if (is_tcp(m) && m->remote && recv(fd, &byte, 1, MSG_OOB | MSG_PEEK | MSG_DONTWAIT) > 0)
+		SET(m, urgent, true);
+}
+
+static int collect_tcp(struct collector *c, int fd, struct object *o)
+{
+	Ckpt__Inet *m = o->data;
+	struct tcp_info info = { 0 };
+	char layer[32] = "";
+	socklen_t len = sizeof info, layer_len = sizeof layer - 1;
+	if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) < 0)
+		return fail(SYSCALL, neg_errno(), "TCP_INFO");
+	SET(m, state, info.tcpi_state);
+	if (getsockopt(fd, IPPROTO_TCP, TCP_ULP, layer, &layer_len) == 0 && layer_len && !message_set_string(&m->layer, layer))
+		return fail_memory();
+	if (info.tcpi_state == LISTEN) {
+		SET(m, listening, true);
+		SET(m, backlog, info.tcpi_sacked);
+		SET(m, waiting, info.tcpi_unacked);
+	}
+	SET(m, sent, info.tcpi_bytes_acked > 1 || info.tcpi_unacked || info.tcpi_notsent_bytes);
+	collect_moment(fd, m);
+	if (!is_connection(m) || m->urgent)
+		return 0;
+	int r = collect_connection(c, fd, &info, m);
+	return r == 0 ? find_peer(collector_graph(c), &kind_inet, o, m) : r;
+}
+
+static int collect_owner(int fd, Ckpt__Inet *m)
+{
+	struct stat st;
+	if (fstat(fd, &st) < 0)
+		return fail(SYSCALL, neg_errno(), "fstat");
+	SET(m, uid, st.st_uid);
+	SET(m, gid, st.st_gid);
+	SET(m, inode, st.st_ino);
+	return 0;
+}
+
+static int inet_collect(struct collector *c, const struct subject *subject, struct object *o)
+{
+	Ckpt__Inet *m = o->data;
+	int fd = collector_fd(c), near = fd < 0 ? fd : socket_is_near(fd);
+	if (fd < 0)
+		return fail(FD_DUPLICATE, fd, "%s", subject->link);
+	int type = socket_int(fd, SO_TYPE);
+	const char *name = (size_t)type < ARRAY_SIZE(types) ? types[type] : NULL;
+	if (!message_set_string(&m->family, subject->file->family == AF_INET6 ? "inet6" : "inet") ||
+	    !message_set_string(&m->type, name ?: "other"))
+		return fail_memory();
+	SET(m, protocol, (u32)socket_int(fd, SO_PROTOCOL));
+	if (near >= 0)
+		SET(m, near, near);
+	int r = collect_addresses(fd, m);
+	if (r < 0 || !is_known(m) || near != 1)
+		return r;
+	SET(m, reuse, socket_int(fd, SO_REUSEADDR) != 0);
+	r = collect_owner(fd, m);
+	if (r == 0)
+		r = collect_options(fd, m, type);
+	if (r == 0)
+		r = collect_filter(fd, m);
+	if (r < 0 || is_tcp(m))
+		return r < 0 ? r : collect_tcp(c, fd, o);
+	collect_moment(fd, m);
+	return collector_live(c) ? 0 : collect_datagrams(fd, m);
+}
+
+/* --- judge --- */
+
+static int judge_tcp_dump(const struct graph *graph, const Ckpt__Inet *m)
+{
+	char a[ENDPOINT_ROOM], b[ENDPOINT_ROOM];
+	endpoint(a, m->local, m->local_port);
+	endpoint(b, m->remote, m->remote_port);
+	if (m->layer)
+		return fail(INET_LAYER, 0, "%s on the socket at %s", m->layer, a);
+	if (m->urgent)
+		return fail(INET_URGENT, 0, "from %s to %s", b, a);
+	if (m->ended || STATE_IN(m->state, ENDING_STATES))
+		return fail(INET_ENDED, 0, "at %s", a);
+	if (m->state == SYN_SENT || m->state == SYN_RECV)
+		return fail(INET_CONNECTING, 0, "from %s", a);
+	if (m->listening && m->waiting > waiting_at(graph, &kind_inet, m))
+		return fail(INET_WAITING, 0, "%u of them at %s", m->waiting, a);
+	return is_connection(m) ? judge_connection_dump(graph, &kind_inet, m) : 0;
+}
+
+static int judge_dump(const struct graph *graph, const Ckpt__Inet *m)
+{
+	char a[ENDPOINT_ROOM];
+	endpoint(a, m->local, m->local_port);
+	if (!m->near)
+		return fail(INET_NAMESPACE, 0, m->has_near ? "%s" : "%s (the kernel does not tell whose it is)", a);
+	if (!is_known(m))
+		return fail(INET_PROTOCOL, 0, "protocol %u, type %s, at %s", m->protocol, m->type, a);
+	if (m->error)
+		return fail(INET_ERROR, 0, "at %s", a);
+	if (m->hidden_filter)
+		return fail(INET_FILTER, 0, "of the socket at %s", a);
+	return is_tcp(m) ? judge_tcp_dump(graph, m) : judge_datagrams(graph, &kind_inet, m);
+}
+
+/* Would it get its address here? Tried with a socket that is closed again. What is bound by the tree itself allows the others. */
+static int judge_address(const Ckpt__Inet *m)
+{
+	union address a;
+	char text[ENDPOINT_ROOM];
+	const Ckpt__InetOption *device = option_of(m, "SO_BINDTODEVICE");
+	int on = 1;
+	if (!local_address(m, &a))
+		return m->local ? fail(IMAGE_INCONSISTENT, 0, "the address %.46s", m->local) : 0;
+	int type = is_tcp(m) ? SOCK_STREAM : SOCK_DGRAM;
+	_cleanup_close_ int fd = socket(family_number(m), type | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return fail(SYSCALL, neg_errno(), "socket");
+	if (m->reuse || is_tcp(m))
+		setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+	for (size_t i = 0; i < m->n_option; i++) {
+		const struct inet_option *o = find_option(m->option[i]->name);
+		int value = (int)m->option[i]->value;
+		if (o->when <= ANY && o->type == INT)
+			setsockopt(fd, o->level, o->number, &value, sizeof value);
+	}
+	if (device && setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, device->text, (socklen_t)strlen(device->text) + 1) < 0)
+		return fail(INET_ADDRESS, neg_errno(), "the device %s", device->text);
+	if (m->tcp) /* many share an address: they are told apart by the other end */
+		a.family == AF_INET6 ? (a.v6.sin6_port = 0) : (a.v4.sin_port = 0);
+	if (bind(fd, (void *)&a, address_size(&a)) == 0)
+		return 0;
+	endpoint(text, m->local, m->local_port);
+	return errno == EADDRINUSE ? fail(INET_TAKEN, neg_errno(), "%s", text) : fail(INET_ADDRESS, neg_errno(), "%s", text);
+}
+
+static int judge_restore(const struct graph *graph, const struct object *o)
+{
+	const Ckpt__Inet *m = o->data;
+	union address a;
+	if (!m->family || !m->type || !is_known(m) || (m->remote && !remote_address(m, &a)))
+		return fail(IMAGE_INCONSISTENT, 0, "socket %u", o->id);
+	int r = judge_options(m);
+	if (r == 0)
+		r = judge_datagrams_restore(m);
+	if (r == 0 && m->tcp)
+		r = judge_connection_restore(graph, &kind_inet, o, m);
+	return r == 0 ? judge_address(m) : r;
+}
+
+static int inet_judge(const struct graph *graph, const struct object *o, enum direction direction)
+{
+	return direction == DIRECTION_DUMP ? judge_dump(graph, o->data) : judge_restore(graph, o);
+}
+
+/* --- plan --- */
+
+#define CREATE AT(PLAN_WORLD, STAGE_CREATE)
+#define LINK AT(PLAN_WORLD, STAGE_LINK)
+#define SETTLE AT(PLAN_WORLD, STAGE_SETTLE)
+
+/* Addresses of the tree may be shared in ways that its own options would not allow any more: all are bound with
+ * SO_REUSEADDR, which gets its value at the end. */
+static void plan_bind(struct plan *plan, u32 file, const Ckpt__Inet *m)
+{
+	union address local;
+	plan_options(plan, CREATE, file, m, true);
+	if (!local_address(m, &local))
+		return;
+	plan_int(plan, CREATE, file, SOL_SOCKET, SO_REUSEADDR, 1);
+	if (m->tcp && m->peer)
+		plan_tcp(plan, STAGE_CREATE, file, TCP_REPAIR, 1);
+	step_expect(plan_call(plan, CREATE, SYS_bind, ARG(plan_fd(plan, file)), arg_address(plan, &local),
+			      ARG(address_size(&local))),
+		    0);
+}
+
+static void plan_link(struct plan *plan, u32 file, const Ckpt__Inet *m, const Ckpt__Inet *peer)
+{
+	union address remote;
+	if (m->listening)
+		plan_call(plan, LINK, SYS_listen, ARG(plan_fd(plan, file)), ARG(m->backlog));
+	if (peer) {
+		plan_connection(plan, file, m, peer);
+	} else if (remote_address(m, &remote)) {
+		/* TCP: to a listener of the tree, which need not accept now */
+		s64 result = is_tcp(m) ? -EINPROGRESS : 0;
+		step_expect(plan_call(plan, is_tcp(m) ? SETTLE : LINK, SYS_connect, ARG(plan_fd(plan, file)),
+				      arg_address(plan, &remote), ARG(address_size(&remote))),
+			    result);
+	}
+}
+
+static void plan_last(struct plan *plan, const struct graph *graph, u32 file, const Ckpt__Inet *m)
+{
+	for (size_t i = 0; i < m->n_datagram; i++)
+		plan_datagram(plan, SETTLE, m, m->datagram[i]);
+	if (m->tcp && m->peer)
+		plan_buffers(plan, file, m);
+	plan_filter(plan, SETTLE, file, m);
+	plan_options(plan, SETTLE, file, m, false);
+	if (m->local)
+		plan_int(plan, AT(PLAN_WORLD, STAGE_WATCH), file, SOL_SOCKET, SO_REUSEADDR, m->reuse);
+	else if (m->reuse)
+		plan_int(plan, SETTLE, file, SOL_SOCKET, SO_REUSEADDR, 1);
+	if (!is_tcp(m) && (m->shutdown & 3))
+		plan_call(plan, SETTLE, SYS_shutdown, ARG(plan_fd(plan, file)), ARG((m->shutdown & 3) - 1));
+	plan_status_flags(plan, SETTLE, file, file_flags(graph, file), O_NONBLOCK);
+}
+
+static int inet_plan(struct plan *plan, const struct graph *graph, const struct object *o)
+{
+	const Ckpt__Inet *m = o->data, *peer = m->peer ? graph_data(graph, &kind_inet, m->peer) : NULL;
+	int type = is_tcp(m) ? SOCK_STREAM : SOCK_DGRAM;
+	u32 socket = step_result(plan, plan_call(plan, CREATE, SYS_socket, ARG(family_number(m)),
+						 ARG(type | SOCK_CLOEXEC | SOCK_NONBLOCK), ARG(m->protocol)));
+	plan_place_fd(plan, socket, o->id);
+	plan_call(plan, CREATE, SYS_fchown, ARG(plan_fd(plan, o->id)), ARG(m->uid), ARG(m->gid));
+	plan_bind(plan, o->id, m);
+	plan_link(plan, o->id, m, peer);
+	if (peer && o->id < m->peer) /* both at once, by the second */
+		return 0;
+	if (peer) {
+		plan_tcp(plan, STAGE_SETTLE, m->peer, TCP_REPAIR, -1);
+		plan_tcp(plan, STAGE_SETTLE, o->id, TCP_REPAIR, -1);
+		plan_flow(plan, m->peer, peer, m);
+		plan_flow(plan, o->id, m, peer);
+		plan_last(plan, graph, m->peer, peer);
+	}
+	plan_last(plan, graph, o->id, m);
+	return 0;
+}
+
+const struct resource resource_inet = {
+	.name = "inet",
+	.scope = SCOPE_FILE,
+	.kind = &kind_inet,
+	.claims = inet_claims,
+	.collect = inet_collect,
+	.judge = inet_judge,
+	.plan = inet_plan,
+};

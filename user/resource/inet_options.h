@@ -1,0 +1,257 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Socket options of ip(7), ipv6(7), tcp(7) and udp(7), by their table. A part of inet.c. */
+#pragma once
+#include "collect/collect.h"
+#include "resource/inet_address.h"
+#include <linux/filter.h>
+#include <linux/tcp.h>
+#include <linux/udp.h>
+#include <net/if.h>
+#include <sys/time.h>
+
+/* Younger than the headers that ckpt is built with may be. */
+enum {
+	INET_IP_LOCAL_PORT_RANGE = 51,
+	INET_SO_BUF_LOCK = 72,
+	INET_SO_RCVMARK = 75,
+};
+#ifndef IP_LOCAL_PORT_RANGE
+#define IP_LOCAL_PORT_RANGE INET_IP_LOCAL_PORT_RANGE
+#endif
+#ifndef SO_BUF_LOCK
+#define SO_BUF_LOCK INET_SO_BUF_LOCK
+#endif
+#ifndef SO_RCVMARK
+#define SO_RCVMARK INET_SO_RCVMARK
+#endif
+
+enum option_type { INT, BUFFER, LONG, TIME, LINGER, TEXT };
+enum option_when { BIND, ANY, LAST, IDLE };
+
+static const struct inet_option {
+	const char *name;
+	int level, number;
+	enum option_type type;
+	enum option_when when;
+	s64 initial;
+} inet_options[] = {
+#define OPTION(level, number, type, initial, when) { #number, level, number, type, when, initial },
+#include "resource/inet_options.def"
+#undef OPTION
+};
+
+struct option_value {
+	s64 value;
+	char text[64];
+};
+
+static inline bool read_option(int fd, const struct inet_option *o, struct option_value *ret)
+{
+	union {
+		int i;
+		s64 l;
+		struct timeval t;
+		struct linger linger;
+		char text[64];
+	} v = { .l = 0 };
+	socklen_t len = o->type == TEXT                       ? sizeof v.text - 1
+			: o->type == TIME                     ? sizeof v.t
+			: o->type == INT || o->type == BUFFER ? sizeof v.i
+							      : sizeof v.l;
+	*ret = (struct option_value){ 0 };
+	if (getsockopt(fd, o->level, o->number, &v, &len) < 0)
+		return false;
+	switch (o->type) {
+	case INT:
+	case BUFFER:
+		ret->value = v.i;
+		break;
+	case LONG:
+		ret->value = len == sizeof v.i ? v.i : v.l;
+		break;
+	case TIME:
+		ret->value = v.t.tv_sec * 1000000 + v.t.tv_usec;
+		break;
+	case LINGER:
+		ret->value = v.linger.l_onoff ? v.linger.l_linger : -1;
+		break;
+	case TEXT:
+		memcpy(ret->text, v.text, MIN((size_t)len, sizeof ret->text - 1));
+	}
+	return true;
+}
+
+/* --- collect --- */
+
+static inline int add_option(Ckpt__Inet *m, const struct inet_option *o, const struct option_value *v)
+{
+	Ckpt__InetOption *option = MESSAGE_NEW(Ckpt__InetOption, ckpt__inet_option);
+	if (!option || !MESSAGE_APPEND(&m->n_option, &m->option, option)) {
+		free(option);
+		return fail_memory();
+	}
+	if (o->type != TEXT)
+		SET(option, value, v->value);
+	bool done =
+		message_set_string(&option->name, o->name) && (o->type != TEXT || message_set_string(&option->text, v->text));
+	return done ? 0 : fail_memory();
+}
+
+/* Has the program fixed the size of this buffer? Before Linux 5.14 nothing tells: then a size that differs is taken for one. */
+static inline bool is_kernels_buffer(int fd, const Ckpt__Inet *m, const struct inet_option *o)
+{
+	int locks;
+	socklen_t len = sizeof locks;
+	if (getsockopt(fd, SOL_SOCKET, SO_BUF_LOCK, &locks, &len) < 0)
+		return m->remote != NULL;
+	return !(locks & (o->number == SO_SNDBUF ? 1 : 2));
+}
+
+static inline bool is_wanted(const Ckpt__Inet *m, const struct inet_option *o)
+{
+	if (o->when == ANY)
+		return !m->local || is_any_address(m->local);
+	return o->when != IDLE || !m->remote || m->protocol != IPPROTO_TCP;
+}
+
+static inline int collect_options(int fd, Ckpt__Inet *m, int type)
+{
+	_cleanup_close_ int fresh = -1;
+	for (size_t i = 0; i < ARRAY_SIZE(inet_options); i++) {
+		const struct inet_option *o = &inet_options[i];
+		struct option_value now, begin;
+		if (!is_wanted(m, o) || !read_option(fd, o, &now))
+			continue;
+		if (o->type == TEXT ? !now.text[0] : now.value == o->initial)
+			continue;
+		if (o->type == BUFFER && is_kernels_buffer(fd, m, o))
+			continue;
+		if (fresh < 0) /* what the host gives to a new socket (sysctl) is no choice of the program */
+			fresh = socket(family_number(m), type | SOCK_CLOEXEC, (int)m->protocol);
+		if (fresh >= 0 && o->type != BUFFER && read_option(fresh, o, &begin) && begin.value == now.value &&
+		    !strcmp(begin.text, now.text))
+			continue;
+		int r = add_option(m, o, &now);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+/* SO_ATTACH_FILTER; one of eBPF cannot be read. */
+static inline int collect_filter(int fd, Ckpt__Inet *m)
+{
+	struct sock_filter program[BPF_MAXINSNS];
+	socklen_t count = BPF_MAXINSNS;
+	if (getsockopt(fd, SOL_SOCKET, SO_GET_FILTER, program, &count) < 0) {
+		if (errno == EACCES)
+			SET(m, hidden_filter, true);
+		return 0;
+	}
+	if (!count)
+		return 0;
+	m->has_filter = true;
+	return message_set_bytes(&m->filter, program, count * sizeof *program) ? 0 : fail_memory();
+}
+
+/* --- judge --- */
+
+static inline const struct inet_option *find_option(const char *name)
+{
+	for (size_t i = 0; name && i < ARRAY_SIZE(inet_options); i++)
+		if (!strcmp(inet_options[i].name, name))
+			return &inet_options[i];
+	return NULL;
+}
+
+static inline const Ckpt__InetOption *option_of(const Ckpt__Inet *m, const char *name)
+{
+	for (size_t i = 0; i < m->n_option; i++)
+		if (!strcmp(m->option[i]->name, name))
+			return m->option[i];
+	return NULL;
+}
+
+static inline int judge_options(const Ckpt__Inet *m)
+{
+	for (size_t i = 0; i < m->n_option; i++) {
+		const struct inet_option *o = find_option(m->option[i]->name);
+		bool fits = o &&
+			    (o->type == TEXT ? m->option[i]->text && strlen(m->option[i]->text) < 64 : m->option[i]->has_value);
+		if (!fits)
+			return fail(IMAGE_INCONSISTENT, 0, "a socket option \"%.32s\"", m->option[i]->name ?: "");
+	}
+	if (m->filter.len % sizeof(struct sock_filter) || m->filter.len > BPF_MAXINSNS * sizeof(struct sock_filter))
+		return fail(IMAGE_INCONSISTENT, 0, "a filter of %zu bytes", m->filter.len);
+	return 0;
+}
+
+/* --- plan --- */
+
+static inline struct plan_step *plan_option(struct plan *plan, struct place at, u32 file, int level, int number,
+					    const void *value, size_t len)
+{
+	return plan_call(plan, at, SYS_setsockopt, ARG(plan_fd(plan, file)), ARG(level), ARG(number),
+			 ARG_OF_DATA(plan_data(plan, value, len, 8)), ARG(len));
+}
+
+static inline struct plan_step *plan_int(struct plan *plan, struct place at, u32 file, int level, int number, int value)
+{
+	return plan_option(plan, at, file, level, number, &value, sizeof value);
+}
+
+/* The size as it is told. More than the common net.core.?mem_max needs a right. */
+static inline void plan_buffer(struct plan *plan, struct place at, u32 file, int number, s64 size)
+{
+	int value = (int)MIN(MAX(size / 2, 1), INT32_MAX / 2);
+	if (value > 212992)
+		number = number == SO_SNDBUF ? SO_SNDBUFFORCE : SO_RCVBUFFORCE;
+	plan_int(plan, at, file, SOL_SOCKET, number, value);
+}
+
+static inline void plan_one_option(struct plan *plan, struct place at, u32 file, const struct inet_option *o,
+				   const Ckpt__InetOption *option)
+{
+	struct timeval time = { option->value / 1000000, option->value % 1000000 };
+	struct linger linger = { option->value >= 0, (int)MAX(option->value, 0) };
+	switch (o->type) {
+	case INT:
+		plan_int(plan, at, file, o->level, o->number, (int)option->value);
+		break;
+	case BUFFER:
+		plan_buffer(plan, at, file, o->number, option->value);
+		break;
+	case LONG:
+		plan_option(plan, at, file, o->level, o->number, &option->value, sizeof option->value);
+		break;
+	case TIME:
+		plan_option(plan, at, file, o->level, o->number, &time, sizeof time);
+		break;
+	case LINGER:
+		plan_option(plan, at, file, o->level, o->number, &linger, sizeof linger);
+		break;
+	case TEXT:
+		plan_option(plan, at, file, o->level, o->number, option->text, strlen(option->text) + 1);
+	}
+}
+
+/* Those that are set before bind(2), or all others. */
+static inline void plan_options(struct plan *plan, struct place at, u32 file, const Ckpt__Inet *m, bool before_bind)
+{
+	for (size_t i = 0; i < m->n_option; i++) {
+		const struct inet_option *o = find_option(m->option[i]->name);
+		if ((o->when <= ANY) == before_bind)
+			plan_one_option(plan, at, file, o, m->option[i]);
+	}
+}
+
+static inline void plan_filter(struct plan *plan, struct place at, u32 file, const Ckpt__Inet *m)
+{
+	if (!m->filter.len)
+		return;
+	struct sock_fprog program = { .len = (unsigned short)(m->filter.len / sizeof(struct sock_filter)) };
+	u32 data = plan_data(plan, &program, sizeof program, 8);
+	plan_pointer(plan, data + offsetof(struct sock_fprog, filter), plan_data(plan, m->filter.data, m->filter.len, 8));
+	plan_call(plan, at, SYS_setsockopt, ARG(plan_fd(plan, file)), ARG(SOL_SOCKET), ARG(SO_ATTACH_FILTER), ARG_OF_DATA(data),
+		  ARG(sizeof program));
+}

@@ -1,0 +1,185 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Datagrams that were not read yet: looked at without taking them, and sent again with their old source by a raw socket. A
+ * part of inet.c. */
+#pragma once
+#include "resource/inet_options.h"
+#include <poll.h>
+
+#define DATAGRAM_ROOM 65536u
+
+/* --- collect --- */
+
+static inline int add_datagram(Ckpt__Inet *m, const u8 *data, size_t len, const union address *source)
+{
+	Ckpt__InetDatagram *d = MESSAGE_NEW(Ckpt__InetDatagram, ckpt__inet_datagram);
+	char text[INET6_ADDRSTRLEN];
+	u32 port, scope;
+	if (!d || !MESSAGE_APPEND(&m->n_datagram, &m->datagram, d)) {
+		free(d);
+		return fail_memory();
+	}
+	address_text(source, text, &port, &scope);
+	SET(d, source_port, port);
+	d->has_data = true;
+	return message_set_string(&d->source, text) && message_set_bytes(&d->data, data, len) ? 0 : fail_memory();
+}
+
+static inline int set_peek_offset(int fd, int offset)
+{
+	return setsockopt(fd, SOL_SOCKET, SO_PEEK_OFF, &offset, sizeof offset) < 0 ? fail(INET_PEEK, neg_errno(), "SO_PEEK_OFF")
+										   : 0;
+}
+
+/* One by one: an offset that is as long as all before leads to the next. */
+static inline int peek_datagrams(int fd, Ckpt__Inet *m)
+{
+	_cleanup_free_ u8 *data = malloc(DATAGRAM_ROOM);
+	if (!data)
+		return fail_memory();
+	for (int offset = 0;;) {
+		union address source = { 0 };
+		socklen_t len = sizeof source;
+		int r = set_peek_offset(fd, offset);
+		if (r < 0)
+			return r;
+		ssize_t n = recvfrom(fd, data, DATAGRAM_ROOM, MSG_PEEK | MSG_DONTWAIT, (void *)&source, &len);
+		if (n < 0)
+			return errno == EAGAIN ? 0 : fail(INET_PEEK, neg_errno(), "recvfrom");
+		if (!source.family) /* shut down for receiving */
+			return 0;
+		r = add_datagram(m, data, (size_t)n, &source);
+		if (r < 0)
+			return r;
+		offset += (int)n;
+	}
+}
+
+static inline int collect_datagrams(int fd, Ckpt__Inet *m)
+{
+	struct pollfd poll_fd = { .fd = fd, .events = POLLIN };
+	int before = -1;
+	socklen_t len = sizeof before;
+	if (poll(&poll_fd, 1, 0) != 1 || !(poll_fd.revents & POLLIN))
+		return 0;
+	if (getsockopt(fd, SOL_SOCKET, SO_PEEK_OFF, &before, &len) < 0)
+		return fail(INET_PEEK, neg_errno(), "SO_PEEK_OFF");
+	int r = peek_datagrams(fd, m), back = set_peek_offset(fd, before);
+	return r < 0 ? r : back;
+}
+
+/* --- judge --- */
+
+/* Another socket that may be given what is sent to this one. */
+static inline bool is_shared(const struct graph *graph, const struct kind *kind, const Ckpt__Inet *m)
+{
+	for (const struct object *o = NULL; (o = graph_next(graph, kind, o));) {
+		const Ckpt__Inet *other = o->data;
+		if (other != m && other->protocol == m->protocol && other->local_port == m->local_port && !other->remote)
+			return true;
+	}
+	return false;
+}
+
+static inline int judge_datagrams(const struct graph *graph, const struct kind *kind, const Ckpt__Inet *m)
+{
+	static const char *const changed[] = { "UDP_GRO", "UDP_ENCAP", "SO_BINDTODEVICE" };
+	char text[ENDPOINT_ROOM];
+	endpoint(text, m->local, m->local_port);
+	for (size_t i = 0; m->n_datagram && i < ARRAY_SIZE(changed); i++)
+		if (option_of(m, changed[i]))
+			return fail(INET_QUEUE, 0, "%zu at %s, which has %s", m->n_datagram, text, changed[i]);
+	if (m->n_datagram && is_shared(graph, kind, m))
+		return fail(INET_QUEUE, 0, "%zu at %s, where another socket waits too", m->n_datagram, text);
+	for (size_t i = 0; i < m->n_datagram; i++)
+		if (!strncmp(m->datagram[i]->source ?: "", "fe80:", 5))
+			return fail(INET_QUEUE, 0, "at %s, from the link-local address %s", text, m->datagram[i]->source);
+	return 0;
+}
+
+static inline int judge_datagrams_restore(const Ckpt__Inet *m)
+{
+	union address a;
+	for (size_t i = 0; i < m->n_datagram; i++) {
+		const Ckpt__InetDatagram *d = m->datagram[i];
+		bool six = d->source && strchr(d->source, ':');
+		if (!d->source || !m->local || d->data.len > 65507 || (six && !is_v6(m)) ||
+		    !address_make(&a, six ? AF_INET6 : AF_INET, d->source, d->source_port, 0))
+			return fail(IMAGE_INCONSISTENT, 0, "datagram %zu", i);
+	}
+	return 0;
+}
+
+/* --- plan --- */
+
+struct ends {
+	u8 source[16], destination[16]; /* network order */
+	size_t len;                     /* 4 or 16 */
+};
+
+static inline struct ends ends_of(const Ckpt__Inet *m, const Ckpt__InetDatagram *d)
+{
+	const char *from = plain_address(d->source), *to = plain_address(m->local);
+	bool six = strchr(from, ':') != NULL;
+	struct ends e = { .len = six ? 16 : 4 };
+	if (is_any_address(to))
+		to = six ? "::1" : "127.0.0.1";
+	inet_pton(six ? AF_INET6 : AF_INET, from, e.source);
+	inet_pton(six ? AF_INET6 : AF_INET, to, e.destination);
+	return e;
+}
+
+static inline u32 sum16(u32 sum, const void *bytes, size_t len)
+{
+	const u8 *b = bytes;
+	for (size_t i = 0; i < len; i++)
+		sum += i % 2 ? b[i] : (u32)b[i] << 8;
+	while (sum >> 16)
+		sum = (sum & 0xffff) + (sum >> 16);
+	return sum;
+}
+
+/* An IP packet; room for 40 bytes of header, 8 of UDP and the data. */
+static inline size_t make_packet(u8 *packet, const struct ends *e, const Ckpt__InetDatagram *d, u32 port)
+{
+	size_t udp = 8 + d->data.len, header = e->len == 4 ? 20 : 40;
+	u8 *u = packet + header;
+	memset(packet, 0, header + 8);
+	if (e->len == 4) {
+		packet[0] = 0x45; /* length, identification and checksum are the kernel's */
+		packet[8] = 64;
+		packet[9] = IPPROTO_UDP;
+		memcpy(packet + 12, e->source, 4);
+		memcpy(packet + 16, e->destination, 4);
+	} else {
+		packet[0] = 0x60;
+		packet[4] = (u8)(udp >> 8), packet[5] = (u8)udp;
+		packet[6] = IPPROTO_UDP;
+		packet[7] = 64;
+		memcpy(packet + 8, e->source, 16);
+		memcpy(packet + 24, e->destination, 16);
+	}
+	u[0] = (u8)(d->source_port >> 8), u[1] = (u8)d->source_port;
+	u[2] = (u8)(port >> 8), u[3] = (u8)port;
+	u[4] = (u8)(udp >> 8), u[5] = (u8)udp;
+	memcpy(u + 8, d->data.data, d->data.len);
+	u32 sum = sum16((u32)(IPPROTO_UDP + udp), e->source, e->len);
+	sum = ~sum16(sum16(sum, e->destination, e->len), u, udp) & 0xffff;
+	sum = sum ?: 0xffff;
+	u[6] = (u8)(sum >> 8), u[7] = (u8)sum;
+	return header + udp;
+}
+
+static inline void plan_datagram(struct plan *plan, struct place at, const Ckpt__Inet *m, const Ckpt__InetDatagram *d)
+{
+	_cleanup_free_ u8 *packet = malloc(48 + d->data.len);
+	struct ends e = ends_of(m, d);
+	union address to = { .family = e.len == 4 ? AF_INET : AF_INET6 };
+	memcpy(e.len == 4 ? (void *)&to.v4.sin_addr : &to.v6.sin6_addr, e.destination, e.len);
+	size_t len = packet ? make_packet(packet, &e, d, m->local_port) : 0;
+	u32 raw = step_result(plan,
+			      plan_call(plan, at, SYS_socket, ARG(to.family), ARG(SOCK_RAW | SOCK_CLOEXEC), ARG(IPPROTO_RAW)));
+	step_expect(plan_call(plan, at, SYS_sendto, ARG_OF_SLOT(raw), ARG_OF_DATA(plan_data(plan, packet, len, 8)), ARG(len),
+			      ARG(0), arg_address(plan, &to), ARG(address_size(&to))),
+		    (s64)len);
+	plan_call(plan, at, SYS_close, ARG_OF_SLOT(raw));
+}

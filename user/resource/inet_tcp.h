@@ -1,0 +1,314 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* TCP connections with both ends in the tree: their queues, sequence numbers, windows and options, by repair mode. What one
+ * end has sent and the other has not received belongs to what the other will read: it is sent again. A part of inet.c. */
+#pragma once
+#include "collect/repair.h"
+#include "resource/inet_options.h"
+#include <linux/sockios.h>
+#include <sys/ioctl.h>
+
+/* States of include/net/tcp_states.h. */
+enum { ESTABLISHED = 1, SYN_SENT, SYN_RECV, FIN_WAIT1, FIN_WAIT2, TIME_WAIT, CLOSED, CLOSE_WAIT, LAST_ACK, LISTEN, CLOSING };
+/* Options of the handshake, RFC 9293, 7323 and 2018. */
+enum { TCPOPT_MSS = 2, TCPOPT_WINDOW_SCALE = 3, TCPOPT_SACK_ALLOWED = 4, TCPOPT_TIMESTAMPS = 8 };
+#define STATE_IN(state, set) ((state) < 32 && (1u << (state) & (set)))
+#define CONNECTED_STATES (1u << ESTABLISHED | 1u << FIN_WAIT1 | 1u << FIN_WAIT2 | 1u << CLOSE_WAIT)
+#define ENDING_STATES (1u << LAST_ACK | 1u << CLOSING | 1u << TIME_WAIT)
+#define SENT_END_STATES (1u << FIN_WAIT1 | 1u << FIN_WAIT2 | ENDING_STATES)
+#define READ_END_STATES (1u << CLOSE_WAIT | ENDING_STATES)
+
+static inline bool is_tcp(const Ckpt__Inet *m) { return m->protocol == IPPROTO_TCP; }
+static inline bool is_connection(const Ckpt__Inet *m) { return is_tcp(m) && STATE_IN(m->state, CONNECTED_STATES); }
+
+/* The socket of the tree that listens where a connection leads that nobody has accepted yet. */
+static inline const Ckpt__Inet *listener_of(const struct graph *graph, const struct kind *kind, const Ckpt__Inet *m)
+{
+	for (const struct object *o = NULL; m->tcp && m->remote && !m->peer && (o = graph_next(graph, kind, o));) {
+		const Ckpt__Inet *other = o->data;
+		if (other->listening && other->local_port == m->remote_port &&
+		    (is_any_address(other->local) || same_address(other->local, other->local_port, m->remote, m->remote_port)))
+			return other;
+	}
+	return NULL;
+}
+
+static inline u32 waiting_at(const struct graph *graph, const struct kind *kind, const Ckpt__Inet *listener)
+{
+	u32 n = 0;
+	for (const struct object *o = NULL; (o = graph_next(graph, kind, o));)
+		n += listener_of(graph, kind, o->data) == listener;
+	return n;
+}
+
+/* --- collect --- */
+
+static inline int tcp_int(int fd, int option)
+{
+	int value = 0;
+	socklen_t len = sizeof value;
+	return getsockopt(fd, IPPROTO_TCP, option, &value, &len) < 0 ? 0 : value;
+}
+
+static inline int set_tcp_int(int fd, int option, int value)
+{
+	return setsockopt(fd, IPPROTO_TCP, option, &value, sizeof value) < 0 ? neg_errno() : 0;
+}
+
+/* Looks at len bytes of a queue. */
+static inline int peek_queue(int fd, ProtobufCBinaryData *ret, u32 len)
+{
+	if (!len)
+		return 0;
+	ret->data = malloc(len);
+	if (!ret->data)
+		return fail_memory();
+	ssize_t n = recv(fd, ret->data, len, MSG_PEEK | MSG_DONTWAIT);
+	ret->len = n < 0 ? 0 : (size_t)n;
+	return n == (ssize_t)len ? 0 : fail(INET_PEEK, n < 0 ? neg_errno() : -EAGAIN, "%zd of %u bytes were there", n, len);
+}
+
+static inline int read_window(int fd, Ckpt__InetTcp *t)
+{
+	struct tcp_repair_window w;
+	socklen_t len = sizeof w;
+	if (getsockopt(fd, IPPROTO_TCP, TCP_REPAIR_WINDOW, &w, &len) < 0)
+		return fail(INET_REPAIR, neg_errno(), "TCP_REPAIR_WINDOW");
+	SET(t, send_window, w.snd_wnd);
+	SET(t, send_window_sequence, w.snd_wl1);
+	SET(t, largest_window, w.max_window);
+	SET(t, receive_window, w.rcv_wnd);
+	SET(t, receive_window_sequence, w.rcv_wup);
+	return 0;
+}
+
+/* What only repair mode shows. */
+static inline int read_repaired(int fd, const Ckpt__Inet *m, Ckpt__InetTcp *t)
+{
+	int r = read_window(fd, t), unsent = 0;
+	if (r < 0)
+		return r;
+	SET(t, mss, (u32)tcp_int(fd, TCP_MAXSEG));
+	SET(t, timestamp, (u32)tcp_int(fd, TCP_TIMESTAMP));
+	set_tcp_int(fd, TCP_REPAIR_QUEUE, TCP_RECV_QUEUE);
+	u32 received = (u32)tcp_int(fd, TCP_QUEUE_SEQ) - (STATE_IN(m->state, READ_END_STATES) ? 1 : 0);
+	SET(t, read_sequence, received - m->unread);
+	SET(t, received, m->unread);
+	r = peek_queue(fd, &t->incoming, m->unread);
+	t->has_incoming = t->incoming.len > 0;
+	if (r == 0 && ioctl(fd, SIOCOUTQ, &unsent) == 0 && unsent) {
+		bool ended = STATE_IN(m->state, SENT_END_STATES);
+		set_tcp_int(fd, TCP_REPAIR_QUEUE, TCP_SEND_QUEUE);
+		u32 end = (u32)tcp_int(fd, TCP_QUEUE_SEQ), len = (u32)unsent - (ended ? 1 : 0);
+		SET(t, sent_sequence, end - (u32)unsent);
+		r = peek_queue(fd, &t->outgoing, len);
+		t->has_outgoing = t->outgoing.len > 0;
+	}
+	set_tcp_int(fd, TCP_REPAIR_QUEUE, TCP_NO_QUEUE);
+	return r;
+}
+
+/* What `from` has sent and `to` has not got is moved to where it will be read. */
+static inline int move_outgoing(Ckpt__InetTcp *from, Ckpt__InetTcp *to)
+{
+	u32 have = to->read_sequence + to->received, at = have - from->sent_sequence;
+	if (!from->has_outgoing)
+		return 0;
+	if (at > from->outgoing.len)
+		return fail(TASK_RACED, 0, "its connections were moving on");
+	size_t more = from->outgoing.len - at;
+	u8 *data = realloc(to->incoming.data, to->incoming.len + more + 1);
+	if (!data)
+		return fail_memory();
+	memcpy(data + to->incoming.len, from->outgoing.data + at, more);
+	to->incoming = (ProtobufCBinaryData){ to->incoming.len + more, data };
+	to->has_incoming = to->incoming.len > 0;
+	free(from->outgoing.data);
+	from->outgoing = (ProtobufCBinaryData){ 0 };
+	from->has_outgoing = 0;
+	return 0;
+}
+
+static inline int find_peer(const struct graph *graph, const struct kind *kind, const struct object *mine, Ckpt__Inet *m)
+{
+	for (const struct object *o = NULL; (o = graph_next(graph, kind, o));) {
+		Ckpt__Inet *other = o->data;
+		if (o == mine || !other->tcp || !m->tcp || !are_ends(m, other))
+			continue;
+		SET(m, peer, o->id);
+		SET(other, peer, mine->id);
+		/* what ends because the other has ended is told by the other */
+		if (m->shutdown & 2)
+			other->shutdown &= ~1u;
+		if (other->shutdown & 2)
+			m->shutdown &= ~1u;
+		int r = move_outgoing(m->tcp, other->tcp);
+		return r == 0 ? move_outgoing(other->tcp, m->tcp) : r;
+	}
+	return 0;
+}
+
+static inline u32 buffer_size(int fd, int option)
+{
+	int size = 0;
+	socklen_t len = sizeof size;
+	getsockopt(fd, SOL_SOCKET, option, &size, &len);
+	return (u32)size;
+}
+
+static inline int collect_connection(struct collector *c, int fd, const struct tcp_info *info, Ckpt__Inet *m)
+{
+	Ckpt__InetTcp *t = m->tcp = MESSAGE_NEW(Ckpt__InetTcp, ckpt__inet_tcp);
+	if (!t)
+		return fail_memory();
+	SET(t, send_scale, info->tcpi_snd_wscale);
+	SET(t, receive_scale, info->tcpi_rcv_wscale);
+	SET(t, scaled, (info->tcpi_options & TCPI_OPT_WSCALE) != 0);
+	SET(t, sack, (info->tcpi_options & TCPI_OPT_SACK) != 0);
+	SET(t, timestamps, (info->tcpi_options & TCPI_OPT_TIMESTAMPS) != 0);
+	SET(t, send_room, buffer_size(fd, SO_SNDBUF));
+	SET(t, receive_room, buffer_size(fd, SO_RCVBUF));
+	if (collector_live(c))
+		return 0;
+	int r = collector_guard(c);
+	if (r < 0)
+		return fail(SYSCALL, r, "a guard of connections");
+	if ((r = repair_begin(fd)) < 0) {
+		SET(m, repair, -r);
+		return 0;
+	}
+	r = read_repaired(fd, m, t);
+	int ended = repair_end(fd);
+	return r == 0 && ended < 0 ? fail(INET_REPAIR, ended, "TCP_REPAIR") : r;
+}
+
+/* --- judge --- */
+
+static inline int judge_connection_dump(const struct graph *graph, const struct kind *kind, const Ckpt__Inet *m)
+{
+	char a[ENDPOINT_ROOM], b[ENDPOINT_ROOM];
+	endpoint(a, m->local, m->local_port);
+	endpoint(b, m->remote, m->remote_port);
+	const Ckpt__Inet *listener = listener_of(graph, kind, m);
+	if (!m->peer && (!listener || listener->waiting < waiting_at(graph, kind, listener)))
+		return fail(INET_EXTERNAL, 0, "from %s to %s", a, b);
+	if (!m->peer && (m->shutdown || m->state != ESTABLISHED || m->sent))
+		return fail(INET_WAITING, 0, "data that %s has sent waits with a connection to %s", a, b);
+	return m->repair ? fail(INET_REPAIR, -m->repair, "TCP_REPAIR of the connection from %s to %s", a, b) : 0;
+}
+
+static inline int judge_connection_restore(const struct graph *graph, const struct kind *kind, const struct object *o,
+					   const Ckpt__Inet *m)
+{
+	const Ckpt__Inet *peer = m->peer ? graph_data(graph, kind, m->peer) : NULL;
+	union address a;
+	bool sound = m->local && local_address(m, &a) && remote_address(m, &a) && m->tcp->received <= m->tcp->incoming.len &&
+		     m->tcp->send_scale < 16 && m->tcp->receive_scale < 16;
+	if (!sound || (m->peer && (!peer || !peer->tcp || peer->peer != o->id || m->peer == o->id)) ||
+	    (!peer && !listener_of(graph, kind, m)))
+		return fail(IMAGE_INCONSISTENT, 0, "connection %u, other end %u", o->id, m->peer);
+	return 0;
+}
+
+/* --- plan --- */
+
+static inline void plan_tcp(struct plan *plan, enum stage stage, u32 file, int option, int value)
+{
+	plan_int(plan, AT(PLAN_WORLD, stage), file, IPPROTO_TCP, option, value);
+}
+
+static inline void plan_sequence(struct plan *plan, u32 file, int queue, u32 sequence)
+{
+	plan_tcp(plan, STAGE_CREATE, file, TCP_REPAIR_QUEUE, queue);
+	plan_tcp(plan, STAGE_CREATE, file, TCP_QUEUE_SEQ, (int)sequence);
+}
+
+/* What both ends agreed on when they met. */
+static inline void plan_agreed(struct plan *plan, u32 file, const Ckpt__InetTcp *t)
+{
+	struct tcp_repair_opt options[4] = { { TCPOPT_MSS, t->mss } };
+	size_t n = 1;
+	if (t->scaled)
+		options[n++] = (struct tcp_repair_opt){ TCPOPT_WINDOW_SCALE, t->send_scale | t->receive_scale << 16 };
+	if (t->sack)
+		options[n++] = (struct tcp_repair_opt){ TCPOPT_SACK_ALLOWED, 0 };
+	if (t->timestamps)
+		options[n++] = (struct tcp_repair_opt){ TCPOPT_TIMESTAMPS, 0 };
+	plan_option(plan, AT(PLAN_WORLD, STAGE_CREATE), file, IPPROTO_TCP, TCP_REPAIR_OPTIONS, options, n * sizeof *options);
+	if (t->timestamps)
+		plan_tcp(plan, STAGE_CREATE, file, TCP_TIMESTAMP, (int)t->timestamp);
+}
+
+static inline void plan_sends(struct plan *plan, enum stage stage, u32 file, const u8 *data, size_t len)
+{
+	const size_t most = 16384;
+	for (size_t n; len; data += n, len -= n) {
+		n = MIN(len, most);
+		step_expect(plan_call(plan, AT(PLAN_WORLD, stage), SYS_sendto, ARG(plan_fd(plan, file)),
+				      ARG_OF_DATA(plan_data(plan, data, n, 8)), ARG(n), ARG(MSG_DONTWAIT | MSG_NOSIGNAL)),
+			    (s64)n);
+	}
+}
+
+/* Room for its queues, whatever the buffers are in the end. */
+static inline void plan_room(struct plan *plan, u32 file, size_t outgoing, size_t incoming)
+{
+	int send = (int)(outgoing * 2 + (1 << 18)), receive = (int)(incoming * 4 + (1 << 18));
+	struct place at = AT(PLAN_WORLD, STAGE_CREATE);
+	plan_int(plan, at, file, SOL_SOCKET, SO_SNDBUFFORCE, send);
+	plan_int(plan, at, file, SOL_SOCKET, SO_RCVBUFFORCE, receive);
+}
+
+static inline bool is_after(u32 a, u32 b) { return (s32)(a - b) > 0; }
+
+/* The other's end of sending (FIN) counts as a byte that it has received: that comes later. */
+static inline void plan_window(struct plan *plan, u32 file, const Ckpt__InetTcp *t)
+{
+	u32 next = t->read_sequence + t->received;
+	bool late = is_after(t->send_window_sequence, next), early = is_after(t->receive_window_sequence, next);
+	struct tcp_repair_window w = { .snd_wl1 = late ? next : t->send_window_sequence,
+				       .snd_wnd = t->send_window,
+				       .max_window = MAX(t->largest_window, t->send_window),
+				       .rcv_wnd = t->receive_window,
+				       .rcv_wup = early ? next : t->receive_window_sequence };
+	plan_option(plan, AT(PLAN_WORLD, STAGE_LINK), file, IPPROTO_TCP, TCP_REPAIR_WINDOW, &w, sizeof w);
+}
+
+/* One end, made and bound before: connected without a packet, and its own queue filled. */
+static inline void plan_connection(struct plan *plan, u32 file, const Ckpt__Inet *m, const Ckpt__Inet *peer)
+{
+	union address remote;
+	const Ckpt__InetTcp *t = m->tcp, *other = peer->tcp;
+	remote_address(m, &remote);
+	plan_room(plan, file, other->incoming.len, t->incoming.len);
+	plan_sequence(plan, file, TCP_RECV_QUEUE, t->read_sequence);
+	plan_sequence(plan, file, TCP_SEND_QUEUE, other->read_sequence + other->received);
+	plan_tcp(plan, STAGE_CREATE, file, TCP_REPAIR_QUEUE, TCP_NO_QUEUE);
+	step_expect(plan_call(plan, AT(PLAN_WORLD, STAGE_CREATE), SYS_connect, ARG(plan_fd(plan, file)),
+			      arg_address(plan, &remote), ARG(address_size(&remote))),
+		    0);
+	plan_agreed(plan, file, t);
+	plan_tcp(plan, STAGE_LINK, file, TCP_REPAIR_QUEUE, TCP_RECV_QUEUE);
+	plan_sends(plan, STAGE_LINK, file, t->incoming.data, t->received);
+	plan_tcp(plan, STAGE_LINK, file, TCP_REPAIR_QUEUE, TCP_NO_QUEUE);
+	plan_window(plan, file, t);
+}
+
+/* Both ends are alive again: what one has sent flows to the other. */
+static inline void plan_flow(struct plan *plan, u32 file, const Ckpt__Inet *m, const Ckpt__Inet *peer)
+{
+	const Ckpt__InetTcp *to = peer->tcp;
+	plan_sends(plan, STAGE_SETTLE, file, to->incoming.data + to->received, to->incoming.len - to->received);
+	if (m->shutdown & 3)
+		plan_call(plan, AT(PLAN_WORLD, STAGE_SETTLE), SYS_shutdown, ARG(plan_fd(plan, file)),
+			  ARG((m->shutdown & 3) - 1));
+}
+
+/* Its buffers are the kernel's to size again, but for those that the program has fixed. */
+static inline void plan_buffers(struct plan *plan, u32 file, const Ckpt__Inet *m)
+{
+	struct place at = AT(PLAN_WORLD, STAGE_SETTLE);
+	const Ckpt__InetOption *send = option_of(m, "SO_SNDBUF"), *receive = option_of(m, "SO_RCVBUF");
+	plan_buffer(plan, at, file, SO_SNDBUF, send ? send->value : m->tcp->send_room);
+	plan_buffer(plan, at, file, SO_RCVBUF, receive ? receive->value : m->tcp->receive_room);
+	step_any(plan_int(plan, at, file, SOL_SOCKET, SO_BUF_LOCK, (send ? 1 : 0) | (receive ? 2 : 0)));
+}
