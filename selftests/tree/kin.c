@@ -5,6 +5,8 @@
 #include <sys/resource.h>
 
 PROGRAM(dead, PLAIN, "dead")
+PROGRAM(stopped, PLAIN, "stopped")
+PROGRAM(kin, PLAIN, "kin")
 
 /* The tree is not what was started: its process id is in a file. */
 static void start_inner(struct target *t, const char *program, const char *what)

@@ -248,11 +248,13 @@ int collect_files(struct collector *c)
 	for (size_t i = 0; i < c->tree->processes.n; i++) {
 		struct tree_process *p = &c->tree->processes.v[i];
 		WORKING_ON_TASK(p->pid);
-		struct object *table = p->state == 'Z' ? NULL : graph_add(c->graph, &kind_fds, (u32)p->pid);
-		if (!table && p->state != 'Z')
+		const Ckpt__Task *task = graph_data(c->graph, &kind_task, (u32)p->pid);
+		bool own = p->state != 'Z' && task->fds == task->pid;
+		struct object *table = own ? graph_add(c->graph, &kind_fds, (u32)p->pid) : NULL;
+		if (own && !table)
 			return fail_memory();
 		for (; at < c->facts.files.n && c->facts.files.v[at].tgid == (u32)p->pid; at++) {
-			int r = add_fd(c, table, &c->facts.files.v[at]);
+			int r = own ? add_fd(c, table, &c->facts.files.v[at]) : 0;
 			if (r < 0)
 				return r;
 		}

@@ -205,7 +205,9 @@ int collect_memory(struct collector *c)
 			count++;
 		WORKING_ON_TASK(p->pid);
 		size_t mark = diag_mark();
-		int r = p->state == 'Z' ? 0 : collect_survive(c, mark, add_mm(c, p, t, c->facts.vmas.v + vma, count));
+		const Ckpt__Task *task = graph_data(c->graph, &kind_task, (u32)p->pid);
+		bool own = p->state != 'Z' && task->mm == task->pid;
+		int r = !own ? 0 : collect_survive(c, mark, add_mm(c, p, t, c->facts.vmas.v + vma, count));
 		if (r < 0)
 			return r;
 		vma += count;

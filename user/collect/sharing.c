@@ -3,22 +3,27 @@
  * threads that have unshared. Told by identities where eBPF gives them, else by kcmp(2). */
 #include "collect/collect_internal.h"
 #include "diag/diag.h"
+#include "model/shape.h"
 #include <dirent.h>
 #include <stdio.h>
 #include <sys/syscall.h>
 
 #define OUTSIDE_PAIRS 5000 /* kcmp calls that a dump may spend on looking outside of the tree */
 
+enum { THING_MEMORY, THING_FILES, THING_FS, THING_SIGHAND, THINGS };
 static const struct {
 	const char *name;
 	int kcmp; /* linux/kcmp.h */
-} things[] = { { "memory", 1 /* KCMP_VM */ },
-	       { "descriptor table", 2 /* KCMP_FILES */ },
-	       { "working directory", 3 /* KCMP_FS */ } };
+} things[THINGS] = {
+	[THING_MEMORY] = { "memory", 1 /* KCMP_VM */ },
+	[THING_FILES] = { "descriptor table", 2 /* KCMP_FILES */ },
+	[THING_FS] = { "working directory", 3 /* KCMP_FS */ },
+	[THING_SIGHAND] = { "signal actions", 4 /* KCMP_SIGHAND */ },
+};
 
 static u64 identity(const struct record_task *t, size_t thing)
 {
-	const u64 ids[] = { t->mm_id, t->files_id, t->fs_id };
+	const u64 ids[THINGS] = { t->mm_id, t->files_id, t->fs_id, t->sighand_id };
 	return t->known & KNOWN_IDENTITY ? ids[thing] : 0;
 }
 
@@ -37,11 +42,106 @@ static int note_sharing(struct collector *c, const struct record_task *t, const 
 	return message_set_string(&task->shares, what) ? 0 : fail_memory();
 }
 
+/* --- inside of the tree --- */
+
+struct sharer {
+	const struct record_task *task;
+	size_t place; /* in the tree */
+};
+struct order {
+	size_t thing;
+	bool by_id; /* of all */
+};
+
+/* kcmp(2) gives an order, too. */
+static int compare(const void *left, const void *right, void *order)
+{
+	const struct sharer *a = left, *b = right;
+	const struct order *o = order;
+	u64 x = identity(a->task, o->thing), y = identity(b->task, o->thing);
+	long r = 0;
+	if (o->by_id)
+		r = x < y ? 1 : x > y ? 2 : 0;
+	else if (a != b)
+		r = syscall(SYS_kcmp, a->task->tid, b->task->tid, things[o->thing].kcmp, 0, 0);
+	return r == 1 ? -1 : r == 2 ? 1 : a->place < b->place ? -1 : a->place > b->place;
+}
+
+/* Whose thing it is: 0 where nobody else has it. */
+static void set_owner(Ckpt__Task *t, size_t thing, u32 owner)
+{
+	if (thing == THING_MEMORY)
+		SET(t, mm, owner);
+	else if (thing == THING_FILES)
+		SET(t, fds, owner);
+	else if (thing == THING_FS)
+		SET(t, fs, owner);
+	else
+		SET(t, sighand, owner);
+}
+
+static u32 owner_of(const Ckpt__Task *t, size_t thing)
+{
+	const u32 owners[THINGS] = { t->mm, t->fds, t->has_fs ? t->fs : t->pid, t->has_sighand ? t->sighand : t->pid };
+	return owners[thing];
+}
+
+/* Those that have the same thing stand together, the first of the tree at their head. */
+static void note_owners(struct collector *c, const struct sharer *v, size_t n, size_t thing)
+{
+	for (size_t i = 0, end; i < n; i = end) {
+		for (end = i + 1; end < n && same(v[i].task, v[end].task, thing); end++)
+			set_owner(graph_data(c->graph, &kind_task, v[end].task->tgid), thing, v[i].task->tgid);
+		if (end > i + 1)
+			set_owner(graph_data(c->graph, &kind_task, v[i].task->tgid), thing, v[i].task->tgid);
+	}
+}
+
+/* A thing is given on by birth: from the parent. */
+static int look_at_parent(struct collector *c, const struct record_task *t)
+{
+	const Ckpt__Task *task = graph_data(c->graph, &kind_task, t->tgid), *parent = shape_task(c->graph, task->ppid);
+	int r = 0;
+	for (size_t thing = 0; r == 0 && thing < THINGS; thing++)
+		if (owner_of(task, thing) != task->pid && (!parent || owner_of(parent, thing) != owner_of(task, thing) ||
+							   shape_birth(c->graph, task) == BIRTH_ADOPTED))
+			r = note_sharing(c, t, things[thing].name, owner_of(task, thing));
+	return r;
+}
+
+static int look_inside(struct collector *c)
+{
+	size_t n = 0, at = 0;
+	bool by_id = true;
+	if (c->tree->processes.n < 2)
+		return 0;
+	_cleanup_free_ struct sharer *v = calloc(c->tree->processes.n, sizeof *v);
+	if (!v)
+		return fail_memory();
+	for (size_t i = 0; i < c->tree->processes.n; i++) {
+		const struct tree_process *p = &c->tree->processes.v[i];
+		const struct record_task *t = &c->facts.tasks.v[at];
+		at += p->threads.n;
+		if (p->state == 'Z')
+			continue;
+		by_id &= identity(t, THING_MEMORY) && identity(t, THING_SIGHAND);
+		v[n++] = (struct sharer){ t, i };
+	}
+	for (size_t thing = 0; n > 1 && thing < THINGS; thing++) {
+		qsort_r(v, n, sizeof *v, compare, &(struct order){ thing, by_id });
+		note_owners(c, v, n, thing);
+	}
+	int r = 0;
+	for (size_t i = 0; r == 0 && n > 1 && i < n; i++)
+		r = look_at_parent(c, v[i].task);
+	return r;
+}
+
 /* A thread that has a descriptor table or a working directory of its own. */
 static int look_at_threads(struct collector *c, const struct record_task *leader, size_t count)
 {
 	for (size_t k = 1; k < count; k++)
-		for (size_t thing = 1; thing < ARRAY_SIZE(things); thing++)
+		for (size_t thing = THING_FILES; thing <= THING_FS; thing++)
 			if (!same(leader, &leader[k], thing)) {
 				Ckpt__Task *task = graph_data(c->graph, &kind_task, leader->tgid);
 				SET(task, unshared_thread, leader[k].tid);
@@ -49,20 +149,12 @@ static int look_at_threads(struct collector *c, const struct record_task *leader
 	return 0;
 }
 
-static int look_at_parent(struct collector *c, const struct record_task *t)
-{
-	const struct record_task *parent = facts_task(&c->facts, t->ppid);
-	int r = 0;
-	for (size_t thing = 0; r == 0 && parent && thing < ARRAY_SIZE(things); thing++)
-		if (same(t, parent, thing))
-			r = note_sharing(c, t, things[thing].name, parent->tgid);
-	return r;
-}
+/* --- outside of it --- */
 
 static int look_at_outsider(struct collector *c, const struct record_task *t, pid_t pid)
 {
 	int r = 0;
-	for (size_t thing = 0; r == 0 && thing < ARRAY_SIZE(things); thing++)
+	for (size_t thing = 0; r == 0 && thing < THINGS; thing++)
 		if (syscall(SYS_kcmp, t->tid, pid, things[thing].kcmp, 0, 0) == 0)
 			r = note_sharing(c, t, things[thing].name, (u32)pid);
 	return r;
@@ -122,9 +214,9 @@ int collect_sharing(struct collector *c)
 		const struct tree_process *p = &c->tree->processes.v[i];
 		if (p->state != 'Z')
 			r = look_at_threads(c, &c->facts.tasks.v[at], p->threads.n);
-		if (r == 0 && p->state != 'Z' && p->ppid)
-			r = look_at_parent(c, &c->facts.tasks.v[at]);
 		at += p->threads.n;
 	}
+	if (r == 0)
+		r = look_inside(c);
 	return r == 0 ? look_outside(c) : r;
 }

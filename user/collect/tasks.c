@@ -204,16 +204,37 @@ static const char *state_name(const struct tree_process *p)
 	return p->state == 'Z' ? "zombie" : p->threads.n && p->threads.v[0].stop_signal ? "stopped" : "running";
 }
 
+static int read_stat(const struct tree_process *p, struct record_task *ret)
+{
+	_cleanup_text_ struct text stat = { 0 };
+	*ret = (struct record_task){ 0 };
+	int r = file_read(p->proc, "stat", &stat);
+	if (r == 0)
+		r = parse_stat(stat.data, ret);
+	return r < 0 ? fail(TASK_RACED, r, "reading its state") : 0;
+}
+
+/* The kernel keeps the signal of a stop until a wait of the parent has taken it, and shows it where the exit status of a dead
+ * process is (kernels before 5.18 do not: there the parent is taken to know). */
+static int add_stop(Ckpt__Task *m, const struct tree_process *p)
+{
+	struct record_task t;
+	SET(m, stop_signal, (u32)p->threads.v[0].stop_signal);
+	int r = p->ppid ? read_stat(p, &t) : 0;
+	if (r == 0 && p->ppid && t.exit_code)
+		SET(m, stop_unseen, t.exit_code);
+	return r;
+}
+
 /* What a parent will see of it; the file of the process, not that of its thread, knows the status of all of its threads. */
 static int add_zombie(Ckpt__Task *m, const struct tree_process *p)
 {
-	_cleanup_text_ struct text stat = { 0 }, status = { 0 };
-	struct record_task t = { 0 };
-	int r = file_read(p->proc, "stat", &stat);
-	if (r == 0)
-		r = file_read(p->proc, "status", &status);
-	if (r == 0)
-		r = parse_stat(stat.data, &t);
+	_cleanup_text_ struct text status = { 0 };
+	struct record_task t;
+	int r = read_stat(p, &t);
+	if (r < 0)
+		return r;
+	r = file_read(p->proc, "status", &status);
 	if (r == 0)
 		r = parse_status(status.data, &t);
 	if (r < 0)
@@ -227,8 +248,9 @@ static int add_tids(Ckpt__Task *m, const struct tree_process *p, const struct re
 {
 	SET(m, mm, (u32)p->pid);
 	SET(m, fds, (u32)p->pid);
-	if (p->threads.n && p->threads.v[0].stop_signal)
-		SET(m, stop_signal, (u32)p->threads.v[0].stop_signal);
+	int r = p->threads.n && p->threads.v[0].stop_signal ? add_stop(m, p) : 0;
+	if (r < 0)
+		return r;
 	for (size_t k = 0; k < p->threads.n; k++)
 		if (!MESSAGE_APPEND(&m->n_tid, &m->tid, t[k].tid))
 			return fail_memory();

@@ -40,7 +40,7 @@ static int judge_task(const struct graph *g, const Ckpt__Task *t)
 		return 0;
 	if (!t->n_tid || t->tid[0] != t->pid)
 		r = fail(LEADER_DEAD, 0, "its first thread is %u", t->n_tid ? t->tid[0] : 0);
-	if (t->shares)
+	if (t->shares) /* with a stranger: what its parent has is given on by birth */
 		r = fail(TASK_SHARES, 0, "its %s, with process %u", t->shares, t->shares_with);
 	if (t->has_unshared_thread)
 		r = fail(THREAD_UNSHARED, 0, "thread %u", t->unshared_thread);

@@ -4,6 +4,7 @@
 #include "base/file.h"
 #include "diag/diag.h"
 #include "memory/memory.h"
+#include "model/shape.h"
 #include "model/vma.h"
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -11,7 +12,8 @@
 static int scan_process(const struct caps *caps, struct tree *tree, struct graph *g, const struct tree_process *p)
 {
 	WORKING_ON_TASK(p->pid);
-	const struct object *parent_vmas = p->ppid ? graph_find(g, &kind_vmas, (u32)p->ppid) : NULL;
+	const Ckpt__Task *parent_task = shape_task(g, (u32)p->ppid);
+	const struct object *parent_vmas = parent_task ? graph_find(g, &kind_vmas, parent_task->mm) : NULL;
 	const struct object *vmas = graph_find(g, &kind_vmas, (u32)p->pid);
 	struct object *pages = graph_add(g, &kind_pages, (u32)p->pid);
 	struct tree_process *parent = p->ppid ? tree_find(tree, p->ppid) : NULL;
@@ -37,7 +39,7 @@ int dump_scan_pages(const struct caps *caps, struct tree *tree, struct graph *g)
 {
 	int r = 0;
 	for (size_t i = 0; r == 0 && i < tree->processes.n; i++)
-		if (tree->processes.v[i].state != 'Z')
+		if (graph_find(g, &kind_vmas, (u32)tree->processes.v[i].pid)) /* the owner of its memory */
 			r = scan_process(caps, tree, g, &tree->processes.v[i]);
 	return r;
 }

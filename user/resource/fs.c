@@ -8,6 +8,7 @@
 #include "model/kinds.h"
 #include "plan/plan.h"
 #include <fcntl.h>
+#include <stdio.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 
@@ -83,12 +84,35 @@ static int fs_judge(const struct graph *graph, const struct object *object, enum
 	return 0;
 }
 
+/* Shared directories are set once, when nobody who shares them looks up a path any more. */
+static bool wait_for_sharers(struct plan *plan, const struct graph *graph, const Ckpt__Task *task)
+{
+	char name[40];
+	u32 sharers = 0;
+	if (!task->has_fs)
+		return true;
+	snprintf(name, sizeof name, "done with directories %u", task->fs);
+	if (task->fs != task->pid) {
+		plan_post(plan, AT(task->pid, STAGE_TASK), plan_word(plan, name));
+		return false;
+	}
+	for (struct object *o = NULL; (o = graph_next(graph, &kind_task, o));) {
+		const Ckpt__Task *other = o->data;
+		sharers += other->has_fs && other->fs == task->pid && other->pid != task->pid;
+	}
+	plan_wait(plan, AT(task->pid, STAGE_TASK), plan_word(plan, name), sharers);
+	return true;
+}
+
 /* The root first: chroot(2) leaves the working directory where it is. */
-static int fs_plan(struct plan *plan, const struct graph *graph _unused_, const struct object *object)
+static int fs_plan(struct plan *plan, const struct graph *graph, const struct object *object)
 {
 	const Ckpt__Fs *m = object->data;
+	const Ckpt__Task *task = graph_data(graph, &kind_task, object->id);
 	struct place place = AT(object->id, STAGE_TASK);
 	plan_for(plan, "directories of process %u", object->id);
+	if (task && !wait_for_sharers(plan, graph, task))
+		return 0;
 	if (m->has_root) {
 		plan_call(plan, place, SYS_fchdir, ARG(plan_fd(plan, m->root)));
 		plan_call(plan, place, SYS_chroot, ARG_OF_DATA(plan_data(plan, ".", 2, 1)));

@@ -205,7 +205,8 @@ static int signals_plan(struct plan *plan, const struct graph *graph, const stru
 	plan_for(plan, "signals of thread %u", tid);
 	if (task && !task->ppid)
 		reset_actions(plan, tid);
-	for (size_t i = 0; i < m->n_action; i++)
+	bool shared = task && task->has_sighand && task->sighand != task->pid; /* their owner sets them */
+	for (size_t i = 0; i < m->n_action && !shared; i++)
 		set_action(plan, tid, m->action[i]);
 	for (size_t i = 0; i < m->n_shared; i++)
 		send_signal(plan, pid, tid, m->shared[i], true);

@@ -5,6 +5,7 @@
 #include "resource/registry.h"
 #include "restore/compile.h"
 #include <fcntl.h>
+#include <stdio.h>
 #include <sys/syscall.h>
 
 #define SITE_LOWEST 0x1000000000ull /* 64 GiB: above programs that are linked low, below what mmap gives first */
@@ -67,12 +68,29 @@ u32 compile_first_fd(const struct graph *g)
 	return ALIGN_UP(first, 64u);
 }
 
+static u32 table_word(struct compiler *c, const char *what, u32 table)
+{
+	char name[48];
+	snprintf(name, sizeof name, "%s %u", what, table);
+	return plan_word(c->plan, name);
+}
+
+/* Who shares another's table takes nothing by number before it is filled, and is done with it before service descriptors go. */
+static void share_files(struct compiler *c, const Ckpt__Task *task)
+{
+	plan_for(c->plan, "descriptors of process %u, which are those of %u", task->pid, task->fds);
+	plan_wait(c->plan, AT(task->pid, STAGE_FILES), table_word(c, "filled table", task->fds), 1);
+	plan_post(c->plan, AT(task->pid, STAGE_CLOSE), table_word(c, "done with table", task->fds));
+}
+
 int compile_files(struct compiler *c, const Ckpt__Task *task)
 {
 	const struct object *fds = graph_find(c->graph, &kind_fds, task->fds);
 	const struct fd_entry *e = fds ? fds->data : NULL;
-	u32 first = plan_config(c->plan)->first_service_fd;
+	u32 first = plan_config(c->plan)->first_service_fd, sharers = map_get(&c->table_sharers, task->pid);
 	struct place place = AT(task->pid, STAGE_FILES);
+	if (task->fds != task->pid)
+		return share_files(c, task), 0;
 	plan_for(c->plan, "descriptors of process %u", task->pid);
 	plan_call(c->plan, place, SYS_close_range, ARG(0), ARG(first - 1));
 	for (u32 i = 0; fds && i < fds->count; i++) {
@@ -82,6 +100,10 @@ int compile_files(struct compiler *c, const Ckpt__Task *task)
 			    e[i].fd);
 	}
 	plan_for(c->plan, "service descriptors of process %u", task->pid);
+	if (sharers) {
+		plan_post(c->plan, place, table_word(c, "filled table", task->pid));
+		plan_wait(c->plan, AT(task->pid, STAGE_CLOSE), table_word(c, "done with table", task->pid), sharers);
+	}
 	plan_call(c->plan, AT(task->pid, STAGE_CLOSE), SYS_close_range, ARG(first), ARG(~0u));
 	return 0;
 }
@@ -164,6 +186,7 @@ int compile(struct plan **ret, struct site *ret_site, const struct graph *g, con
 		r = compile_owners(&c);
 	shape_ghosts_free(&c.ghosts);
 	map_free(&c.members);
+	map_free(&c.table_sharers);
 	if (r == 0)
 		r = plan_seal(plan);
 	if (r < 0)

@@ -14,7 +14,8 @@ struct compiler {
 	struct site site; /* code and slot are known; the data's size is not */
 	u32 spare_used;
 	struct shape_ghosts ghosts;
-	struct map members; /* process group -> how many are in it besides its leader */
+	struct map table_sharers; /* descriptor table -> processes that have it besides its owner */
+	struct map members;       /* process group -> how many are in it besides its leader */
 };
 
 int compile_site(struct site *ret, const struct graph *, const struct survey *, u64 data_size);

@@ -82,14 +82,24 @@ static void lifeline(struct compiler *c, u32 pid, u32 parent)
 	plan_lifeline(c->plan, pid, parent ?: plan_config(c->plan)->self);
 }
 
+/* What it shares with its parent. */
+static u64 shared_flags(const struct compiler *c, const Ckpt__Task *t)
+{
+	const Ckpt__Task *parent = shape_task(c->graph, t->ppid);
+	if (!parent || shape_is_zombie(t))
+		return CLONE_CLEAR_SIGHAND;
+	return (t->mm != t->pid ? CLONE_VM : 0) | (t->fds != t->pid ? CLONE_FILES : 0) |
+	       (t->has_fs && t->fs != t->pid ? CLONE_FS : 0) |
+	       (t->has_sighand && t->sighand != t->pid ? CLONE_SIGHAND : CLONE_CLEAR_SIGHAND);
+}
+
 /* The root is made by ckpt itself, unless its session's leader is a ghost. */
 static void spawn_process(struct compiler *c, const Ckpt__Task *t)
 {
 	const Ckpt__Thread *leader = graph_data(c->graph, &kind_thread, t->pid);
-	struct clone_args args = { .flags = CLONE_CLEAR_SIGHAND,
-				   .exit_signal = t->exit_signal,
-				   .child_tid = leader ? leader->clear_child_tid : 0 };
+	struct clone_args args = { .exit_signal = t->exit_signal, .child_tid = leader ? leader->clear_child_tid : 0 };
 	enum shape_birth birth = shape_birth(c->graph, t);
+	args.flags = shared_flags(c, t);
 	if (birth != BIRTH_ADOPTED) {
 		if (t->ppid)
 			compile_spawn(c, t->ppid, birth == BIRTH_EARLY ? STAGE_FORK_EARLY : STAGE_FORK, t->pid, &args);
@@ -207,11 +217,14 @@ static void zombie(struct compiler *c, const Ckpt__Task *t)
 
 /* --- all of it --- */
 
+static int count_one(struct map *map, u32 key) { return map_set(map, key, map_get(map, key) + 1); }
+
 static int count_members(struct compiler *c)
 {
 	for (struct object *o = NULL; (o = graph_next(c->graph, &kind_task, o));) {
 		const Ckpt__Task *t = o->data;
-		if (t->pgid != t->pid && map_set(&c->members, t->pgid, map_get(&c->members, t->pgid) + 1) < 0)
+		if ((t->pgid != t->pid && count_one(&c->members, t->pgid) < 0) ||
+		    (!shape_is_zombie(t) && t->fds != t->pid && count_one(&c->table_sharers, t->fds) < 0))
 			return -ENOMEM;
 	}
 	return 0;

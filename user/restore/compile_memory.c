@@ -393,14 +393,15 @@ int compile_memory(struct compiler *c, const Ckpt__Task *task)
 {
 	const struct graph *g = c->graph;
 	const struct object *vmas = graph_find(g, &kind_vmas, task->mm), *runs = graph_find(g, &kind_pages, task->mm);
-	const struct object *parent_runs = task->ppid ? graph_find(g, &kind_pages, task->ppid) : NULL;
+	const Ckpt__Task *parent = shape_task(g, task->ppid);
+	const struct object *parent_runs = parent ? graph_find(g, &kind_pages, parent->mm) : NULL;
 	struct space s = {
 		.c = c,
 		.pid = task->pid,
 		.mm = graph_data(g, &kind_mm, task->mm),
 		.vmas = vmas->data,
 		.count = vmas->count,
-		.parent = task->ppid ? graph_find(g, &kind_vmas, task->ppid) : NULL,
+		.parent = parent ? graph_find(g, &kind_vmas, parent->mm) : NULL,
 		.runs = runs ? runs->data : NULL,
 		.nruns = runs ? runs->count : 0,
 		.parent_runs = parent_runs ? parent_runs->data : NULL,

@@ -103,10 +103,11 @@ int compile_tree(struct compiler *c)
 		if (shape_is_zombie(t))
 			continue;
 		hold(c, t);
-		r = compile_memory(c, t);
+		if (t->mm == t->pid)
+			r = compile_memory(c, t);
 		if (r == 0)
 			r = compile_files(c, t);
-		if (r == 0)
+		if (r == 0 && t->mm == t->pid)
 			r = memory_fields(c, t);
 		threads(c, t);
 	}

@@ -69,7 +69,7 @@ static int unmap_arenas(struct execution *x)
 	u64 pc = execution_syscall(x);
 	for (struct object *o = NULL; (o = graph_next(x->graph, &kind_task, o));) {
 		const Ckpt__Task *t = o->data;
-		if (shape_is_zombie(t))
+		if (shape_is_zombie(t) || t->mm != t->pid)
 			continue;
 		WORKING_ON_TASK(t->pid);
 		arch_regs regs;

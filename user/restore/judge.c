@@ -6,6 +6,7 @@
 #include "model/shape.h"
 #include "resource/registry.h"
 #include "restore/compile.h"
+#include <signal.h>
 
 /* One root, and no thread that belongs to nobody: such a one would be waited for for ever. */
 static int judge_membership(const struct graph *g, u32 root)
@@ -90,6 +91,21 @@ static int judge_zombie(const Ckpt__Task *t)
 	return 0;
 }
 
+static u32 owner(bool shared, u32 of, u32 pid) { return shared ? of : pid; }
+
+/* What is not its own is its parent's; the kernel shares signal actions only with memory. */
+static int judge_shared(const Ckpt__Task *t, const Ckpt__Task *parent)
+{
+	const u32 owns[] = { t->mm, t->fds, owner(t->has_fs, t->fs, t->pid), owner(t->has_sighand, t->sighand, t->pid) };
+	const u32 has[] = { parent ? parent->mm : 0, parent ? parent->fds : 0,
+			    parent ? owner(parent->has_fs, parent->fs, parent->pid) : 0,
+			    parent ? owner(parent->has_sighand, parent->sighand, parent->pid) : 0 };
+	for (size_t i = 0; i < ARRAY_SIZE(owns); i++)
+		if (owns[i] != t->pid && owns[i] != has[i])
+			return -EINVAL;
+	return owns[3] != t->pid && owns[0] == t->pid ? -EINVAL : 0;
+}
+
 static int judge_task(const struct graph *g, const struct object *o, const struct survey *s)
 {
 	const Ckpt__Task *t = o->data, *parent = shape_task(g, t->ppid);
@@ -100,6 +116,8 @@ static int judge_task(const struct graph *g, const struct object *o, const struc
 		return judge_zombie(t) < 0 ? -EINVAL : judge_core(t, s);
 	if (!t->n_tid || t->tid[0] != t->pid)
 		return fail(IMAGE_INCONSISTENT, 0, "its ids");
+	if (t->stop_unseen && (t->stop_unseen < SIGSTOP || t->stop_unseen > SIGTTOU))
+		return fail(IMAGE_INCONSISTENT, 0, "it was stopped by signal %u", t->stop_unseen);
 	for (size_t i = 0; i < t->n_tid; i++) {
 		const Ckpt__Thread *thread = graph_data(g, &kind_thread, t->tid[i]);
 		if (i && (t->tid[i] == t->pid || (i > 1 && t->tid[i] <= t->tid[i - 1])))
@@ -107,6 +125,8 @@ static int judge_task(const struct graph *g, const struct object *o, const struc
 		if (!thread || thread->tid != t->tid[i] || thread->pid != t->pid || !thread->comm)
 			return fail(IMAGE_INCONSISTENT, 0, "its thread %u", t->tid[i]);
 	}
+	if (judge_shared(t, parent) < 0)
+		return fail(IMAGE_INCONSISTENT, 0, "it shares what its parent does not have, or cannot give");
 	const Ckpt__Task *at = t;
 	for (size_t steps = 0; at && at->ppid; steps++, at = graph_data(g, &kind_task, at->ppid))
 		if (steps > g->objects.n)

@@ -57,13 +57,45 @@ static bool has_own_sigchld(const struct execution *x, u32 pid)
 	return false;
 }
 
-/* It is held: the signal comes to ckpt first. */
-static int pass_stop(pid_t pid)
+/* Only a signal that nobody handles has stopped it. */
+static bool has_default_action(u32 pid, u32 signal)
+{
+	_cleanup_text_ struct text status = { 0 };
+	if (file_readf(&status, AT_FDCWD, "/proc/%u/status", pid) < 0)
+		return false;
+	const char *ignored = status_field(status.data, "SigIgn"), *caught = status_field(status.data, "SigCgt");
+	return ignored && caught && !((strtoull(ignored, NULL, 16) | strtoull(caught, NULL, 16)) >> (signal - 1) & 1);
+}
+
+static int set_mask(pid_t pid, u64 mask)
+{
+	return ptrace(PTRACE_SETSIGMASK, pid, sizeof mask, &mask) < 0 ? fail(REGISTERS, neg_errno(), "PTRACE_SETSIGMASK") : 0;
+}
+
+/* It is held: a SIGSTOP comes to ckpt first, and goes on as the signal that is wanted, with all others blocked. */
+static int stop_by(pid_t pid, u32 signal)
 {
 	int status;
+	if (syscall(SYS_tgkill, pid, pid, SIGSTOP) < 0)
+		return fail(SYSCALL, neg_errno(), "tgkill(SIGSTOP)");
 	if (waitpid(pid, &status, __WALL) != pid || !WIFSTOPPED(status) || WSTOPSIG(status) != SIGSTOP)
 		return fail(REGISTERS, neg_errno(), "it does not get SIGSTOP");
-	return ptrace(PTRACE_CONT, pid, 0, SIGSTOP) < 0 ? fail(REGISTERS, neg_errno(), "PTRACE_CONT") : 0;
+	int r = set_mask(pid, ~(1ull << (signal - 1)));
+	if (r == 0 && ptrace(PTRACE_CONT, pid, 0, (long)signal) < 0)
+		r = fail(REGISTERS, neg_errno(), "PTRACE_CONT");
+	if (r == 0)
+		r = wait_stopped((u32)pid);
+	return r < 0 ? r : set_mask(pid, ~0ull);
+}
+
+/* The signal tells on only when its parent is still to be told of it. */
+static int stop_task(const Ckpt__Task *t)
+{
+	u32 signal = t->ppid && t->stop_unseen ? t->stop_unseen : SIGSTOP;
+	WORKING_ON_TASK(t->pid);
+	if (signal != SIGSTOP && !has_default_action(t->pid, signal))
+		return fail(IMAGE_INCONSISTENT, 0, "signal %u, which has stopped it, does not stop it", signal);
+	return stop_by((pid_t)t->pid, signal);
 }
 
 /* Before the tree is frozen: the group-stop itself is the kernel's. */
@@ -75,17 +107,9 @@ int stop_tasks(struct execution *x)
 		WORKING_ON_TASK(t->pid);
 		r = is_stopped(t) && t->ppid ? note_own_sigchld(x, t->ppid) : 0;
 	}
-	for (struct object *o = NULL; r == 0 && (o = graph_next(x->graph, &kind_task, o));) {
-		const Ckpt__Task *t = o->data;
-		if (!is_stopped(t))
-			continue;
-		WORKING_ON_TASK(t->pid);
-		if (kill((pid_t)t->pid, SIGSTOP) < 0)
-			return fail(SYSCALL, neg_errno(), "kill(SIGSTOP)");
-		r = pass_stop((pid_t)t->pid);
-		if (r == 0)
-			r = wait_stopped(t->pid);
-	}
+	for (struct object *o = NULL; r == 0 && (o = graph_next(x->graph, &kind_task, o));)
+		if (is_stopped(o->data))
+			r = stop_task(o->data);
 	return r;
 }
 
@@ -96,9 +120,11 @@ static int remote(const struct execution *x, u32 tid, long nr, const u64 args[6]
 	return r < 0 ? r : remote_call((pid_t)tid, &regs, execution_syscall(x), nr, args, ret);
 }
 
-/* The parent takes the wait status and the SIGCHLD of the stop, as it had done before the dump. */
-static int swallow(struct execution *x, u32 child, u32 parent)
+/* The parent takes the wait status of the stop, unless it had not yet before the dump, and the SIGCHLD: either it had done so, or
+ * its own is in the image. */
+static int swallow(struct execution *x, const Ckpt__Task *t)
 {
+	u32 child = t->pid, parent = t->ppid;
 	u32 scratch = plan_stack(x->plan, parent) - 512;
 	u64 where = x->site.data + scratch;
 	siginfo_t *info = (siginfo_t *)(x->map + scratch);
@@ -109,8 +135,9 @@ static int swallow(struct execution *x, u32 child, u32 parent)
 	memset(wait, 0, sizeof *wait);
 	wait->set = 1ull << (SIGCHLD - 1);
 	s64 result = 0;
-	int r = remote(x, parent, SYS_waitid, (u64[6]){ P_PID, child, where, WSTOPPED | WNOHANG }, &result);
-	if (r < 0 || result < 0 || info->si_pid != (pid_t)child)
+	u64 args[6] = { P_PID, child, where, WSTOPPED | WNOHANG | (u32)__WALL };
+	int r = t->stop_unseen ? 0 : remote(x, parent, SYS_waitid, args, &result);
+	if (r < 0 || result < 0 || (!t->stop_unseen && info->si_pid != (pid_t)child))
 		return fail(REGISTERS, r < 0 ? r : (int)result, "its parent %u cannot wait for its stop", parent);
 	if (has_own_sigchld(x, parent))
 		return 0;
@@ -127,7 +154,7 @@ int swallow_stops(struct execution *x)
 		if (!is_stopped(t) || !t->ppid)
 			continue;
 		WORKING_ON_TASK(t->pid);
-		r = swallow(x, t->pid, t->ppid);
+		r = swallow(x, t);
 	}
 	return r;
 }
