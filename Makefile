@@ -35,7 +35,7 @@ SRCS    := $(wildcard user/*/*.c) $(wildcard arch/$(ARCH)/*.c)
 GENC    := $(PROTOS:images/%.proto=$(B)/gen/%.pb-c.c)
 GENH    := $(GENC:.c=.h) $(B)/gen/syscall_names.h $(BPFS:bpf/%.bpf.c=$(B)/gen/%.skel.h)
 ASMS    := $(wildcard arch/$(ARCH)/*.S)
-OBJS    := $(SRCS:%.c=$(B)/%.o) $(ASMS:%.S=$(B)/%.S.o) $(GENC:.c=.o) $(B)/parasite/blob.inc.o
+OBJS    := $(SRCS:%.c=$(B)/%.o) $(ASMS:%.S=$(B)/%.S.o) $(GENC:.c=.o) $(B)/parasite/blob.inc.o $(B)/parasite/reaper.inc.o
 MAIN    := $(B)/user/main.o
 
 ckpt: $(B)/ckpt
@@ -67,11 +67,17 @@ $(B)/gen/%.skel.h: $(B)/bpf/%.bpf.o
 BLOBFLAGS := -Os -std=gnu17 -Wall -Wextra -Werror -ffreestanding -fpie -fno-plt -fno-stack-protector -fno-jump-tables \
              -fno-asynchronous-unwind-tables -fomit-frame-pointer -fno-builtin -Iparasite -Iarch/$(ARCH) \
              $(if $(filter x86_64,$(ARCH)),-fcf-protection=none -mgeneral-regs-only,-mgeneral-regs-only -mbranch-protection=none -mno-outline-atomics)
-$(B)/parasite/blob.o: parasite/blob.c parasite/wire.h parasite/machine.h arch/$(ARCH)/blob.h
+$(B)/parasite/blob.o: parasite/blob.c parasite/wire.h parasite/machine.h arch/$(ARCH)/blob.h arch/$(ARCH)/syscall.h
 	$(call say,BLOB,$<) mkdir -p $(@D) && $(CC) $(BLOBFLAGS) -c -o $@ $<
 $(B)/parasite/blob.bin: $(B)/parasite/blob.o parasite/blob.lds
 	$(Q)$(LD) -T parasite/blob.lds -nostdlib -o $(@:.bin=.elf) $< && $(OBJCOPY) -O binary -j .blob $(@:.bin=.elf) $@
 $(B)/parasite/blob.inc.o: parasite/blob.S $(B)/parasite/blob.bin
+	$(Q)$(CC) -I$(B)/parasite -c -o $@ $<
+# Pid 1 of a restored tree's pid namespace: a program of one page.
+$(B)/parasite/reaper: parasite/reaper.c parasite/reaper.h arch/$(ARCH)/start.h arch/$(ARCH)/syscall.h
+	$(call say,REAPER,$@) mkdir -p $(@D) && $(CC) $(filter-out -fpie,$(BLOBFLAGS)) -fno-pie -no-pie -static -nostdlib -s \
+	  -Wl,--build-id=none,-z,noexecstack,-z,norelro,-z,noseparate-code,-z,max-page-size=65536 -o $@ $<
+$(B)/parasite/reaper.inc.o: parasite/reaper.S $(B)/parasite/reaper
 	$(Q)$(CC) -I$(B)/parasite -c -o $@ $<
 
 .SECONDARY:

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The blob's system calls, its entry and the birth of its threads on x86-64. Entry: rdi = arena, rsi = array index,
+/* The blob's entry and the birth of its threads on x86-64. Entry: rdi = arena, rsi = array index,
  * rsp = the array's stack. */
+#include "syscall.h"
 #include "wire.h"
 
 __attribute__((noreturn, used, visibility("hidden"))) void blob_run(struct arena *arena, uint32_t index);
@@ -9,19 +10,6 @@ __asm__(".section .text.entry,\"ax\",@progbits\n"
 	"call blob_run\n"
 	"hlt\n"
 	".text\n");
-
-static inline int64_t blob_syscall(int64_t nr, uint64_t a, uint64_t b, uint64_t c, uint64_t d, uint64_t e, uint64_t f)
-{
-	register uint64_t r10 __asm__("r10") = d;
-	register uint64_t r8 __asm__("r8") = e;
-	register uint64_t r9 __asm__("r9") = f;
-	int64_t result;
-	__asm__ volatile("syscall"
-			 : "=a"(result)
-			 : "a"(nr), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8), "r"(r9)
-			 : "rcx", "r11", "memory");
-	return result;
-}
 
 /* clone3 (435); the child begins on the stack that clone_args names, with the parent's registers. */
 static inline int64_t blob_spawn(struct arena *arena, uint64_t args, uint64_t size, uint32_t index)

@@ -212,5 +212,6 @@ int command_check(int argc, char **argv)
 	}
 	if (optind != argc)
 		return fail(USAGE, 0, "ckpt check takes no argument \"%s\"", argv[optind]);
-	return o.pid ? check_tree(&o) : check_host(&o);
+	r = o.pid ? command_stand(&o.pid) : 0;
+	return r < 0 ? r : o.pid ? check_tree(&o) : check_host(&o);
 }

@@ -2,6 +2,7 @@
 /* Owns what all subcommands share. */
 #include "command/command.h"
 #include "base/file.h"
+#include "task/stand.h"
 #include <limits.h>
 #include <sys/ioctl.h>
 
@@ -28,6 +29,14 @@ int command_size(const char *text, u64 *ret)
 		return fail(USAGE, 0, "\"%s\" is no size such as 300M", text);
 	*ret = size << shift;
 	return 0;
+}
+
+int command_stand(int *pid)
+{
+	pid_t inside = *pid;
+	int r = stand_in_tree(&inside);
+	*pid = inside;
+	return r;
 }
 
 int command_output(struct text *text)

@@ -14,6 +14,8 @@ typedef int command_fn(int argc, char **argv);
 int command_pid(const char *text, int *ret_pid);
 /* Bytes from the command line: decimal, with K, M, G or T behind it for powers of 1024; refused with USAGE otherwise. */
 int command_size(const char *text, u64 *ret);
+/* Goes into the pid namespace of the tree that the command is about; *pid becomes the id inside: task/stand.h. */
+int command_stand(int *pid);
 /* Writes a whole text to standard output and frees it; a failed write is reported. */
 int command_output(struct text *);
 /* CKPT_DISABLE, or NULL; an unknown id in it is refused with USAGE. */

@@ -7,11 +7,13 @@
 #include "resource/registry.h"
 #include <stdio.h>
 
-/* The tree is frozen while its facts are read, and let go at once. */
-static int collect_live(struct graph *ret, const char *name)
+/* The tree is frozen while its facts are read, and let go at once. stand: its ids are those of its own pid namespace. */
+static int collect_live(struct graph *ret, const char *name, bool stand)
 {
 	struct caps caps;
 	int pid, r = command_pid(name, &pid);
+	if (r == 0 && stand)
+		r = command_stand(&pid);
 	if (r == 0)
 		r = view_caps(&caps);
 	if (r < 0)
@@ -37,9 +39,16 @@ static int load_image(struct graph *ret, const char *dir)
 
 static bool is_pid(const char *name) { return *name && !name[strspn(name, "0123456789")]; }
 
-static int load_side(struct graph *ret, const char *name)
+/* Images first: a live tree may be looked at from among its own mounts. */
+static int load_sides(struct graph sides[2], char *const *names)
 {
-	return is_pid(name) ? collect_live(ret, name) : load_image(ret, name);
+	bool live[] = { is_pid(names[0]), is_pid(names[1]) };
+	int r = 0;
+	for (int i = 0; r == 0 && i < 2; i++)
+		r = live[i] ? 0 : load_image(&sides[i], names[i]);
+	for (int i = 0; r == 0 && i < 2; i++)
+		r = live[i] ? collect_live(&sides[i], names[i], !live[!i]) : 0;
+	return r;
 }
 
 /* The lines as {"equal":..,"differences":[..]}. */
@@ -70,22 +79,26 @@ static int compare(const struct view_options *options, const struct graph *a, co
 	return r < 0 ? r : count ? 1 : 0;
 }
 
+static void sides_free(struct graph (*sides)[2])
+{
+	graph_free(&(*sides)[0]);
+	graph_free(&(*sides)[1]);
+}
+
 int command_diff(int argc, char **argv)
 {
 	diag_begin("compare", "what is given");
 	struct view_options options;
-	_cleanup_graph_ struct graph a = { 0 }, b = { 0 };
+	_cleanup_(sides_free) struct graph sides[2] = { 0 };
 	int r = view_parse(&options, argc, argv, true, 2, "ckpt diff [--json] [--ignore KIND[.FIELD],...] DIR|PID DIR|PID");
 	if (r < 0)
 		return r;
 	char object[96];
 	snprintf(object, sizeof object, "%.40s with %.40s", options.argv[0], options.argv[1]);
 	diag_begin("compare", object);
-	r = load_side(&a, options.argv[0]);
-	if (r == 0)
-		r = load_side(&b, options.argv[1]);
+	r = load_sides(sides, options.argv);
 	/* A live side has no pages: its memory is not read. */
 	if (r == 0 && (is_pid(options.argv[0]) || is_pid(options.argv[1])))
 		r = view_ignore(&options, "pages");
-	return view_result(&options, r < 0 ? r : compare(&options, &a, &b));
+	return view_result(&options, r < 0 ? r : compare(&options, &sides[0], &sides[1]));
 }

@@ -2,12 +2,14 @@
 /* ckpt dump PID DIR */
 #include "command/command.h"
 #include "dump/dump.h"
+#include "image/image.h"
 #include <getopt.h>
 #include <signal.h>
 #include <stdio.h>
 
 struct dump_options {
 	struct dump_config config;
+	int pid; /* as it was named */
 	bool json;
 };
 
@@ -75,14 +77,14 @@ static int parse(int argc, char **argv, struct dump_options *ret)
 		return fail(USAGE, 0, "dump takes a process id and a directory");
 	ret->config.dir = argv[optind + 1];
 	int pid = 0, r = command_pid(argv[optind], &pid);
-	ret->config.pid = pid;
+	ret->config.pid = ret->pid = pid;
 	return r;
 }
 
 static int report_json(const struct dump_options *o, const struct dump_result *result)
 {
 	struct text t = { 0 };
-	text_addf(&t, "{\"pid\":%d,\"dir\":", (int)o->config.pid);
+	text_addf(&t, "{\"pid\":%d,\"dir\":", o->pid);
 	text_add_json(&t, o->config.dir);
 	text_addf(&t,
 		  ",\"processes\":%zu,\"threads\":%zu,\"page_bytes\":%llu,\"frozen_ns\":%llu,\"report\":", result->processes,
@@ -107,6 +109,11 @@ int command_dump(int argc, char **argv)
 	if (caps_load(&caps, getenv("CKPT_DISABLE")) < 0)
 		return fail(USAGE, 0, "CKPT_DISABLE names a capability that there is not");
 	o.config.caps = &caps;
+	_cleanup_close_ int above = image_open_above(o.config.dir);
+	o.config.above = above;
+	r = command_stand(&o.config.pid);
+	if (r < 0)
+		return r;
 	signal(SIGXFSZ, SIG_IGN); /* an image larger than RLIMIT_FSIZE is then an errno and not our end */
 	struct dump_result result = { 0 };
 	r = dump_tree(&o.config, &result);

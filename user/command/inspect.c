@@ -34,5 +34,6 @@ int command_inspect(int argc, char **argv)
 	char object[32];
 	snprintf(object, sizeof object, "process %d", pid);
 	diag_begin("inspect", object);
-	return view_result(&options, inspect(&options, pid));
+	r = command_stand(&pid);
+	return r < 0 ? r : view_result(&options, inspect(&options, pid));
 }

@@ -11,7 +11,7 @@
 
 struct restore_options {
 	struct restore_config config;
-	bool detach;
+	bool json;
 	const char *pidfile;
 };
 
@@ -24,13 +24,15 @@ static int parse(int argc, char **argv, struct restore_options *ret)
 		{ "verify", no_argument, NULL, 'v' },
 		{ "no-verify", no_argument, NULL, 'V' },
 		{ "trust", no_argument, NULL, 't' },
+		{ "pidns", no_argument, NULL, 'n' },
+		{ "json", no_argument, NULL, 'j' },
 		{ 0 },
 	};
 	ret->config.verify = true;
 	for (int o; (o = getopt_long(argc, argv, "d", options, NULL)) != -1;) {
 		switch (o) {
 		case 'd':
-			ret->detach = true;
+			ret->config.detach = true;
 			break;
 		case 'p':
 			ret->pidfile = optarg;
@@ -47,8 +49,16 @@ static int parse(int argc, char **argv, struct restore_options *ret)
 		case 't':
 			ret->config.trust = true;
 			break;
+		case 'n':
+			ret->config.pidns = true;
+			break;
+		case 'j':
+			ret->json = true;
+			break;
 		default:
-			return fail(USAGE, 0, "restore takes DIR [-d] [--pidfile FILE] [--plan] [--no-verify] [--trust]");
+			return fail(
+				USAGE, 0,
+				"restore takes DIR [-d] [--pidns] [--pidfile FILE] [--plan] [--no-verify] [--trust] [--json]");
 		}
 	}
 	if (argc - optind != 1)
@@ -94,6 +104,18 @@ static int wait_program(pid_t pid, const sigset_t *set)
 	}
 }
 
+static int report_json(const struct restore_options *o, const struct restored *restored)
+{
+	struct text t = { 0 };
+	text_adds(&t, "{\"dir\":");
+	text_add_json(&t, o->config.dir);
+	text_addf(&t, ",\"pid\":%d,\"pid_inside\":%d,\"reaper\":%d,\"report\":", (int)restored->root,
+		  (int)restored->root_inside, (int)restored->reaper);
+	diag_print_json(&t);
+	text_adds(&t, "}\n");
+	return command_output(&t);
+}
+
 int command_restore(int argc, char **argv)
 {
 	struct restore_options o = { 0 };
@@ -110,12 +132,15 @@ int command_restore(int argc, char **argv)
 	struct restored restored;
 	_cleanup_text_ struct text plan = { 0 };
 	sigset_t set;
-	if (!o.detach && !o.config.plan_only)
+	if (!o.config.detach && !o.config.plan_only)
 		block_forwarded(&set);
 	r = restore_tree(&o.config, &restored, &plan);
-	if (r < 0 || o.config.plan_only)
+	if (o.config.plan_only)
 		return r < 0 ? r : command_output(&plan);
-	if (o.pidfile)
+	if (r == 0 && o.pidfile)
 		r = write_pidfile(o.pidfile, restored.root);
-	return r < 0 || o.detach ? r : wait_program(restored.root, &set);
+	int written = o.json ? report_json(&o, &restored) : 0;
+	if (r < 0 || written < 0 || o.config.detach)
+		return r < 0 ? r : written;
+	return restored.reaper ? pidns_wait(&restored, &set) : wait_program(restored.root, &set);
 }

@@ -7,10 +7,8 @@
 #include "image/image.h"
 #include "model/reflect.h"
 #include "resource/registry.h"
-#include <linux/magic.h>
 #include <signal.h>
 #include <sys/syscall.h>
-#include <sys/vfs.h>
 #include <time.h>
 
 static u64 now_ns(void)
@@ -20,18 +18,11 @@ static u64 now_ns(void)
 	return (u64)t.tv_sec * 1000000000u + (u64)t.tv_nsec;
 }
 
-/* A file system in memory gains nothing from syncing. */
-static bool on_disk(const char *dir)
-{
-	struct statfs fs;
-	return statfs(dir, &fs) == 0 && fs.f_type != TMPFS_MAGIC && fs.f_type != RAMFS_MAGIC;
-}
-
 static int write_image(const struct dump_config *config, struct tree *tree, struct graph *graph,
 		       const struct memory_sources *memory, struct dump_result *ret)
 {
 	_cleanup_image_writer_ struct image_writer *writer = NULL;
-	int r = image_create(&writer, config->dir);
+	int r = image_create_below(&writer, config->above, config->dir);
 	if (r == 0)
 		r = dump_pages(writer, config->caps, tree, graph, memory, &ret->bytes);
 	_cleanup_text_ struct text facts = { 0 };
@@ -40,8 +31,10 @@ static int write_image(const struct dump_config *config, struct tree *tree, stru
 		graph_pack(&facts, graph);
 		r = text_failed(&facts) ? fail_memory() : image_write(writer, "facts", facts.data, facts.len);
 	}
-	bool durable = config->durable < 0 ? config->after == DUMP_KILL && on_disk(config->dir) : config->durable;
-	return r == 0 ? image_commit(writer, durable) : r;
+	if (r < 0)
+		return r;
+	bool on_disk = config->after == DUMP_KILL && image_on_disk(writer);
+	return image_commit(writer, config->durable < 0 ? on_disk : config->durable);
 }
 
 /* What becomes of the tree once its image is whole. */

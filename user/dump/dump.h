@@ -11,6 +11,7 @@ struct dump_config {
 	const struct caps *caps;
 	pid_t pid;
 	const char *dir;
+	int above; /* the opened directory above dir, -1: not yet */
 	enum dump_after after;
 	u64 freeze_timeout; /* ns, 0: default */
 	int durable;        /* 1 yes, 0 no, -1: when the tree is killed and the image lies on a disk */

@@ -9,7 +9,9 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/magic.h>
 #include <stdio.h>
+#include <sys/vfs.h>
 
 #define SYNC_THREADS 8
 
@@ -36,7 +38,7 @@ struct image_writer {
 #define WORKING_ON_IMAGE(w) WORKING_ON("image %s", (w)->path)
 
 /* Splits off the last component; "." stands for a path that has none of its own. */
-static int open_parent(struct image_writer *w, const char *path)
+static int split(const char *path, char above[PATH_MAX], char name[NAME_MAX + 1])
 {
 	size_t len = strlen(path);
 	while (len > 1 && path[len - 1] == '/')
@@ -46,13 +48,29 @@ static int open_parent(struct image_writer *w, const char *path)
 		base--;
 	if (len - base > NAME_MAX || base >= PATH_MAX)
 		return -ENAMETOOLONG;
+	snprintf(above, PATH_MAX, "%.*s", base ? (int)base : 1, base ? path : ".");
+	snprintf(name, NAME_MAX + 1, "%.*s", len > base ? (int)(len - base) : 1, len > base ? path + base : ".");
+	return len ? 0 : -ENOENT;
+}
+
+int image_open_above(const char *dir)
+{
+	char above[PATH_MAX], name[NAME_MAX + 1];
+	int r = split(dir, above, name);
+	if (r < 0)
+		return r;
+	int fd = open(above, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	return fd < 0 ? neg_errno() : fd;
+}
+
+static int open_parent(struct image_writer *w, int opened, const char *path)
+{
 	char above[PATH_MAX];
-	snprintf(above, sizeof above, "%.*s", base ? (int)base : 1, base ? path : ".");
-	snprintf(w->name, sizeof w->name, "%.*s", len > base ? (int)(len - base) : 1, len > base ? path + base : ".");
-	if (!len)
-		return -ENOENT;
-	w->parent = open(above, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	return w->parent < 0 ? neg_errno() : 0;
+	int r = split(path, above, w->name);
+	if (r < 0)
+		return r;
+	w->parent = opened < 0 ? image_open_above(path) : fcntl(opened, F_DUPFD_CLOEXEC, 3);
+	return w->parent < 0 ? (opened < 0 ? w->parent : neg_errno()) : 0;
 }
 
 static int refuse_contents(struct image_writer *w)
@@ -112,10 +130,10 @@ static int create_file(struct image_writer *w, const char *name)
 }
 
 /* The unfinished manifest comes first: it marks the directory as taken. */
-static int create(struct image_writer *w, const char *path)
+static int create(struct image_writer *w, int above, const char *path)
 {
 	WORKING_ON_IMAGE(w);
-	int r = open_parent(w, path);
+	int r = open_parent(w, above, path);
 	if (r < 0)
 		return fail(IMAGE_DIR, r, "the directory above it");
 	r = open_dir(w);
@@ -125,7 +143,7 @@ static int create(struct image_writer *w, const char *path)
 	return w->manifest < 0 ? fail(IMAGE_DIR, w->manifest, "a file in it cannot be made") : 0;
 }
 
-int image_create(struct image_writer **ret, const char *path)
+int image_create_below(struct image_writer **ret, int above, const char *path)
 {
 	_cleanup_image_writer_ struct image_writer *w = calloc(1, sizeof *w);
 	if (!w || !(w->path = strdup(path))) {
@@ -134,11 +152,19 @@ int image_create(struct image_writer **ret, const char *path)
 	}
 	w->parent = w->dir = w->manifest = -1;
 	w->manifest_name = MANIFEST_UNFINISHED;
-	int r = create(w, path);
+	int r = create(w, above, path);
 	if (r < 0)
 		return r;
 	*ret = take_ptr(w);
 	return 0;
+}
+
+int image_create(struct image_writer **ret, const char *path) { return image_create_below(ret, -1, path); }
+
+bool image_on_disk(const struct image_writer *w)
+{
+	struct statfs fs;
+	return fstatfs(w->dir, &fs) == 0 && fs.f_type != TMPFS_MAGIC && fs.f_type != RAMFS_MAGIC;
 }
 
 static struct written *find(struct image_writer *w, const char *name)

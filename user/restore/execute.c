@@ -172,9 +172,10 @@ static int clone_first(struct execution *x, u32 pid)
 	const Ckpt__Thread *leader = graph_data(x->graph, &kind_thread, pid);
 	u64 clear_tid = leader ? leader->clear_child_tid : 0;
 	struct clone_args args = {
-		.flags = 0x100000000ull /* CLONE_CLEAR_SIGHAND */ | (clear_tid ? CLONE_CHILD_CLEARTID : 0),
+		.flags = 0x100000000ull /* CLONE_CLEAR_SIGHAND */ | (clear_tid ? CLONE_CHILD_CLEARTID : 0) |
+			 (x->sibling ? CLONE_PARENT : 0),
 		.child_tid = clear_tid,
-		.exit_signal = SIGCHLD,
+		.exit_signal = x->sibling ? 0 : SIGCHLD, /* CLONE_PARENT: that of ckpt itself, which is SIGCHLD */
 		.set_tid = (u64)(uintptr_t)&pid,
 		.set_tid_size = 1,
 	};
@@ -206,6 +207,8 @@ static int clone_root(struct execution *x)
 		x->root = (pid_t)root->pid;
 	return r;
 }
+
+#define GHOST_PATIENCE 2000 /* times 1 ms */
 
 /* --- the wait --- */
 
@@ -338,9 +341,23 @@ static int pass_gate(struct execution *x)
 	return 0;
 }
 
+/* Its id is the image's no more: whoever is its parent reaps it. */
+static int bury_ghost(struct execution *x)
+{
+	if (x->ghost && !x->sibling)
+		waitpid(x->ghost, NULL, __WALL);
+	for (int tries = 0; x->ghost && x->sibling && kill(x->ghost, 0) == 0; tries++) {
+		if (tries == GHOST_PATIENCE)
+			return fail(PIDNS_ENDED, 0, "process 1 does not reap %d", (int)x->ghost);
+		nanosleep(&(struct timespec){ .tv_nsec = 1000000 }, NULL);
+	}
+	x->ghost = 0;
+	return 0;
+}
+
 int execute(struct execution *x, const struct plan *plan, const struct site *site, const struct graph *graph)
 {
-	*x = (struct execution){ .plan = plan, .graph = graph, .site = *site, .memory = -1 };
+	*x = (struct execution){ .plan = plan, .graph = graph, .site = *site, .memory = -1, .sibling = x->sibling };
 	int r = make_arena(x);
 	if (r == 0)
 		r = run_world(x);
@@ -353,9 +370,7 @@ int execute(struct execution *x, const struct plan *plan, const struct site *sit
 		r = pass_gate(x);
 	for (struct object *o = NULL; r == 0 && (o = graph_next(graph, &kind_thread, o));)
 		r = await_thread(x, o->id);
-	if (r == 0 && x->ghost && waitpid(x->ghost, NULL, __WALL) == x->ghost)
-		x->ghost = 0;
-	return r;
+	return r == 0 ? bury_ghost(x) : r;
 }
 
 void execution_free(struct execution *x)

@@ -5,20 +5,30 @@
 #include "diag/diag.h"
 #include "model/kinds.h"
 #include "resource/registry.h"
+#include "restore/pidns.h"
 
-static int prepare(const struct restore_config *config, struct image **image, struct graph *graph, struct survey *survey,
-		   struct plan **plan, struct site *site)
+struct work {
+	const struct restore_config *config;
+	struct image *image;
+	struct graph *graph;
+	struct restored *ret;
+	struct text *plan_text;
+};
+
+static int load(const struct restore_config *config, struct image **image, struct graph *graph)
 {
 	const struct kind *kinds[REGISTRY_KINDS];
 	registry_kinds(kinds);
 	int r = image_open(image, config->dir, config->trust);
+	return r == 0 ? image_load(*image, kinds, graph) : r;
+}
+
+static int prepare(const struct work *w, struct survey *survey, struct plan **plan, struct site *site)
+{
+	int r = survey_host(survey, w->config->caps, w->graph, w->config->pidns);
 	if (r == 0)
-		r = image_load(*image, kinds, graph);
-	if (r == 0)
-		r = survey_host(survey, config->caps, graph);
-	if (r == 0)
-		r = judge_restore(graph, survey);
-	return r == 0 ? compile(plan, site, graph, survey) : r;
+		r = judge_restore(w->graph, survey);
+	return r == 0 ? compile(plan, site, w->graph, survey) : r;
 }
 
 static int run(const struct restore_config *config, struct execution *x, const struct plan *plan, const struct site *site,
@@ -44,22 +54,23 @@ static int run(const struct restore_config *config, struct execution *x, const s
 	return r;
 }
 
-int restore_tree(const struct restore_config *config, struct restored *ret, struct text *plan_text)
+/* channel: to ckpt, who waits outside of the pid namespace; -1: this is ckpt. */
+static int restore_loaded(const struct work *w, int channel)
 {
-	_cleanup_image_ struct image *image = NULL;
-	_cleanup_graph_ struct graph graph = { 0 };
 	_cleanup_(survey_free) struct survey survey = { 0 };
 	_cleanup_plan_ struct plan *plan = NULL;
 	struct site site;
-	diag_result("not restored; nothing was made");
-	int r = prepare(config, &image, &graph, &survey, &plan, &site);
-	if (r < 0 || config->plan_only) {
-		if (r == 0)
-			plan_print(plan_text, plan, NULL);
+	int r = prepare(w, &survey, &plan, &site);
+	if (r < 0)
 		return r;
+	if (w->config->plan_only) {
+		plan_print(w->plan_text, plan, NULL);
+		return 0;
 	}
-	_cleanup_(execution_free) struct execution x = { .memory = -1 };
-	r = run(config, &x, plan, &site, &graph, image, &survey);
+	_cleanup_(execution_free) struct execution x = { .memory = -1, .sibling = channel >= 0 };
+	r = run(w->config, &x, plan, &site, w->graph, w->image, &survey);
+	if (r == 0 && channel >= 0)
+		r = pidns_ready(channel, x.root);
 	if (r == 0)
 		r = tree_release(&x.tree);
 	if (r < 0) {
@@ -67,7 +78,35 @@ int restore_tree(const struct restore_config *config, struct restored *ret, stru
 		diag_result("not restored; what had been made of the tree was ended again");
 		return r;
 	}
-	ret->root = x.root;
+	w->ret->root = w->ret->root_inside = x.root;
 	diag_result("restored; process %d runs", (int)x.root);
 	return 0;
+}
+
+static int restore_inside(void *arg, int channel) { return restore_loaded(arg, channel); }
+
+static int restore_outside(struct work *w)
+{
+	const Ckpt__Host *host;
+	int r = pidns_restore(w->config, w->graph, restore_inside, w, w->ret);
+	if (r < 0)
+		return r;
+	host = graph_data(w->graph, &kind_host, 1);
+	w->ret->root_inside = (pid_t)host->root_pid;
+	pidns_note_outside(w->config, w->graph);
+	diag_result("restored; process %d runs, which is %u in a pid namespace of its own", (int)w->ret->root, host->root_pid);
+	return 0;
+}
+
+int restore_tree(const struct restore_config *config, struct restored *ret, struct text *plan_text)
+{
+	_cleanup_image_ struct image *image = NULL;
+	_cleanup_graph_ struct graph graph = { 0 };
+	*ret = (struct restored){ .reaper_fd = -1, .channel = -1 };
+	diag_result("not restored; nothing was made");
+	int r = load(config, &image, &graph);
+	if (r < 0)
+		return r;
+	struct work w = { config, image, &graph, ret, plan_text };
+	return config->pidns && !config->plan_only ? restore_outside(&w) : restore_loaded(&w, -1);
 }

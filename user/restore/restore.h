@@ -8,11 +8,14 @@
 #include "plan/plan.h"
 #include "record.h"
 #include "task/tree.h"
+#include <signal.h>
 
 struct restore_config {
 	const struct caps *caps;
 	const char *dir;
 	bool trust, verify, plan_only;
+	bool pidns;  /* in a pid namespace of its own, and a mount namespace with its /proc */
+	bool detach; /* nobody will wait for it */
 };
 
 /* What this host is like, as far as the image refers to it: the only reading before the pure steps. */
@@ -29,7 +32,8 @@ struct survey {
 	u64 now_monotonic, now_boottime; /* ns */
 	u32 nofile;                      /* descriptors that ckpt may open */
 };
-int survey_host(struct survey *ret, const struct caps *, const struct graph *);
+/* fresh: nobody has an id of the image in the pid namespace where it will be. */
+int survey_host(struct survey *ret, const struct caps *, const struct graph *, bool fresh);
 void survey_free(struct survey *);
 
 /* Judges an image against the host; every refusal is reported. 0 or -EINVAL. */
@@ -58,6 +62,7 @@ struct execution {
 	pid_t root;
 	pid_t ghost;                 /* leads the session of the root, and makes it; 0: none, or gone */
 	u32 held;                    /* so many processes of the plan are seized: they die with ckpt */
+	bool sibling;                /* the root is to be a child of ckpt's parent */
 	struct tree tree;            /* the restored tree, frozen */
 	VECTOR(u32) own_sigchld;     /* processes that have a SIGCHLD of their own pending */
 	VECTOR(arch_regs) registers; /* what each thread was given, in the order of the graph */
@@ -65,7 +70,8 @@ struct execution {
 /* Room for the service descriptors, with the image's pages at theirs. Before any thread is made: a descriptor table that
  * threads share grows only after an RCU grace period, some 10 ms (fs/file.c, expand_fdtable). */
 int execute_room(const struct plan *, const struct graph *, struct image *);
-/* Makes the arena, runs the world, clones the root, waits until every array is parked. On failure nothing is left. */
+/* Makes the arena, runs the world, clones the root, waits until every array is parked. On failure nothing is left. The
+ * caller has set x->sibling, and zeroed the rest. */
 int execute(struct execution *, const struct plan *, const struct site *, const struct graph *);
 /* Arms restart blocks, unmaps the arena, writes registers: every thread is as it was, and stopped. */
 int execute_finish(struct execution *);
@@ -78,7 +84,12 @@ struct bpf_source;
 int verify_restored(struct execution *, const struct survey *, struct bpf_source *);
 
 struct restored {
-	pid_t root;
+	pid_t root;             /* as ckpt sees it */
+	pid_t root_inside;      /* as it sees itself */
+	pid_t reaper;           /* pid 1 of its namespace; 0: it lives in ckpt's */
+	int reaper_fd, channel; /* a pidfd, and who tells of the root's end; with a reaper */
 };
+/* Waits for the end of the root of a tree with a reaper, which gets the signals that come; its exit status, 128 + signal. */
+int pidns_wait(struct restored *, const sigset_t *signals);
 /* Restores a tree and lets it go. On failure nothing is left of it; diag_result() says so. plan_only: prints the plan. */
 int restore_tree(const struct restore_config *, struct restored *ret, struct text *plan_text);

@@ -74,12 +74,12 @@ static bool pid_taken(u32 pid, char *name, size_t room)
 	}
 }
 
-static int survey_pid(u32 pid, u32 *highest)
+static int survey_pid(u32 pid, bool fresh, u32 *highest)
 {
 	char name[32];
 	*highest = MAX(*highest, pid);
 	WORKING_ON_THREAD(pid);
-	return pid_taken(pid, name, sizeof name) ? fail(PID_TAKEN, -EEXIST, "%u is \"%s\"", pid, name) : 0;
+	return !fresh && pid_taken(pid, name, sizeof name) ? fail(PID_TAKEN, -EEXIST, "%u is \"%s\"", pid, name) : 0;
 }
 
 /* proc(5), /proc/sys/kernel/core_pattern: the directory of a pattern that is no program and no socket. */
@@ -101,7 +101,7 @@ static int survey_core(struct survey *s, const struct graph *g)
 	return s->core_dir ? 0 : fail_memory();
 }
 
-static int survey_pids(struct survey *s, const struct graph *g)
+static int survey_pids(struct survey *s, const struct graph *g, bool fresh)
 {
 	int r = 0;
 	u32 highest = 300;
@@ -109,24 +109,24 @@ static int survey_pids(struct survey *s, const struct graph *g)
 		const struct object *o = g->objects.v[i];
 		const Ckpt__Task *t = o->kind == &kind_task ? o->data : NULL;
 		if (o->kind == &kind_thread || (t && shape_is_zombie(t)))
-			r = survey_pid(o->id, &highest) < 0 ? -EEXIST : r;
+			r = survey_pid(o->id, fresh, &highest) < 0 ? -EEXIST : r;
 	}
 	_cleanup_ghosts_ struct shape_ghosts ghosts = { 0 };
 	size_t mark = diag_mark();
 	if (shape_ghosts(&ghosts, g) < 0)
 		diag_forget(mark); /* it is judged later */
 	for (size_t i = 0; i < ghosts.list.n; i++)
-		r = survey_pid(ghosts.list.v[i].id, &highest) < 0 ? -EEXIST : r;
+		r = survey_pid(ghosts.list.v[i].id, fresh, &highest) < 0 ? -EEXIST : r;
 	for (u32 pid = highest + 1; s->spare_pids.n < 4 && pid < highest + 200; pid++) {
 		char name[32];
-		u32 *place = pid_taken(pid, name, sizeof name) ? NULL : vector_add(&s->spare_pids);
+		u32 *place = !fresh && pid_taken(pid, name, sizeof name) ? NULL : vector_add(&s->spare_pids);
 		if (place)
 			*place = pid;
 	}
 	return r;
 }
 
-int survey_host(struct survey *s, const struct caps *caps, const struct graph *g)
+int survey_host(struct survey *s, const struct caps *caps, const struct graph *g, bool fresh)
 {
 	s->caps = caps;
 	s->self_pid = (u32)getpid();
@@ -142,7 +142,7 @@ int survey_host(struct survey *s, const struct caps *caps, const struct graph *g
 		r = collect_self(&s->self, &(struct collect_config){ .caps = caps, .resources = registry });
 	if (r == 0)
 		r = survey_core(s, g);
-	return r == 0 ? survey_pids(s, g) : r;
+	return r == 0 ? survey_pids(s, g, fresh) : r;
 }
 
 void survey_free(struct survey *s)

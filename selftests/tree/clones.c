@@ -1,0 +1,391 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/* Restores into a pid namespace of their own: many clones of one image side by side, clones of clones, what their pid 1 does. */
+#include "harness/target.h"
+#include <dirent.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+/* A field of /proc/PID/status as text behind the name, "" when there is none. */
+static void status_text(pid_t pid, const char *name, char *value, size_t room)
+{
+	char path[64], line[64];
+	snprintf(path, sizeof path, "/proc/%d/status", pid);
+	snprintf(line, sizeof line, "%s:\t", name);
+	_cleanup_free_ char *status = read_text(path);
+	const char *at = status ? status : "";
+	while (*at && strncmp(at, line, strlen(line)))
+		at += strcspn(at, "\n") + (at[strcspn(at, "\n")] != 0);
+	at += *at ? strlen(line) : 0;
+	snprintf(value, room, "%.*s", (int)strcspn(at, "\n"), at);
+}
+
+static pid_t parent_of(pid_t pid)
+{
+	char value[32];
+	status_text(pid, "PPid", value, sizeof value);
+	return atoi(value);
+}
+
+/* The id in the innermost pid namespace. */
+static pid_t inside(pid_t pid)
+{
+	char value[64];
+	status_text(pid, "NSpid", value, sizeof value);
+	const char *last = strrchr(value, '\t');
+	return atoi(last ? last + 1 : value);
+}
+
+/* How many processes this name is. */
+static int count_named(const char *name)
+{
+	int n = 0;
+	char value[32];
+	DIR *proc = opendir("/proc");
+	for (struct dirent *e; (e = readdir(proc));) {
+		if (atoi(e->d_name) <= 0)
+			continue;
+		status_text(atoi(e->d_name), "Name", value, sizeof value);
+		n += !strcmp(value, name);
+	}
+	closedir(proc);
+	return n;
+}
+
+/* Restores the image into a pid namespace of its own, detached; the target is the clone then. */
+static void clone_target(struct target *t)
+{
+	char pidfile[96];
+	snprintf(pidfile, sizeof pidfile, "%s.pid", t->image);
+	unlink(pidfile);
+	CHECK_EQ(ckpt(NULL, "restore", t->image, "-d", "--pidns", "--pidfile", pidfile), 0);
+	_cleanup_free_ char *pid = read_text(pidfile);
+	CHECK(pid && atoi(pid) > 1);
+	t->pid = atoi(pid);
+}
+
+/* --- ten at once --- */
+
+#define CLONES 10
+
+/* In a mount namespace of its own, where the program's directory is its own copy. */
+static pid_t start_clone(const struct target *t, const char *image, int i)
+{
+	char copy[64], pidfile[64];
+	snprintf(copy, sizeof copy, WORK "/copy%d", i);
+	snprintf(pidfile, sizeof pidfile, WORK "/clone%d", i);
+	pid_t pid = fork();
+	if (pid)
+		return pid;
+	if (unshare(CLONE_NEWNS) || mount(copy, t->dir, NULL, MS_BIND, NULL))
+		_exit(120);
+	execl(ckpt_path(), "ckpt", "restore", "-d", "--pidns", "--pidfile", pidfile, image, NULL);
+	_exit(121);
+}
+
+static void ten_clones(struct target *t, const char *image)
+{
+	pid_t ckpts[CLONES], clones[CLONES];
+	char path[96];
+	for (int i = 0; i < CLONES; i++) {
+		snprintf(path, sizeof path, "cp -a %s " WORK "/copy%d", t->dir, i);
+		CHECK_EQ(system(path), 0);
+	}
+	for (int i = 0; i < CLONES; i++)
+		ckpts[i] = start_clone(t, image, i);
+	for (int i = 0; i < CLONES; i++) {
+		int status = 0;
+		CHECK_EQ(waitpid(ckpts[i], &status, 0), ckpts[i]);
+		CHECK_EQ(status, 0);
+		snprintf(path, sizeof path, WORK "/clone%d", i);
+		_cleanup_free_ char *pid = read_text(path);
+		clones[i] = pid ? atoi(pid) : 0;
+		CHECK(clones[i] > 1);
+	}
+	for (int i = 0; i < CLONES; i++) {
+		CHECK(target_alive(clones[i]));
+		CHECK_EQ(inside(clones[i]), t->pid);
+	}
+	for (int i = 0; i < CLONES; i++) {
+		struct target clone = { .pid = clones[i] };
+		snprintf(clone.dir, sizeof clone.dir, WORK "/copy%d", i);
+		target_judge(&clone);
+	}
+	for (long long start = clock_ms(); count_named("ckpt-reaper"); nap_ms(5))
+		CHECK(clock_ms() - start < 10000);
+	CHECK_EQ(system("rm -rf " WORK "/copy* " WORK "/clone*"), 0);
+}
+
+TEST(ten_of_python, .root = true, .seconds = 120)
+{
+	struct target t;
+	target_start(&t, "/usr/bin/python3", "python.py");
+	target_dump(&t, false);
+	ten_clones(&t, t.image);
+	CHECK_OK(mkdir(WORK "/readonly", 0700));
+	CHECK_OK(mount(t.image, WORK "/readonly", NULL, MS_BIND, NULL));
+	CHECK_OK(mount(NULL, WORK "/readonly", NULL, MS_BIND | MS_REMOUNT | MS_RDONLY, NULL));
+	CHECK(open(WORK "/readonly/x", O_WRONLY | O_CREAT, 0600) < 0 && errno == EROFS);
+	ten_clones(&t, WORK "/readonly");
+}
+
+/* --- clones of clones --- */
+
+/* From the second image on, facts of the first and the last are equal. */
+static void generations(struct target *t, int count)
+{
+	char first[sizeof t->image];
+	target_dump(t, false);
+	memcpy(first, t->image, sizeof first);
+	for (int i = 0; i < count; i++) {
+		clone_target(t);
+		snprintf(t->image, sizeof t->image, WORK "/next%d", i);
+		target_dump(t, false);
+	}
+	CHECK_EQ(ckpt(NULL, "diff", "--ignore", "thread.registers,thread.extended,thread.call", first, t->image), 0);
+	clone_target(t);
+	target_judge(t);
+}
+
+TEST(generations_of_a_sleeper, .root = true, .seconds = 120)
+{
+	struct target t;
+	target_start(&t, "sleeper");
+	generations(&t, 10);
+}
+
+TEST(generations_of_threads, .root = true, .seconds = 120)
+{
+	struct target t;
+	target_start(&t, "threads", "20");
+	generations(&t, 5);
+}
+
+TEST(generations_of_a_tree, .root = true, .seconds = 120)
+{
+	struct target t;
+	target_start(&t, "tree");
+	generations(&t, 3);
+}
+
+TEST(generations_of_sockets, .root = true, .seconds = 120)
+{
+	struct target t;
+	target_start(&t, "sockets");
+	generations(&t, 3);
+}
+
+/* A clone that goes on after its dump, is compared with its image, and looked at from outside. */
+TEST(left_running, .root = true)
+{
+	struct target t;
+	char pid[16];
+	_cleanup_text_ struct text output = { 0 };
+	target_start(&t, "sockets");
+	pid_t known = t.pid;
+	target_dump(&t, false);
+	clone_target(&t);
+	CHECK_EQ(inside(t.pid), known);
+	target_compare(&t);
+	snprintf(pid, sizeof pid, "%d", t.pid);
+	CHECK_EQ(ckpt(&output, "inspect", "--section", "task", pid), 0);
+	char line[32];
+	snprintf(line, sizeof line, "task %d", known);
+	CHECK_CONTAINS(output.data, line);
+	CHECK_EQ(ckpt(NULL, "diff", "--ignore", "thread.registers,thread.extended,thread.call", t.image, pid), 0);
+	target_judge(&t);
+}
+
+/* What was dumped in a clone comes back among all others too. */
+TEST(out_of_its_namespace, .root = true)
+{
+	struct target t;
+	target_start(&t, "sleeper");
+	pid_t known = t.pid;
+	target_dump(&t, false);
+	clone_target(&t);
+	char pid[16];
+	snprintf(pid, sizeof pid, "%d", t.pid);
+	CHECK_EQ(ckpt(NULL, "check", "--pid", pid), 0);
+	snprintf(t.image, sizeof t.image, WORK "/of_the_clone");
+	target_dump(&t, false);
+	t.pid = known;
+	target_restore(&t, 0);
+	target_judge(&t);
+}
+
+/* --- process 1 --- */
+
+static int count_entries(const char *path)
+{
+	int n = 0;
+	DIR *dir = opendir(path);
+	CHECK(dir != NULL);
+	while (readdir(dir))
+		n++;
+	closedir(dir);
+	return n;
+}
+
+TEST(its_reaper_is_small, .root = true)
+{
+	struct target t;
+	char value[64], path[64];
+	target_spawn(&t, "/bin/sh", "-c", "while [ ! -e " WORK "/on ]; do sleep 0.02; done; (sleep 0.1 &); exec sleep 1000");
+	nap_ms(100);
+	target_dump(&t, false);
+	clone_target(&t);
+	pid_t reaper = parent_of(t.pid);
+	CHECK_EQ(inside(reaper), 1);
+	status_text(reaper, "Name", value, sizeof value);
+	CHECK_STR(value, "ckpt-reaper");
+	status_text(reaper, "VmRSS", value, sizeof value);
+	CHECK(atoi(value) > 0 && atoi(value) <= 64);
+	status_text(reaper, "CapPrm", value, sizeof value);
+	CHECK_STR(value, "0000000000000020");
+	status_text(reaper, "CapBnd", value, sizeof value);
+	CHECK_STR(value, "0000000000000000");
+	snprintf(path, sizeof path, "/proc/%d/fd", reaper);
+	for (long long start = clock_ms(); count_entries(path) != 2; nap_ms(2)) /* . and .. */
+		CHECK(clock_ms() - start < 1000);
+	write_text(WORK "/on", "");
+	nap_ms(400); /* the orphan ended meanwhile */
+	CHECK_EQ(count_named("sleep"), 1);
+	CHECK_OK(kill(reaper, SIGTERM)); /* handed on */
+	target_gone(t.pid);
+	target_gone(reaper);
+}
+
+/* ckpt in the foreground. */
+static pid_t foreground(const struct target *t)
+{
+	pid_t pid = fork();
+	if (pid == 0) {
+		execl(ckpt_path(), "ckpt", "restore", "--pidns", t->image, NULL);
+		_exit(127);
+	}
+	return pid;
+}
+
+static int status_of(pid_t pid)
+{
+	int status = 0;
+	CHECK_EQ(waitpid(pid, &status, 0), pid);
+	CHECK(WIFEXITED(status));
+	return WEXITSTATUS(status);
+}
+
+TEST(tells_the_status, .root = true)
+{
+	struct target t;
+	target_spawn(&t, "/bin/sh", "-c", "while [ ! -e " WORK "/on ]; do sleep 0.02; done; (sleep 1000 &); exit 42");
+	nap_ms(100);
+	target_dump(&t, false);
+	pid_t pid = foreground(&t);
+	nap_ms(200);
+	write_text(WORK "/on", "");
+	CHECK_EQ(status_of(pid), 42);
+	for (long long start = clock_ms(); count_named("sleep") != 1; nap_ms(5)) /* what it left behind lives on */
+		CHECK(clock_ms() - start < 2000);
+	CHECK_EQ(count_named("ckpt-reaper"), 1);
+	CHECK_EQ(system("pkill -x sleep"), 0); /* of this test's own namespace */
+	for (long long start = clock_ms(); count_named("ckpt-reaper"); nap_ms(5))
+		CHECK(clock_ms() - start < 2000);
+}
+
+TEST(hands_signals_on, .root = true)
+{
+	struct target t;
+	target_spawn(&t, "/bin/bash", "-c", "trap 'exit 9' USR1; echo on > " WORK "/trapped; while :; do sleep 0.02; done");
+	for (long long start = clock_ms(); access(WORK "/trapped", F_OK); nap_ms(5))
+		CHECK(clock_ms() - start < 5000);
+	target_dump(&t, false);
+	pid_t pid = foreground(&t);
+	for (long long start = clock_ms(); !count_named("bash"); nap_ms(5))
+		CHECK(clock_ms() - start < 5000);
+	nap_ms(100);
+	CHECK_OK(kill(pid, SIGUSR1));
+	CHECK_EQ(status_of(pid), 9);
+	pid = foreground(&t);
+	for (long long start = clock_ms(); !count_named("bash"); nap_ms(5))
+		CHECK(clock_ms() - start < 5000);
+	nap_ms(100);
+	CHECK_OK(kill(pid, SIGTERM));
+	CHECK_EQ(status_of(pid), 128 + SIGTERM);
+}
+
+/* Killed at any time: all of it is gone, or all of it runs. */
+TEST(ckpt_may_die, .root = true, .seconds = 120)
+{
+	struct target t;
+	target_spawn(&t, "/bin/sleep", "1000");
+	nap_ms(50);
+	target_dump(&t, false);
+	int gone = 0;
+	for (int i = 0; i < 60; i++) {
+		pid_t pid = foreground(&t);
+		usleep((useconds_t)i * 300);
+		CHECK_OK(kill(pid, SIGKILL));
+		CHECK_EQ(waitpid(pid, NULL, 0), pid);
+		nap_ms(30);
+		int sleepers = count_named("sleep"), others = count_named("ckpt") + count_named("ckpt-reaper");
+		gone += !sleepers;
+		CHECK(sleepers ? sleepers == 1 && others == 1 : others == 0);
+		if (!sleepers)
+			continue;
+		CHECK_EQ(system("pkill -x sleep"), 0);
+		for (long long start = clock_ms(); count_named("ckpt-reaper"); nap_ms(2))
+			CHECK(clock_ms() - start < 2000);
+	}
+	CHECK(gone > 0);
+}
+
+/* --- what lies outside --- */
+
+/* A job of this process: its session and its parent are not in the image. */
+TEST(names_what_lies_outside, .root = true)
+{
+	struct target t = { .image = WORK "/job" };
+	t.pid = fork();
+	if (t.pid == 0) {
+		close_range(3, ~0u, 0);
+		execl("/bin/sleep", "sleep", "1000", NULL);
+		_exit(127);
+	}
+	nap_ms(50);
+	char was[64];
+	target_dump(&t, false);
+	_cleanup_text_ struct text output = { 0 };
+	CHECK_EQ(ckpt(&output, "restore", "-d", "--pidns", "--json", t.image), 0);
+	CHECK_CONTAINS(output.data, "\"PIDNS_OUTSIDE\"");
+	snprintf(was, sizeof was, "its parent is process 1, was %d", getpid());
+	CHECK_CONTAINS(output.data, was);
+	snprintf(was, sizeof was, "its session is 1, was %d", getsid(0));
+	CHECK_CONTAINS(output.data, was);
+	snprintf(was, sizeof was, "its process group is 1, was %d", getpgrp());
+	CHECK_CONTAINS(output.data, was);
+}
+
+TEST(who_holds_the_id, .root = true)
+{
+	struct target t;
+	char pid[16], holder[64];
+	_cleanup_text_ struct text output = { 0 };
+	target_spawn(&t, "/bin/sleep", "1000");
+	nap_ms(50);
+	snprintf(pid, sizeof pid, "%d", t.pid);
+	CHECK_EQ(ckpt(NULL, "dump", pid, t.image, "--leave-running"), 0);
+	CHECK_EQ(ckpt(&output, "restore", "-d", t.image), 7);
+	snprintf(holder, sizeof holder, "%d is \"sleep\"", t.pid);
+	CHECK_CONTAINS(output.data, "[PID_TAKEN]");
+	CHECK_CONTAINS(output.data, holder);
+	CHECK_CONTAINS(output.data, "--pidns");
+	pid_t original = t.pid;
+	clone_target(&t);
+	CHECK(target_alive(original) && target_alive(t.pid) && t.pid != original);
+	CHECK_EQ(inside(t.pid), original);
+}
