@@ -164,12 +164,6 @@ int tree_check_root(pid_t root)
 	int r = proc < 0 ? neg_errno() : stat_read(proc, &stat);
 	if (r < 0)
 		return fail(NO_PROCESS, -ESRCH, "/proc/%d", root);
-	_cleanup_text_ struct text status = { 0 };
-	if (file_read(proc, "status", &status) == 0) {
-		const char *tgid = strstr(status.data, "\nTgid:");
-		if (tgid && atoi(tgid + 6) != root)
-			return fail(NO_PROCESS, 0, "%d is a thread of process %d", root, atoi(tgid + 6));
-	}
 	if (stat.flags & PF_KTHREAD)
 		return fail(KERNEL_THREAD, 0, "PF_KTHREAD is set");
 	if (stat.state == 'Z' && stat.threads == 1)
@@ -226,6 +220,17 @@ int tree_scan_all(struct tree *tree, bool *ret_grew)
 	return 0;
 }
 
+/* Threads have /proc directories too, but no pidfd. */
+static int explain_root(pid_t root, int err)
+{
+	_cleanup_text_ struct text status = { 0 };
+	WORKING_ON_TASK(root);
+	const char *tgid = file_readf(&status, AT_FDCWD, "/proc/%d/status", root) == 0 ? strstr(status.data, "\nTgid:") : NULL;
+	if (tgid && atoi(tgid + 6) != root)
+		return fail(NO_PROCESS, 0, "%d is a thread of process %d", root, atoi(tgid + 6));
+	return fail(TASK_RACED, err, "reading /proc/%d", root);
+}
+
 int tree_scan(struct tree *ret, pid_t root)
 {
 	int r = tree_check_root(root);
@@ -237,9 +242,8 @@ int tree_scan(struct tree *ret, pid_t root)
 	if (r == 0)
 		r = tree_scan_all(ret, &grew);
 	if (r < 0) {
-		WORKING_ON_TASK(root);
 		tree_clear(ret);
-		return r == -ENOMEM ? fail_memory() : fail(TASK_RACED, r, "reading /proc/%d", root);
+		return r == -ENOMEM ? fail_memory() : explain_root(root, r);
 	}
 	return 0;
 }

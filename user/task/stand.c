@@ -9,7 +9,6 @@
 #include <signal.h>
 #include <stdio.h>
 #include <sys/prctl.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
 
 struct stand {
@@ -24,23 +23,14 @@ static void stand_free(struct stand *s)
 	closep(&s->mnt_ns);
 }
 
-static bool is_elsewhere(int proc)
-{
-	struct stat theirs, own;
-	return fstatat(proc, "ns/pid", &theirs, 0) == 0 && stat("/proc/self/ns/pid", &own) == 0 && theirs.st_ino != own.st_ino;
-}
-
-/* The last of the ids that /proc tells: one for each pid namespace on the way down. */
+/* The last of the ids that /proc tells, one for each pid namespace on the way down; 0 when there is but one. */
 static pid_t inner_id(int proc)
 {
 	_cleanup_text_ struct text status = { 0 };
-	char *line = file_read(proc, "status", &status) == 0 ? strstr(status.data, "\nNSpid:") : NULL;
-	char *end = line ? strchr(line + 1, '\n') : NULL;
-	if (!end)
-		return 0;
-	*end = 0;
-	char *last = strrchr(line + 1, '\t');
-	return last ? atoi(last) : 0;
+	char *line = file_read(proc, "status", &status) == 0 ? strstr(status.data, "\nNSpid:\t") : NULL;
+	char *ids = line ? line + strlen("\nNSpid:\t") : "";
+	const char *last = memrchr(ids, '\t', strcspn(ids, "\n"));
+	return last ? atoi(last + 1) : 0;
 }
 
 struct mounts {
@@ -100,12 +90,12 @@ static bool find(struct stand *s, pid_t pid)
 	char path[32];
 	snprintf(path, sizeof path, "/proc/%d", (int)pid);
 	s->proc = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	if (s->proc < 0 || !is_elsewhere(s->proc))
+	s->inside = s->proc < 0 ? 0 : inner_id(s->proc);
+	if (!s->inside)
 		return false;
-	s->inside = inner_id(s->proc);
 	s->pid_ns = openat(s->proc, "ns/pid", O_RDONLY | O_CLOEXEC);
 	s->mnt_ns = openat(s->proc, "ns/mnt", O_RDONLY | O_CLOEXEC);
-	return s->inside > 0 && s->pid_ns >= 0 && s->mnt_ns >= 0 && same_mounts(s->proc);
+	return s->pid_ns >= 0 && s->mnt_ns >= 0 && same_mounts(s->proc);
 }
 
 /* In the child: false when /proc here is that of another pid namespace. */
