@@ -105,7 +105,7 @@ static void sweep_ending(const char *program, int step)
 {
 	struct target t;
 	int restored = 0, calls = 0;
-	for (int n = 0; n == 0 || n <= calls; n += n ? step : 1) {
+	for (int n = 0; n == 0 || n <= calls; n += n == 0 ? 1 : n < calls - 60 ? step : MIN(step, 7)) {
 		target_start(&t, program, "5");
 		if (n == 0) {
 			calls = count_calls(&t);

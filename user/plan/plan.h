@@ -58,7 +58,7 @@ enum {
 struct plan_config {
 	u32 first_service_fd;    /* descriptors of file objects begin here, above every descriptor of the tree */
 	const struct caps *caps; /* what the kernel can do here; NULL: nothing new */
-	u32 self;                /* the id of ckpt, as the root sees its parent */
+	u32 self;                /* the id of the parent of the root: of ckpt, or of process 1 of its pid namespace */
 };
 struct plan *plan_new(const struct plan_config *);
 void plan_free(struct plan *);

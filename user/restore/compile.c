@@ -172,7 +172,9 @@ static u64 estimate(const struct graph *g)
 int compile(struct plan **ret, struct site *ret_site, const struct graph *g, const struct survey *survey)
 {
 	u64 room = estimate(g);
-	struct plan_config config = { .first_service_fd = compile_first_fd(g), .caps = survey->caps, .self = survey->self_pid };
+	struct plan_config config = { .first_service_fd = compile_first_fd(g),
+				      .caps = survey->caps,
+				      .self = survey->root_parent };
 	_cleanup_plan_ struct plan *plan = plan_new(&config);
 	if (!plan)
 		return fail_memory();

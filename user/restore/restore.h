@@ -26,7 +26,7 @@ struct survey {
 	Ckpt__Vdso *vdso;              /* what it is */
 	struct graph self;             /* what ckpt's own threads are like: new tasks begin so */
 	VECTOR(u32) spare_pids;        /* ids that nobody has and the image does not want */
-	u32 self_pid;                  /* ckpt's, as the root sees its parent */
+	u32 root_parent;               /* the id of ckpt, or of process 1 in a fresh pid namespace: who makes the root */
 	u64 core_limit;                /* how large a core file may be */
 	char *core_dir;                /* where core files go; NULL: not to files, or not asked since no zombie has left one */
 	u64 now_monotonic, now_boottime; /* ns */

@@ -129,7 +129,7 @@ static int survey_pids(struct survey *s, const struct graph *g, bool fresh)
 int survey_host(struct survey *s, const struct caps *caps, const struct graph *g, bool fresh)
 {
 	s->caps = caps;
-	s->self_pid = (u32)getpid();
+	s->root_parent = (u32)(fresh ? getppid() : getpid());
 	s->now_monotonic = clock_ns(CLOCK_MONOTONIC);
 	s->now_boottime = clock_ns(CLOCK_BOOTTIME);
 	struct rlimit limit;
