@@ -7,7 +7,6 @@
 #include <linux/perf_event.h>
 #include <sys/fanotify.h>
 #include <sys/file.h>
-#include <sys/inotify.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 
@@ -35,7 +34,6 @@ static int open_bpf(void)
 }
 
 static int open_fanotify(void) { return fanotify_init(FAN_CLASS_NOTIF, O_RDONLY); }
-static int open_inotify(void) { return inotify_init1(0); }
 static int open_pidfd(void) { return (int)syscall(SYS_pidfd_open, getpid(), 0); }
 static int open_namespace(void) { return open("/proc/self/ns/net", O_RDONLY); }
 static int open_secret(void) { return (int)syscall(SYS_memfd_secret, 0); }
@@ -221,7 +219,6 @@ static const struct kind {
 	{ "userfaultfd", open_userfault },
 	{ "bpf", open_bpf },
 	{ "fanotify", open_fanotify },
-	{ "inotify", open_inotify },
 	{ "pidfd", open_pidfd },
 	{ "namespace", open_namespace },
 	{ "secret", open_secret },

@@ -117,7 +117,6 @@ KIND(alg, "SOCKET_FAMILY", "a kernel cryptography (AF_ALG) socket")
 KIND(bpf, "FD_BPF", "a BPF object")
 KIND(device, "FD_DEVICE", "a device (/dev/kmsg)")
 KIND(fanotify, "FD_FANOTIFY", "a fanotify group")
-KIND(inotify, "FD_INOTIFY", "an inotify instance")
 KIND(io_uring, "FD_IO_URING", "an io_uring instance")
 KIND(mount, "FD_MOUNT", "a file system context")
 KIND(namespace, "FD_NAMESPACE", "a network namespace")
@@ -132,6 +131,8 @@ KIND(vsock, "SOCKET_FAMILY", "(vsock) socket")
 TEST(epoll_disarmed, .root = true) { refused_program("epoll", "disarmed", EXIT_UNSUPPORTED, "[EPOLL_DISARMED]"); }
 TEST(epoll_signalfd, .root = true) { refused_program("signalfds", "flight", EXIT_UNSUPPORTED, "[EPOLL_SIGNALFD]"); }
 TEST(signalfd_disarmed, .root = true) { refused_program("signalfds", "disarmed", EXIT_UNSUPPORTED, "[EPOLL_DISARMED]"); }
+TEST(inotify_unread, .root = true) { refused_program("watches", "unread", EXIT_RACED, "[INOTIFY_UNREAD]"); }
+TEST(inotify_deleted, .root = true) { refused_program("watches", "deleted", EXIT_UNSUPPORTED, "[INOTIFY_TARGET]"); }
 TEST(timerfd_cancelled, .root = true) { refused_program("timerfds", "cancelled", EXIT_RACED, "[TIMERFD_CANCELLED]"); }
 TEST(unix_name_gone, .root = true) { refused_program("named", "gone", EXIT_UNSUPPORTED, "[UNIX_NAME]"); }
 TEST(unix_connection, .root = true) { refused_program("named", "orphan", EXIT_UNSUPPORTED, "[UNIX_NAMED]"); }

@@ -17,6 +17,7 @@
 #include <sys/eventfd.h>
 #include <sys/file.h>
 #include <sys/epoll.h>
+#include <sys/inotify.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
@@ -304,6 +305,32 @@ TEST(signalfds, .root = true)
 	struct text plan = { 0 };
 	round_trip(make_signalfds, &plan);
 	CHECK_CONTAINS(plan.data, "signalfd4(0xffffffffffffffff, ");
+	text_free(&plan);
+}
+
+/* --- inotify --- */
+
+static void make_watches(void)
+{
+	int fd = inotify_init1(IN_NONBLOCK), plain = inotify_init1(IN_CLOEXEC), gone = 0;
+	static char events[4096];
+	MUST(inotify_add_watch(fd, "/", IN_DELETE_SELF) == 1);
+	for (int i = 0; i < 20; i++) {
+		gone = inotify_add_watch(fd, "/usr", IN_DELETE_SELF);
+		MUST(gone == i + 2 && inotify_rm_watch(fd, gone) == 0);
+	}
+	MUST(read(fd, events, sizeof events) > 0 && inotify_add_watch(fd, "/usr", IN_MOVE_SELF | IN_EXCL_UNLINK) == gone + 1);
+	MUST(inotify_add_watch(fd, "/etc/passwd", IN_DELETE_SELF) == gone + 2);
+	MUST(inotify_add_watch(plain, "/proc", IN_DELETE_SELF | IN_ONESHOT) == 1);
+}
+
+/* Nothing says that the kernel takes watch descriptors: they are counted up. */
+TEST(inotify, .root = true)
+{
+	struct text plan = { 0 };
+	round_trip(make_watches, &plan);
+	CHECK_CONTAINS(plan.data, "branch(");
+	CHECK_CONTAINS(plan.data, " = 22 ");
 	text_free(&plan);
 }
 

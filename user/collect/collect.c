@@ -173,6 +173,7 @@ void collector_free(struct collector *c)
 	map_free(&c->outside);
 	text_free(&c->maps);
 	text_free(&c->locks);
+	text_free(&c->mounts);
 	facts_free(&c->facts);
 }
 

@@ -34,7 +34,8 @@ struct collector {
 	u32 maps_of;
 	struct text locks; /* /proc/locks */
 	bool have_locks;
-	struct current { /* the file that is being collected */
+	struct text mounts; /* /proc/self/mountinfo */
+	struct current {    /* the file that is being collected */
 		const struct record_file *record;
 		const char *magic_link; /* below /proc/PID, NULL: a descriptor */
 		int own;                /* the caller's descriptor (in flight), or -1 */

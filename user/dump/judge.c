@@ -136,7 +136,6 @@ static const struct {
 	{ "anon_inode:[userfaultfd]", "a userfaultfd", DIAG_FD_USERFAULT },
 	{ "anon_inode:bpf", "a BPF object", DIAG_FD_BPF },
 	{ "anon_inode:btf", "BTF, the types of BPF", DIAG_FD_BPF },
-	{ "anon_inode:inotify", "an inotify instance", DIAG_FD_INOTIFY },
 	{ "anon_inode:kvm", "a virtual machine", DIAG_FD_KVM },
 	{ "anon_inode:seccomp notify", "a seccomp listener", DIAG_FD_SECCOMP },
 	{ "anon_inode:sync_file", "a fence of a device", DIAG_FD_DMABUF },

@@ -1,0 +1,193 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/* Owns inotify(7): what is watched, under the same watch descriptors. */
+#include "collect/collect.h"
+#include "inotify.pb-c.h"
+#include "resource/file_scope.h"
+#include <stdio.h>
+#include <sys/inotify.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+
+#ifndef INOTIFY_IOC_SETNEXTWD
+#define INOTIFY_IOC_SETNEXTWD _IOW('I', 0, s32)
+#endif
+#define WATCH_MASK ((u32)(IN_ALL_EVENTS | IN_EXCL_UNLINK | IN_ONESHOT))
+/* Where the kernel only counts watch descriptors up, that many watches (about 2 us each) are made and removed at most. */
+#define WD_ROUNDS 5000000u
+
+static const struct kind kind_inotify = { .name = "inotify", .desc = &ckpt__inotify__descriptor };
+
+static bool inotify_claims(const struct record_file *file, const char *link)
+{
+	(void)file;
+	return !strcmp(link, "anon_inode:inotify");
+}
+
+/* --- collect --- */
+
+static void parse_handle(const char *hex, struct inode_name *n)
+{
+	unsigned byte;
+	if (n->handle_bytes > sizeof n->handle)
+		n->handle_bytes = 0;
+	for (u32 i = 0; i < n->handle_bytes; i++)
+		n->handle[i] = sscanf(hex + 2 * i, "%2x", &byte) == 1 ? (u8)byte : 0;
+}
+
+/* "inotify wd:1 ino:a764 sdev:fe00000 mask:fff ignored_mask:0 fhandle-bytes:8 fhandle-type:1 f_handle:0f64a7004ace4b80": from
+ * "wd:" on; without a handle where the file system has none. */
+static bool parse(const char *line, Ckpt__InotifyWatch *w, struct inode_name *n)
+{
+	unsigned wd, device, mask;
+	unsigned long long inode;
+	int end = 0;
+	*n = (struct inode_name){ 0 };
+	if (sscanf(line, "wd:%x ino:%llx sdev:%x mask:%x ignored_mask:%*x%n", &wd, &inode, &device, &mask, &end) != 4 || !end)
+		return false;
+	*n = (struct inode_name){ .major = device >> 20, .minor = device & 0xfffffu, .inode = inode };
+	SET(w, wd, (s32)wd);
+	SET(w, mask, mask & WATCH_MASK);
+	SET(w, inode, inode);
+	SET(w, device, (u32)makedev(n->major, n->minor));
+	int at = 0;
+	if (sscanf(line + end, " fhandle-bytes:%x fhandle-type:%x f_handle:%n", &n->handle_bytes, &n->handle_type, &at) == 2 &&
+	    at)
+		parse_handle(line + end + at, n);
+	else
+		n->handle_bytes = 0;
+	return true;
+}
+
+static int add_watch(struct collector *c, Ckpt__Inotify *m, const char *line)
+{
+	struct inode_name n;
+	char path[4096];
+	u32 mode = 0;
+	Ckpt__InotifyWatch *w = MESSAGE_NEW(Ckpt__InotifyWatch, ckpt__inotify_watch);
+	if (!w || !MESSAGE_APPEND(&m->n_watch, &m->watch, w)) {
+		free(w);
+		return fail_memory();
+	}
+	if (!parse(line, w, &n))
+		return fail(FD_FDINFO, 0, "inotify %.80s", line);
+	int r = collector_find_inode(c, &n, path, sizeof path, &mode);
+	if (r == -ENOENT || r == -ESTALE)
+		return message_set_string(&w->lost, r == -ENOENT ? "deleted" : "no name is known") ? 0 : fail_memory();
+	SET(w, directory, S_ISDIR(mode));
+	return r < 0 || message_set_string(&w->path, path) ? r : fail_memory();
+}
+
+static int by_wd(const void *a, const void *b)
+{
+	const Ckpt__InotifyWatch *x = *(Ckpt__InotifyWatch *const *)a, *y = *(Ckpt__InotifyWatch *const *)b;
+	return x->wd < y->wd ? -1 : x->wd > y->wd;
+}
+
+/* Its lines begin with "inotify wd:" and have no colon behind the first word. */
+static int inotify_collect(struct collector *c, const struct subject *subject, struct object *o)
+{
+	(void)subject;
+	Ckpt__Inotify *m = o->data;
+	int fd = collector_fd(c), unread = 0;
+	if (fd < 0)
+		return fail(FD_DUPLICATE, fd, "anon_inode:inotify");
+	if (ioctl(fd, FIONREAD, &unread) < 0)
+		return fail(SYSCALL, neg_errno(), "ioctl(FIONREAD)");
+	SET(m, unread, (u32)unread);
+	int r = 0;
+	for (const char *line = collector_fdinfo(c, "pos"); r == 0 && line && (line = strstr(line, "\ninotify wd:"));) {
+		line += sizeof "\ninotify";
+		r = add_watch(c, m, line);
+	}
+	if (m->n_watch)
+		qsort(m->watch, m->n_watch, sizeof *m->watch, by_wd);
+	return r;
+}
+
+/* --- judge --- */
+
+static int judge_dump(const Ckpt__Inotify *m)
+{
+	int r = m->unread ? fail(INOTIFY_UNREAD, 0, "%u bytes", m->unread) : 0;
+	for (size_t i = 0; i < m->n_watch; i++)
+		if (!m->watch[i]->path)
+			r = fail(INOTIFY_TARGET, 0, "watch %d of inode %llu on device %u:%u: %s", m->watch[i]->wd,
+				 (unsigned long long)m->watch[i]->inode, major(m->watch[i]->device), minor(m->watch[i]->device),
+				 m->watch[i]->lost ?: "no path");
+	return r;
+}
+
+static int judge_restore(const Ckpt__InotifyWatch *w, s32 above)
+{
+	struct stat st;
+	if (!w->path || w->path[0] != '/' || w->wd <= above || w->mask & ~WATCH_MASK)
+		return fail(IMAGE_VALUE, 0, "watch %d", w->wd);
+	if (lstat(w->path, &st) < 0)
+		return fail(FILE_MISSING, neg_errno(), "%s, watched", w->path);
+	if (S_ISDIR(st.st_mode) != w->directory)
+		return fail(FILE_CHANGED, 0, "%s is %s directory now, was%s", w->path, w->directory ? "no" : "a",
+			    w->directory ? "" : " none");
+	return 0;
+}
+
+static int inotify_judge(const struct graph *graph, const struct object *o, enum direction direction)
+{
+	(void)graph;
+	const Ckpt__Inotify *m = o->data;
+	int r = 0;
+	if (direction == DIRECTION_DUMP)
+		return judge_dump(m);
+	for (size_t i = 0; i < m->n_watch; i++)
+		if (judge_restore(m->watch[i], i ? m->watch[i - 1]->wd : 0) < 0)
+			r = -EINVAL;
+	return r;
+}
+
+/* --- plan --- */
+
+#define WATCH AT(PLAN_WORLD, STAGE_WATCH)
+
+/* Watches are made and removed until the number before the wanted one was met; each leaves an event, which is read. */
+static void count_up(struct plan *plan, struct arg fd, struct arg path, s32 wanted)
+{
+	struct plan_step *add = plan_call(plan, WATCH, SYS_inotify_add_watch, fd, path, ARG(IN_DELETE_SELF | IN_DONT_FOLLOW));
+	struct arg got = ARG_OF_SLOT(step_result(plan, add));
+	plan_call(plan, WATCH, SYS_inotify_rm_watch, fd, got);
+	plan_call(plan, WATCH, SYS_read, fd, ARG_OF_DATA(plan_data(plan, NULL, 4096, 8)), ARG(4096));
+	plan_op(plan, WATCH, OP_BRANCH, 0, (struct arg[6]){ got, ARG(wanted - 1), ARG(3), ARG(WD_ROUNDS) });
+}
+
+/* The path is that of what is watched: a last symbolic link is not followed. */
+static void plan_watch(struct plan *plan, u32 file, const Ckpt__InotifyWatch *w, bool is_next)
+{
+	const struct caps *caps = plan_config(plan)->caps;
+	struct arg fd = ARG(plan_fd(plan, file)), path = arg_string(plan, w->path);
+	if (!is_next && caps && caps_has(caps, CAN_INOTIFY_NEXT_WD))
+		plan_call(plan, WATCH, SYS_ioctl, fd, ARG(INOTIFY_IOC_SETNEXTWD), ARG(w->wd));
+	else if (!is_next)
+		count_up(plan, fd, path, w->wd);
+	step_expect(plan_call(plan, WATCH, SYS_inotify_add_watch, fd, path, ARG(w->mask | IN_DONT_FOLLOW)), w->wd);
+}
+
+static int inotify_plan(struct plan *plan, const struct graph *graph, const struct object *o)
+{
+	const Ckpt__Inotify *m = o->data;
+	struct place at = AT(PLAN_WORLD, STAGE_CREATE);
+	u32 flags = file_flags(graph, o->id), made = IN_CLOEXEC | (flags & O_NONBLOCK);
+	plan_place_fd(plan, step_result(plan, plan_call(plan, at, SYS_inotify_init1, ARG(made))), o->id);
+	plan_status_flags(plan, at, o->id, flags, made);
+	for (size_t i = 0; i < m->n_watch; i++)
+		plan_watch(plan, o->id, m->watch[i], m->watch[i]->wd == (i ? m->watch[i - 1]->wd : 0) + 1);
+	return 0;
+}
+
+const struct resource resource_inotify = {
+	.name = "inotify",
+	.scope = SCOPE_FILE,
+	.kind = &kind_inotify,
+	.claims = inotify_claims,
+	.collect = inotify_collect,
+	.judge = inotify_judge,
+	.plan = inotify_plan,
+};
