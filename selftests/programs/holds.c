@@ -82,6 +82,19 @@ static int half_of_pipe(void)
 	return fds[0];
 }
 
+/* This side is held by a reader; the other by somebody outside. */
+static int half_of_fifo(int mine, int theirs)
+{
+	MUST_EQ(mkfifo(judge_path("half"), 0600), 0);
+	int both = open(judge_path("half"), O_RDWR), fd = open(judge_path("half"), mine);
+	keep_outside(open(judge_path("half"), theirs));
+	close(both);
+	return fd;
+}
+
+static int reader_of_fifo(void) { return half_of_fifo(O_RDONLY, O_WRONLY); }
+static int writer_of_fifo(void) { return half_of_fifo(O_WRONLY, O_RDONLY); }
+
 static int half_of_socket(void)
 {
 	int fds[2];
@@ -202,6 +215,8 @@ static const struct kind {
 	{ "perf", open_perf },
 	{ "io_uring", open_uring },
 	{ "pipe", half_of_pipe },
+	{ "fifo-reader", reader_of_fifo },
+	{ "fifo-writer", writer_of_fifo },
 	{ "socket", half_of_socket },
 	{ "terminal", slave_alone },
 	{ "typed", typed_ahead },

@@ -3,6 +3,7 @@
 #include "tree/program.h"
 
 PROGRAM(shared_memory, PLAIN, "shared")
+PROGRAM(fifos, QUIET, "fifos")
 PROGRAM(ghosts, QUIET, "ghosts")
 PROGRAM(replaced, QUIET, "replaced")
 PROGRAM(replaced_memfd, QUIET, "replaced", "memfd")

@@ -194,36 +194,24 @@ struct making {
 	const struct graph *graph;
 	const struct object *o;
 	const Ckpt__Ghost *ghost;
-	u32 own;           /* slot: open for writing, or the directory */
-	u32 own_is;        /* the file that this one is, 0: none */
-	VECTOR(u32) slots; /* of the others, in the order of the graph */
+	u32 own;    /* slot: open for writing, or the directory */
+	u32 own_is; /* the file that this one is, 0: none */
+	struct opened_list others;
 };
 
-/* The files of the ghost that have to be opened besides the own one. */
-static const struct object *next_member(const struct making *m, const struct object *after)
+/* O_TMPFILE stands in the flags of whom it was made by: that one cannot be opened another time. */
+static int find_members(struct making *m)
 {
-	while ((after = graph_next(m->graph, &kind_ghost, after)))
-		if (((const Ckpt__Ghost *)after->data)->memory == m->o->id && after->id != m->own_is)
-			return after;
-	return NULL;
-}
-
-/* The same slot for each name that is tried. */
-static void give_slot(struct making *m, struct plan_step *step, size_t n)
-{
-	u32 *slot = n < m->slots.n ? &m->slots.v[n] : vector_add(&m->slots);
-	if (slot && !*slot)
-		*slot = plan_slot(m->plan);
-	step_any(step);
-	step_into(step, slot ? *slot : 0);
-}
-
-static void open_members(struct making *m, struct place at, struct arg name)
-{
-	size_t n = 0;
-	for (const struct object *o = NULL; (o = next_member(m, o));)
-		give_slot(m, plan_call(m->plan, at, SYS_openat, ARG(AT_FDCWD), name, ARG(file_reopen_flags(m->graph, o->id))),
-			  n++);
+	int r = 0;
+	for (const struct object *o = NULL; r == 0 && (o = graph_next(m->graph, &kind_ghost, o));) {
+		if (((const Ckpt__Ghost *)o->data)->memory != m->o->id)
+			continue;
+		if (m->ghost->tmpfile && !m->own_is && file_flags(m->graph, o->id) & TMPFILE_FLAG)
+			m->own_is = o->id;
+		else
+			r = opened_add(&m->others, m->plan, o->id, file_reopen_flags(m->graph, o->id));
+	}
+	return r;
 }
 
 static struct plan_step *make_file(struct plan *plan, struct place at, struct arg name, void *with _unused_)
@@ -232,7 +220,10 @@ static struct plan_step *make_file(struct plan *plan, struct place at, struct ar
 			 ARG(0600));
 }
 
-static void use_file(struct plan *plan _unused_, struct place at, struct arg name, void *with) { open_members(with, at, name); }
+static void use_file(struct plan *plan, struct place at, struct arg name, void *with)
+{
+	opened_plan(&((struct making *)with)->others, plan, at, name);
+}
 
 static struct plan_step *make_directory(struct plan *plan, struct place at, struct arg name, void *with _unused_)
 {
@@ -245,7 +236,7 @@ static void use_directory(struct plan *plan, struct place at, struct arg name, v
 		plan_call(plan, at, SYS_openat, ARG(AT_FDCWD), name, ARG(O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
 	step_any(own);
 	step_into(own, ((struct making *)with)->own);
-	open_members(with, at, name);
+	opened_plan(&((struct making *)with)->others, plan, at, name);
 }
 
 static struct plan_step *open_tmpfile(struct making *m, struct place at, struct arg dir)
@@ -263,9 +254,6 @@ static void use_lost_directory(struct plan *plan _unused_, struct place at, stru
 
 static void plan_tmpfile(struct making *m)
 {
-	for (const struct object *o = NULL; !m->own_is && (o = next_member(m, o));)
-		if (file_flags(m->graph, o->id) & TMPFILE_FLAG)
-			m->own_is = o->id;
 	if (m->ghost->lost) {
 		plan_nameless(m->plan, &(struct nameless){ .path = m->ghost->path,
 							   .lost = m->ghost->lost - 1,
@@ -334,17 +322,13 @@ static void plan_attributes(const struct making *m)
 /* What was opened by name takes its place; what has none is opened by the own descriptor. */
 static void place_members(struct making *m)
 {
-	size_t n = 0;
-	for (const struct object *o = NULL; (o = next_member(m, o)); n++) {
-		if (m->ghost->tmpfile) {
-			plan_reopen(m->plan, m->own, NULL, o->id, file_reopen_flags(m->graph, o->id),
-				    file_flags(m->graph, o->id));
-		} else {
-			u32 slot = n < m->slots.n ? m->slots.v[n] : 0;
-			plan_check(m->plan, CREATE, slot);
-			plan_place_fd(m->plan, slot, o->id);
-		}
-		plan_position(m->plan, m->graph, o->id);
+	const struct opened *o = m->others.list.v;
+	if (!m->ghost->tmpfile)
+		opened_place(&m->others, m->plan);
+	for (size_t i = 0; i < m->others.list.n; i++) {
+		if (m->ghost->tmpfile)
+			plan_reopen(m->plan, m->own, NULL, o[i].file, o[i].flags, file_flags(m->graph, o[i].file));
+		plan_position(m->plan, m->graph, o[i].file);
 	}
 }
 
@@ -354,6 +338,7 @@ static int ghost_plan(struct plan *plan, const struct graph *graph, const struct
 	if (m.ghost->memory != o->id)
 		return 0;
 	m.own = plan_slot(plan);
+	int r = find_members(&m);
 	if (m.ghost->tmpfile)
 		plan_tmpfile(&m);
 	else
@@ -368,8 +353,8 @@ static int ghost_plan(struct plan *plan, const struct graph *graph, const struct
 	} else {
 		plan_call(plan, CREATE, SYS_close, ARG_OF_SLOT(m.own));
 	}
-	vector_free(&m.slots);
-	return 0;
+	vector_free(&m.others.list);
+	return r;
 }
 
 const struct resource resource_ghost = {

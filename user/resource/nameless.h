@@ -106,6 +106,33 @@ struct nameless {
 	void *with;
 };
 
+/* Files that are opened by the name while it is there, and placed when it is gone. */
+struct opened {
+	u32 file, flags, slot;
+};
+struct opened_list {
+	VECTOR(struct opened) list;
+};
+
+static inline int opened_add(struct opened_list *l, struct plan *plan, u32 file, u32 flags)
+{
+	struct opened *o = vector_add(&l->list);
+	if (!o)
+		return fail_memory();
+	*o = (struct opened){ .file = file, .flags = flags, .slot = plan_slot(plan) };
+	return 0;
+}
+
+static inline void opened_plan(const struct opened_list *l, struct plan *plan, struct place at, struct arg name)
+{
+	for (size_t i = 0; i < l->list.n; i++) {
+		struct plan_step *open =
+			plan_call(plan, at, SYS_openat, ARG(AT_FDCWD), name, ARG(l->list.v[i].flags | O_CLOEXEC));
+		step_any(open);
+		step_into(open, l->list.v[i].slot);
+	}
+}
+
 /* Made by a child of ckpt that shares its descriptors: when ckpt is killed in that moment, the child goes on and takes the
  * names away. */
 static inline struct place nameless_helper(struct plan *plan)
@@ -164,6 +191,14 @@ static inline void plan_check(struct plan *plan, struct place at, u32 slot)
 	u32 word = plan_data(plan, NULL, 4, 4);
 	plan_op(plan, at, OP_STORE, 0, (struct arg[6]){ ARG(word), ARG_OF_SLOT(slot) });
 	plan_op(plan, at, OP_LOAD, 0, (struct arg[6]){ ARG(word) });
+}
+
+static inline void opened_place(const struct opened_list *l, struct plan *plan)
+{
+	for (size_t i = 0; i < l->list.n; i++) {
+		plan_check(plan, AT(PLAN_WORLD, STAGE_CREATE), l->list.v[i].slot);
+		plan_place_fd(plan, l->list.v[i].slot, l->list.v[i].file);
+	}
 }
 
 /* Makes it under its old name, or, when that is in use, under the one with the suffix; while another restore has both, again.

@@ -3,7 +3,7 @@
 #include "base/file.h"
 #include "collect/collect.h"
 #include "pipe.pb-c.h"
-#include "resource/file_scope.h"
+#include "resource/nameless.h"
 #include <poll.h>
 #include <stdio.h>
 #include <sys/ioctl.h>
@@ -57,12 +57,18 @@ static int peek(int fd, bool readable, Ckpt__Pipe *p)
 	if (ioctl(fd, FIONREAD, &unread) < 0)
 		return fail(PIPE_PEEK, neg_errno(), "FIONREAD");
 	SET(p, unread, (u32)unread);
-	if (unread <= 0)
+	bool maybe_quiet = readable && p->path && !p->hung_up;
+	if (unread <= 0 && !maybe_quiet)
 		return 0;
 	if (pipe2(ends, O_NONBLOCK | O_CLOEXEC) < 0)
 		return fail(SYSCALL, neg_errno(), "pipe2");
 	from = ends[0];
 	to = ends[1];
+	if (unread <= 0) { /* nothing to copy: 0 without a writer, else EAGAIN (ipipe_prep) */
+		if (tee(fd, to, 1, SPLICE_F_NONBLOCK) == 0)
+			SET(p, quiet, true);
+		return 0;
+	}
 	if (fcntl(to, F_SETPIPE_SZ, p->capacity) < 0)
 		return fail(PIPE_PEEK, neg_errno(), "F_SETPIPE_SZ %u of a copy", p->capacity);
 	ssize_t n = tee(fd, to, INT32_MAX, SPLICE_F_NONBLOCK);
@@ -81,11 +87,33 @@ static u32 first_end(const struct graph *graph, const struct object *mine, const
 	return mine->id;
 }
 
-static int collect_name(const struct subject *subject, Ckpt__Pipe *p)
+static int collect_nameless(const struct subject *subject, Ckpt__Pipe *p, int fd)
+{
+	char path[4096];
+	struct stat st;
+	if (!nameless_path(subject->link, path))
+		return fail(FILE_NAME_LENGTH, 0, "%s", subject->link);
+	if (fstat(fd, &st) < 0)
+		return fail(SYSCALL, neg_errno(), "fstat of %s", subject->link);
+	SET(p, nameless, true);
+	SET(p, mode, st.st_mode & 07777);
+	SET(p, uid, st.st_uid);
+	SET(p, gid, st.st_gid);
+	u32 lost = nameless_lost(path);
+	if (lost)
+		SET(p, lost, lost);
+	if (st.st_nlink)
+		SET(p, links, (u32)st.st_nlink);
+	return message_set_string(&p->path, path) ? 0 : fail_memory();
+}
+
+static int collect_name(const struct subject *subject, Ckpt__Pipe *p, int fd)
 {
 	struct stat st;
 	if (subject->link[0] != '/')
 		return 0;
+	if (nameless_claims(subject->file, subject->link))
+		return collect_nameless(subject, p, fd);
 	if (!message_set_string(&p->path, subject->link))
 		return fail_memory();
 	if (lstat(p->path, &st) < 0 || (u32)st.st_dev != p->device || st.st_ino != p->inode)
@@ -100,12 +128,12 @@ static int pipe_collect(struct collector *c, const struct subject *subject, stru
 	SET(p, inode, subject->file->ino);
 	SET(p, device, (u32)makedev(subject->file->dev_major, subject->file->dev_minor));
 	SET(p, pipe, first_end(collector_graph(c), o, p));
-	int r = collect_name(subject, p);
-	if (r < 0)
-		return r;
 	int fd = collector_fd(c);
 	if (fd < 0)
 		return fail(FD_DUPLICATE, fd, "pipe:[%llu]", (unsigned long long)p->inode);
+	int r = collect_name(subject, p, fd);
+	if (r < 0)
+		return r;
 	struct pollfd poll_fd = { .fd = fd };
 	SET(p, hung_up, poll(&poll_fd, 1, 0) == 1 && (poll_fd.revents & (POLLHUP | POLLERR)));
 	if (p->pipe != o->id)
@@ -120,7 +148,7 @@ static int pipe_collect(struct collector *c, const struct subject *subject, stru
 /* --- judge --- */
 
 struct ends {
-	bool reader, writer, hung_up, direct;
+	bool reader, writer, hung_up, direct, quiet;
 };
 
 static struct ends ends_of(const struct graph *graph, u32 pipe)
@@ -134,6 +162,7 @@ static struct ends ends_of(const struct graph *graph, u32 pipe)
 		e.reader |= access != O_WRONLY;
 		e.writer |= access != O_RDONLY;
 		e.hung_up |= p->hung_up;
+		e.quiet |= p->quiet;
 		e.direct |= access != O_RDONLY && (flags & O_DIRECT);
 	}
 	return e;
@@ -163,8 +192,12 @@ static int judge_name(const Ckpt__Pipe *p, enum direction direction)
 	struct stat st;
 	if (!p->path)
 		return 0;
+	if (direction == DIRECTION_DUMP && p->links)
+		return fail(FILE_DELETED, 0, "%s has %u other name%s", p->path, p->links, p->links == 1 ? "" : "s");
 	if (direction == DIRECTION_DUMP)
 		return p->moved ? fail(FILE_MOVED, 0, "%s", p->path) : 0;
+	if (p->nameless)
+		return nameless_judge(p->path, p->lost, false);
 	if (lstat(p->path, &st) < 0)
 		return fail(FILE_MISSING, neg_errno(), "%s", p->path);
 	return S_ISFIFO(st.st_mode) ? 0 : fail(FILE_CHANGED, 0, "%s is no fifo", p->path);
@@ -179,9 +212,9 @@ static int pipe_judge(const struct graph *graph, const struct object *o, enum di
 		return 0;
 	struct ends e = ends_of(graph, o->id);
 	int r = judge_name(p, direction);
-	if (!e.hung_up && (!e.reader || !e.writer))
-		r = fail(PIPE_EXTERNAL, 0, "pipe:[%llu], whose %s side is open elsewhere", (unsigned long long)p->inode,
-			 e.reader ? "writing" : "reading");
+	if (!e.hung_up && !(e.quiet && e.reader) && (!e.reader || !e.writer))
+		r = fail(PIPE_EXTERNAL, 0, "%s%spipe:[%llu], whose %s side is open elsewhere", p->path ?: "",
+			 p->path ? ", " : "", (unsigned long long)p->inode, e.reader ? "writing" : "reading");
 	int packets = judge_packets(p, &e);
 	return r ? r : packets;
 }
@@ -213,6 +246,12 @@ static u32 original_end(const struct graph *graph, u32 pipe, u32 access)
 	return 0;
 }
 
+/* open(2) of a fifo refuses O_DIRECT, fcntl(2) does not. */
+static u32 member_flags(const struct graph *graph, u32 file)
+{
+	return (file_reopen_flags(graph, file) & ~(u32)O_DIRECT) | O_NONBLOCK;
+}
+
 static void plan_others(struct plan *plan, const struct graph *graph, const struct object *o, u32 any_end, u32 reader,
 			u32 writer)
 {
@@ -220,7 +259,7 @@ static void plan_others(struct plan *plan, const struct graph *graph, const stru
 		u32 flags = file_flags(graph, other->id);
 		if (((const Ckpt__Pipe *)other->data)->pipe == o->id && other->id != reader && other->id != writer)
 			plan_reopen(plan, any_end, ((const Ckpt__Pipe *)o->data)->path, other->id,
-				    (flags & O_ACCMODE) | O_NONBLOCK, flags);
+				    member_flags(graph, other->id), flags);
 	}
 }
 
@@ -254,18 +293,74 @@ static void plan_anonymous(struct plan *plan, const struct graph *graph, const s
 	plan_end(plan, graph, w, writer, O_NONBLOCK | packets);
 }
 
-/* Held open for both while its members open it, so that none waits for the other; nobody else may have left data in it. */
-static void plan_named(struct plan *plan, const struct graph *graph, const struct object *o, u32 packets)
+/* Holds a named one open for both sides while its members open it, so that none waits for the other; for reading only, when
+ * its readers shall not see a writer come and go. */
+static u32 holder_flags(const struct ends *e) { return (e->quiet && !e->writer ? O_RDONLY : O_RDWR) | O_NONBLOCK | O_CLOEXEC; }
+
+static void fill_holder(struct plan *plan, const Ckpt__Pipe *p, u32 holder, u32 packets)
+{
+	plan_capacity(plan, p, holder);
+	if (packets)
+		plan_call(plan, CREATE, SYS_fcntl, ARG_OF_SLOT(holder), ARG(F_SETFL), ARG(packets | O_NONBLOCK));
+	plan_contents(plan, p, holder);
+}
+
+/* Nobody else may have left data in it. */
+static void plan_named(struct plan *plan, const struct graph *graph, const struct object *o, const struct ends *e, u32 packets)
 {
 	const Ckpt__Pipe *p = o->data;
-	u32 flags = O_RDWR | O_NONBLOCK | O_CLOEXEC | packets, unread = plan_data(plan, NULL, 4, 4);
-	u32 both = step_result(plan, plan_call(plan, CREATE, SYS_openat, ARG(AT_FDCWD), arg_string(plan, p->path), ARG(flags)));
-	plan_call(plan, CREATE, SYS_ioctl, ARG_OF_SLOT(both), ARG(FIONREAD), ARG_OF_DATA(unread));
+	u32 unread = plan_data(plan, NULL, 4, 4);
+	u32 holder = step_result(
+		plan, plan_call(plan, CREATE, SYS_openat, ARG(AT_FDCWD), arg_string(plan, p->path), ARG(holder_flags(e))));
+	plan_call(plan, CREATE, SYS_ioctl, ARG_OF_SLOT(holder), ARG(FIONREAD), ARG_OF_DATA(unread));
 	step_expect(plan_op(plan, CREATE, OP_LOAD, 0, (struct arg[6]){ ARG(unread) }), 0);
-	plan_capacity(plan, p, both);
-	plan_contents(plan, p, both);
-	plan_others(plan, graph, o, both, 0, 0);
-	plan_call(plan, CREATE, SYS_close, ARG_OF_SLOT(both));
+	fill_holder(plan, p, holder, packets);
+	plan_others(plan, graph, o, holder, 0, 0);
+	plan_call(plan, CREATE, SYS_close, ARG_OF_SLOT(holder));
+}
+
+struct making {
+	u32 holder, holder_flags;
+	struct opened_list members;
+};
+
+static struct plan_step *make_fifo(struct plan *plan, struct place at, struct arg name, void *with _unused_)
+{
+	return plan_call(plan, at, SYS_mknodat, ARG(AT_FDCWD), name, ARG(S_IFIFO | 0600), ARG(0));
+}
+
+static void use_fifo(struct plan *plan, struct place at, struct arg name, void *with)
+{
+	struct making *m = with;
+	struct plan_step *open = plan_call(plan, at, SYS_openat, ARG(AT_FDCWD), name, ARG(m->holder_flags));
+	step_any(open);
+	step_into(open, m->holder);
+	opened_plan(&m->members, plan, at, name);
+}
+
+static int plan_unlinked(struct plan *plan, const struct graph *graph, const struct object *o, const struct ends *e,
+			 u32 packets)
+{
+	const Ckpt__Pipe *p = o->data;
+	struct making m = { .holder = plan_slot(plan), .holder_flags = holder_flags(e) };
+	int r = 0;
+	for (const struct object *other = NULL; r == 0 && (other = graph_next(graph, &kind_pipe, other));)
+		if (((const Ckpt__Pipe *)other->data)->pipe == o->id)
+			r = opened_add(&m.members, plan, other->id, member_flags(graph, other->id));
+	plan_nameless(plan,
+		      &(struct nameless){ .path = p->path, .lost = p->lost, .make = make_fifo, .use = use_fifo, .with = &m });
+	plan_check(plan, CREATE, m.holder);
+	fill_holder(plan, p, m.holder, packets);
+	opened_place(&m.members, plan);
+	for (size_t i = 0; i < m.members.list.n; i++) {
+		u32 file = m.members.list.v[i].file;
+		plan_status_flags(plan, CREATE, file, file_flags(graph, file), m.members.list.v[i].flags);
+	}
+	plan_call(plan, CREATE, SYS_fchown, ARG_OF_SLOT(m.holder), ARG(p->uid), ARG(p->gid));
+	plan_call(plan, CREATE, SYS_fchmod, ARG_OF_SLOT(m.holder), ARG(p->mode));
+	plan_call(plan, CREATE, SYS_close, ARG_OF_SLOT(m.holder));
+	vector_free(&m.members.list);
+	return r;
 }
 
 static int pipe_plan(struct plan *plan, const struct graph *graph, const struct object *o)
@@ -275,8 +370,10 @@ static int pipe_plan(struct plan *plan, const struct graph *graph, const struct 
 		return 0;
 	struct ends e = ends_of(graph, o->id);
 	u32 packets = in_packets(p, &e) ? O_DIRECT : 0;
+	if (p->nameless)
+		return plan_unlinked(plan, graph, o, &e, packets);
 	if (p->path)
-		plan_named(plan, graph, o, packets);
+		plan_named(plan, graph, o, &e, packets);
 	else
 		plan_anonymous(plan, graph, o, packets);
 	return 0;
