@@ -88,7 +88,8 @@ int main(int argc, char **argv)
 	MUST_EQ(events(left), POLLHUP);
 	int writer = open(judge_path("waiting"), O_WRONLY | O_NONBLOCK);
 	MUST(writer >= 0 && write(writer, "w", 1) == 1 && read(waiting[1], bytes, 1) == 1);
-	MUST(read(packets, bytes, sizeof bytes) == 3 && read(packets, bytes, sizeof bytes) == 5);
+	MUST_EQ(read(packets, bytes, sizeof bytes), 3);
+	MUST_EQ(read(packets, bytes, sizeof bytes), 5);
 	MUST(fstat(in_gone, &st) == 0 && st.st_nlink == 0 && write(in_gone, "x", 1) == 1 && read(in_gone, bytes, 1) == 1);
 	MUST(access(judge_path("gone"), F_OK) < 0 && access(judge_path("unseen"), F_OK) < 0 &&
 	     access(judge_path("dir"), F_OK) < 0);

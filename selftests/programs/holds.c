@@ -37,6 +37,7 @@ static int open_fanotify(void) { return fanotify_init(FAN_CLASS_NOTIF, O_RDONLY)
 static int open_pidfd(void) { return (int)syscall(SYS_pidfd_open, getpid(), 0); }
 static int open_namespace(void) { return open("/proc/self/ns/net", O_RDONLY); }
 static int open_secret(void) { return (int)syscall(SYS_memfd_secret, 0); }
+static int open_hugetlb(void) { return memfd_create("huge", MFD_HUGETLB); }
 static int open_device(void) { return open("/dev/kmsg", O_RDONLY); }
 static int open_mount(void) { return (int)syscall(SYS_fsopen, "tmpfs", 0); }
 static int open_netlink(void) { return socket(AF_NETLINK, SOCK_RAW, 0); }
@@ -237,6 +238,7 @@ static const struct kind {
 	{ "pidfd", open_pidfd },
 	{ "namespace", open_namespace },
 	{ "secret", open_secret },
+	{ "hugetlb", open_hugetlb },
 	{ "device", open_device },
 	{ "mount", open_mount },
 	{ "netlink", open_netlink },

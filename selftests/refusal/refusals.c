@@ -140,6 +140,7 @@ TEST(unix_pending, .root = true) { refused_program("named", "pending", EXIT_RACE
 TEST(epoll_target, .root = true) { refused_program("epoll", "flight", EXIT_UNSUPPORTED, "[EPOLL_TARGET]"); }
 
 TEST(pipe_external, .root = true) { refused_program("holds", "pipe", EXIT_UNSUPPORTED, "[PIPE_EXTERNAL]"); }
+TEST(memfd_hugetlb, .root = true) { refused_kind("hugetlb", "[SHMEM_HUGE]", "hugetlbfs"); }
 TEST(fifo_external_writer, .root = true) { refused_program("holds", "fifo-reader", EXIT_UNSUPPORTED, "[PIPE_EXTERNAL]"); }
 TEST(fifo_external_reader, .root = true) { refused_program("holds", "fifo-writer", EXIT_UNSUPPORTED, "[PIPE_EXTERNAL]"); }
 TEST(socket_external, .root = true) { refused_program("holds", "socket", EXIT_UNSUPPORTED, "[UNIX_EXTERNAL]"); }

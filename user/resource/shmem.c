@@ -22,13 +22,16 @@
 #ifndef F_SEAL_EXEC
 #define F_SEAL_EXEC 0x20
 #endif
+#ifndef MFD_EXEC
+#define MFD_NOEXEC_SEAL 0x08
+#define MFD_EXEC 0x10
+#endif
 
 static const struct kind kind_shmem = { .name = "shmem", .desc = &ckpt__shmem__descriptor };
 
 static bool shmem_claims(const struct record_file *file, const char *link)
 {
-	return !(file->flags & O_PATH) && S_ISREG(file->mode) &&
-	       (!strncmp(link, MEMFD, sizeof MEMFD - 1) || !strcmp(link, ZERO));
+	return S_ISREG(file->mode) && (!strncmp(link, MEMFD, sizeof MEMFD - 1) || !strcmp(link, ZERO));
 }
 
 /* --- collect --- */
@@ -95,17 +98,16 @@ static int shmem_collect(struct collector *c, const struct subject *subject, str
 
 /* --- judge --- */
 
-/* Writable mappings that are older than the seal could not be made again. */
-static bool is_mapped_writable(const struct graph *graph, u32 memory)
+/* The file of the object's first mapping that may be written, in these mappings; 0: there is none. */
+static u32 writable_mapping(const struct graph *graph, const struct object *vmas, u32 memory)
 {
-	for (const struct object *o = NULL; (o = graph_next(graph, &kind_vmas, o));)
-		for (u32 i = 0; i < o->count; i++) {
-			const struct vma *v = &((const struct vma *)o->data)[i];
-			const Ckpt__Shmem *s = v->file ? graph_data(graph, &kind_shmem, v->file) : NULL;
-			if (s && s->memory == memory && (v->flags & VMA_SHARED) && (v->flags & VMA_MAYWRITE))
-				return true;
-		}
-	return false;
+	for (u32 i = 0; i < vmas->count; i++) {
+		const struct vma *v = &((const struct vma *)vmas->data)[i];
+		const Ckpt__Shmem *s = v->file ? graph_data(graph, &kind_shmem, v->file) : NULL;
+		if (s && s->memory == memory && (v->flags & VMA_SHARED) && (v->flags & VMA_MAYWRITE))
+			return v->file;
+	}
+	return 0;
 }
 
 static int shmem_judge(const struct graph *graph, const struct object *o, enum direction direction)
@@ -118,8 +120,6 @@ static int shmem_judge(const struct graph *graph, const struct object *o, enum d
 	int r = 0;
 	if (s->huge)
 		r = fail(SHMEM_HUGE, 0, "memfd %s", s->name ?: "");
-	if ((s->seals & F_SEAL_FUTURE_WRITE) && is_mapped_writable(graph, o->id))
-		r = fail(SHMEM_SEALED, 0, "memfd %s", s->name ?: "");
 	const struct object *pages = graph_find(graph, &kind_memory, o->id);
 	const struct page_run *last = pages && pages->count ? (const struct page_run *)pages->data + pages->count - 1 : NULL;
 	if (direction == DIRECTION_RESTORE && last && last->start + last->len > ALIGN_UP(s->size, PAGE_BYTES))
@@ -133,10 +133,19 @@ static int shmem_judge(const struct graph *graph, const struct object *o, enum d
 
 static struct arg window(u64 offset) { return ARG(WINDOW + offset); }
 
+/* Who says neither gets what vm.memfd_noexec says. */
+static u32 exec_flag(const struct plan *plan, const Ckpt__Shmem *s)
+{
+	const struct caps *caps = plan_config(plan)->caps;
+	if ((s->seals & F_SEAL_EXEC) && !(s->mode & 0111))
+		return MFD_NOEXEC_SEAL;
+	return caps && caps_has(caps, CAN_MEMFD_EXEC) ? MFD_EXEC : 0;
+}
+
 static u32 plan_memfd(struct plan *plan, const Ckpt__Shmem *s, u64 len)
 {
 	u32 fd = step_result(plan, plan_call(plan, CREATE, SYS_memfd_create, arg_string(plan, s->name),
-					     ARG(MFD_CLOEXEC | MFD_ALLOW_SEALING)));
+					     ARG(MFD_CLOEXEC | MFD_ALLOW_SEALING | exec_flag(plan, s))));
 	step_expect(plan_call(plan, CREATE, SYS_ftruncate, ARG_OF_SLOT(fd), ARG(s->size)), 0);
 	if (len)
 		step_expect(plan_call(plan, CREATE, SYS_mmap, window(0), ARG(len), ARG(PROT_READ | PROT_WRITE),
@@ -180,13 +189,33 @@ static void plan_attributes(struct plan *plan, const Ckpt__Shmem *s, u32 fd)
 
 static void plan_member(struct plan *plan, const struct graph *graph, const struct object *o, u32 fd)
 {
-	const u32 kept = O_ACCMODE | O_APPEND | O_NONBLOCK | O_DSYNC | O_SYNC | O_NOATIME;
+	const u32 kept = O_ACCMODE | O_APPEND | O_NONBLOCK | O_DSYNC | O_SYNC | O_NOATIME | O_PATH;
 	u32 flags = file_flags(graph, o->id);
 	plan_reopen(plan, fd, NULL, o->id, flags & kept, flags);
-	const Ckpt__File *file = graph_data(graph, &kind_file, o->id);
-	if (file && file->pos)
-		step_expect(plan_call(plan, CREATE, SYS_lseek, ARG(plan_fd(plan, o->id)), ARG(file->pos), ARG(SEEK_SET)),
-			    (s64)file->pos);
+	plan_position(plan, graph, o->id);
+}
+
+/* Writable mappings that are older than F_SEAL_FUTURE_WRITE are made before it: the root seals when all have theirs. */
+static u32 plan_late_seals(struct plan *plan, const struct graph *graph, const struct object *o)
+{
+	const Ckpt__Shmem *s = o->data;
+	const Ckpt__Host *host = graph_data(graph, &kind_host, 1);
+	char name[32];
+	snprintf(name, sizeof name, "mapped %u", o->id);
+	u32 late = s->seals & (F_SEAL_FUTURE_WRITE | F_SEAL_SEAL), writer = 0, count = 0;
+	for (const struct object *v = NULL; host && s->seals & F_SEAL_FUTURE_WRITE && (v = graph_next(graph, &kind_vmas, v));) {
+		u32 file = writable_mapping(graph, v, o->id);
+		if (!file)
+			continue;
+		plan_post(plan, AT(v->id, STAGE_PROTECT), plan_word(plan, name));
+		writer = file;
+		count++;
+	}
+	if (!writer)
+		return 0;
+	plan_wait(plan, AT(host->root_pid, STAGE_TIMERS), plan_word(plan, name), count);
+	plan_call(plan, AT(host->root_pid, STAGE_TIMERS), SYS_fcntl, ARG(plan_fd(plan, writer)), ARG(F_ADD_SEALS), ARG(late));
+	return late;
 }
 
 static int shmem_plan(struct plan *plan, const struct graph *graph, const struct object *o)
@@ -204,8 +233,9 @@ static int shmem_plan(struct plan *plan, const struct graph *graph, const struct
 	for (const struct object *member = NULL; (member = graph_next(graph, &kind_shmem, member));)
 		if (((const Ckpt__Shmem *)member->data)->memory == o->id)
 			plan_member(plan, graph, member, fd);
-	if (s->name && s->seals)
-		plan_call(plan, CREATE, SYS_fcntl, ARG_OF_SLOT(fd), ARG(F_ADD_SEALS), ARG(s->seals));
+	u32 seals = s->name ? s->seals & ~plan_late_seals(plan, graph, o) : 0;
+	if (seals)
+		plan_call(plan, CREATE, SYS_fcntl, ARG_OF_SLOT(fd), ARG(F_ADD_SEALS), ARG(seals));
 	plan_call(plan, CREATE, SYS_close, ARG_OF_SLOT(fd));
 	return 0;
 }
