@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""loop.py DIR: an event loop (epoll) with a server, clients that stay connected, timers and a signal; judges itself as the C
-programs do (judge.h)."""
+"""loop.py DIR [tcp]: an event loop (epoll) with a server, clients that stay connected, timers and a signal; judges itself as
+the C programs do (judge.h)."""
 import asyncio
 import os
 import signal
@@ -10,6 +10,9 @@ import time
 import traceback
 
 DIR = os.path.realpath(sys.argv[1])
+PATH = os.path.join(DIR, "server")
+TCP = "tcp" in sys.argv
+PORT = 4242
 CLIENTS = 5
 handled = 0
 answers = [0] * CLIENTS
@@ -28,8 +31,14 @@ async def serve(reader, writer):
     writer.close()
 
 
-async def client(me, path):
-    reader, writer = await asyncio.open_unix_connection(path)
+def connect():
+    if TCP:
+        return asyncio.open_connection("localhost", PORT)
+    return asyncio.open_unix_connection(PATH)
+
+
+async def client(me):
+    reader, writer = await connect()
     while True:
         writer.write(b"%d\n" % (answers[me] + 1))
         if int(await reader.readline()) != 2 * (answers[me] + 1):
@@ -51,11 +60,13 @@ def handle():
 
 
 async def main():
-    path = os.path.join(DIR, "server")
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGUSR1, handle)
-    server = await asyncio.start_unix_server(serve, path)
-    tasks = [asyncio.create_task(client(n, path)) for n in range(CLIENTS)] + [asyncio.create_task(tick())]
+    if TCP:
+        server = await asyncio.start_server(serve, ["127.0.0.1", "::1"], PORT)
+    else:
+        server = await asyncio.start_unix_server(serve, PATH)
+    tasks = [asyncio.create_task(client(n)) for n in range(CLIENTS)] + [asyncio.create_task(tick())]
     await asyncio.sleep(0.1)
     put("ready", "")
     while not os.path.exists(os.path.join(DIR, "stop")):
@@ -75,7 +86,7 @@ async def main():
         if task.done():
             problems.append(f"a task has ended: {task.exception()}")
         task.cancel()
-    reader, writer = await asyncio.open_unix_connection(path)
+    reader, writer = await connect()
     writer.write(b"21\n")
     if await reader.readline() != b"42\n":
         problems.append("a new connection gets no answer")

@@ -83,10 +83,6 @@ static void hold(const char *what)
 			MUST(accept(listener, NULL, NULL) >= 0);
 	} else if (!strcmp(what, "waiting-data")) {
 		MUST_EQ(write(connected(4100), "data", 4), 4);
-	} else if (!strcmp(what, "widow")) {
-		int client = connected(4100);
-		close(accept(listener, NULL, NULL));
-		MUST_EQ(read(client, text, 1), 0);
 	} else if (!strcmp(what, "ended")) {
 		int client = connected(4100), server = accept(listener, NULL, NULL);
 		MUST(shutdown(client, SHUT_WR) == 0 && read(server, text, 1) == 0);

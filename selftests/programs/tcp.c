@@ -135,6 +135,10 @@ int main(int argc, char **argv)
 	struct pair half = connected(four, AF_INET, 4000), full = connected(four, AF_INET, 4000);
 	struct pair orphan = connected(closing, AF_INET, 4003), both = connected(four, AF_INET, 4000);
 	struct pair full_end = connected(four, AF_INET, 4000), deaf = connected(four, AF_INET, 4000);
+	struct pair widow = connected(four, AF_INET, 4000), empty = connected(six, AF_INET6, 4001);
+	MUST_EQ(write(widow.client, "last words", 10), 10);
+	close(widow.client);
+	close(empty.client);
 	close(closing); /* whose connection lives on */
 	MUST_EQ(setsockopt(quiet.client, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on), 0);
 	MUST_EQ(setsockopt(quiet.server, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on), 0);
@@ -194,6 +198,9 @@ int main(int argc, char **argv)
 	must_read(half.client, "answer");
 	close(half.server);
 	must_end(half.client);
+	must_read(widow.server, "last words");
+	must_end(widow.server);
+	must_end(empty.server);
 	drain(full.server, much);
 	drain(full.client, back);
 	must_talk(full);

@@ -29,7 +29,6 @@ static void refused(const char *what, int exit_class, const char *code)
 	TEST(name, .root = true, .net = true) { refused(what, exit_class, "[" code "]"); }
 
 REFUSED(external, "external", EXIT_UNSUPPORTED, "INET_EXTERNAL")
-REFUSED(other_end_closed, "widow", EXIT_UNSUPPORTED, "INET_EXTERNAL")
 REFUSED(waiting_from_outside, "waiting-outside", EXIT_RACED, "INET_WAITING")
 REFUSED(waiting_with_data, "waiting-data", EXIT_RACED, "INET_WAITING")
 REFUSED(ended, "ended", EXIT_RACED, "INET_ENDED")

@@ -1,6 +1,43 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /* Programs that talk: sockets of the internet, each test in a network namespace of its own. */
 #include "tree/program.h"
+#include <unistd.h>
 
 PROGRAM(inet, QUIET | NET, "inet")
 PROGRAM(tcp, QUIET | NET, "tcp")
+PROGRAM(loop_tcp, NET, "/usr/bin/python3", "loop.py", "tcp")
+
+/* What `ss` shows but for what was sent and not confirmed, sorted. */
+static char *ss_shows(void)
+{
+	char line[512], state[16], kind[8], local[80], peer[80];
+	struct text all = { 0 };
+	int unread, unsent;
+	FILE *pipe = popen("ss -Htuan | sort", "r");
+	while (fgets(line, sizeof line, pipe))
+		if (sscanf(line, "%7s %15s %d %d %79s %79s", kind, state, &unread, &unsent, local, peer) == 6)
+			text_addf(&all, "%s %s %d %s %s\n", kind, state, unread, local, peer);
+	pclose(pipe);
+	return text_take(&all);
+}
+
+/* The same sockets afterwards; none in between: nothing lingers that could be in the way. */
+static void ss_agrees(const char *program)
+{
+	struct target t;
+	if (access("/bin/ss", X_OK) && access("/usr/bin/ss", X_OK))
+		SKIP("ss is not installed");
+	target_start(&t, program);
+	_cleanup_free_ char *before = ss_shows();
+	target_dump(&t, false);
+	_cleanup_free_ char *between = ss_shows();
+	target_restore(&t, 0);
+	_cleanup_free_ char *after = ss_shows();
+	CHECK(strlen(before) > 100);
+	CHECK_STR(between ?: "", "");
+	CHECK_STR(after, before);
+	target_judge(&t);
+}
+
+TEST(ss_inet, .root = true, .net = true) { ss_agrees("inet"); }
+TEST(ss_tcp, .root = true, .net = true) { ss_agrees("tcp"); }

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /* Owns questions to sock_diag(7). */
 #include "collect/netlink.h"
+#include <linux/inet_diag.h>
 #include <linux/netlink.h>
 #include <linux/rtnetlink.h>
 #include <linux/sock_diag.h>
 #include <linux/unix_diag.h>
+#include <netinet/in.h>
 #include <sys/socket.h>
 #include <sys/sysmacros.h>
 
@@ -121,4 +123,47 @@ int netlink_unix_bound(const void *name, size_t len, u64 device, u64 inode)
 				return 1;
 		}
 	}
+}
+
+/* Port and address in network order, and the interface of a link-local one. */
+static u32 diag_end(const void *address, __be16 *ret_port, __be32 ret_address[4])
+{
+	const struct sockaddr_in6 *six = address;
+	const struct sockaddr_in *four = address;
+	if (six->sin6_family == AF_INET6) {
+		*ret_port = six->sin6_port;
+		memcpy(ret_address, &six->sin6_addr, 16);
+		return six->sin6_scope_id;
+	}
+	*ret_port = four->sin_port;
+	memcpy(ret_address, &four->sin_addr, 4);
+	return 0;
+}
+
+s64 netlink_tcp_inode(const void *local, const void *remote)
+{
+	struct {
+		struct nlmsghdr h;
+		struct inet_diag_req_v2 r;
+	} request = {
+		.h = { .nlmsg_len = sizeof request, .nlmsg_type = SOCK_DIAG_BY_FAMILY, .nlmsg_flags = NLM_F_REQUEST },
+		.r = { .sdiag_family = (u8)((const struct sockaddr *)local)->sa_family,
+		       .sdiag_protocol = IPPROTO_TCP,
+		       .idiag_states = UINT32_MAX,
+		       .id = { .idiag_cookie = { INET_DIAG_NOCOOKIE, INET_DIAG_NOCOOKIE } } },
+	};
+	struct inet_diag_sockid *id = &request.r.id;
+	id->idiag_if = diag_end(local, &id->idiag_sport, id->idiag_src);
+	diag_end(remote, &id->idiag_dport, id->idiag_dst);
+	_cleanup_close_ int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_SOCK_DIAG);
+	if (fd < 0 || send(fd, &request, sizeof request, 0) < 0)
+		return neg_errno();
+	_Alignas(struct nlmsghdr) char reply[4096];
+	ssize_t n = recv(fd, reply, sizeof reply, 0);
+	const struct nlmsghdr *h = (const void *)reply;
+	if (n < 0 || !NLMSG_OK(h, (size_t)n))
+		return n < 0 ? neg_errno() : -EBADMSG;
+	if (h->nlmsg_type == NLMSG_ERROR)
+		return ((const struct nlmsgerr *)NLMSG_DATA(h))->error ?: -EBADMSG;
+	return ((const struct inet_diag_msg *)NLMSG_DATA(h))->idiag_inode;
 }

@@ -2,6 +2,7 @@
 /* What sock_diag(7) tells about one socket. */
 #pragma once
 #include "base/base.h"
+#include <sys/socket.h>
 
 struct unix_diag {
 	u8 type, state;       /* SOCK_*, TCP_* */
@@ -20,3 +21,6 @@ int netlink_unix_diag(u64 inode, struct unix_diag *ret);
 /* Is a unix socket of ckpt's own network namespace bound to this abstract name (as sun_path, with its 0), or to the file
  * with this st_dev and st_ino (len 0)? 1, 0 or negative errno. */
 int netlink_unix_bound(const void *name, size_t len, u64 device, u64 inode);
+/* The inode of the TCP socket of ckpt's own network namespace with these ends (sockaddr_in or sockaddr_in6, both alike):
+ * 0 when it belongs to nobody any more, -ENOENT when there is none, or another negative errno. */
+s64 netlink_tcp_inode(const void *local, const void *remote);

@@ -13,6 +13,8 @@
 #define TCP_REPAIR_OFF_NO_WP -1
 #endif
 
+#define CLOSE_WAIT 8 /* include/net/tcp_states.h */
+
 static int set_repair(int fd, int mode)
 {
 	return setsockopt(fd, IPPROTO_TCP, TCP_REPAIR, &mode, sizeof mode) < 0 ? neg_errno() : 0;
@@ -109,13 +111,35 @@ int connections_silence(struct connections *c)
 	return 0;
 }
 
+static void end_guard(struct connections *c)
+{
+	if (c->guard <= 0)
+		return;
+	kill(c->guard, SIGKILL);
+	waitpid(c->guard, NULL, 0);
+	close(c->wire);
+	c->guard = 0;
+}
+
+/* Of a connection whose other end was closed the kernel keeps that end for a minute (tcp_fin_timeout), with its address. A
+ * reset makes it forget. */
+void connections_end(struct connections *c)
+{
+	const struct linger at_once = { 1, 0 };
+	end_guard(c);
+	for (size_t i = 0; i < c->fds.n; i++) {
+		struct tcp_info info = { 0 };
+		socklen_t len = sizeof info;
+		if (getsockopt(c->fds.v[i], IPPROTO_TCP, TCP_INFO, &info, &len) < 0 || info.tcpi_state != CLOSE_WAIT)
+			continue;
+		repair_end(c->fds.v[i]);
+		setsockopt(c->fds.v[i], SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
+	}
+}
+
 void connections_free(struct connections *c)
 {
-	if (c->guard > 0) {
-		kill(c->guard, SIGKILL);
-		waitpid(c->guard, NULL, 0);
-		close(c->wire);
-	}
+	end_guard(c);
 	for (size_t i = 0; i < c->fds.n; i++)
 		close(c->fds.v[i]);
 	vector_free(&c->fds);

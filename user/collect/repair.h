@@ -19,5 +19,7 @@ int repair_end(int fd);
 /* Puts all of them into repair mode, so that they end without a word when the last descriptor is closed. */
 int connections_silence(struct connections *);
 void connections_resume(struct connections *);
+/* Their tree is gone: what the kernel still keeps of closed other ends is given up too, so that nothing is in the way. */
+void connections_end(struct connections *);
 /* Closes the duplicates and ends the guard. Connections are in the mode that they were left in. */
 void connections_free(struct connections *);

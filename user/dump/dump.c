@@ -44,6 +44,8 @@ static int release(const struct dump_config *config, struct tree *tree, struct c
 		int r = connections_silence(connections);
 		if (r == 0 && (r = tree_kill(tree)) < 0)
 			connections_resume(connections);
+		else if (r == 0)
+			connections_end(connections);
 		return r;
 	}
 	if (config->after == DUMP_LEAVE_STOPPED)

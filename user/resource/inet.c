@@ -97,6 +97,10 @@ static int collect_tcp(struct collector *c, int fd, struct object *o)
 	collect_moment(fd, m);
 	if (!is_connection(m) || m->urgent)
 		return 0;
+	if (m->state == CLOSE_WAIT && is_widow(m)) {
+		SET(m, peer_closed, true);
+		m->shutdown &= ~1u; /* comes with it */
+	}
 	int r = collect_connection(c, fd, &info, m);
 	return r == 0 ? find_peer(collector_graph(c), &kind_inet, o, m) : r;
 }
@@ -234,70 +238,97 @@ static int inet_judge(const struct graph *graph, const struct object *o, enum di
 
 /* Addresses of the tree may be shared in ways that its own options would not allow any more: all are bound with
  * SO_REUSEADDR, which gets its value at the end. */
-static void plan_bind(struct plan *plan, u32 file, const Ckpt__Inet *m)
+static void plan_bind(struct plan *plan, struct arg fd, const Ckpt__Inet *m)
 {
 	union address local;
-	plan_options(plan, CREATE, file, m, true);
+	plan_options(plan, CREATE, fd, m, true);
 	if (!local_address(m, &local))
 		return;
-	plan_int(plan, CREATE, file, SOL_SOCKET, SO_REUSEADDR, 1);
-	if (m->tcp && m->peer)
-		plan_tcp(plan, STAGE_CREATE, file, TCP_REPAIR, 1);
-	step_expect(plan_call(plan, CREATE, SYS_bind, ARG(plan_fd(plan, file)), arg_address(plan, &local),
-			      ARG(address_size(&local))),
-		    0);
+	plan_int(plan, CREATE, fd, SOL_SOCKET, SO_REUSEADDR, 1);
+	if (m->tcp && (m->peer || m->peer_closed))
+		plan_tcp(plan, STAGE_CREATE, fd, TCP_REPAIR, 1);
+	step_expect(plan_call(plan, CREATE, SYS_bind, fd, arg_address(plan, &local), ARG(address_size(&local))), 0);
 }
 
-static void plan_link(struct plan *plan, u32 file, const Ckpt__Inet *m, const Ckpt__Inet *peer)
+static void plan_link(struct plan *plan, struct arg fd, const Ckpt__Inet *m, const Ckpt__Inet *peer)
 {
-	union address remote;
+	union address remote = { 0 };
 	if (m->listening)
-		plan_call(plan, LINK, SYS_listen, ARG(plan_fd(plan, file)), ARG(m->backlog));
+		plan_call(plan, LINK, SYS_listen, fd, ARG(m->backlog));
 	if (peer) {
-		plan_connection(plan, file, m, peer);
+		plan_connection(plan, fd, m, peer);
 	} else if (remote_address(m, &remote)) {
 		/* TCP: to a listener of the tree, which need not accept now */
 		s64 result = is_tcp(m) ? -EINPROGRESS : 0;
-		step_expect(plan_call(plan, is_tcp(m) ? SETTLE : LINK, SYS_connect, ARG(plan_fd(plan, file)),
-				      arg_address(plan, &remote), ARG(address_size(&remote))),
+		step_expect(plan_call(plan, is_tcp(m) ? SETTLE : LINK, SYS_connect, fd, arg_address(plan, &remote),
+				      ARG(address_size(&remote))),
 			    result);
 	}
 }
 
 static void plan_last(struct plan *plan, const struct graph *graph, u32 file, const Ckpt__Inet *m)
 {
+	struct arg fd = ARG(plan_fd(plan, file));
 	for (size_t i = 0; i < m->n_datagram; i++)
 		plan_datagram(plan, SETTLE, m, m->datagram[i]);
-	if (m->tcp && m->peer)
-		plan_buffers(plan, file, m);
-	plan_filter(plan, SETTLE, file, m);
-	plan_options(plan, SETTLE, file, m, false);
+	if (m->tcp && (m->peer || m->peer_closed))
+		plan_buffers(plan, fd, m);
+	plan_filter(plan, SETTLE, fd, m);
+	plan_options(plan, SETTLE, fd, m, false);
 	if (m->local)
-		plan_int(plan, AT(PLAN_WORLD, STAGE_WATCH), file, SOL_SOCKET, SO_REUSEADDR, m->reuse);
+		plan_int(plan, AT(PLAN_WORLD, STAGE_WATCH), fd, SOL_SOCKET, SO_REUSEADDR, m->reuse);
 	else if (m->reuse)
-		plan_int(plan, SETTLE, file, SOL_SOCKET, SO_REUSEADDR, 1);
+		plan_int(plan, SETTLE, fd, SOL_SOCKET, SO_REUSEADDR, 1);
 	if (!is_tcp(m) && (m->shutdown & 3))
-		plan_call(plan, SETTLE, SYS_shutdown, ARG(plan_fd(plan, file)), ARG((m->shutdown & 3) - 1));
+		plan_call(plan, SETTLE, SYS_shutdown, fd, ARG((m->shutdown & 3) - 1));
 	plan_status_flags(plan, SETTLE, file, file_flags(graph, file), O_NONBLOCK);
+}
+
+static u32 plan_socket(struct plan *plan, const Ckpt__Inet *m)
+{
+	int type = is_tcp(m) ? SOCK_STREAM : SOCK_DGRAM;
+	return step_result(plan, plan_call(plan, CREATE, SYS_socket, ARG(family_number(m)),
+					   ARG(type | SOCK_CLOEXEC | SOCK_NONBLOCK), ARG(m->protocol)));
+}
+
+/* Both ends are alive again. */
+static void plan_pair(struct plan *plan, struct arg a, const Ckpt__Inet *m, struct arg b, const Ckpt__Inet *peer)
+{
+	plan_tcp(plan, STAGE_SETTLE, a, TCP_REPAIR, -1);
+	plan_tcp(plan, STAGE_SETTLE, b, TCP_REPAIR, -1);
+	plan_flow(plan, a, m, peer);
+	plan_flow(plan, b, peer, m);
+}
+
+/* The other end was closed: it is made, and closed again. */
+static void plan_widow(struct plan *plan, struct arg fd, const Ckpt__Inet *m)
+{
+	Ckpt__Inet other;
+	Ckpt__InetTcp tcp;
+	other_end(m, &other, &tcp);
+	struct arg gone = ARG_OF_SLOT(plan_socket(plan, m));
+	plan_connection(plan, fd, m, &other);
+	plan_bind(plan, gone, &other);
+	plan_connection(plan, gone, &other, m);
+	plan_pair(plan, gone, &other, fd, m);
+	plan_call(plan, SETTLE, SYS_close, gone);
 }
 
 static int inet_plan(struct plan *plan, const struct graph *graph, const struct object *o)
 {
 	const Ckpt__Inet *m = o->data, *peer = m->peer ? graph_data(graph, &kind_inet, m->peer) : NULL;
-	int type = is_tcp(m) ? SOCK_STREAM : SOCK_DGRAM;
-	u32 socket = step_result(plan, plan_call(plan, CREATE, SYS_socket, ARG(family_number(m)),
-						 ARG(type | SOCK_CLOEXEC | SOCK_NONBLOCK), ARG(m->protocol)));
-	plan_place_fd(plan, socket, o->id);
-	plan_call(plan, CREATE, SYS_fchown, ARG(plan_fd(plan, o->id)), ARG(m->uid), ARG(m->gid));
-	plan_bind(plan, o->id, m);
-	plan_link(plan, o->id, m, peer);
+	struct arg fd = ARG(plan_fd(plan, o->id));
+	plan_place_fd(plan, plan_socket(plan, m), o->id);
+	plan_call(plan, CREATE, SYS_fchown, fd, ARG(m->uid), ARG(m->gid));
+	plan_bind(plan, fd, m);
+	if (m->peer_closed)
+		plan_widow(plan, fd, m);
+	else
+		plan_link(plan, fd, m, peer);
 	if (peer && o->id < m->peer) /* both at once, by the second */
 		return 0;
 	if (peer) {
-		plan_tcp(plan, STAGE_SETTLE, m->peer, TCP_REPAIR, -1);
-		plan_tcp(plan, STAGE_SETTLE, o->id, TCP_REPAIR, -1);
-		plan_flow(plan, m->peer, peer, m);
-		plan_flow(plan, o->id, m, peer);
+		plan_pair(plan, ARG(plan_fd(plan, m->peer)), peer, fd, m);
 		plan_last(plan, graph, m->peer, peer);
 	}
 	plan_last(plan, graph, o->id, m);

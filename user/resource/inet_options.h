@@ -188,70 +188,69 @@ static inline int judge_options(const Ckpt__Inet *m)
 
 /* --- plan --- */
 
-static inline struct plan_step *plan_option(struct plan *plan, struct place at, u32 file, int level, int number,
+static inline struct plan_step *plan_option(struct plan *plan, struct place at, struct arg fd, int level, int number,
 					    const void *value, size_t len)
 {
-	return plan_call(plan, at, SYS_setsockopt, ARG(plan_fd(plan, file)), ARG(level), ARG(number),
-			 ARG_OF_DATA(plan_data(plan, value, len, 8)), ARG(len));
+	return plan_call(plan, at, SYS_setsockopt, fd, ARG(level), ARG(number), ARG_OF_DATA(plan_data(plan, value, len, 8)),
+			 ARG(len));
 }
 
-static inline struct plan_step *plan_int(struct plan *plan, struct place at, u32 file, int level, int number, int value)
+static inline struct plan_step *plan_int(struct plan *plan, struct place at, struct arg fd, int level, int number, int value)
 {
-	return plan_option(plan, at, file, level, number, &value, sizeof value);
+	return plan_option(plan, at, fd, level, number, &value, sizeof value);
 }
 
 /* The size as it is told. More than the common net.core.?mem_max needs a right. */
-static inline void plan_buffer(struct plan *plan, struct place at, u32 file, int number, s64 size)
+static inline void plan_buffer(struct plan *plan, struct place at, struct arg fd, int number, s64 size)
 {
 	int value = (int)MIN(MAX(size / 2, 1), INT32_MAX / 2);
 	if (value > 212992)
 		number = number == SO_SNDBUF ? SO_SNDBUFFORCE : SO_RCVBUFFORCE;
-	plan_int(plan, at, file, SOL_SOCKET, number, value);
+	plan_int(plan, at, fd, SOL_SOCKET, number, value);
 }
 
-static inline void plan_one_option(struct plan *plan, struct place at, u32 file, const struct inet_option *o,
+static inline void plan_one_option(struct plan *plan, struct place at, struct arg fd, const struct inet_option *o,
 				   const Ckpt__InetOption *option)
 {
 	struct timeval time = { option->value / 1000000, option->value % 1000000 };
 	struct linger linger = { option->value >= 0, (int)MAX(option->value, 0) };
 	switch (o->type) {
 	case INT:
-		plan_int(plan, at, file, o->level, o->number, (int)option->value);
+		plan_int(plan, at, fd, o->level, o->number, (int)option->value);
 		break;
 	case BUFFER:
-		plan_buffer(plan, at, file, o->number, option->value);
+		plan_buffer(plan, at, fd, o->number, option->value);
 		break;
 	case LONG:
-		plan_option(plan, at, file, o->level, o->number, &option->value, sizeof option->value);
+		plan_option(plan, at, fd, o->level, o->number, &option->value, sizeof option->value);
 		break;
 	case TIME:
-		plan_option(plan, at, file, o->level, o->number, &time, sizeof time);
+		plan_option(plan, at, fd, o->level, o->number, &time, sizeof time);
 		break;
 	case LINGER:
-		plan_option(plan, at, file, o->level, o->number, &linger, sizeof linger);
+		plan_option(plan, at, fd, o->level, o->number, &linger, sizeof linger);
 		break;
 	case TEXT:
-		plan_option(plan, at, file, o->level, o->number, option->text, strlen(option->text) + 1);
+		plan_option(plan, at, fd, o->level, o->number, option->text, strlen(option->text) + 1);
 	}
 }
 
 /* Those that are set before bind(2), or all others. */
-static inline void plan_options(struct plan *plan, struct place at, u32 file, const Ckpt__Inet *m, bool before_bind)
+static inline void plan_options(struct plan *plan, struct place at, struct arg fd, const Ckpt__Inet *m, bool before_bind)
 {
 	for (size_t i = 0; i < m->n_option; i++) {
 		const struct inet_option *o = find_option(m->option[i]->name);
 		if ((o->when <= ANY) == before_bind)
-			plan_one_option(plan, at, file, o, m->option[i]);
+			plan_one_option(plan, at, fd, o, m->option[i]);
 	}
 }
 
-static inline void plan_filter(struct plan *plan, struct place at, u32 file, const Ckpt__Inet *m)
+static inline void plan_filter(struct plan *plan, struct place at, struct arg fd, const Ckpt__Inet *m)
 {
 	if (!m->filter.len)
 		return;
 	struct sock_fprog program = { .len = (unsigned short)(m->filter.len / sizeof(struct sock_filter)) };
 	u32 data = plan_data(plan, &program, sizeof program, 8);
 	plan_pointer(plan, data + offsetof(struct sock_fprog, filter), plan_data(plan, m->filter.data, m->filter.len, 8));
-	plan_call(plan, at, SYS_setsockopt, ARG(plan_fd(plan, file)), ARG(SOL_SOCKET), ARG(SO_ATTACH_FILTER), ARG_OF_DATA(data),
-		  ARG(sizeof program));
+	plan_call(plan, at, SYS_setsockopt, fd, ARG(SOL_SOCKET), ARG(SO_ATTACH_FILTER), ARG_OF_DATA(data), ARG(sizeof program));
 }

@@ -2,6 +2,7 @@
 /* TCP connections with both ends in the tree: their queues, sequence numbers, windows and options, by repair mode. What one
  * end has sent and the other has not received belongs to what the other will read: it is sent again. A part of inet.c. */
 #pragma once
+#include "collect/netlink.h"
 #include "collect/repair.h"
 #include "resource/inet_options.h"
 #include <linux/sockios.h>
@@ -23,7 +24,8 @@ static inline bool is_connection(const Ckpt__Inet *m) { return is_tcp(m) && STAT
 /* The socket of the tree that listens where a connection leads that nobody has accepted yet. */
 static inline const Ckpt__Inet *listener_of(const struct graph *graph, const struct kind *kind, const Ckpt__Inet *m)
 {
-	for (const struct object *o = NULL; m->tcp && m->remote && !m->peer && (o = graph_next(graph, kind, o));) {
+	for (const struct object *o = NULL;
+	     m->tcp && m->remote && !m->peer && !m->peer_closed && (o = graph_next(graph, kind, o));) {
 		const Ckpt__Inet *other = o->data;
 		if (other->listening && other->local_port == m->remote_port &&
 		    (is_any_address(other->local) || same_address(other->local, other->local_port, m->remote, m->remote_port)))
@@ -52,6 +54,21 @@ static inline int tcp_int(int fd, int option)
 static inline int set_tcp_int(int fd, int option, int value)
 {
 	return setsockopt(fd, IPPROTO_TCP, option, &value, sizeof value) < 0 ? neg_errno() : 0;
+}
+
+/* Has the other end, on this host, been closed? What the kernel still has of it belongs to nobody. */
+static inline bool is_widow(const Ckpt__Inet *m)
+{
+	union address mine, theirs;
+	const char *local = plain_address(m->local), *remote = plain_address(m->remote);
+	int family = strchr(local, ':') ? AF_INET6 : AF_INET;
+	if (strcmp(local, remote) && strncmp(remote, "127.", 4))
+		return false;
+	if (!address_make(&mine, family, local, m->local_port, m->local_scope) ||
+	    !address_make(&theirs, family, remote, m->remote_port, m->remote_scope))
+		return false;
+	s64 inode = netlink_tcp_inode(&theirs, &mine);
+	return inode == 0 || (inode == -ENOENT && netlink_tcp_inode(&mine, &theirs) > 0); /* else it does not answer at all */
 }
 
 /* Looks at len bytes of a queue. */
@@ -95,11 +112,11 @@ static inline int read_repaired(int fd, const Ckpt__Inet *m, Ckpt__InetTcp *t)
 	SET(t, received, m->unread);
 	r = peek_queue(fd, &t->incoming, m->unread);
 	t->has_incoming = t->incoming.len > 0;
-	if (r == 0 && ioctl(fd, SIOCOUTQ, &unsent) == 0 && unsent) {
-		bool ended = STATE_IN(m->state, SENT_END_STATES);
-		set_tcp_int(fd, TCP_REPAIR_QUEUE, TCP_SEND_QUEUE);
-		u32 end = (u32)tcp_int(fd, TCP_QUEUE_SEQ), len = (u32)unsent - (ended ? 1 : 0);
-		SET(t, sent_sequence, end - (u32)unsent);
+	set_tcp_int(fd, TCP_REPAIR_QUEUE, TCP_SEND_QUEUE);
+	ioctl(fd, SIOCOUTQ, &unsent);
+	SET(t, sent_sequence, (u32)tcp_int(fd, TCP_QUEUE_SEQ) - (u32)unsent);
+	if (r == 0 && unsent) {
+		u32 len = (u32)unsent - (STATE_IN(m->state, SENT_END_STATES) ? 1 : 0);
 		r = peek_queue(fd, &t->outgoing, len);
 		t->has_outgoing = t->outgoing.len > 0;
 	}
@@ -189,9 +206,10 @@ static inline int judge_connection_dump(const struct graph *graph, const struct 
 	endpoint(a, m->local, m->local_port);
 	endpoint(b, m->remote, m->remote_port);
 	const Ckpt__Inet *listener = listener_of(graph, kind, m);
-	if (!m->peer && (!listener || listener->waiting < waiting_at(graph, kind, listener)))
+	bool paired = m->peer || m->peer_closed;
+	if (!paired && (!listener || listener->waiting < waiting_at(graph, kind, listener)))
 		return fail(INET_EXTERNAL, 0, "from %s to %s", a, b);
-	if (!m->peer && (m->shutdown || m->state != ESTABLISHED || m->sent))
+	if (!paired && (m->shutdown || m->state != ESTABLISHED || m->sent))
 		return fail(INET_WAITING, 0, "data that %s has sent waits with a connection to %s", a, b);
 	return m->repair ? fail(INET_REPAIR, -m->repair, "TCP_REPAIR of the connection from %s to %s", a, b) : 0;
 }
@@ -204,26 +222,26 @@ static inline int judge_connection_restore(const struct graph *graph, const stru
 	bool sound = m->local && local_address(m, &a) && remote_address(m, &a) && m->tcp->received <= m->tcp->incoming.len &&
 		     m->tcp->send_scale < 16 && m->tcp->receive_scale < 16;
 	if (!sound || (m->peer && (!peer || !peer->tcp || peer->peer != o->id || m->peer == o->id)) ||
-	    (!peer && !listener_of(graph, kind, m)))
+	    (!peer && !m->peer_closed && !listener_of(graph, kind, m)) || (peer && m->peer_closed))
 		return fail(IMAGE_INCONSISTENT, 0, "connection %u, other end %u", o->id, m->peer);
 	return 0;
 }
 
 /* --- plan --- */
 
-static inline void plan_tcp(struct plan *plan, enum stage stage, u32 file, int option, int value)
+static inline void plan_tcp(struct plan *plan, enum stage stage, struct arg fd, int option, int value)
 {
-	plan_int(plan, AT(PLAN_WORLD, stage), file, IPPROTO_TCP, option, value);
+	plan_int(plan, AT(PLAN_WORLD, stage), fd, IPPROTO_TCP, option, value);
 }
 
-static inline void plan_sequence(struct plan *plan, u32 file, int queue, u32 sequence)
+static inline void plan_sequence(struct plan *plan, struct arg fd, int queue, u32 sequence)
 {
-	plan_tcp(plan, STAGE_CREATE, file, TCP_REPAIR_QUEUE, queue);
-	plan_tcp(plan, STAGE_CREATE, file, TCP_QUEUE_SEQ, (int)sequence);
+	plan_tcp(plan, STAGE_CREATE, fd, TCP_REPAIR_QUEUE, queue);
+	plan_tcp(plan, STAGE_CREATE, fd, TCP_QUEUE_SEQ, (int)sequence);
 }
 
 /* What both ends agreed on when they met. */
-static inline void plan_agreed(struct plan *plan, u32 file, const Ckpt__InetTcp *t)
+static inline void plan_agreed(struct plan *plan, struct arg fd, const Ckpt__InetTcp *t)
 {
 	struct tcp_repair_opt options[4] = { { TCPOPT_MSS, t->mss } };
 	size_t n = 1;
@@ -233,35 +251,35 @@ static inline void plan_agreed(struct plan *plan, u32 file, const Ckpt__InetTcp 
 		options[n++] = (struct tcp_repair_opt){ TCPOPT_SACK_ALLOWED, 0 };
 	if (t->timestamps)
 		options[n++] = (struct tcp_repair_opt){ TCPOPT_TIMESTAMPS, 0 };
-	plan_option(plan, AT(PLAN_WORLD, STAGE_CREATE), file, IPPROTO_TCP, TCP_REPAIR_OPTIONS, options, n * sizeof *options);
+	plan_option(plan, AT(PLAN_WORLD, STAGE_CREATE), fd, IPPROTO_TCP, TCP_REPAIR_OPTIONS, options, n * sizeof *options);
 	if (t->timestamps)
-		plan_tcp(plan, STAGE_CREATE, file, TCP_TIMESTAMP, (int)t->timestamp);
+		plan_tcp(plan, STAGE_CREATE, fd, TCP_TIMESTAMP, (int)t->timestamp);
 }
 
-static inline void plan_sends(struct plan *plan, enum stage stage, u32 file, const u8 *data, size_t len)
+static inline void plan_sends(struct plan *plan, enum stage stage, struct arg fd, const u8 *data, size_t len)
 {
 	const size_t most = 16384;
 	for (size_t n; len; data += n, len -= n) {
 		n = MIN(len, most);
-		step_expect(plan_call(plan, AT(PLAN_WORLD, stage), SYS_sendto, ARG(plan_fd(plan, file)),
-				      ARG_OF_DATA(plan_data(plan, data, n, 8)), ARG(n), ARG(MSG_DONTWAIT | MSG_NOSIGNAL)),
+		step_expect(plan_call(plan, AT(PLAN_WORLD, stage), SYS_sendto, fd, ARG_OF_DATA(plan_data(plan, data, n, 8)),
+				      ARG(n), ARG(MSG_DONTWAIT | MSG_NOSIGNAL)),
 			    (s64)n);
 	}
 }
 
 /* Room for its queues, whatever the buffers are in the end. */
-static inline void plan_room(struct plan *plan, u32 file, size_t outgoing, size_t incoming)
+static inline void plan_room(struct plan *plan, struct arg fd, size_t outgoing, size_t incoming)
 {
 	int send = (int)(outgoing * 2 + (1 << 18)), receive = (int)(incoming * 4 + (1 << 18));
 	struct place at = AT(PLAN_WORLD, STAGE_CREATE);
-	plan_int(plan, at, file, SOL_SOCKET, SO_SNDBUFFORCE, send);
-	plan_int(plan, at, file, SOL_SOCKET, SO_RCVBUFFORCE, receive);
+	plan_int(plan, at, fd, SOL_SOCKET, SO_SNDBUFFORCE, send);
+	plan_int(plan, at, fd, SOL_SOCKET, SO_RCVBUFFORCE, receive);
 }
 
 static inline bool is_after(u32 a, u32 b) { return (s32)(a - b) > 0; }
 
 /* The other's end of sending (FIN) counts as a byte that it has received: that comes later. */
-static inline void plan_window(struct plan *plan, u32 file, const Ckpt__InetTcp *t)
+static inline void plan_window(struct plan *plan, struct arg fd, const Ckpt__InetTcp *t)
 {
 	u32 next = t->read_sequence + t->received;
 	bool late = is_after(t->send_window_sequence, next), early = is_after(t->receive_window_sequence, next);
@@ -270,45 +288,64 @@ static inline void plan_window(struct plan *plan, u32 file, const Ckpt__InetTcp 
 				       .max_window = MAX(t->largest_window, t->send_window),
 				       .rcv_wnd = t->receive_window,
 				       .rcv_wup = early ? next : t->receive_window_sequence };
-	plan_option(plan, AT(PLAN_WORLD, STAGE_LINK), file, IPPROTO_TCP, TCP_REPAIR_WINDOW, &w, sizeof w);
+	plan_option(plan, AT(PLAN_WORLD, STAGE_LINK), fd, IPPROTO_TCP, TCP_REPAIR_WINDOW, &w, sizeof w);
+}
+
+/* The other end of a connection whose other end was closed. */
+static inline void other_end(const Ckpt__Inet *m, Ckpt__Inet *ret, Ckpt__InetTcp *ret_tcp)
+{
+	const Ckpt__InetTcp *t = m->tcp;
+	ckpt__inet__init(ret);
+	*ret_tcp = *t;
+	ret_tcp->incoming = (ProtobufCBinaryData){ 0 };
+	ret_tcp->received = 0;
+	ret_tcp->send_scale = t->receive_scale, ret_tcp->receive_scale = t->send_scale;
+	ret_tcp->read_sequence = ret_tcp->receive_window_sequence = t->sent_sequence;
+	ret_tcp->send_window_sequence = t->sent_sequence;
+	ret_tcp->send_window = t->receive_window, ret_tcp->receive_window = t->send_window;
+	ret_tcp->largest_window = MAX(t->receive_window, 1u);
+	ret->family = m->family, ret->type = m->type, ret->protocol = m->protocol;
+	ret->local = m->remote, ret->local_port = m->remote_port, ret->local_scope = m->remote_scope;
+	ret->remote = m->local, ret->remote_port = m->local_port, ret->remote_scope = m->local_scope;
+	ret->tcp = ret_tcp;
+	ret->peer_closed = true;
 }
 
 /* One end, made and bound before: connected without a packet, and its own queue filled. */
-static inline void plan_connection(struct plan *plan, u32 file, const Ckpt__Inet *m, const Ckpt__Inet *peer)
+static inline void plan_connection(struct plan *plan, struct arg fd, const Ckpt__Inet *m, const Ckpt__Inet *peer)
 {
-	union address remote;
+	union address remote = { 0 };
 	const Ckpt__InetTcp *t = m->tcp, *other = peer->tcp;
 	remote_address(m, &remote);
-	plan_room(plan, file, other->incoming.len, t->incoming.len);
-	plan_sequence(plan, file, TCP_RECV_QUEUE, t->read_sequence);
-	plan_sequence(plan, file, TCP_SEND_QUEUE, other->read_sequence + other->received);
-	plan_tcp(plan, STAGE_CREATE, file, TCP_REPAIR_QUEUE, TCP_NO_QUEUE);
-	step_expect(plan_call(plan, AT(PLAN_WORLD, STAGE_CREATE), SYS_connect, ARG(plan_fd(plan, file)),
-			      arg_address(plan, &remote), ARG(address_size(&remote))),
+	plan_room(plan, fd, other->incoming.len, t->incoming.len);
+	plan_sequence(plan, fd, TCP_RECV_QUEUE, t->read_sequence);
+	plan_sequence(plan, fd, TCP_SEND_QUEUE, other->read_sequence + other->received);
+	plan_tcp(plan, STAGE_CREATE, fd, TCP_REPAIR_QUEUE, TCP_NO_QUEUE);
+	step_expect(plan_call(plan, AT(PLAN_WORLD, STAGE_CREATE), SYS_connect, fd, arg_address(plan, &remote),
+			      ARG(address_size(&remote))),
 		    0);
-	plan_agreed(plan, file, t);
-	plan_tcp(plan, STAGE_LINK, file, TCP_REPAIR_QUEUE, TCP_RECV_QUEUE);
-	plan_sends(plan, STAGE_LINK, file, t->incoming.data, t->received);
-	plan_tcp(plan, STAGE_LINK, file, TCP_REPAIR_QUEUE, TCP_NO_QUEUE);
-	plan_window(plan, file, t);
+	plan_agreed(plan, fd, t);
+	plan_tcp(plan, STAGE_LINK, fd, TCP_REPAIR_QUEUE, TCP_RECV_QUEUE);
+	plan_sends(plan, STAGE_LINK, fd, t->incoming.data, t->received);
+	plan_tcp(plan, STAGE_LINK, fd, TCP_REPAIR_QUEUE, TCP_NO_QUEUE);
+	plan_window(plan, fd, t);
 }
 
 /* Both ends are alive again: what one has sent flows to the other. */
-static inline void plan_flow(struct plan *plan, u32 file, const Ckpt__Inet *m, const Ckpt__Inet *peer)
+static inline void plan_flow(struct plan *plan, struct arg fd, const Ckpt__Inet *m, const Ckpt__Inet *peer)
 {
 	const Ckpt__InetTcp *to = peer->tcp;
-	plan_sends(plan, STAGE_SETTLE, file, to->incoming.data + to->received, to->incoming.len - to->received);
+	plan_sends(plan, STAGE_SETTLE, fd, to->incoming.data + to->received, to->incoming.len - to->received);
 	if (m->shutdown & 3)
-		plan_call(plan, AT(PLAN_WORLD, STAGE_SETTLE), SYS_shutdown, ARG(plan_fd(plan, file)),
-			  ARG((m->shutdown & 3) - 1));
+		plan_call(plan, AT(PLAN_WORLD, STAGE_SETTLE), SYS_shutdown, fd, ARG((m->shutdown & 3) - 1));
 }
 
 /* Its buffers are the kernel's to size again, but for those that the program has fixed. */
-static inline void plan_buffers(struct plan *plan, u32 file, const Ckpt__Inet *m)
+static inline void plan_buffers(struct plan *plan, struct arg fd, const Ckpt__Inet *m)
 {
 	struct place at = AT(PLAN_WORLD, STAGE_SETTLE);
 	const Ckpt__InetOption *send = option_of(m, "SO_SNDBUF"), *receive = option_of(m, "SO_RCVBUF");
-	plan_buffer(plan, at, file, SO_SNDBUF, send ? send->value : m->tcp->send_room);
-	plan_buffer(plan, at, file, SO_RCVBUF, receive ? receive->value : m->tcp->receive_room);
-	step_any(plan_int(plan, at, file, SOL_SOCKET, SO_BUF_LOCK, (send ? 1 : 0) | (receive ? 2 : 0)));
+	plan_buffer(plan, at, fd, SO_SNDBUF, send ? send->value : m->tcp->send_room);
+	plan_buffer(plan, at, fd, SO_RCVBUF, receive ? receive->value : m->tcp->receive_room);
+	step_any(plan_int(plan, at, fd, SOL_SOCKET, SO_BUF_LOCK, (send ? 1 : 0) | (receive ? 2 : 0)));
 }

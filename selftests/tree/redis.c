@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/* redis-server: epoll, threads on futexes, listening on IPv4, IPv6 and a unix socket; over many generations. */
+#include "harness/target.h"
+#include <fcntl.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#define SERVER "/usr/bin/redis-server"
+#define CLIENT "/usr/bin/redis-cli"
+#define SOCKET WORK "/redis"
+
+static void must_answer_at(const char *const *where, const char *command, const char *key, const char *value,
+			   const char *expected)
+{
+	_cleanup_text_ struct text output = { 0 };
+	const char *argv[] = { "redis-cli", where[0], where[1], where[2], where[3], command, key, value, NULL };
+	CHECK_EQ(run_program(&output, CLIENT, argv), 0);
+	CHECK_STR(output.data, expected);
+}
+
+static const char *const four[] = { "-h", "127.0.0.1", "-p", "6390" };
+static const char *const six[] = { "-h", "::1", "-p", "6390" };
+static const char *const named[] = { "-s", SOCKET, "-n", "0" };
+
+static bool answers(void)
+{
+	return run_program(NULL, CLIENT, (const char *const[]){ "redis-cli", "-p", "6390", "ping", NULL }) == 0;
+}
+
+static void start(struct target *t)
+{
+	if (access(SERVER, X_OK) || access(CLIENT, X_OK))
+		SKIP("redis-server and redis-cli are not installed");
+	target_spawn(t, SERVER, "--port", "6390", "--bind", "127.0.0.1", "::1", "--unixsocket", SOCKET, "--save", "");
+	for (long long begin = clock_ms(); !answers(); nap_ms(20))
+		CHECK(clock_ms() - begin < 10000);
+	const char *fill = "for i = 1, 20000 do redis.call('set', 'key' .. i, 'value' .. i) end return 'filled'";
+	must_answer_at(four, "eval", fill, "0", "filled\n");
+}
+
+/* Sets and gets in every way that leads to it. */
+static void must_serve(int generation)
+{
+	char key[32], value[32], line[40];
+	snprintf(key, sizeof key, "generation%d", generation);
+	snprintf(value, sizeof value, "%d", generation * generation);
+	snprintf(line, sizeof line, "%s\n", value);
+	must_answer_at(four, "get", "key19999", NULL, "value19999\n");
+	must_answer_at(four, "set", key, value, "OK\n");
+	must_answer_at(six, "get", key, NULL, line);
+	must_answer_at(named, "get", key, NULL, line);
+	must_answer_at(four, "del", key, NULL, "1\n");
+}
+
+/* What is stored moves with every command, and it waits for another time by its timer. */
+static const char *const moving = "pages,thread.registers,thread.extended";
+
+static void generations(int count)
+{
+	struct target t;
+	start(&t);
+	must_serve(0);
+	for (int i = 1; i <= count; i++) {
+		snprintf(t.image, sizeof t.image, WORK "/generation%d", i);
+		nap_ms(i == 1 ? 50
+			      : 0); /* else it may not have noticed that the client is gone: that is carried too, but not equal */
+		target_dump(&t, false);
+		target_restore(&t, 0);
+		must_serve(i);
+		if (i > 1)
+			CHECK_EQ(run_program(NULL, "/bin/rm", (const char *const[]){ "rm", "-rf", t.image, NULL }), 0);
+	}
+	snprintf(t.image, sizeof t.image, WORK "/last");
+	nap_ms(50);
+	target_dump(&t, true);
+	CHECK_EQ(ckpt(NULL, "diff", "--ignore", moving, WORK "/generation1", t.image), 0);
+	must_serve(count + 1);
+}
+
+TEST(redis_20_generations, .root = true, .net = true, .seconds = 120) { generations(20); }
