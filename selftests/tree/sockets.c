@@ -28,10 +28,12 @@ static void ss_agrees(const char *program)
 	if (access("/bin/ss", X_OK) && access("/usr/bin/ss", X_OK))
 		SKIP("ss is not installed");
 	target_start(&t, program);
+	nap_ms(100); /* delayed acknowledgements */
 	_cleanup_free_ char *before = ss_shows();
 	target_dump(&t, false);
 	_cleanup_free_ char *between = ss_shows();
 	target_restore(&t, 0);
+	nap_ms(100);
 	_cleanup_free_ char *after = ss_shows();
 	CHECK(strlen(before) > 100);
 	CHECK_STR(between ?: "", "");
