@@ -222,6 +222,7 @@ static void wait_on(u32 *word, u32 value)
 static int check_alive(struct execution *x, u32 tid, u32 index)
 {
 	struct array *array = array_of(x, index);
+	bool begun = __atomic_load_n(&array->pc, __ATOMIC_SEQ_CST); /* before it is looked for: it may be born meanwhile */
 	siginfo_t stop = { 0 }; /* of one that is held: a signal that would have ended it */
 	if (waitid(P_PID, tid, &stop, WSTOPPED | WNOHANG | WNOWAIT | __WALL) < 0)
 		stop.si_pid = 0;
@@ -231,7 +232,7 @@ static int check_alive(struct execution *x, u32 tid, u32 index)
 	if (__atomic_load_n(&array->state, __ATOMIC_SEQ_CST) != ARRAY_RUNNING ||
 	    (r == 0 && state && !stop.si_pid && state[2] != 'Z' && state[2] != 'X'))
 		return 0;
-	if (array->pc == 0 && r < 0) /* not born yet */
+	if (!begun && r < 0) /* not born yet */
 		return 0;
 	const struct step *step = (const struct step *)(x->map + execution_arena(x)->steps) + array->first + array->pc;
 	_cleanup_text_ struct text line = { 0 };
