@@ -66,6 +66,7 @@ int tree_add(struct tree *tree, pid_t pid, pid_t ppid, struct tree_process **ret
 		process_free(&p);
 		return r < 0 ? (r == -ENOENT ? -ESRCH : r) : -ENOMEM;
 	}
+	p.flags = stat.flags;
 	p.state = stat.state == 'Z' && stat.threads > 1 ? 'S' : stat.state;
 	*place = p;
 	*ret = place;
@@ -135,42 +136,31 @@ int tree_each_child(struct tree_process *p, int (*visit)(void *, pid_t), void *a
 	return 0;
 }
 
-/* Is pid ckpt itself or one of its ancestors? */
-static bool is_own_ancestor(pid_t pid)
+/* Why pid is not the root of a tree. */
+static int no_process(pid_t pid)
 {
-	for (pid_t at = getpid(); at > 0;) {
-		if (at == pid)
-			return true;
-		char path[32];
-		snprintf(path, sizeof path, "/proc/%d", at);
-		_cleanup_close_ int proc = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
-		struct task_stat stat;
-		if (proc < 0 || stat_read(proc, &stat) < 0)
-			return false;
-		at = stat.ppid;
+	_cleanup_text_ struct text status = { 0 };
+	if (file_readf(&status, AT_FDCWD, "/proc/%d/status", pid) == 0) {
+		const char *tgid = strstr(status.data, "\nTgid:");
+		if (tgid && atoi(tgid + 6) != pid)
+			return fail(NO_PROCESS, 0, "%d is a thread of process %d", pid, atoi(tgid + 6));
 	}
-	return false;
+	return fail(NO_PROCESS, -ESRCH, "/proc/%d", pid);
 }
 
-int tree_check_root(pid_t root)
+static int add_root(struct tree *tree, pid_t root)
 {
-	WORKING_ON_TASK(root);
+	struct tree_process *p;
 	if (root == 1)
 		return fail(PID_ONE, 0, "pid 1");
-	char path[32];
-	snprintf(path, sizeof path, "/proc/%d", root);
-	_cleanup_close_ int proc = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	struct task_stat stat = { 0 };
-	int r = proc < 0 ? neg_errno() : stat_read(proc, &stat);
-	if (r < 0)
-		return fail(NO_PROCESS, -ESRCH, "/proc/%d", root);
-	if (stat.flags & PF_KTHREAD)
+	int r = tree_add(tree, root, 0, &p);
+	if (r == -ENOMEM)
+		return fail_memory();
+	if (r < 0) /* a thread has no pidfd without PIDFD_THREAD (pidfd_open(2)) */
+		return no_process(root);
+	if (p->flags & PF_KTHREAD)
 		return fail(KERNEL_THREAD, 0, "PF_KTHREAD is set");
-	if (stat.state == 'Z' && stat.threads == 1)
-		return fail(ZOMBIE, 0, "it is the root of the tree");
-	if (is_own_ancestor(root))
-		return fail(TREE_CONTAINS_SELF, 0, "ckpt is process %d", getpid());
-	return 0;
+	return p->state == 'Z' ? fail(ZOMBIE, 0, "it is the root of the tree") : 0;
 }
 
 struct scan {
@@ -220,30 +210,19 @@ int tree_scan_all(struct tree *tree, bool *ret_grew)
 	return 0;
 }
 
-/* Threads have /proc directories too, but no pidfd. */
-static int explain_root(pid_t root, int err)
-{
-	_cleanup_text_ struct text status = { 0 };
-	WORKING_ON_TASK(root);
-	const char *tgid = file_readf(&status, AT_FDCWD, "/proc/%d/status", root) == 0 ? strstr(status.data, "\nTgid:") : NULL;
-	if (tgid && atoi(tgid + 6) != root)
-		return fail(NO_PROCESS, 0, "%d is a thread of process %d", root, atoi(tgid + 6));
-	return fail(TASK_RACED, err, "reading /proc/%d", root);
-}
-
 int tree_scan(struct tree *ret, pid_t root)
 {
-	int r = tree_check_root(root);
-	if (r < 0)
-		return r;
-	struct tree_process *p;
+	WORKING_ON_TASK(root);
 	bool grew = false;
-	r = tree_add(ret, root, 0, &p);
-	if (r == 0)
+	int r = add_root(ret, root);
+	if (r == 0) {
 		r = tree_scan_all(ret, &grew);
-	if (r < 0) {
-		tree_clear(ret);
-		return r == -ENOMEM ? fail_memory() : explain_root(root, r);
+		if (r < 0)
+			r = r == -ENOMEM ? fail_memory() : fail(TASK_RACED, r, "reading /proc/%d", root);
+		else if (tree_find(ret, getpid()))
+			r = fail(TREE_CONTAINS_SELF, 0, "ckpt is process %d", getpid());
 	}
-	return 0;
+	if (r < 0)
+		tree_clear(ret);
+	return r;
 }

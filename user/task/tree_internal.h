@@ -13,7 +13,6 @@ struct task_stat {
 };
 int stat_read(int proc, struct task_stat *ret);
 
-int tree_check_root(pid_t root);
 int tree_add(struct tree *, pid_t pid, pid_t ppid, struct tree_process **ret);
 int tree_scan_threads(struct tree_process *, bool *ret_grew);
 int tree_each_child(struct tree_process *, int (*visit)(void *, pid_t), void *);
