@@ -37,8 +37,12 @@ int cache_key(struct cache_key *ret, const struct host *host)
 		  (unsigned long long)host->effective, (unsigned long long)ns.st_dev, (unsigned long long)ns.st_ino,
 		  host->seccomp, CKPT_VERSION);
 	file_read(AT_FDCWD, "/proc/self/attr/current", &t); /* no LSM: an error, and nothing added */
-	for (int i = 0; i < CAN_COUNT; i++)
-		text_addf(&t, "%s %u %s,", caps_row((enum cap_id)i)->id, probes[i].flags, probes[i].built);
+	for (int i = 0; i < CAN_COUNT; i++) {
+		const char *id = caps_row((enum cap_id)i)->id, *built = probes[i].built ?: "";
+		text_add(&t, id, strlen(id) + 1);
+		text_add(&t, (const char *)&probes[i].flags, sizeof probes[i].flags);
+		text_add(&t, built, strlen(built) + 1);
+	}
 	if (text_failed(&t))
 		return -ENOMEM;
 	*ret = cache_key_of(&t);
