@@ -5,7 +5,7 @@
 #include <limits.h>
 #include <stdio.h>
 
-int file_read(int dirfd, const char *path, struct text *text)
+static int read_text(int dirfd, const char *path, struct text *text, bool once)
 {
 	_cleanup_close_ int fd = openat(dirfd, path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
@@ -20,10 +20,15 @@ int file_read(int dirfd, const char *path, struct text *text)
 		if (n == 0)
 			break;
 		text_add(text, chunk, (size_t)n);
+		if (once && (size_t)n < sizeof chunk)
+			break;
 	}
 	text_add(text, "", 0);
 	return text_failed(text) ? -ENOMEM : 0;
 }
+
+int file_read(int dirfd, const char *path, struct text *text) { return read_text(dirfd, path, text, false); }
+int file_read_once(int dirfd, const char *path, struct text *text) { return read_text(dirfd, path, text, true); }
 
 int file_readf(struct text *text, int dirfd, const char *format, ...)
 {

@@ -7,6 +7,9 @@
 
 /* Reads all of a file into text (appends). */
 int file_read(int dirfd, const char *path, struct text *);
+/* Like file_read, for a file that the kernel prints at once, as most of /proc: what is read short is its end. Not for
+ * lists that are printed piece by piece: maps, children, mounts. */
+int file_read_once(int dirfd, const char *path, struct text *);
 /* Like file_read, with a formatted path below dirfd (AT_FDCWD for absolute paths). */
 int file_readf(struct text *, int dirfd, const char *format, ...) _printf_(3, 4);
 /* The target of a symbolic link, NUL-terminated; -ENAMETOOLONG when it does not fit. */

@@ -36,7 +36,7 @@ struct bpf_image bpf_image(enum bpf_object_id id)
 static int kernel_build_id(char *hex, size_t room)
 {
 	_cleanup_text_ struct text notes = { 0 };
-	int r = file_read(AT_FDCWD, "/sys/kernel/notes", &notes);
+	int r = file_read_once(AT_FDCWD, "/sys/kernel/notes", &notes);
 	if (r < 0)
 		return r;
 	for (size_t at = 0; at + sizeof(Elf64_Nhdr) <= notes.len;) {

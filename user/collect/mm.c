@@ -178,7 +178,7 @@ static int add_mm(struct collector *c, const struct tree_process *p, const struc
 	Ckpt__Mm *m = o->data;
 	set_fields(m, t);
 	_cleanup_text_ struct text auxv = { 0 };
-	int r = file_read(p->proc, "auxv", &auxv);
+	int r = file_read_once(p->proc, "auxv", &auxv);
 	if (r < 0)
 		return fail(PROC_READ, r, "/proc/%d/auxv", p->pid);
 	m->has_auxv = message_set_bytes(&m->auxv, auxv.data, auxv.len);

@@ -31,7 +31,7 @@ static void read_namespaces(int task, struct record_task *t)
 static int read_number(int dir, const char *name, s64 *ret)
 {
 	_cleanup_text_ struct text text = { 0 };
-	int r = file_read(dir, name, &text);
+	int r = file_read_once(dir, name, &text);
 	if (r == 0 && text.len)
 		*ret = strtoll(text.data, NULL, 10);
 	return r;
@@ -41,9 +41,9 @@ static int read_task(int task, struct record_task *t)
 {
 	struct record_task read = { 0 };
 	_cleanup_text_ struct text status = { 0 }, stat = { 0 };
-	int r = file_read(task, "status", &status);
+	int r = file_read_once(task, "status", &status);
 	if (r == 0)
-		r = file_read(task, "stat", &stat);
+		r = file_read_once(task, "stat", &stat);
 	if (r == 0)
 		r = parse_status(status.data, &read);
 	if (r == 0)
@@ -178,7 +178,9 @@ int proc_vmas(struct facts *facts, struct tree *tree)
 static int read_file(struct tree_process *p, int dir, const char *name, struct record_file *f)
 {
 	_cleanup_text_ struct text text = { 0 };
-	int r = file_readf(&text, p->proc, "fdinfo/%s", name);
+	char path[32];
+	snprintf(path, sizeof path, "fdinfo/%.16s", name);
+	int r = file_read_once(p->proc, path, &text);
 	if (r == 0)
 		r = parse_fdinfo(text.data, f);
 	struct stat st;

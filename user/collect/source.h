@@ -7,7 +7,6 @@
 #include "host/caps.h"
 #include "record.h"
 #include "task/tree.h"
-#include <pthread.h>
 
 struct facts {
 	VECTOR(struct record_task) tasks;       /* one per thread, in the order of the tree */
@@ -51,16 +50,7 @@ int bpf_files(struct bpf_source *, struct facts *, struct tree *);
 void bpf_close(struct bpf_source *);
 static inline void bpf_closep(struct bpf_source **source) { bpf_close(*source); }
 #define _cleanup_bpf_ _cleanup_(bpf_closep)
-/* Opens a source (BPF_CACHED) on a thread of its own while the caller does other work. bpf_early_take() waits for it, once,
- * and gives it to the caller; NULL when there is none. */
-struct bpf_early {
-	const struct caps *caps;
-	struct bpf_source *source;
-	pthread_t thread;
-	bool running;
-};
-void bpf_early_start(struct bpf_early *, const struct caps *);
-struct bpf_source *bpf_early_take(struct bpf_early *);
+
 /* Pins every program below a root-only bpffs directory; used by `ckpt bpf pin`. */
 int bpf_pin(const struct caps *);
 int bpf_unpin(void);

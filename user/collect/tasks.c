@@ -208,7 +208,7 @@ static int read_stat(const struct tree_process *p, struct record_task *ret)
 {
 	_cleanup_text_ struct text stat = { 0 };
 	*ret = (struct record_task){ 0 };
-	int r = file_read(p->proc, "stat", &stat);
+	int r = file_read_once(p->proc, "stat", &stat);
 	if (r == 0)
 		r = parse_stat(stat.data, ret);
 	return r < 0 ? fail(TASK_RACED, r, "reading its state") : 0;
@@ -234,7 +234,7 @@ static int add_zombie(Ckpt__Task *m, const struct tree_process *p)
 	int r = read_stat(p, &t);
 	if (r < 0)
 		return r;
-	r = file_read(p->proc, "status", &status);
+	r = file_read_once(p->proc, "status", &status);
 	if (r == 0)
 		r = parse_status(status.data, &t);
 	if (r < 0)

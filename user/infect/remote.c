@@ -67,8 +67,10 @@ int remote_get_extended(pid_t tid, void *ret, size_t room, size_t *ret_len)
 	int notes[ARCH_NOTES_MAX];
 	size_t count = arch_extended_notes(notes);
 	*ret_len = room;
-	if (count == 1)
-		return transfer_regset(PTRACE_GETREGSET, tid, notes[0], ret, ret_len);
+	if (count == 1) {
+		int r = transfer_regset(PTRACE_GETREGSET, tid, notes[0], ret, ret_len);
+		return r == 0 && *ret_len == room ? -E2BIG : r; /* the kernel fills what there is room for */
+	}
 	char *at = ret;
 	int err = get_sets(tid, notes, count, at, at + room, &at);
 	*ret_len = (size_t)(at - (char *)ret);

@@ -42,7 +42,7 @@ static int collect_umask(const struct record_task *task, int proc, Ckpt__Fs *m)
 		SET(m, umask, (u32)umask);
 		return 0;
 	}
-	int err = file_read(proc, "status", &status);
+	int err = file_read_once(proc, "status", &status);
 	if (err < 0)
 		return fail(SYSCALL, err, "read(/proc/PID/status)");
 	if (field_u64(status.data, "Umask", 8, &umask))

@@ -54,7 +54,7 @@ static int limits_collect(struct collector *collector, const struct subject *sub
 	int proc = collector_proc(collector, subject->task->tgid);
 	if (proc < 0)
 		return proc;
-	int err = file_read(proc, "limits", &table);
+	int err = file_read_once(proc, "limits", &table);
 	return err < 0 ? fail(SYSCALL, err, "read(/proc/PID/limits)") : parse(table.data, object->data);
 }
 

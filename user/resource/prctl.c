@@ -25,7 +25,7 @@ static int collect_oom(int proc, const struct record_task *t, Ckpt__Prctl *m)
 		SET(m, oom_score_adj, t->oom_score_adj);
 		return 0;
 	}
-	int err = file_read(proc, "oom_score_adj", &score);
+	int err = file_read_once(proc, "oom_score_adj", &score);
 	if (err < 0)
 		return fail(SYSCALL, err, "read(/proc/%u/oom_score_adj)", t->tgid);
 	SET(m, oom_score_adj, (s32)strtol(score.data, NULL, 10));
@@ -35,7 +35,7 @@ static int collect_oom(int proc, const struct record_task *t, Ckpt__Prctl *m)
 static int collect_coredump(int proc, const struct record_task *t, Ckpt__Prctl *m)
 {
 	_cleanup_text_ struct text filter = { 0 };
-	int err = file_read(proc, "coredump_filter", &filter);
+	int err = file_read_once(proc, "coredump_filter", &filter);
 	if (err < 0)
 		return err == -ENOENT ? 0 : fail(SYSCALL, err, "read(/proc/%u/coredump_filter)", t->tgid);
 	if (filter.len)

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /* Owns the scheduling of a thread: policy, nice, cpus, priority of input and output, timer slack. */
+#include "base/cpu.h"
 #include "base/file.h"
 #include "collect/collect.h"
 #include "diag/diag.h"
@@ -11,7 +12,7 @@
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 
-#define CPU_ROOM 8192 /* the largest CONFIG_NR_CPUS */
+
 #define POLICY_DEADLINE 6
 #define FLAG_RESET_ON_FORK 0x01
 #define FLAGS_DEADLINE 0x06
@@ -56,7 +57,8 @@ static void collect_runtime(Ckpt__Sched *m, const struct attr *a)
 		SET(m, deadline, a->deadline);
 		SET(m, period, a->period);
 		SET(m, deadline_flags, a->flags & FLAGS_DEADLINE);
-	} else if (a->runtime && !syscall(SYS_sched_getattr, 0, &mine, sizeof mine, 0) && mine.runtime != a->runtime) {
+	} else if (a->runtime && !syscall(SYS_sched_getattr, 0, &mine, sizeof mine, 0) && is_fair(mine.policy) &&
+		   mine.runtime != a->runtime) {
 		SET(m, runtime, a->runtime);
 	}
 }
@@ -200,16 +202,17 @@ static void plan_cpus(struct plan *plan, struct place at, const Ckpt__Sched *m)
 	plan_call(plan, at, SYS_sched_setaffinity, ARG(0), ARG(len * sizeof *mask), ARG_OF_DATA(data));
 }
 
-/* Cpus before the policy: a deadline thread may not change them. The slack of a realtime thread is 0 and stays so. */
+/* Cpus before the policy: a deadline thread may not change them. The policy before the slack: as long as a
+ * thread is a realtime one its slack is 0 and stays so. */
 static int sched_plan(struct plan *plan, const struct graph *graph _unused_, const struct object *object)
 {
 	const Ckpt__Sched *m = object->data;
 	struct place at = AT(object->id, STAGE_THREAD);
 	plan_for(plan, "scheduling of thread %u", object->id);
 	plan_cpus(plan, at, m);
+	plan_policy(plan, at, m);
 	if (m->timer_slack)
 		plan_call(plan, at, SYS_prctl, ARG(PR_SET_TIMERSLACK), ARG(m->timer_slack));
-	plan_policy(plan, at, m);
 	if (m->has_io_priority)
 		plan_call(plan, at, SYS_ioprio_set, ARG(IOPRIO_WHO_PROCESS), ARG(0), ARG(m->io_priority));
 	return 0;

@@ -356,7 +356,7 @@ static int bury_ghost(struct execution *x)
 	return 0;
 }
 
-int execute(struct execution *x, const struct plan *plan, const struct site *site, const struct graph *graph)
+int execute_start(struct execution *x, const struct plan *plan, const struct site *site, const struct graph *graph)
 {
 	*x = (struct execution){ .plan = plan, .graph = graph, .site = *site, .memory = -1, .sibling = x->sibling };
 	int r = make_arena(x);
@@ -367,9 +367,13 @@ int execute(struct execution *x, const struct plan *plan, const struct site *sit
 	if (r == 0)
 		r = hold_all(x);
 	close_service_fds(x);
-	if (r == 0)
-		r = pass_gate(x);
-	for (struct object *o = NULL; r == 0 && (o = graph_next(graph, &kind_thread, o));)
+	return r;
+}
+
+int execute_wait(struct execution *x)
+{
+	int r = pass_gate(x);
+	for (struct object *o = NULL; r == 0 && (o = graph_next(x->graph, &kind_thread, o));)
 		r = await_thread(x, o->id);
 	return r == 0 ? bury_ghost(x) : r;
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /* The spine of a restore; it reads like its arrow in the design. */
 #include "restore/restore.h"
-#include "collect/source.h"
+#include "base/cpu.h"
 #include "diag/diag.h"
 #include "model/kinds.h"
 #include "resource/registry.h"
@@ -23,6 +23,15 @@ static int load(const struct restore_config *config, struct image **image, struc
 	return r == 0 ? image_load(*image, kinds, graph) : r;
 }
 
+#define SMALL (16u << 20)
+
+/* Little memory to read: then what takes time is that ckpt and the new tasks wait for each other. */
+static bool is_small(struct image *image)
+{
+	u64 size;
+	return image_file_fd(image, "pages", &size) >= 0 && size < SMALL;
+}
+
 static int prepare(const struct work *w, struct survey *survey, struct plan **plan, struct site *site)
 {
 	int r = survey_host(survey, w->config->caps, w->graph, w->config->pidns);
@@ -37,21 +46,18 @@ static int run(const struct restore_config *config, struct execution *x, const s
 	int r = execute_room(plan, graph, image);
 	if (r < 0)
 		return r;
-	struct bpf_early early = { 0 };
-	if (config->verify) /* while the plan runs */
-		bpf_early_start(&early, config->caps);
 	struct image_verification *check = NULL;
-	int started = image_verify_start(&check, image, "pages");
-	r = started == 0 ? execute(x, plan, site, graph) : started;
-	int damaged = started == 0 ? image_verify_join(check) : 0;
+	r = image_verify_start(&check, image, "pages");
+	if (r == 0)
+		r = execute_start(x, plan, site, graph);
+	int damaged = image_verify_join(check); /* while the tasks run their steps */
 	if (r == 0)
 		r = damaged;
 	if (r == 0)
+		r = execute_wait(x);
+	if (r == 0)
 		r = execute_finish(x);
-	_cleanup_bpf_ struct bpf_source *bpf = bpf_early_take(&early);
-	if (r == 0 && config->verify)
-		r = verify_restored(x, survey, bpf);
-	return r;
+	return r == 0 && config->verify ? verify_restored(x, survey) : r;
 }
 
 /* channel: to ckpt, who waits outside of the pid namespace; -1: this is ckpt. */
@@ -59,7 +65,10 @@ static int restore_loaded(const struct work *w, int channel)
 {
 	_cleanup_(survey_free) struct survey survey = { 0 };
 	_cleanup_plan_ struct plan *plan = NULL;
+	_cleanup_cpu_ struct cpu_stay stay = { .len = 0 };
 	struct site site;
+	if (is_small(w->image))
+		cpu_stay(&stay);
 	int r = prepare(w, &survey, &plan, &site);
 	if (r < 0)
 		return r;

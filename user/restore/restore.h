@@ -70,18 +70,18 @@ struct execution {
 /* Room for the service descriptors, with the image's pages at theirs. Before any thread is made: a descriptor table that
  * threads share grows only after an RCU grace period, some 10 ms (fs/file.c, expand_fdtable). */
 int execute_room(const struct plan *, const struct graph *, struct image *);
-/* Makes the arena, runs the world, clones the root, waits until every array is parked. On failure nothing is left. The
- * caller has set x->sibling, and zeroed the rest. */
-int execute(struct execution *, const struct plan *, const struct site *, const struct graph *);
+/* Makes the arena, runs the world, clones the root and takes hold of every process as it is born. The caller has set
+ * x->sibling, and zeroed the rest. */
+int execute_start(struct execution *, const struct plan *, const struct site *, const struct graph *);
+/* Waits until every array is parked. */
+int execute_wait(struct execution *);
 /* Arms restart blocks, unmaps the arena, writes registers: every thread is as it was, and stopped. */
 int execute_finish(struct execution *);
 void execute_undo(struct execution *); /* kills what was made */
 void execution_free(struct execution *);
 
-struct bpf_source;
-/* Collects the restored tree again and compares; -EINVAL (reported) when a state field differs. bpf: opened with
- * BPF_CACHED, or NULL. */
-int verify_restored(struct execution *, const struct survey *, struct bpf_source *);
+/* Collects the restored tree again and compares; -EINVAL (reported) when a state field differs. */
+int verify_restored(struct execution *, const struct survey *);
 
 struct restored {
 	pid_t root;             /* as ckpt sees it */

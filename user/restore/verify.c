@@ -42,10 +42,10 @@ static int verify_registers(const struct execution *x, const struct graph *now)
 	return r;
 }
 
-int verify_restored(struct execution *x, const struct survey *survey, struct bpf_source *bpf)
+int verify_restored(struct execution *x, const struct survey *survey)
 {
 	_cleanup_graph_ struct graph now = { 0 };
-	const struct collect_config config = { .caps = survey->caps, .resources = registry, .effort = BPF_CACHED, .bpf = bpf };
+	const struct collect_config config = { .caps = survey->caps, .resources = registry, .effort = BPF_CACHED };
 	int r = collect(&now, &x->tree, &config);
 	if (r < 0)
 		return r;

@@ -6,6 +6,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 
 #define PF_KTHREAD 0x00200000u
@@ -13,7 +14,7 @@
 int stat_read(int proc, struct task_stat *ret)
 {
 	_cleanup_text_ struct text text = { 0 };
-	int r = file_read(proc, "stat", &text);
+	int r = file_read_once(proc, "stat", &text);
 	if (r < 0)
 		return r;
 	const char *rest = strrchr(text.data, ')');
@@ -73,9 +74,23 @@ int tree_add(struct tree *tree, pid_t pid, pid_t ppid, struct tree_process **ret
 	return 0;
 }
 
+/* The directory of threads has a link for each, besides its own two (proc_task_getattr(), fs/proc/base.c). */
+static bool has_one_thread(const struct tree_process *p)
+{
+	struct stat st;
+	return fstatat(p->proc, "task", &st, 0) == 0 && st.st_nlink == 3;
+}
+
 /* Adds the threads that are not known yet; *ret_grew says whether there were any. */
 int tree_scan_threads(struct tree_process *p, bool *ret_grew)
 {
+	if (p->threads.n <= 1 && has_one_thread(p)) {
+		struct tree_thread *leader = p->threads.n ? p->threads.v : vector_add(&p->threads);
+		*ret_grew |= leader && !leader->tid;
+		if (leader)
+			leader->tid = p->pid;
+		return leader ? 0 : -ENOMEM;
+	}
 	int fd = openat(p->proc, "task", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (fd < 0)
 		return errno == ENOENT ? -ESRCH : neg_errno();
