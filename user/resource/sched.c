@@ -12,7 +12,6 @@
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 
-
 #define POLICY_DEADLINE 6
 #define FLAG_RESET_ON_FORK 0x01
 #define FLAGS_DEADLINE 0x06

@@ -17,7 +17,7 @@ struct tree_process {
 	int pidfd;
 	int proc;                           /* /proc/PID, O_PATH */
 	char state;                         /* of its leader when it was met; 'Z': all of it has ended */
-	u32 flags; /* PF_* of the leader, /proc/PID/stat */
+	u32 flags;                          /* PF_* of the leader, /proc/PID/stat */
 	VECTOR(struct tree_thread) threads; /* leader first, then ascending */
 };
 
