@@ -172,7 +172,7 @@ void collector_free(struct collector *c)
 	map_free(&c->vdsos);
 	map_free(&c->outside);
 	text_free(&c->maps);
-	text_free(&c->locks);
+	vector_free(&c->locks);
 	text_free(&c->mounts);
 	facts_free(&c->facts);
 }

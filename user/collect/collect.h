@@ -64,9 +64,18 @@ int collector_add_watched(struct collector *, int epoll, u32 tfd, u32 nth, u64 i
 /* The file object of a path-like reference that no descriptor names (mapped file, cwd, root, exe): a magic link below
  * /proc/PID that leads to a directory, such as "cwd" and "root". Collects it when it is new. */
 int collector_add_link(struct collector *, u32 pid, const char *magic_link, u32 *ret_file);
-/* /proc/locks, "" when there is none. *ret_all: it shows every lock; it does not when somebody outside of ckpt's pid namespace
- * may have taken one. */
-const char *collector_locks(struct collector *, bool *ret_all);
+/* One line of /proc/locks or of fdinfo: "1: POSIX  ADVISORY  WRITE 12 08:01:34 0 EOF". */
+struct lock_line {
+	char kind[8], manner[10], mode[8];
+	s64 pid; /* who took it: a process that may be dead; -1: an open file */
+	u32 major, minor;
+	u64 inode, start, length; /* length 0: to the end */
+};
+/* Reads a line from its number on; false when it is of another form, or of somebody who waits ("1: -> POSIX ..."). */
+bool lock_parse(const char *text, struct lock_line *ret);
+/* All locks of /proc/locks. *ret_all: none is missing; some are when somebody outside of ckpt's pid namespace may have taken
+ * one. */
+const struct lock_line *collector_locks(struct collector *, size_t *ret_count, bool *ret_all);
 /* Where the collection has met an open file first; false when no descriptor led to it. */
 struct file_seen {
 	u32 pid; /* 0: the descriptor is ckpt's own */

@@ -32,8 +32,8 @@ struct collector {
 	u32 files;                      /* file ids given so far */
 	struct text maps;               /* /proc/PID/maps of maps_of */
 	u32 maps_of;
-	struct text locks; /* /proc/locks */
-	bool have_locks;
+	VECTOR(struct lock_line) locks; /* /proc/locks */
+	bool have_locks, all_locks;
 	struct text mounts; /* /proc/self/mountinfo */
 	struct current {    /* the file that is being collected */
 		const struct record_file *record;

@@ -4,19 +4,53 @@
 #include "collect/collect_internal.h"
 #include "diag/diag.h"
 #include <fcntl.h>
+#include <stdio.h>
 
 /* The number of the initial pid namespace, on every kernel (proc_ns.h). */
 #define INITIAL_PID_NAMESPACE "pid:[4026531836]"
 
-const char *collector_locks(struct collector *c, bool *ret_all)
+bool lock_parse(const char *text, struct lock_line *ret)
+{
+	char end[24];
+	long long pid;
+	unsigned long long inode, start;
+	if (sscanf(text, "%*d: %7s %9s %7s %lld %x:%x:%llu %llu %23s", ret->kind, ret->manner, ret->mode, &pid, &ret->major,
+		   &ret->minor, &inode, &start, end) != 9)
+		return false;
+	ret->pid = pid;
+	ret->inode = inode;
+	ret->start = start;
+	ret->length = strcmp(end, "EOF") ? strtoull(end, NULL, 10) - start + 1 : 0;
+	return true;
+}
+
+/* Without the list, or memory for it, locks are looked for at every file. */
+static bool read_locks(struct collector *c)
 {
 	char ns[32];
-	*ret_all = file_readlink(AT_FDCWD, "/proc/self/ns/pid", ns, sizeof ns) > 0 && !strcmp(ns, INITIAL_PID_NAMESPACE);
-	if (!c->have_locks && file_read(AT_FDCWD, "/proc/locks", &c->locks) < 0)
-		*ret_all = false;
+	_cleanup_text_ struct text text = { 0 };
+	if (file_read(AT_FDCWD, "/proc/locks", &text) < 0 || text_failed(&text))
+		return false;
+	for (const char *at = text.data; at && *at; at = strchr(at, '\n'), at += at != NULL) {
+		struct lock_line line, *place;
+		if (!lock_parse(at, &line))
+			continue;
+		place = vector_add(&c->locks);
+		if (!place)
+			return false;
+		*place = line;
+	}
+	return file_readlink(AT_FDCWD, "/proc/self/ns/pid", ns, sizeof ns) > 0 && !strcmp(ns, INITIAL_PID_NAMESPACE);
+}
+
+const struct lock_line *collector_locks(struct collector *c, size_t *ret_count, bool *ret_all)
+{
+	if (!c->have_locks)
+		c->all_locks = read_locks(c);
 	c->have_locks = true;
-	*ret_all &= !text_failed(&c->locks);
-	return c->locks.data ?: "";
+	*ret_count = c->locks.n;
+	*ret_all = c->all_locks;
+	return c->locks.v;
 }
 
 /* Ids are given and remembered in ascending order. */

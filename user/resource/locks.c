@@ -13,41 +13,11 @@
 
 static const struct kind kind_locks = { .name = "locks", .desc = &ckpt__locks__descriptor };
 
-/* One line of /proc/locks or of fdinfo: "1: POSIX  ADVISORY  WRITE 12 08:01:34 0 EOF". */
-struct line {
-	char kind[8], manner[10], mode[8];
-	long long pid; /* who took it: a process that may be dead; -1: an open file */
-	u32 major, minor;
-	unsigned long long inode, start, length;
-};
-
-static bool parse(const char *text, struct line *l)
-{
-	char end[24];
-	if (sscanf(text, "%*d: %7s %9s %7s %lld %x:%x:%llu %llu %23s", l->kind, l->manner, l->mode, &l->pid, &l->major,
-		   &l->minor, &l->inode, &l->start, end) != 9)
-		return false;
-	l->length = strcmp(end, "EOF") ? strtoull(end, NULL, 10) - l->start + 1 : 0;
-	return true;
-}
-
-/* The line behind text, NULL at the end. Those who wait ("1: -> POSIX ...") are left out. */
-static const char *next_lock(const char *text, struct line *l)
-{
-	for (const char *end; text && *text; text = end) {
-		end = strchr(text, '\n');
-		end = end ? end + 1 : NULL;
-		if (parse(text, l))
-			return end ?: "";
-	}
-	return NULL;
-}
-
 /* --- collect --- */
 
 /* Is the lock on this file, as far as numbers tell? Some file systems (btrfs, overlay) have other devices for stat(2) than for
  * the list of locks; all of them have none of their own. */
-static bool may_be_of(const struct line *l, const Ckpt__File *f)
+static bool may_be_of(const struct lock_line *l, const Ckpt__File *f)
 {
 	u32 first = major(f->device), second = minor(f->device);
 	if (l->major == 0 && first == 0 && l->minor != second)
@@ -57,28 +27,31 @@ static bool may_be_of(const struct line *l, const Ckpt__File *f)
 
 /* What the list of all locks says about one process. */
 struct view {
-	const char *text;
+	const struct lock_line *line;
+	size_t n;
 	bool all;   /* no lock is missing in it */
 	bool posix; /* the process has some */
 	u32 pid;
 };
 
+static bool is_posix_of(const struct lock_line *l, u32 pid) { return l->pid == pid && !strcmp(l->kind, "POSIX"); }
+
 static struct view look(struct collector *c, u32 pid)
 {
 	struct view v = { .pid = pid };
-	struct line l;
-	v.text = collector_locks(c, &v.all);
-	for (const char *at = v.text; !v.posix && (at = next_lock(at, &l));)
-		v.posix = l.pid == pid && !strcmp(l.kind, "POSIX");
+	v.line = collector_locks(c, &v.n, &v.all);
+	for (size_t i = 0; !v.posix && i < v.n; i++)
+		v.posix = is_posix_of(&v.line[i], pid);
 	return v;
 }
 
 static bool is_listed(const struct view *v, const Ckpt__File *f, bool posix)
 {
-	struct line l;
-	for (const char *at = v->text; (at = next_lock(at, &l));)
-		if (!strcmp(l.kind, "POSIX") ? posix && l.pid == v->pid && may_be_of(&l, f) : !posix && may_be_of(&l, f))
+	for (size_t i = 0; i < v->n; i++) {
+		bool wanted = posix ? is_posix_of(&v->line[i], v->pid) : strcmp(v->line[i].kind, "POSIX") != 0;
+		if (wanted && may_be_of(&v->line[i], f))
 			return true;
+	}
 	return false;
 }
 
@@ -88,7 +61,7 @@ static bool may_be_locked(const struct view *v, const Ckpt__File *f, u32 mode)
 	return (!v->all && (S_ISREG(mode) || S_ISDIR(mode))) || is_listed(v, f, false);
 }
 
-static const char *kind_name(const struct line *l)
+static const char *kind_name(const struct lock_line *l)
 {
 	if (strcmp(l->manner, "ADVISORY"))
 		return !strcmp(l->kind, "LEASE") ? "lease" : l->manner;
@@ -98,7 +71,7 @@ static const char *kind_name(const struct line *l)
 					    : l->kind;
 }
 
-static int add_lock(Ckpt__Locks *m, u32 file, const struct line *l)
+static int add_lock(Ckpt__Locks *m, u32 file, const struct lock_line *l)
 {
 	Ckpt__Lock *lock = MESSAGE_NEW(Ckpt__Lock, ckpt__lock);
 	if (!lock || !MESSAGE_APPEND(&m->n_lock, &m->lock, lock)) {
@@ -124,11 +97,11 @@ static bool is_known(const Ckpt__Locks *m, size_t n, u32 file)
 /* Adds what fdinfo tells of a descriptor; own: also the locks of the open file itself. */
 static int add_locks(Ckpt__Locks *m, u32 file, const char *fdinfo, bool own)
 {
-	struct line l;
+	struct lock_line l;
 	size_t before = m->n_lock;
 	int r = 0;
 	for (const char *at = status_field(fdinfo, "lock"); r == 0 && at; at = status_field(strchr(at, '\n') ?: "", "lock")) {
-		if (!parse(at, &l))
+		if (!lock_parse(at, &l))
 			return fail(FD_FDINFO, 0, "lock:%.80s", at);
 		bool posix = !strcmp(l.kind, "POSIX");
 		if (posix ? !is_known(m, before, file) : own)
@@ -221,20 +194,19 @@ static int judge_kind(const struct graph *graph, u32 pid, const Ckpt__Lock *l, e
 /* Who has a lock on the file, for people. */
 static void name_holder(int fd, char *name, size_t room)
 {
-	_cleanup_text_ struct text locks = { 0 };
+	_cleanup_text_ struct text locks = { 0 }, comm = { 0 };
 	struct stat st;
-	struct line l;
-	char comm[20] = "";
+	struct lock_line l;
 	snprintf(name, room, "somebody");
 	if (fstat(fd, &st) < 0 || file_read(AT_FDCWD, "/proc/locks", &locks) < 0)
 		return;
-	for (const char *at = locks.data; (at = next_lock(at, &l));) {
-		if (l.inode != st.st_ino || l.major != major(st.st_dev) || l.minor != minor(st.st_dev) || l.pid <= 0)
+	for (const char *at = locks.data; at && *at; at = strchr(at, '\n'), at += at != NULL) {
+		if (!lock_parse(at, &l) || l.inode != st.st_ino || l.major != major(st.st_dev) || l.minor != minor(st.st_dev) ||
+		    l.pid <= 0)
 			continue;
-		_cleanup_text_ struct text text = { 0 };
-		if (file_readf(&text, AT_FDCWD, "/proc/%lld/comm", l.pid) == 0 && text.data)
-			snprintf(comm, sizeof comm, " (%.*s)", (int)strcspn(text.data, "\n"), text.data);
-		snprintf(name, room, "process %lld%s", l.pid, comm);
+		file_readf(&comm, AT_FDCWD, "/proc/%lld/comm", (long long)l.pid);
+		snprintf(name, room, "process %lld (%.*s)", (long long)l.pid, (int)strcspn(comm.data ?: "", "\n"),
+			 comm.data ?: "");
 		return;
 	}
 }
