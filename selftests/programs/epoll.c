@@ -9,7 +9,8 @@
 
 #define EVENT_PIPE 0x7000000000000001ull
 
-static int outer, inner, edge, quiet[2], loud[2], pair[2], counter, renamed, moved, first, second, level_of_closed;
+static int outer, inner, edge, calm, busy, talk[2], quiet[2], loud[2], pair[2], counter, renamed, moved, first, second,
+	level_of_closed;
 
 static void add(int ep, int fd, uint32_t events, uint64_t data)
 {
@@ -63,6 +64,15 @@ static void make(void)
 	MUST_EQ(next(edge).data.u64, 4);
 	add(edge, pair[1], EPOLLIN | EPOLLONESHOT | EPOLLET, 5);
 	add(edge, loud[0], EPOLLIN | EPOLLET | EPOLLRDHUP, 6);
+	/* told on edges: what was told is not told again, what was not yet is */
+	calm = epoll_create1(0);
+	busy = epoll_create1(0);
+	MUST_EQ(socketpair(AF_UNIX, SOCK_STREAM, 0, talk), 0);
+	add(calm, talk[0], EPOLLIN | EPOLLOUT | EPOLLET, 12);
+	add(calm, quiet[0], EPOLLIN, 13);
+	MUST_EQ(next(calm).data.u64, 12);
+	MUST(nothing(calm));
+	add(busy, talk[1], EPOLLOUT | EPOLLET, 14);
 	/* the number under which a pipe was added names another file now, the pipe has another number */
 	first = dup(quiet[0]);
 	renamed = eventfd(0, EFD_NONBLOCK);
@@ -128,6 +138,18 @@ static void judge_edge(void)
 	close(loud[0]); /* the last descriptor of the pipe's reading side: its entries go */
 	MUST(nothing(outer));
 	MUST_EQ(events_of(outer, moved), -1);
+}
+
+static void judge_manner(void)
+{
+	MUST(nothing(calm));
+	MUST_EQ(write(talk[1], "t", 1), 1);
+	struct epoll_event e = next(calm);
+	MUST_EQ(e.data.u64, 12);
+	MUST_EQ(e.events, EPOLLIN | EPOLLOUT);
+	MUST(nothing(calm));
+	MUST_EQ(next(busy).data.u64, 14);
+	MUST(nothing(busy));
 }
 
 static void judge_words(void)
@@ -207,6 +229,7 @@ int main(int argc, char **argv)
 	else
 		judge_wait();
 	judge_words();
+	judge_manner();
 	judge_outer();
 	judge_edge();
 	return judge_pass();

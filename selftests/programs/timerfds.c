@@ -9,7 +9,8 @@
 #define LONG 1000
 #define TICK_MS 40
 
-static int idle, armed, periodic, absolute, past, realtime, boottime, expired, unread, cancel, nonblock, resting, ep, edge;
+static int idle, armed, periodic, absolute, past, realtime, boottime, expired, unread, cancel, nonblock, resting, alarm_clock,
+	ep, edge;
 static double absolute_at, started, realtime_at;
 
 static int make_timer(clockid_t clock, int flags, int set_flags, double value, double interval)
@@ -87,6 +88,9 @@ static void make(void)
 	/* far between: expired once or more, nothing new while the test runs */
 	unread = make_timer(CLOCK_MONOTONIC, 0, 0, 0.000001, LONG);
 	resting = make_timer(CLOCK_REALTIME, 0, TFD_TIMER_ABSTIME, realtime_at - 11 * LONG + LONG / 2, LONG);
+	alarm_clock = timerfd_create(CLOCK_BOOTTIME_ALARM, 0); /* needs a right */
+	if (alarm_clock >= 0)
+		MUST_EQ(timerfd_settime(alarm_clock, 0, &(struct itimerspec){ .it_value = { LONG, 0 } }, NULL), 0);
 	uint64_t seventeen = 17;
 	MUST_EQ(ioctl(idle, _IOW('T', 0, uint64_t), &seventeen), 0);
 	ep = epoll_create1(0);
@@ -114,6 +118,8 @@ static void judge_timers(void)
 	judge_left(boottime, started);
 	judge_left(realtime, started);
 	judge_left(nonblock, started);
+	if (alarm_clock >= 0)
+		MUST(left_of(alarm_clock) > 1 && told(alarm_clock, "clockid", 10) == CLOCK_BOOTTIME_ALARM);
 	MUST(left_of(absolute) <= absolute_at - judge_clock(CLOCK_MONOTONIC) + 0.05);
 	MUST(left_of(absolute) > absolute_at - judge_clock(CLOCK_MONOTONIC) - 0.05);
 	MUST(left_of(cancel) <= realtime_at - judge_clock(CLOCK_REALTIME) + 0.05);

@@ -3,6 +3,7 @@
 #include "collect/collect.h"
 #include "epoll.pb-c.h"
 #include "resource/file_scope.h"
+#include <poll.h>
 #include <stdio.h>
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
@@ -22,6 +23,19 @@ static bool epoll_claims(const struct record_file *file, const char *link)
 }
 
 /* --- collect --- */
+
+#define NESTING_MAX 5 /* of instances in instances: eventpoll.c */
+
+/* Does asking a file tell the signals of whoever asks? */
+static bool tells_signals(const struct graph *graph, u32 file, int depth)
+{
+	const Ckpt__File *f = graph_data(graph, &kind_file, file);
+	const Ckpt__Epoll *inner = graph_data(graph, &kind_epoll, file);
+	bool tells = f && f->kind && !strcmp(f->kind, "signalfd");
+	for (size_t i = 0; !tells && inner && i < inner->n_entry; i++)
+		tells = depth == NESTING_MAX || tells_signals(graph, inner->entry[i]->file, depth + 1);
+	return tells;
+}
 
 /* "tfd: 5 events: 19 data: 5 pos:0 ino:d3 sdev:10": what follows "tfd:". */
 static bool parse_entry(const char *line, Ckpt__EpollEntry *e)
@@ -49,12 +63,13 @@ static u32 same_number_before(const Ckpt__Epoll *m, size_t index)
 static int find_file(struct collector *c, const Ckpt__Epoll *m, size_t index)
 {
 	Ckpt__EpollEntry *e = m->entry[index];
-	u32 file, ready = 0;
+	u32 file, ready = 0, nth = same_number_before(m, index);
 	int own = collector_fd(c);
 	if (own < 0)
 		return fail(FD_DUPLICATE, own, "anon_inode:[eventpoll]");
-	int r = collector_add_watched(c, own, e->fd, same_number_before(m, index), e->inode, &file,
-				      is_disarmed(e) ? &ready : NULL);
+	int r = collector_add_watched(c, own, e->fd, nth, e->inode, &file, NULL);
+	if (r == 0 && file && is_disarmed(e) && !tells_signals(collector_graph(c), file, 0))
+		r = collector_add_watched(c, own, e->fd, nth, e->inode, &file, &ready);
 	if (file)
 		SET(e, file, file);
 	if (is_disarmed(e))
@@ -91,6 +106,19 @@ static void collect_busy_poll(int fd, Ckpt__Epoll *m)
 	SET(m, busy_poll_prefer, b.prefer != 0);
 }
 
+/* Does nothing wait to be told? Then what is ready and watched with EPOLLET has been told. The kernel asks every file that
+ * may be ready, and forgets those that are not; a signalfd (in an instance inside of this one) tells the signals of whoever
+ * asks, so there nobody must. */
+static void collect_quiet(struct collector *c, int fd, Ckpt__Epoll *m)
+{
+	struct pollfd poll_fd = { .fd = fd, .events = POLLIN };
+	for (size_t i = 0; i < m->n_entry; i++)
+		if (tells_signals(collector_graph(c), m->entry[i]->file, 0))
+			return;
+	if (fd >= 0 && m->n_entry && poll(&poll_fd, 1, 0) == 0)
+		SET(m, quiet, true);
+}
+
 static int epoll_collect(struct collector *c, const struct subject *subject, struct object *o)
 {
 	(void)subject;
@@ -111,6 +139,8 @@ static int epoll_collect(struct collector *c, const struct subject *subject, str
 	if (m->n_entry)
 		qsort(m->entry, m->n_entry, sizeof *m->entry, by_number);
 	collect_busy_poll(collector_fd(c), m);
+	if (r == 0)
+		collect_quiet(c, collector_fd(c), m);
 	return r;
 }
 
@@ -221,6 +251,40 @@ static void plan_entry(struct plan *plan, const struct object *o, size_t index, 
 			    1);
 }
 
+/* What is added is told when it is ready. Where it had been told, it is taken away again before it is joined by others. */
+enum manner { DISARMED, ON_EDGES, ORDINARY };
+
+static enum manner manner_of(const Ckpt__EpollEntry *e)
+{
+	if (is_disarmed(e))
+		return DISARMED;
+	return e->events & EPOLLET && !(e->events & EPOLLONESHOT) ? ON_EDGES : ORDINARY;
+}
+
+static u32 plan_entries(struct plan *plan, const struct graph *graph, const struct object *o, enum manner manner)
+{
+	const Ckpt__Epoll *m = o->data;
+	u32 count = 0;
+	for (size_t i = 0; i < m->n_entry; i++)
+		if (manner_of(m->entry[i]) == manner && !is_signalfd(graph, m->entry[i])) {
+			plan_entry(plan, o, i, m->entry[i]);
+			count++;
+		}
+	return count;
+}
+
+#define TOLD_AT_ONCE 1024u
+
+static void plan_told(struct plan *plan, const struct object *o, u32 count)
+{
+	struct place at = plan_helper_with(plan, WATCH, "watcher", 0, 0, NULL);
+	u32 at_once = MIN(count, TOLD_AT_ONCE), events = plan_data(plan, NULL, at_once * sizeof(struct epoll_event), 8);
+	for (u32 told = 0; told < count; told += at_once)
+		plan_helper_call(plan, at, WATCH, SYS_epoll_pwait,
+				 (struct arg[6]){ ARG(plan_fd(plan, o->id)), ARG_OF_DATA(events), ARG(at_once), ARG(0), ARG(0),
+						  ARG(8) });
+}
+
 /* Added by the process itself. Its table is still without the descriptors of the program; a service descriptor that has the
  * number makes room for a moment. */
 static void plan_signalfd(struct plan *plan, const struct graph *graph, const struct object *o, const Ckpt__EpollEntry *e)
@@ -262,10 +326,11 @@ static int epoll_plan(struct plan *plan, const struct graph *graph, const struct
 		plan_call(plan, CREATE, SYS_ioctl, ARG(plan_fd(plan, o->id)), ARG(SET_BUSY_POLL),
 			  ARG_OF_DATA(plan_data(plan, &b, sizeof b, 8)));
 	}
-	for (int disarmed = 1; disarmed >= 0; disarmed--)
-		for (size_t i = 0; i < m->n_entry; i++)
-			if (is_disarmed(m->entry[i]) == disarmed && !is_signalfd(graph, m->entry[i]))
-				plan_entry(plan, o, i, m->entry[i]);
+	plan_entries(plan, graph, o, DISARMED);
+	u32 told = plan_entries(plan, graph, o, ON_EDGES);
+	if (m->quiet && told)
+		plan_told(plan, o, told);
+	plan_entries(plan, graph, o, ORDINARY);
 	for (size_t i = 0; i < m->n_entry; i++)
 		if (is_signalfd(graph, m->entry[i]))
 			plan_signalfd(plan, graph, o, m->entry[i]);

@@ -121,12 +121,15 @@ static void set_time(struct plan *plan, struct place at, u32 file, u32 flags, u6
 		  ARG_OF_DATA(plan_data(plan, &v, sizeof v, 8)), ARG(0));
 }
 
+/* Of a clock that wakes the machine; to set it needs CAP_WAKE_ALARM, which the program may have given up since. */
+static bool is_alarm(const Ckpt__Timerfd *t) { return t->clock == CLOCK_REALTIME_ALARM || t->clock == CLOCK_BOOTTIME_ALARM; }
+
 /* It can be read from the beginning (epoll looks at it), and begins to run late. Where the kernel does not take the number of
  * expirations it must expire once. */
 static int timerfd_plan(struct plan *plan, const struct graph *graph, const struct object *o)
 {
 	const Ckpt__Timerfd *t = o->data;
-	struct place at = AT(PLAN_WORLD, STAGE_CREATE), late = plan_late(plan, graph);
+	struct place at = AT(PLAN_WORLD, STAGE_CREATE), late = is_alarm(t) ? at : plan_late(plan, graph);
 	const struct caps *caps = plan_config(plan)->caps;
 	bool can_tick = caps && caps_has(caps, CAN_TIMERFD_TICKS);
 	u32 flags = file_flags(graph, o->id), made = TFD_CLOEXEC | (flags & O_NONBLOCK);

@@ -223,7 +223,7 @@ static int check_alive(struct execution *x, u32 tid, u32 index)
 {
 	struct array *array = array_of(x, index);
 	bool begun = __atomic_load_n(&array->pc, __ATOMIC_SEQ_CST); /* before it is looked for: it may be born meanwhile */
-	siginfo_t stop = { 0 }; /* of one that is held: a signal that would have ended it */
+	siginfo_t stop = { 0 };                                     /* of one that is held: a signal that would have ended it */
 	if (waitid(P_PID, tid, &stop, WSTOPPED | WNOHANG | WNOWAIT | __WALL) < 0)
 		stop.si_pid = 0;
 	_cleanup_text_ struct text stat = { 0 };
