@@ -3,6 +3,7 @@
 #include "base/elf.h"
 #include "base/file.h"
 #include "collect/collect.h"
+#include "model/reflect.h"
 #include "reg.pb-c.h"
 #include "resource/nameless.h"
 #include <sys/stat.h>
@@ -121,12 +122,29 @@ static bool is_of_a_process(const Ckpt__Reg *f)
 	return f->filesystem == PROC_MAGIC && !strncmp(f->path, "/proc/", 6) && f->path[6] >= '0' && f->path[6] <= '9';
 }
 
-static int judge_dump(const Ckpt__Reg *f)
+/* The process that opens the file for itself, since it tells of the process: it exists before its descriptors come to their
+ * places. Nobody else may want it. 0: that is not so. */
+static u32 opener(const struct graph *graph, u32 file, const Ckpt__Reg *f)
+{
+	char *rest;
+	if (!is_of_a_process(f))
+		return 0;
+	unsigned long pid = strtoul(f->path + 6, &rest, 10);
+	unsigned long tid = !strncmp(rest, "/task/", 6) ? strtoul(rest + 6, &rest, 10) : pid;
+	const struct object *fds = pid < PLAN_HELPER ? graph_find(graph, &kind_fds, (u32)pid) : NULL;
+	static const char *const early[] = { "/fdinfo/", "/map_files/", "/fd/" }; /* what is below is not there yet */
+	for (size_t i = 0; i < ARRAY_SIZE(early); i++)
+		if (!strncmp(rest, early[i], strlen(early[i])))
+			return 0;
+	return fds && tid == pid && !graph_refers(graph, file, fds) ? (u32)pid : 0;
+}
+
+static int judge_dump(const struct graph *graph, u32 file, const Ckpt__Reg *f)
 {
 	int r = 0;
 	if (f->moved)
 		r = fail(FILE_MOVED, 0, "%s", f->path);
-	if (is_of_a_process(f))
+	if (is_of_a_process(f) && !opener(graph, file, f))
 		r = fail(FILE_OF_PROCESS, 0, "%s", f->path);
 	return r;
 }
@@ -171,6 +189,8 @@ static int judge_mapped(const Ckpt__Reg *f, const struct stat *st)
 static int judge_restore(const struct graph *graph, u32 file, const Ckpt__Reg *f)
 {
 	struct stat st;
+	if (is_of_a_process(f))
+		return opener(graph, file, f) ? 0 : fail(IMAGE_INCONSISTENT, 0, "%s", f->path);
 	if (fstatat(AT_FDCWD, f->path, &st, AT_SYMLINK_NOFOLLOW) < 0)
 		return fail(FILE_MISSING, neg_errno(), "%s", f->path);
 	if (strcmp(type_of(st.st_mode), f->type) || (f->has_rdev && (u32)st.st_rdev != f->rdev))
@@ -187,17 +207,36 @@ static int reg_judge(const struct graph *graph, const struct object *o, enum dir
 	const Ckpt__Reg *f = o->data;
 	if (!f->path || f->path[0] != '/' || !f->type)
 		return fail(IMAGE_INCONSISTENT, 0, "a file without a path");
-	return direction == DIRECTION_DUMP ? judge_dump(f) : judge_restore(graph, o->id, f);
+	return direction == DIRECTION_DUMP ? judge_dump(graph, o->id, f) : judge_restore(graph, o->id, f);
 }
 
 /* --- plan --- */
 
 #define CREATE AT(PLAN_WORLD, STAGE_CREATE)
 
+/* The process opens it and puts it where the world would have. */
+static void plan_by_opener(struct plan *plan, const struct graph *graph, const struct object *o, u32 pid)
+{
+	const Ckpt__Reg *f = o->data;
+	const Ckpt__File *file = graph_data(graph, &kind_file, o->id);
+	struct place at = AT(pid, STAGE_GROUP);
+	struct arg service = ARG(plan_fd(plan, o->id));
+	u32 fd = step_result(plan, plan_call(plan, at, SYS_openat, ARG(AT_FDCWD), arg_string(plan, f->path),
+					     ARG(file_reopen_flags(graph, o->id))));
+	plan_call(plan, at, SYS_dup3, ARG_OF_SLOT(fd), service, ARG(O_CLOEXEC));
+	plan_call(plan, at, SYS_close, ARG_OF_SLOT(fd));
+	if (file && file->pos && !(file->flags & O_PATH))
+		step_expect(plan_call(plan, at, SYS_lseek, service, ARG(file->pos), ARG(SEEK_SET)), (s64)file->pos);
+}
+
 static int reg_plan(struct plan *plan, const struct graph *graph, const struct object *o)
 {
 	const Ckpt__Reg *f = o->data;
-	u32 made = file_reopen_flags(graph, o->id);
+	u32 made = file_reopen_flags(graph, o->id), pid = opener(graph, o->id, f);
+	if (pid) {
+		plan_by_opener(plan, graph, o, pid);
+		return 0;
+	}
 	u32 fd = step_result(plan, plan_call(plan, CREATE, SYS_openat, ARG(AT_FDCWD), arg_string(plan, f->path), ARG(made)));
 	plan_place_fd(plan, fd, o->id);
 	if (!strcmp(f->type, "regular") || !strcmp(f->type, "directory"))
