@@ -172,6 +172,40 @@ static void judge_watches(void)
 	umount2(judge_path("mount point"), MNT_DETACH);
 }
 
+/* A file system without handles: names are found from what is open, and from there on. */
+static int hold_overlay(bool events)
+{
+	char options[PATH_MAX * 3 + 64], name[PATH_MAX];
+	strcpy(name, judge_path("lower"));
+	MUST(mkdir(name, 0700) == 0 && mkdir(judge_path("upper"), 0700) == 0 && mkdir(judge_path("work"), 0700) == 0);
+	MUST(mkdir(judge_path("lower/a"), 0700) == 0 && mkdir(judge_path("lower/a/b"), 0700) == 0);
+	MUST_EQ(mkdir(judge_path("merged"), 0700), 0);
+	touch("lower/a/file");
+	snprintf(options, sizeof options, "lowerdir=%s/lower,upperdir=%s/upper,workdir=%s/work", judge_dir, judge_dir,
+		 judge_dir);
+	if (mount("overlay", judge_path("merged"), "overlay", 0, options) < 0) {
+		judge_wait(); /* not here */
+		return judge_pass();
+	}
+	int dir = open(judge_path("merged"), O_RDONLY | O_DIRECTORY);
+	uint32_t mask = IN_CREATE | IN_MODIFY | (events ? IN_OPEN : 0);
+	all = inotify_init1(IN_NONBLOCK);
+	wd_inside = watch(all, "merged/a/b", mask);
+	wd_file = watch(all, "merged/a/file", mask);
+	wd_dir = watch(all, "merged/a", mask);
+	judge_wait();
+	MUST_EQ(mask_of(all, wd_inside), mask);
+	touch("merged/a/b/new");
+	must_tell(all, wd_inside, IN_CREATE, "new");
+	touch("merged/a/file");
+	must_tell(all, wd_file, IN_MODIFY, "");
+	touch("merged/a/other");
+	must_tell(all, wd_dir, IN_CREATE, "other");
+	MUST(dir >= 0 && close(dir) == 0);
+	umount2(judge_path("merged"), MNT_DETACH);
+	return judge_pass();
+}
+
 static int hold_refused(const char *what)
 {
 	touch("file");
@@ -195,6 +229,8 @@ static int hold_refused(const char *what)
 int main(int argc, char **argv)
 {
 	judge_start(argc, argv);
+	if (argc > 2 && !strncmp(argv[2], "overlay", 7))
+		return hold_overlay(!strcmp(argv[2], "overlay-open"));
 	if (argc > 2)
 		return hold_refused(argv[2]);
 	make();

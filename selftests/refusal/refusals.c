@@ -133,6 +133,13 @@ TEST(epoll_signalfd, .root = true) { refused_program("signalfds", "flight", EXIT
 TEST(signalfd_disarmed, .root = true) { refused_program("signalfds", "disarmed", EXIT_UNSUPPORTED, "[EPOLL_DISARMED]"); }
 TEST(inotify_unread, .root = true) { refused_program("watches", "unread", EXIT_RACED, "[INOTIFY_UNREAD]"); }
 TEST(inotify_deleted, .root = true) { refused_program("watches", "deleted", EXIT_UNSUPPORTED, "[INOTIFY_TARGET]"); }
+TEST(inotify_nameless, .root = true)
+{
+	_cleanup_free_ char *kinds = read_text("/proc/filesystems");
+	if (!kinds || !strstr(kinds, "\toverlay\n"))
+		SKIP("overlay is not here");
+	refused_program("watches", "overlay-open", EXIT_UNSUPPORTED, "[INOTIFY_TARGET]");
+}
 TEST(timerfd_cancelled, .root = true) { refused_program("timerfds", "cancelled", EXIT_RACED, "[TIMERFD_CANCELLED]"); }
 TEST(unix_name_gone, .root = true) { refused_program("named", "gone", EXIT_UNSUPPORTED, "[UNIX_NAME]"); }
 TEST(unix_connection, .root = true) { refused_program("named", "orphan", EXIT_UNSUPPORTED, "[UNIX_NAMED]"); }

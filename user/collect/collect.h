@@ -82,15 +82,20 @@ struct file_seen {
 	u32 fd, mode;
 };
 bool collector_first_seen(struct collector *, u32 file, struct file_seen *ret);
-/* A path that leads to an inode, where only numbers and perhaps a handle (name_to_handle_at(2)) are known. -ENOENT: its last
- * name is gone; -ESTALE: none was found. May change ckpt's working directory for a moment. */
+/* An inode, where only numbers and perhaps a handle (name_to_handle_at(2)) are known. */
 struct inode_name {
 	u32 major, minor; /* of the file system */
 	u64 inode;
 	u32 handle_type, handle_bytes;
 	u8 handle[128];
+	/* found: */
+	char *path; /* owned by the caller; NULL: none */
+	u32 mode;
+	bool deleted; /* its last name is gone */
 };
-int collector_find_inode(struct collector *, const struct inode_name *, char *path, size_t room, u32 *ret_mode);
+/* Finds paths of ckpt's that lead to inodes. may_list: directories of the tree may be read, which is an event to those who
+ * watch them for that. May change ckpt's working directory for a moment. */
+int collector_find_inodes(struct collector *, struct inode_name *, size_t count, bool may_list);
 /* POSIX timers and signal actions of a process, NULL when no source told them. */
 const struct record_sighand *collector_sighand(struct collector *, u32 tgid);
 const struct record_timer *collector_timers(struct collector *, u32 tgid, size_t *ret_count);

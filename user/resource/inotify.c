@@ -59,23 +59,43 @@ static bool parse(const char *line, Ckpt__InotifyWatch *w, struct inode_name *n)
 	return true;
 }
 
-static int add_watch(struct collector *c, Ckpt__Inotify *m, const char *line)
+static int add_watch(Ckpt__Inotify *m, const char *line, struct inode_name *n)
 {
-	struct inode_name n;
-	char path[4096];
-	u32 mode = 0;
 	Ckpt__InotifyWatch *w = MESSAGE_NEW(Ckpt__InotifyWatch, ckpt__inotify_watch);
 	if (!w || !MESSAGE_APPEND(&m->n_watch, &m->watch, w)) {
 		free(w);
 		return fail_memory();
 	}
-	if (!parse(line, w, &n))
-		return fail(FD_FDINFO, 0, "inotify %.80s", line);
-	int r = collector_find_inode(c, &n, path, sizeof path, &mode);
-	if (r == -ENOENT || r == -ESTALE)
-		return message_set_string(&w->lost, r == -ENOENT ? "deleted" : "no name is known") ? 0 : fail_memory();
-	SET(w, directory, S_ISDIR(mode));
-	return r < 0 || message_set_string(&w->path, path) ? r : fail_memory();
+	return parse(line, w, n) ? 0 : fail(FD_FDINFO, 0, "inotify %.80s", line);
+}
+
+/* What the search for names is about; one for each watch. */
+struct targets {
+	VECTOR(struct inode_name) list;
+};
+
+static void targets_free(struct targets *t)
+{
+	for (size_t i = 0; i < t->list.n; i++)
+		free(t->list.v[i].path);
+	vector_free(&t->list);
+}
+
+static int name_targets(struct collector *c, Ckpt__Inotify *m, struct targets *t)
+{
+	bool may_list = true;
+	for (size_t i = 0; i < m->n_watch; i++)
+		may_list &= !(m->watch[i]->mask & (IN_OPEN | IN_ACCESS | IN_CLOSE_NOWRITE));
+	int r = collector_find_inodes(c, t->list.v, t->list.n, may_list);
+	for (size_t i = 0; r == 0 && i < m->n_watch; i++) {
+		const struct inode_name *n = &t->list.v[i];
+		Ckpt__InotifyWatch *w = m->watch[i];
+		SET(w, directory, S_ISDIR(n->mode));
+		if (!(n->path ? message_set_string(&w->path, n->path)
+			      : message_set_string(&w->lost, n->deleted ? "deleted" : "no name is known")))
+			r = fail_memory();
+	}
+	return r;
 }
 
 static int by_wd(const void *a, const void *b)
@@ -95,11 +115,15 @@ static int inotify_collect(struct collector *c, const struct subject *subject, s
 	if (ioctl(fd, FIONREAD, &unread) < 0)
 		return fail(SYSCALL, neg_errno(), "ioctl(FIONREAD)");
 	SET(m, unread, (u32)unread);
+	_cleanup_(targets_free) struct targets targets = { 0 };
 	int r = 0;
 	for (const char *line = collector_fdinfo(c, "pos"); r == 0 && line && (line = strstr(line, "\ninotify wd:"));) {
+		struct inode_name *n = vector_add(&targets.list);
 		line += sizeof "\ninotify";
-		r = add_watch(c, m, line);
+		r = n ? add_watch(m, line, n) : fail_memory();
 	}
+	if (r == 0 && m->n_watch)
+		r = name_targets(c, m, &targets);
 	if (m->n_watch)
 		qsort(m->watch, m->n_watch, sizeof *m->watch, by_wd);
 	return r;
