@@ -54,19 +54,11 @@ static const struct group_row groups[] = {
 	FIELDS(GROUPS, ngroups, groups),
 };
 
-static struct record_task *find(struct facts *facts, u32 tid)
-{
-	for (size_t i = 0; i < facts->tasks.n; i++)
-		if (facts->tasks.v[i].tid == tid)
-			return &facts->tasks.v[i];
-	return NULL;
-}
-
 int bpf_merge_task(struct facts *facts, const struct record_task *from)
 {
-	struct record_task *to = find(facts, from->tid);
+	struct record_task *to = facts_task(facts, from->tid);
 	if (!to)
-		to = vector_add(&facts->tasks);
+		to = facts_add_task(facts, from->tid);
 	if (!to)
 		return -ENOMEM;
 	for (size_t i = 0; i < ARRAY_SIZE(groups); i++)

@@ -23,17 +23,9 @@ static u32 restart_call(const char *symbol, size_t len)
 	return RESTART_UNKNOWN;
 }
 
-static bool in_tree(const struct tree *tree, u32 tgid)
-{
-	for (size_t i = 0; i < tree->processes.n; i++)
-		if ((u32)tree->processes.v[i].pid == tgid)
-			return true;
-	return false;
-}
-
 struct task_stream {
 	struct facts *facts;
-	const struct tree *tree;
+	struct tree *tree;
 	const struct record_config *config;
 	struct record_task task; /* the last one; not merged before its symbol came */
 	bool pending, timers;
@@ -56,7 +48,7 @@ static int add_task(struct task_stream *s, const struct bpf_reader *reader)
 		return -EBADMSG;
 	memcpy(&raw, reader->data, sizeof(raw));
 	bpf_decode_task(&raw, s->config, &s->task);
-	s->pending = in_tree(s->tree, s->task.tgid);
+	s->pending = tree_find(s->tree, (pid_t)s->task.tgid);
 	return 0;
 }
 

@@ -171,6 +171,7 @@ void collector_free(struct collector *c)
 	map_free(&c->anons);
 	map_free(&c->vdsos);
 	map_free(&c->outside);
+	map_free(&c->sighand_of);
 	text_free(&c->maps);
 	vector_free(&c->locks);
 	text_free(&c->mounts);
@@ -213,10 +214,11 @@ int collector_proc(struct collector *c, u32 pid)
 
 const struct record_sighand *collector_sighand(struct collector *c, u32 tgid)
 {
-	for (size_t i = 0; i < c->facts.sighands.n; i++)
-		if (c->facts.sighands.v[i].tgid == tgid)
-			return &c->facts.sighands.v[i];
-	return NULL;
+	for (u32 i = c->sighand_of.n; i < c->facts.sighands.n; i++)
+		if (map_set(&c->sighand_of, c->facts.sighands.v[i].tgid, i + 1) < 0)
+			return NULL;
+	u32 at = map_get(&c->sighand_of, tgid);
+	return at ? &c->facts.sighands.v[at - 1] : NULL;
 }
 
 const struct record_timer *collector_timers(struct collector *c, u32 tgid, size_t *ret_count)

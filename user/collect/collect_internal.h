@@ -26,6 +26,7 @@ struct collector {
 	struct map by_link;     /* device, inode and flags -> file id, of links */
 	struct map outside;     /* ids of sessions and groups that processes outside of the tree are in */
 	bool seen_outside;
+	struct map sighand_of; /* tgid -> index + 1 in facts.sighands */
 	VECTOR(struct known_file) known_files;
 	VECTOR(int) own_fds;            /* duplicates that known_files needs until the end */
 	struct connections connections; /* when the configuration has no place for them */

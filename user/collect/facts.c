@@ -5,6 +5,7 @@
 void facts_free(struct facts *f)
 {
 	vector_free(&f->tasks);
+	map_free(&f->task_of);
 	vector_free(&f->sighands);
 	vector_free(&f->timers);
 	vector_free(&f->vmas);
@@ -14,15 +15,22 @@ void facts_free(struct facts *f)
 	*f = (struct facts){ 0 };
 }
 
+struct record_task *facts_add_task(struct facts *f, u32 tid)
+{
+	struct record_task *t = map_set(&f->task_of, tid, (u32)f->tasks.n + 1) < 0 ? NULL : vector_add(&f->tasks);
+	if (t)
+		t->tid = tid;
+	return t;
+}
+
 int facts_begin(struct facts *f, const struct tree *tree)
 {
 	for (size_t i = 0; i < tree->processes.n; i++) {
 		const struct tree_process *p = &tree->processes.v[i];
 		for (size_t k = 0; k < p->threads.n; k++) {
-			struct record_task *t = vector_add(&f->tasks);
+			struct record_task *t = facts_add_task(f, (u32)p->threads.v[k].tid);
 			if (!t)
 				return -ENOMEM;
-			t->tid = (u32)p->threads.v[k].tid;
 			t->tgid = (u32)p->pid;
 		}
 	}
@@ -31,10 +39,8 @@ int facts_begin(struct facts *f, const struct tree *tree)
 
 struct record_task *facts_task(struct facts *f, u32 tid)
 {
-	for (size_t i = 0; i < f->tasks.n; i++)
-		if (f->tasks.v[i].tid == tid)
-			return &f->tasks.v[i];
-	return NULL;
+	u32 at = map_get(&f->task_of, tid);
+	return at ? &f->tasks.v[at - 1] : NULL;
 }
 
 const char *facts_path(const struct facts *f, const struct record_vma *v)

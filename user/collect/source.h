@@ -10,6 +10,7 @@
 
 struct facts {
 	VECTOR(struct record_task) tasks;       /* one per thread, in the order of the tree */
+	struct map task_of;                     /* tid -> index + 1 in tasks */
 	VECTOR(struct record_sighand) sighands; /* one per process */
 	VECTOR(struct record_timer) timers;     /* by process, then id */
 	VECTOR(struct record_vma) vmas;         /* by process, then address */
@@ -28,6 +29,7 @@ int facts_begin(struct facts *, const struct tree *);
 void facts_free(struct facts *);
 #define _cleanup_facts_ _cleanup_(facts_free)
 struct record_task *facts_task(struct facts *, u32 tid);
+struct record_task *facts_add_task(struct facts *, u32 tid);
 
 /* --- /proc and ptrace: works everywhere, tells less. frozen: ptrace may be asked. --- */
 int proc_tasks(struct facts *, struct tree *);

@@ -95,12 +95,13 @@ static int thread_call(Ckpt__Thread *m, const struct record_task *t, struct remo
 	return 0;
 }
 
-/* A thread inside a critical section is taken to its abort handler: the section must not go on after a restore. */
+/* A thread inside a critical section is taken to its abort handler: the section must not go on after a restore. There are no
+ * system calls in one (rseq(2)). */
 static int thread_abort_rseq(Ckpt__Thread *m, const struct record_task *t, struct remote_home *home)
 {
 	struct rseq_area area = { t->rseq, t->rseq_len, t->rseq_sig };
 	u64 from = 0;
-	int r = t->rseq ? rseq_abort_fix((pid_t)t->tid, &home->regs, &area, &from) : 0;
+	int r = t->rseq && !home->call.interrupted ? rseq_abort_fix((pid_t)t->tid, &home->regs, &area, &from) : 0;
 	if (r == 0 && from) {
 		SET(m->rseq, aborted_from, from);
 		home->call.interrupted = false;

@@ -98,6 +98,8 @@ static int queue_add(struct queue *queue, unsigned signal, const siginfo_t *info
 static int queue_collect(struct queue *queue)
 {
 	u64 set = queue->of_process ? queue->task->shared_pending : queue->task->pending;
+	if (!set && queue->task->known & KNOWN_PENDING) /* every entry has its bit */
+		return 0;
 	siginfo_t infos[PEEK_BATCH];
 	int n = PEEK_BATCH, err = 0;
 	for (u64 at = 0; n == PEEK_BATCH; at += (u64)n) {

@@ -60,6 +60,8 @@ static int survey_vdso(struct survey *s)
 /* Who has the id; a dead process whose parent is about to reap it is waited for. */
 static bool pid_taken(u32 pid, char *name, size_t room)
 {
+	if (getpgid((pid_t)pid) < 0 && errno == ESRCH) /* the ordinary case, told for little */
+		return false;
 	for (int tries = 0;; tries++) {
 		_cleanup_text_ struct text stat = { 0 };
 		if (file_readf(&stat, AT_FDCWD, "/proc/%u/stat", pid) < 0 || !stat.data)

@@ -268,7 +268,7 @@ static int order_processes(const void *a, const void *b)
 
 struct freeze {
 	struct tree *tree;
-	u64 begin, deadline;
+	u64 begin, deadline, patience;
 	bool held;     /* by tree_hold() */
 	bool released; /* vfork children were let go */
 };
@@ -295,9 +295,10 @@ static int settle(struct freeze *f)
 		u64 now = now_ns();
 		if (now > f->deadline)
 			return report_timeout(f->tree);
-		if (now - f->begin > VFORK_PATIENCE) {
-			bool grew = false; /* a child that was born after the scan, and stopped at its birth */
-			r = tree_scan_all(f->tree, &grew);
+		if (now - f->begin > f->patience) {
+			f->patience = 2 * (now - f->begin); /* it costs as much as the freeze itself */
+			bool grew = false;                  /* a child that was born after the scan, and stopped at its birth */
+			r = tree_scan_all(f->tree, SCAN_ALL, &grew);
 			if (r < 0)
 				return r;
 			release_vfork_children(f->tree);
@@ -314,7 +315,9 @@ static int freeze(struct freeze *f)
 		int r = settle(f);
 		grew = false;
 		if (r == 0)
-			r = tree_scan_all(f->tree, &grew);
+			r = tree_scan_all(f->tree, SCAN_ALL, &grew);
+		if (r == 0 && grew && tree_find(f->tree, getpid()))
+			return fail(TREE_CONTAINS_SELF, 0, "ckpt is process %d", getpid());
 		if (r < 0) {
 			WORKING_ON_TASK(f->tree->processes.v[0].pid);
 			return diag_failed() ? r : fail(TASK_RACED, r, "it ended during the freeze");
@@ -325,12 +328,12 @@ static int freeze(struct freeze *f)
 
 int tree_freeze(struct tree *ret, pid_t root, const struct freeze_options *options)
 {
-	int r = tree_scan(ret, root);
+	int r = tree_scan_begin(ret, root, SCAN_LEADERS);
 	if (r < 0)
 		return r;
 	u64 begin = now_ns();
 	ret->frozen_at = begin;
-	struct freeze f = { .tree = ret, .held = options && options->held, .begin = begin };
+	struct freeze f = { .tree = ret, .held = options && options->held, .begin = begin, .patience = VFORK_PATIENCE };
 	f.deadline = begin + (options && options->timeout ? options->timeout : FREEZE_TIMEOUT);
 	r = freeze(&f);
 	if (r == 0 && ret->processes.v[0].state == 'Z') {

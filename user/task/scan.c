@@ -35,10 +35,8 @@ static void process_free(struct tree_process *p)
 
 struct tree_process *tree_find(struct tree *tree, pid_t pid)
 {
-	for (size_t i = 0; i < tree->processes.n; i++)
-		if (tree->processes.v[i].pid == pid)
-			return &tree->processes.v[i];
-	return NULL;
+	u32 at = map_get(&tree->by_pid, (u64)pid);
+	return at ? &tree->processes.v[at - 1] : NULL;
 }
 
 void tree_clear(struct tree *tree)
@@ -46,6 +44,18 @@ void tree_clear(struct tree *tree)
 	for (size_t i = 0; i < tree->processes.n; i++)
 		process_free(&tree->processes.v[i]);
 	vector_free(&tree->processes);
+	map_free(&tree->by_pid);
+}
+
+static int tree_forget(struct tree *tree, size_t i)
+{
+	process_free(&tree->processes.v[i]);
+	memmove(&tree->processes.v[i], &tree->processes.v[i + 1], (--tree->processes.n - i) * sizeof *tree->processes.v);
+	map_free(&tree->by_pid);
+	for (size_t k = 0; k < tree->processes.n; k++)
+		if (map_set(&tree->by_pid, (u64)tree->processes.v[k].pid, (u32)k + 1) < 0)
+			return -ENOMEM;
+	return 0;
 }
 
 /* Adds the process below its parent; -ESRCH when it is gone. */
@@ -62,6 +72,8 @@ int tree_add(struct tree *tree, pid_t pid, pid_t ppid, struct tree_process **ret
 	int r = p.proc < 0 ? neg_errno() : stat_read(p.proc, &stat);
 	if (r == 0 && ppid && stat.ppid != ppid)
 		r = -ESRCH; /* another process has taken the id */
+	if (r == 0)
+		r = map_set(&tree->by_pid, (u64)pid, (u32)tree->processes.n + 1);
 	struct tree_process *place = r == 0 ? vector_add(&tree->processes) : NULL;
 	if (!place) {
 		process_free(&p);
@@ -74,23 +86,31 @@ int tree_add(struct tree *tree, pid_t pid, pid_t ppid, struct tree_process **ret
 	return 0;
 }
 
-/* The directory of threads has a link for each, besides its own two (proc_task_getattr(), fs/proc/base.c). */
-static bool has_one_thread(const struct tree_process *p)
+/* The links of its directory tell how many threads it has (proc_task_getattr()); 0: not known. */
+static size_t count_threads(const struct tree_process *p)
 {
 	struct stat st;
-	return fstatat(p->proc, "task", &st, 0) == 0 && st.st_nlink == 3;
+	return fstatat(p->proc, "task", &st, 0) < 0 || st.st_nlink < 2 ? 0 : st.st_nlink - 2;
+}
+
+/* Those who are known are there: as many as there are, or the first of one. */
+static bool knows_threads(struct tree_process *p, bool *ret_grew)
+{
+	size_t n = count_threads(p);
+	if (n != 1 || p->threads.n)
+		return n && n == p->threads.n;
+	struct tree_thread *t = vector_add(&p->threads);
+	if (t)
+		t->tid = p->pid;
+	*ret_grew |= t != NULL;
+	return t != NULL;
 }
 
 /* Adds the threads that are not known yet; *ret_grew says whether there were any. */
 int tree_scan_threads(struct tree_process *p, bool *ret_grew)
 {
-	if (p->threads.n <= 1 && has_one_thread(p)) {
-		struct tree_thread *leader = p->threads.n ? p->threads.v : vector_add(&p->threads);
-		*ret_grew |= leader && !leader->tid;
-		if (leader)
-			leader->tid = p->pid;
-		return leader ? 0 : -ENOMEM;
-	}
+	if (knows_threads(p, ret_grew))
+		return 0;
 	int fd = openat(p->proc, "task", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (fd < 0)
 		return errno == ENOENT ? -ESRCH : neg_errno();
@@ -127,11 +147,15 @@ int tree_scan_threads(struct tree_process *p, bool *ret_grew)
 	return r == 0 && p->threads.n == 0 ? -ESRCH : r;
 }
 
-/* Calls visit for each child of the process. */
-int tree_each_child(struct tree_process *p, int (*visit)(void *, pid_t), void *arg)
+/* Calls visit for each child of the process. A thread that has stopped has no more of them than it had then, but for the
+ * first one, to which orphans come. */
+static int each_child(struct tree_process *p, enum scan_extent extent, int (*visit)(void *, pid_t), void *arg)
 {
 	for (size_t i = 0; i < p->threads.n; i++) {
 		_cleanup_text_ struct text text = { 0 };
+		if (i && (extent == SCAN_LEADERS || p->threads.v[i].read_out))
+			continue;
+		p->threads.v[i].read_out = p->threads.v[i].stopped;
 		int r = file_readf(&text, p->proc, "task/%d/children", p->threads.v[i].tid);
 		if (r == -ENOENT || r == -ESRCH)
 			continue;
@@ -199,17 +223,14 @@ static int scan_child(void *arg, pid_t pid)
 	return 0;
 }
 
-int tree_scan_all(struct tree *tree, bool *ret_grew)
+int tree_scan_all(struct tree *tree, enum scan_extent extent, bool *ret_grew)
 {
 	for (size_t i = 0; i < tree->processes.n; i++) {
 		int r = tree_scan_threads(&tree->processes.v[i], ret_grew);
 		if (r == -ESRCH) { /* gone meanwhile: its children went to another parent */
-			if (i == 0)
+			r = i == 0 ? r : tree_forget(tree, i--);
+			if (r < 0)
 				return r;
-			process_free(&tree->processes.v[i]);
-			memmove(&tree->processes.v[i], &tree->processes.v[i + 1],
-				(--tree->processes.n - i) * sizeof *tree->processes.v);
-			i--;
 			continue;
 		}
 		if (r < 0)
@@ -217,7 +238,7 @@ int tree_scan_all(struct tree *tree, bool *ret_grew)
 		/* a growing vector moves: the callback gets ids, the process is a copy of what it needs */
 		struct tree_process at = tree->processes.v[i];
 		struct scan scan = { tree, at.pid, false };
-		r = tree_each_child(&at, scan_child, &scan);
+		r = each_child(&at, extent, scan_child, &scan);
 		if (r < 0)
 			return r;
 		*ret_grew |= scan.grew;
@@ -225,13 +246,13 @@ int tree_scan_all(struct tree *tree, bool *ret_grew)
 	return 0;
 }
 
-int tree_scan(struct tree *ret, pid_t root)
+int tree_scan_begin(struct tree *ret, pid_t root, enum scan_extent extent)
 {
 	WORKING_ON_TASK(root);
 	bool grew = false;
 	int r = add_root(ret, root);
 	if (r == 0) {
-		r = tree_scan_all(ret, &grew);
+		r = tree_scan_all(ret, extent, &grew);
 		if (r < 0)
 			r = r == -ENOMEM ? fail_memory() : fail(TASK_RACED, r, "reading /proc/%d", root);
 		else if (tree_find(ret, getpid()))
@@ -241,3 +262,5 @@ int tree_scan(struct tree *ret, pid_t root)
 		tree_clear(ret);
 	return r;
 }
+
+int tree_scan(struct tree *ret, pid_t root) { return tree_scan_begin(ret, root, SCAN_ALL); }

@@ -2,12 +2,14 @@
 /* The process tree that a command works on: found, frozen, let go. Processes are held by pidfd from the first sight. */
 #pragma once
 #include "arch/arch.h"
+#include "base/map.h"
 #include "base/vector.h"
 #include <sys/types.h>
 
 struct tree_thread {
 	pid_t tid;
 	bool seized, stopped;
+	bool read_out;              /* its children were read while it was stopped: it has no more */
 	int stop_signal;            /* not 0: was in group-stop when the freeze met it */
 	struct arch_seen_call seen; /* what it slept in before, where arch_decides_at_exit() */
 };
@@ -23,6 +25,7 @@ struct tree_process {
 
 struct tree {
 	VECTOR(struct tree_process) processes; /* parents before children; siblings ascending */
+	struct map by_pid;                     /* pid -> index + 1 in processes */
 	u64 frozen_at;                         /* ns, CLOCK_MONOTONIC; 0: live */
 };
 

@@ -15,7 +15,12 @@ int stat_read(int proc, struct task_stat *ret);
 
 int tree_add(struct tree *, pid_t pid, pid_t ppid, struct tree_process **ret);
 int tree_scan_threads(struct tree_process *, bool *ret_grew);
-int tree_each_child(struct tree_process *, int (*visit)(void *, pid_t), void *);
+enum scan_extent {
+	SCAN_ALL,
+	SCAN_LEADERS, /* no children of other threads: before the freeze, which finds them */
+};
 /* Adds all processes and threads that are not known yet. */
-int tree_scan_all(struct tree *, bool *ret_grew);
+int tree_scan_all(struct tree *, enum scan_extent, bool *ret_grew);
+/* As tree_scan(). */
+int tree_scan_begin(struct tree *, pid_t root, enum scan_extent);
 void tree_clear(struct tree *);
