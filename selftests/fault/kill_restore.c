@@ -82,9 +82,12 @@ TEST(threads, .root = true, .seconds = 180) { SWEEP(0, "threads"); }
 TEST(python, .root = true, .seconds = 180) { SWEEP(0, "/usr/bin/python3", "python.py"); }
 TEST(tree, .root = true, .seconds = 180) { SWEEP(0, "tree"); }
 TEST(rights, .root = true, .seconds = 180) { SWEEP(0, "userns"); }
+TEST(ghosts, .root = true, .seconds = 180) { SWEEP(0, "ghosts"); }
 
 TEST(soak_restore_sleeper, .root = true, .manual = true, .seconds = 7200) { SWEEP(1, "sleeper"); }
 TEST(soak_restore_threads, .root = true, .manual = true, .seconds = 7200) { SWEEP(1, "threads"); }
 TEST(soak_restore_python, .root = true, .manual = true, .seconds = 7200) { SWEEP(1, "/usr/bin/python3", "python.py"); }
 TEST(soak_restore_tree, .root = true, .manual = true, .seconds = 7200) { SWEEP(1, "tree"); }
 TEST(soak_restore_rights, .root = true, .manual = true, .seconds = 7200) { SWEEP(1, "userns"); }
+TEST(soak_restore_ghosts, .root = true, .manual = true, .seconds = 7200) { SWEEP(1, "ghosts"); }
+TEST(soak_restore_fifos, .root = true, .manual = true, .seconds = 7200) { SWEEP(1, "fifos"); }

@@ -10,3 +10,28 @@ PROGRAM(replaced_memfd, QUIET, "replaced", "memfd")
 PROGRAM(memfds, QUIET, "memfds")
 PROGRAM(nodes, QUIET, "nodes")
 PROGRAM(queues, QUIET, "queues")
+
+static int list(const char *dir, struct text *ret)
+{
+	return run_program(ret, "/bin/ls", (const char *const[]){ "ls", "-A", dir, NULL });
+}
+
+/* Each needs the same names for a moment. */
+TEST(ghosts_side_by_side, .root = true, .seconds = 60)
+{
+	struct target t;
+	char command[300];
+	_cleanup_text_ struct text before = { 0 }, after = { 0 };
+	if (access("/usr/bin/unshare", X_OK))
+		SKIP("unshare(1) is not installed");
+	target_start(&t, "ghosts");
+	target_dump(&t, false);
+	CHECK_EQ(list(t.dir, &before), 0);
+	snprintf(command, sizeof command,
+		 "for i in 1 2 3 4 5 6; do (unshare -pf --mount-proc %s restore %s -d || echo failed > " WORK
+		 "/failed) & done; wait; cat " WORK "/failed",
+		 ckpt_path(), t.image);
+	CHECK(system(command) != 0); /* there is no such file */
+	CHECK_EQ(list(t.dir, &after), 0);
+	CHECK_STR(after.data, before.data);
+}

@@ -204,6 +204,7 @@ int collect(struct graph *ret, struct tree *tree, const struct collect_config *c
 const struct caps *collector_caps(const struct collector *c) { return c->config->caps; }
 struct graph *collector_graph(struct collector *c) { return c->graph; }
 bool collector_live(const struct collector *c) { return c->config->live; }
+bool collector_storing(const struct collector *c) { return c->config->memory; }
 u64 collector_ghost_limit(const struct collector *c) { return c->config->ghost_limit ?: GHOST_LIMIT; }
 
 int collector_proc(struct collector *c, u32 pid)

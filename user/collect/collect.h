@@ -41,6 +41,8 @@ int collect_self(struct graph *ret, const struct collect_config *);
 const struct caps *collector_caps(const struct collector *);
 struct graph *collector_graph(struct collector *);
 bool collector_live(const struct collector *);
+/* Is it for an image, or only looked at? */
+bool collector_storing(const struct collector *);
 u64 collector_ghost_limit(const struct collector *);
 /* A duplicate of the file that is being collected (pidfd_getfd; O_PATH for a mapped file, cwd and the like), owned by the
  * collector until the file is done; negative errno without the right. FILE scope only. */

@@ -173,6 +173,18 @@ static inline void nameless_make_lost(struct plan *plan, struct place at, const 
 	}
 }
 
+/* Goes back to the step that was number `begin` when the slot's error is this one: another restore has the name. */
+static inline void nameless_again(struct plan *plan, struct place at, u32 slot, int error, u32 begin)
+{
+	struct plan_step *in_use = plan_skip(plan, at, ARG_OF_SLOT(slot), -error, -error);
+	struct plan_step *over = plan_skip(plan, at, ARG(0), 0, 0);
+	plan_land(plan, at, in_use);
+	step_any(plan_call(plan, at, SYS_sched_yield));
+	u32 back = plan_length(plan, at.tid) - begin;
+	step_any(plan_op(plan, at, OP_BRANCH, 0, (struct arg[6]){ ARG(0), ARG(1), ARG(back), ARG(NAMELESS_PATIENCE) }));
+	plan_land(plan, at, over);
+}
+
 static inline void nameless_remove_lost(struct plan *plan, struct place at, const struct nameless *n,
 					const u32 slots[NAMELESS_LOST_MAX])
 {
@@ -180,7 +192,11 @@ static inline void nameless_remove_lost(struct plan *plan, struct place at, cons
 	for (u32 i = 0; i < MIN(n->lost, (u32)NAMELESS_LOST_MAX); i++) {
 		nameless_dir(n->path, i, dir);
 		struct plan_step *foreign = plan_skip(plan, at, ARG_OF_SLOT(slots[i]), -4095, -1);
-		step_any(plan_call(plan, at, SYS_unlinkat, ARG(AT_FDCWD), arg_string(plan, dir), ARG(AT_REMOVEDIR)));
+		u32 begin = plan_length(plan, at.tid);
+		struct plan_step *remove =
+			plan_call(plan, at, SYS_unlinkat, ARG(AT_FDCWD), arg_string(plan, dir), ARG(AT_REMOVEDIR));
+		step_any(remove);
+		nameless_again(plan, at, step_result(plan, remove), ENOTEMPTY, begin);
 		plan_land(plan, at, foreign);
 	}
 }
@@ -209,21 +225,16 @@ static inline u32 plan_nameless(struct plan *plan, const struct nameless *n)
 	u32 lost[NAMELESS_LOST_MAX];
 	struct place at = nameless_helper(plan);
 	snprintf(other, sizeof other, "%s" NAMELESS_SUFFIX, n->path);
-	u32 made = plan_slot(plan);
+	u32 made = plan_slot(plan), begin = plan_length(plan, at.tid);
 	nameless_make_lost(plan, at, n, lost);
-	u32 begin = plan_length(plan, at.tid);
 	nameless_under(plan, at, n, n->path, made);
 	struct plan_step *done = plan_skip(plan, at, ARG_OF_SLOT(made), 0, INT64_MAX);
 	nameless_under(plan, at, n, other, made);
-	struct plan_step *in_use = plan_skip(plan, at, ARG_OF_SLOT(made), -EEXIST, -EEXIST);
-	struct plan_step *over = plan_skip(plan, at, ARG(0), 0, 0);
-	plan_land(plan, at, in_use);
-	step_any(plan_call(plan, at, SYS_sched_yield));
-	u32 back = plan_length(plan, at.tid) - begin;
-	step_any(plan_op(plan, at, OP_BRANCH, 0, (struct arg[6]){ ARG(0), ARG(1), ARG(back), ARG(NAMELESS_PATIENCE) }));
 	plan_land(plan, at, done);
-	plan_land(plan, at, over);
 	nameless_remove_lost(plan, at, n, lost);
+	nameless_again(plan, at, made, EEXIST, begin);
+	if (n->lost) /* it has removed them */
+		nameless_again(plan, at, made, ENOENT, begin);
 	plan_check(plan, AT(PLAN_WORLD, STAGE_CREATE), made);
 	return made;
 }

@@ -112,7 +112,7 @@ static int reg_collect(struct collector *c, const struct subject *subject, struc
 	SET(f, mtime, st.st_mtim.tv_sec * 1000000000l + st.st_mtim.tv_nsec);
 	if (!strncmp(f->path, "/proc/", 6) && statfs(f->path, &fs) == 0)
 		SET(f, filesystem, (u32)fs.f_type);
-	return is_read_by_mapping(subject->file) && !f->moved ? collect_build_id(f) : 0;
+	return collector_storing(c) && is_read_by_mapping(subject->file) && !f->moved ? collect_build_id(f) : 0;
 }
 
 /* --- judge --- */
