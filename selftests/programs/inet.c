@@ -42,28 +42,28 @@ static int get(int fd, int level, int option)
 
 static void bind_to(int fd, const char *text, int port)
 {
-	union address a;
+	union address a = { 0 };
 	socklen_t len = address_of(&a, text, port);
 	MUST_EQ(bind(fd, &a.any, len), 0);
 }
 
 static void connect_to(int fd, const char *text, int port)
 {
-	union address a;
+	union address a = { 0 };
 	socklen_t len = address_of(&a, text, port);
 	MUST_EQ(connect(fd, &a.any, len), 0);
 }
 
 static void send_to(int fd, const char *text, int port, const char *data)
 {
-	union address a;
+	union address a = { 0 };
 	socklen_t len = address_of(&a, text, port);
 	MUST_EQ(sendto(fd, data, strlen(data), 0, &a.any, len), strlen(data));
 }
 
 static int port_of(int fd)
 {
-	union address a;
+	union address a = { 0 };
 	socklen_t len = sizeof a;
 	MUST_EQ(getsockname(fd, &a.any, &len), 0);
 	return ntohs(a.v4.sin_port);
@@ -71,7 +71,7 @@ static int port_of(int fd)
 
 static void must_get(int fd, const char *data, const char *from, int port)
 {
-	union address a;
+	union address a = { 0 };
 	char bytes[64], text[64];
 	socklen_t len = sizeof a;
 	ssize_t n = recvfrom(fd, bytes, sizeof bytes, MSG_DONTWAIT, &a.any, &len);
@@ -87,7 +87,7 @@ static void must_get(int fd, const char *data, const char *from, int port)
 /* Someone new is served. */
 static void must_serve(int listener, const char *to, int port)
 {
-	union address a;
+	union address a = { 0 };
 	char text[8];
 	socklen_t len = address_of(&a, to, port);
 	int client = socket(a.any.sa_family, SOCK_STREAM, 0);

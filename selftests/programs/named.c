@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /* named DIR [WHAT]: unix sockets with a name: absolute, relative, abstract, chosen by the kernel; that listen or only wait for
- * datagrams. WHAT: a state that ckpt refuses. */
+ * datagrams. WHAT: "connections", which were accepted. */
 #include "judge.h"
 #include <stddef.h>
 #include <sys/socket.h>
@@ -159,38 +159,12 @@ static int connections(void)
 	return judge_pass();
 }
 
-static int hold_refused(const char *what)
-{
-	char path[108], text[8];
-	snprintf(path, sizeof path, "%.90s/socket", judge_dir);
-	int listener = bound(SOCK_STREAM, path), client = -1, server = -1;
-	MUST_EQ(listen(listener, 5), 0);
-	if (!strcmp(what, "gone"))
-		MUST_EQ(unlink(path), 0);
-	else
-		client = connected(SOCK_STREAM, path);
-	if (!strcmp(what, "orphan")) {
-		server = accept(listener, NULL, NULL);
-		close(listener);
-	}
-	judge_wait();
-	if (client >= 0 && server < 0)
-		server = accept(listener, NULL, NULL);
-	if (client >= 0) {
-		MUST_EQ(write(client, "hello", 5), 5);
-		MUST_EQ(read(server, text, sizeof text), 5);
-	}
-	return judge_pass();
-}
-
 int main(int argc, char **argv)
 {
 	char path[108], abstract[64], text[64];
 	judge_start(argc, argv);
 	if (argc > 2 && !strcmp(argv[2], "connections"))
 		return connections();
-	if (argc > 2)
-		return hold_refused(argv[2]);
 	snprintf(path, sizeof path, "%.90s/stream", judge_dir);
 	snprintf(abstract, sizeof abstract, "@ckpt named %d", getpid());
 	MUST_EQ(chdir(judge_dir), 0);

@@ -8,11 +8,11 @@
 #include <netinet/in.h>
 #include <linux/capability.h>
 
-static void refused(const char *what, int exit_class, const char *code)
+static void refused(const char *program, const char *what, int exit_class, const char *code)
 {
 	struct target t;
 	char pid[16], path[96];
-	target_start(&t, "talks", what);
+	target_start(&t, program, what);
 	snprintf(path, sizeof path, "%s/unavailable", t.dir);
 	_cleanup_free_ char *reason = read_text(path);
 	if (reason)
@@ -25,8 +25,10 @@ static void refused(const char *what, int exit_class, const char *code)
 	CHECK_CONTAINS(output.data, "  do:");
 	target_judge(&t);
 }
+#define REFUSED_UNIX(name, what, exit_class, code)                                                                             \
+	TEST(name, .root = true, .net = true) { refused("unix", what, exit_class, "[" code "]"); }
 #define REFUSED(name, what, exit_class, code)                                                                                  \
-	TEST(name, .root = true, .net = true) { refused(what, exit_class, "[" code "]"); }
+	TEST(name, .root = true, .net = true) { refused("talks", what, exit_class, "[" code "]"); }
 
 REFUSED(external, "external", EXIT_UNSUPPORTED, "INET_EXTERNAL")
 REFUSED(waiting_from_outside, "waiting-outside", EXIT_RACED, "INET_WAITING")
@@ -40,6 +42,13 @@ REFUSED(filter, "filter", EXIT_UNSUPPORTED, "INET_FILTER")
 REFUSED(namespace, "namespace", EXIT_UNSUPPORTED, "INET_NAMESPACE")
 REFUSED(shared_queue, "shared-queue", EXIT_UNSUPPORTED, "INET_QUEUE")
 REFUSED(connecting, "full", EXIT_RACED, "INET_CONNECTING")
+
+REFUSED_UNIX(unix_waiting_with_data, "data", EXIT_RACED, "UNIX_PENDING")
+REFUSED_UNIX(unix_source_gone, "source", EXIT_RACED, "UNIX_PENDING")
+REFUSED_UNIX(unix_both_named, "both", EXIT_UNSUPPORTED, "UNIX_NAMED")
+REFUSED_UNIX(unix_name_moved, "moved", EXIT_UNSUPPORTED, "UNIX_NAME")
+REFUSED_UNIX(unix_namespace, "namespace", EXIT_UNSUPPORTED, "UNIX_NAMESPACE")
+REFUSED_UNIX(unix_waits_outside, "outside", EXIT_UNSUPPORTED, "UNIX_EXTERNAL")
 
 /* The port belongs to another socket, or the address to nobody, where the image is to be restored. */
 static void restore_refused(struct target *t, int exit_class, const char *code)

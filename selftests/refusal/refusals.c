@@ -141,9 +141,6 @@ TEST(inotify_nameless, .root = true)
 	refused_program("watches", "overlay-open", EXIT_UNSUPPORTED, "[INOTIFY_TARGET]");
 }
 TEST(timerfd_cancelled, .root = true) { refused_program("timerfds", "cancelled", EXIT_RACED, "[TIMERFD_CANCELLED]"); }
-TEST(unix_name_gone, .root = true) { refused_program("named", "gone", EXIT_UNSUPPORTED, "[UNIX_NAME]"); }
-TEST(unix_connection, .root = true) { refused_program("named", "orphan", EXIT_UNSUPPORTED, "[UNIX_NAMED]"); }
-TEST(unix_pending, .root = true) { refused_program("named", "pending", EXIT_RACED, "[UNIX_PENDING]"); }
 TEST(epoll_target, .root = true) { refused_program("epoll", "flight", EXIT_UNSUPPORTED, "[EPOLL_TARGET]"); }
 
 TEST(pipe_external, .root = true) { refused_program("holds", "pipe", EXIT_UNSUPPORTED, "[PIPE_EXTERNAL]"); }

@@ -7,7 +7,8 @@
 
 #define SERVER "/usr/bin/redis-server"
 #define CLIENT "/usr/bin/redis-cli"
-#define SOCKET WORK "/redis"
+static const char socket_path[] = WORK "/redis";
+static const char first_image[] = WORK "/generation1";
 
 static void must_answer_at(const char *const *where, const char *command, const char *key, const char *value,
 			   const char *expected)
@@ -20,7 +21,7 @@ static void must_answer_at(const char *const *where, const char *command, const 
 
 static const char *const four[] = { "-h", "127.0.0.1", "-p", "6390" };
 static const char *const six[] = { "-h", "::1", "-p", "6390" };
-static const char *const named[] = { "-s", SOCKET, "-n", "0" };
+static const char *const named[] = { "-s", socket_path, "-n", "0" };
 
 static bool answers(void)
 {
@@ -31,7 +32,7 @@ static void start(struct target *t)
 {
 	if (access(SERVER, X_OK) || access(CLIENT, X_OK))
 		SKIP("redis-server and redis-cli are not installed");
-	target_spawn(t, SERVER, "--port", "6390", "--bind", "127.0.0.1", "::1", "--unixsocket", SOCKET, "--save", "");
+	target_spawn(t, SERVER, "--port", "6390", "--bind", "127.0.0.1", "::1", "--unixsocket", socket_path, "--save", "");
 	for (long long begin = clock_ms(); !answers(); nap_ms(20))
 		CHECK(clock_ms() - begin < 10000);
 	const char *fill = "for i = 1, 20000 do redis.call('set', 'key' .. i, 'value' .. i) end return 'filled'";
@@ -73,7 +74,7 @@ static void generations(int count)
 	snprintf(t.image, sizeof t.image, WORK "/last");
 	nap_ms(50);
 	target_dump(&t, true);
-	CHECK_EQ(ckpt(NULL, "diff", "--ignore", moving, WORK "/generation1", t.image), 0);
+	CHECK_EQ(ckpt(NULL, "diff", "--ignore", moving, first_image, t.image), 0);
 	must_serve(count + 1);
 }
 

@@ -3,6 +3,9 @@
 #include "tree/program.h"
 #include <unistd.h>
 
+PROGRAM(unix_datagrams, QUIET | NET, "unix", "datagrams")
+PROGRAM(unix_listeners, QUIET | NET, "unix", "listeners")
+PROGRAM(unix_waiting, QUIET | NET, "unix", "waiting")
 PROGRAM(inet, QUIET | NET, "inet")
 PROGRAM(tcp, QUIET | NET, "tcp")
 PROGRAM(loop_tcp, NET, "/usr/bin/python3", "loop.py", "tcp")

@@ -30,6 +30,10 @@ static void unix_attribute(const struct rtattr *a, struct unix_diag *ret)
 		memcpy(&ret->inode, value, sizeof(u32));
 		memcpy(&ret->device, value + sizeof(u32), sizeof(u32));
 		break;
+	case UNIX_DIAG_ICONS:
+		ret->nwaiting = (u32)MIN(len / sizeof(u32), ARRAY_SIZE(ret->waiting));
+		memcpy(ret->waiting, value, ret->nwaiting * sizeof(u32));
+		break;
 	case UNIX_DIAG_NAME:
 		ret->name_len = (u32)len;
 		len = MIN(len, sizeof ret->name - 1);
@@ -79,7 +83,8 @@ static int unix_ask(u64 inode, u32 show, int flags)
 
 int netlink_unix_diag(u64 inode, struct unix_diag *ret)
 {
-	_cleanup_close_ int fd = unix_ask(inode, UDIAG_SHOW_NAME | UDIAG_SHOW_PEER | UDIAG_SHOW_RQLEN | UDIAG_SHOW_VFS, 0);
+	_cleanup_close_ int fd =
+		unix_ask(inode, UDIAG_SHOW_NAME | UDIAG_SHOW_PEER | UDIAG_SHOW_ICONS | UDIAG_SHOW_RQLEN | UDIAG_SHOW_VFS, 0);
 	if (fd < 0)
 		return fd;
 	_Alignas(struct nlmsghdr) char reply[4096];

@@ -12,7 +12,9 @@ struct unix_diag {
 	u32 pending, backlog; /* of one that listens */
 	u32 device, inode;    /* of the file that bind(2) made: the kernel's dev_t; 0: none */
 	u32 name_len;
-	char name[112]; /* '@' for abstract names; empty: none */
+	u32 waiting[64],
+		nwaiting; /* inodes of sockets whose connections it has not accepted; 0: belongs to nobody. The first ones */
+	char name[112];   /* '@' for abstract names; empty: none */
 };
 
 /* Asks about the unix socket of an inode in ckpt's own network namespace: 0, -ENOENT when it is in another one, or another

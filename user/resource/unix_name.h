@@ -37,7 +37,12 @@ static inline int collect_name_file(int socket, Ckpt__Unix *u)
 	SET(u, name_inode, st.st_ino);
 	SET(u, name_device, (u32)st.st_dev);
 	if (lstat(path, &there) < 0 || there.st_ino != st.st_ino || there.st_dev != st.st_dev)
-		SET(u, gone, true);
+		SET(u, deleted, true);
+	static const char suffix[] = " (deleted)";
+	if (u->deleted && r >= (int)sizeof suffix && !strcmp(path + r - (sizeof suffix - 1), suffix))
+		path[r - (int)(sizeof suffix - 1)] = 0;
+	if (u->deleted && u->address.data[0] == '/') /* where it was moved to does not matter any more */
+		snprintf(path, sizeof path, "%.*s", (int)u->address.len, (const char *)u->address.data);
 	return message_set_string(&u->path, path) ? 0 : fail_memory();
 }
 
@@ -85,49 +90,67 @@ static inline bool same_name(const Ckpt__Unix *a, const Ckpt__Unix *b)
 	       !strcmp(a->type, b->type);
 }
 
-/* An accepted socket has the name of the one that listens. */
-static inline bool is_accepted(const Ckpt__Unix *u) { return u->has_address && u->connected && !u->has_backlog; }
+static inline bool is_datagram(const Ckpt__Unix *u) { return u->type && !strcmp(u->type, "datagram"); }
 
-static inline const Ckpt__Unix *listener_of(const struct graph *graph, const struct kind *kind, const Ckpt__Unix *accepted)
+/* The socket that listens at the name that this one has. */
+static inline const struct object *listener_of(const struct graph *graph, const struct kind *kind, const Ckpt__Unix *accepted)
 {
 	for (const struct object *o = NULL; (o = graph_next(graph, kind, o));) {
 		const Ckpt__Unix *u = o->data;
 		if (u->has_backlog && u->has_address && same_name(u, accepted))
-			return u;
+			return o;
 	}
 	return NULL;
 }
 
-/* A connection is made again by the listener that it was made to: connect(2) and accept(2) give both ends name and
- * credentials. */
+/* The end of a connection that accept(2) gave: it has the name of the one that listens. The other end may have a name too. */
+static inline bool is_accepted(const struct graph *graph, const struct kind *kind, const Ckpt__Unix *u)
+{
+	if (!u->has_address || !u->connected || u->has_backlog || u->unaccepted || is_datagram(u))
+		return false;
+	const Ckpt__Unix *peer = u->peer ? graph_data(graph, kind, u->peer) : NULL;
+	return !peer || !peer->has_address || listener_of(graph, kind, u) || !listener_of(graph, kind, peer);
+}
+
+/* Where nobody listens any more, the first accepted one brings a listener for all of its name. */
+static inline const struct object *first_accepted(const struct graph *graph, const struct kind *kind,
+						  const Ckpt__Unix *accepted)
+{
+	for (const struct object *o = NULL; (o = graph_next(graph, kind, o));)
+		if (is_accepted(graph, kind, o->data) && same_name(o->data, accepted))
+			return o;
+	return NULL;
+}
+
+/* A connection is made again by a listener: connect(2) and accept(2) give both ends name and credentials. */
 static inline int judge_accepted(const struct graph *graph, const struct kind *kind, const Ckpt__Unix *u)
 {
 	const Ckpt__Unix *client = u->peer ? graph_data(graph, kind, u->peer) : NULL;
-	const Ckpt__Unix *listener = listener_of(graph, kind, u);
-	if (!listener)
-		return fail(UNIX_NAMED, 0, "a connection to %s, where nobody in the tree listens", u->name ?: "it");
-	if (client && client->has_address)
-		return fail(UNIX_NAMED, 0, "a connection to %s of a socket with a name of its own", u->name ?: "it");
-	if (client && (client->creator_pid != listener->creator_pid || client->creator_uid != listener->creator_uid ||
-		       client->creator_gid != listener->creator_gid))
-		return fail(UNIX_NAMED, 0, "a connection to %s from before process %u listened", u->name ?: "it",
-			    listener->creator_pid);
+	if (client && client->has_address && is_accepted(graph, kind, client))
+		return fail(UNIX_NAMED, 0, "from %s to %s or the other way", client->name ?: "it", u->name ?: "it");
 	return 0;
+}
+
+/* The sockets of the tree with this name; NULL: none. */
+static inline const struct object *named(const struct graph *graph, const struct kind *kind, const ProtobufCBinaryData *address)
+{
+	for (const struct object *o = NULL; (o = graph_next(graph, kind, o));) {
+		const Ckpt__Unix *u = o->data;
+		if (is_datagram(u) && u->has_address && u->address.len == address->len &&
+		    !memcmp(u->address.data, address->data, address->len))
+			return o;
+	}
+	return NULL;
 }
 
 static inline int judge_name_dump(const struct graph *graph, const struct kind *kind, const Ckpt__Unix *u)
 {
 	char directory[4200];
-	if (is_accepted(u))
+	if (is_accepted(graph, kind, u))
 		return judge_accepted(graph, kind, u);
-	int r = 0;
-	if (u->gone)
-		r = fail(UNIX_NAME, 0, "%s is gone, or leads to another file", u->path);
-	else if (u->path && u->address.data[0] != '/' && !bound_directory(u, directory))
-		r = fail(UNIX_NAME, 0, "it was bound to %s, which is %s", u->name, u->path);
-	if (u->pending)
-		r = fail(UNIX_PENDING, 0, "%s", u->name);
-	return r;
+	if (u->path && u->address.data[0] != '/' && !bound_directory(u, directory))
+		return fail(UNIX_NAME, 0, "it was bound to %s, which is %s", u->name, u->path);
+	return 0;
 }
 
 /* A file that is in the way is taken away only when it is what a socket of that name left behind. */
@@ -162,10 +185,13 @@ static inline int judge_name_restore(const struct graph *graph, const struct kin
 		return fail(IMAGE_INCONSISTENT, 0, "a name of %zu bytes", u->address.len);
 	if (u->path && u->address.data[0] != '/' && !bound_directory(u, directory))
 		return fail(IMAGE_INCONSISTENT, 0, "a name that is not at %s", u->path);
-	if (is_accepted(u))
-		return judge_accepted(graph, kind, u);
+	if (is_accepted(graph, kind, u)) {
+		int r = judge_accepted(graph, kind, u);
+		if (r < 0 || listener_of(graph, kind, u))
+			return r;
+	}
 	if (u->path)
-		return judge_left_file(u);
+		return u->deleted ? 0 : judge_left_file(u);
 	int bound = netlink_unix_bound(u->address.data, u->address.len, 0, 0);
 	if (bound < 0)
 		return fail(UNIX_DIAG, bound, "an abstract name");
@@ -176,34 +202,105 @@ static inline int judge_name_restore(const struct graph *graph, const struct kin
 
 /* --- plan --- */
 
-/* bind(2) or connect(2) at a place; for a relative name that is one of a helper, which goes to the directory alone. */
-static inline struct plan_step *plan_use_name(struct plan *plan, struct place at, long nr, u32 socket, const Ckpt__Unix *u)
+/* A file system of its own for a name that leads nowhere any more: the word that holds its descriptor. */
+static inline u32 private_word(struct plan *plan, u32 file)
 {
-	struct place world = AT(PLAN_WORLD, STAGE_CREATE);
-	struct sockaddr_un address = { .sun_family = AF_UNIX };
-	char directory[4200];
-	memcpy(address.sun_path, u->address.data, u->address.len);
-	u32 data = plan_data(plan, &address, sizeof address, 8);
-	struct arg args[6] = { ARG_OF_SLOT(socket), ARG_OF_DATA(data), ARG(sizeof address.sun_family + u->address.len) };
-	if (u->path && address.sun_path[0] != '/' && bound_directory(u, directory))
-		step_any(plan_call(plan, at, SYS_chdir, arg_string(plan, directory)));
-	return plan_helper_call(plan, at, world, nr, args);
+	char name[32];
+	snprintf(name, sizeof name, "private %u", file);
+	return plan_word(plan, name);
 }
 
-/* socket: a slot. */
-static inline void plan_name(struct plan *plan, u32 socket, u32 file, const Ckpt__Unix *u)
+static inline void plan_private(struct plan *plan, u32 file)
+{
+	struct place world = AT(PLAN_WORLD, STAGE_CREATE);
+	u32 config = step_result(plan, plan_call(plan, world, SYS_fsopen, arg_string(plan, "tmpfs"), ARG(1)));
+	plan_call(plan, world, SYS_fsconfig, ARG_OF_SLOT(config), ARG(6 /* FSCONFIG_CMD_CREATE */), ARG(0), ARG(0), ARG(0));
+	u32 mount = step_result(plan, plan_call(plan, world, SYS_fsmount, ARG_OF_SLOT(config), ARG(1), ARG(0)));
+	plan_call(plan, world, SYS_close, ARG_OF_SLOT(config));
+	plan_op(plan, world, OP_STORE, 0, (struct arg[6]){ ARG(private_word(plan, file)), ARG_OF_SLOT(mount) });
+	u32 last = step_result(
+		plan, plan_op(plan, AT(PLAN_WORLD, STAGE_WATCH), OP_LOAD, 0, (struct arg[6]){ ARG(private_word(plan, file)) }));
+	plan_call(plan, AT(PLAN_WORLD, STAGE_WATCH), SYS_close, ARG_OF_SLOT(last));
+}
+
+/* A helper that is to use the name goes to where it leads to the socket. */
+static inline void plan_reach(struct plan *plan, struct place at, u32 file, const Ckpt__Unix *u)
+{
+	char directory[4200];
+	if (u->deleted) {
+		u32 mount = step_result(plan, plan_op(plan, at, OP_LOAD, 0, (struct arg[6]){ ARG(private_word(plan, file)) }));
+		step_any(plan_call(plan, at, SYS_fchdir, ARG_OF_SLOT(mount)));
+		step_any(plan_call(plan, at, SYS_chroot, arg_string(plan, ".")));
+	}
+	if (u->path && u->address.data[0] != '/' && bound_directory(u, directory))
+		step_any(plan_call(plan, at, SYS_chdir, arg_string(plan, directory)));
+}
+
+static inline bool needs_reaching(const Ckpt__Unix *u) { return u->deleted || (u->path && u->address.data[0] != '/'); }
+
+/* Its sockaddr in the arena. */
+static inline struct arg arg_name(struct plan *plan, const Ckpt__Unix *u)
+{
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	memcpy(address.sun_path, u->address.data, u->address.len);
+	return ARG_OF_DATA(plan_data(plan, &address, sizeof address, 8));
+}
+#define NAME_LEN(u) (sizeof(sa_family_t) + (u)->address.len)
+
+/* bind(2) or connect(2) by a helper at a place, judged by the world. named: whose name it is. */
+static inline struct plan_step *plan_use_name(struct plan *plan, struct place at, struct place world, long nr,
+					      struct arg socket, u32 named, const Ckpt__Unix *u)
+{
+	plan_reach(plan, at, named, u);
+	return plan_helper_call(plan, at, world, nr, (struct arg[6]){ socket, arg_name(plan, u), ARG(NAME_LEN(u)) });
+}
+
+/* The directories above a name, in a file system of its own. */
+static inline void plan_directories(struct plan *plan, struct place at, const char *path)
+{
+	char above[4200];
+	for (const char *slash = strchr(path + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
+		snprintf(above, sizeof above, "%.*s", (int)(slash - path), path);
+		step_any(plan_call(plan, at, SYS_mkdirat, ARG(AT_FDCWD), arg_string(plan, above), ARG(0700)));
+	}
+}
+
+/* One whose file has no name any more: bound where nobody else looks. */
+static inline void plan_deleted_name(struct plan *plan, struct arg socket, u32 file, const Ckpt__Unix *u)
+{
+	struct place world = AT(PLAN_WORLD, STAGE_CREATE);
+	char name[32];
+	plan_private(plan, file);
+	snprintf(name, sizeof name, "binder %u", file);
+	struct place at = plan_helper(plan, world, name, 0, NULL);
+	u32 mount = step_result(plan, plan_op(plan, at, OP_LOAD, 0, (struct arg[6]){ ARG(private_word(plan, file)) }));
+	step_any(plan_call(plan, at, SYS_fchdir, ARG_OF_SLOT(mount)));
+	step_any(plan_call(plan, at, SYS_chroot, arg_string(plan, ".")));
+	plan_directories(plan, at, u->path);
+	step_expect(plan_use_name(plan, at, world, SYS_bind, socket, file, u), 0);
+	struct arg made = arg_string(plan, u->path);
+	step_any(plan_call(plan, at, SYS_fchownat, ARG(AT_FDCWD), made, ARG(u->uid), ARG(u->gid), ARG(AT_SYMLINK_NOFOLLOW)));
+	step_any(plan_call(plan, at, SYS_fchmodat, ARG(AT_FDCWD), made, ARG(u->mode)));
+}
+
+static inline void plan_name(struct plan *plan, struct arg socket, u32 file, const Ckpt__Unix *u)
 {
 	struct place world = AT(PLAN_WORLD, STAGE_CREATE);
 	if (!u->has_address)
 		return;
+	if (u->deleted) {
+		plan_deleted_name(plan, socket, file, u);
+		return;
+	}
 	struct arg path = u->path ? arg_string(plan, u->path) : ARG(0);
 	if (u->path)
 		step_any(plan_call(plan, world, SYS_unlinkat, ARG(AT_FDCWD), path, ARG(0)));
 	char name[32];
-	bool relative = u->path && u->address.data[0] != '/';
 	snprintf(name, sizeof name, "binder %u", file);
-	struct place at = relative ? plan_helper(plan, world, name, 0, NULL) : world;
-	step_expect(plan_use_name(plan, at, SYS_bind, socket, u), 0);
+	if (needs_reaching(u))
+		step_expect(plan_use_name(plan, plan_helper(plan, world, name, 0, NULL), world, SYS_bind, socket, file, u), 0);
+	else
+		step_expect(plan_call(plan, world, SYS_bind, socket, arg_name(plan, u), ARG(NAME_LEN(u))), 0);
 	if (!u->path)
 		return;
 	plan_call(plan, world, SYS_fchownat, ARG(AT_FDCWD), path, ARG(u->uid), ARG(u->gid), ARG(AT_SYMLINK_NOFOLLOW));
