@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* strangers DIR leader|session|group: shapes that cannot be made again: a process whose main thread has ended, a member of a
- * session whose leader is neither its ancestor nor its sibling, a member of a group outside of the tree (DIR/pid is its root). */
+/* strangers DIR leader|session|group|shares: shapes that cannot be made again: a process whose main thread has ended, a member of a
+ * session whose leader is neither its ancestor nor its sibling, a member of a group outside of the tree (DIR/pid is its root),
+ * siblings that share the descriptors of a process that is dead. */
 #include "judge.h"
 
 static void *last(void *arg)
@@ -54,6 +55,28 @@ static void foreign_session(void)
 	judge_wait();
 }
 
+static void sharing_siblings(void)
+{
+	pid_t root = getpid();
+	int *come = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	MUST_EQ(prctl(PR_SET_CHILD_SUBREAPER, 1), 0);
+	pid_t middle = fork();
+	if (middle == 0) {
+		for (int i = 0; i < 2; i++)
+			if (syscall(SYS_clone, CLONE_FILES | SIGCHLD, 0, 0, 0, 0) == 0) {
+				while (getppid() != root)
+					judge_nap(1);
+				__atomic_add_fetch(come, 1, __ATOMIC_SEQ_CST);
+				rest();
+			}
+		_exit(0);
+	}
+	waitpid(middle, NULL, 0);
+	while (__atomic_load_n(come, __ATOMIC_SEQ_CST) < 2)
+		judge_nap(1);
+	judge_wait();
+}
+
 static void foreign_group(void)
 {
 	pid_t outside = getpid(), root = fork();
@@ -84,6 +107,8 @@ int main(int argc, char **argv)
 		leader_ends();
 	else if (!strcmp(what, "group"))
 		foreign_group();
+	else if (!strcmp(what, "shares"))
+		sharing_siblings();
 	else
 		foreign_session();
 	return judge_pass();

@@ -1,6 +1,11 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /* Kinship: zombies, the dead leaders of sessions and groups, stopped jobs, and what processes share with each other. */
 #include "tree/program.h"
+#include "image/image.h"
+#include "model/reflect.h"
+#include "prctl.pb-c.h"
+#include "resource/registry.h"
+#include <fcntl.h>
 #include <signal.h>
 #include <sys/resource.h>
 
@@ -95,6 +100,14 @@ TEST(session_foreign, .root = true)
 	target_judge(&t);
 }
 
+TEST(siblings_share, .root = true)
+{
+	struct target t;
+	target_start(&t, "strangers", "shares");
+	refused(&t, "[TASK_SHARES]");
+	target_judge(&t);
+}
+
 TEST(group_foreign, .root = true)
 {
 	struct target t;
@@ -102,3 +115,101 @@ TEST(group_foreign, .root = true)
 	refused(&t, "[GROUP_LEADERLESS]");
 	target_judge(&t);
 }
+
+/* Copies an image, with another oom_score_adj for all. */
+static void protect(const char *from, const char *to, int score)
+{
+	const struct kind *kinds[REGISTRY_KINDS];
+	_cleanup_image_ struct image *image = NULL;
+	_cleanup_image_writer_ struct image_writer *writer = NULL;
+	_cleanup_graph_ struct graph graph = { 0 };
+	_cleanup_text_ struct text facts = { 0 };
+	const char *name;
+	u64 size;
+	registry_kinds(kinds);
+	CHECK_OK(image_open(&image, from, false));
+	CHECK_OK(image_load(image, kinds, &graph));
+	for (size_t i = 0; i < graph.objects.n; i++)
+		if (!strcmp(graph.objects.v[i]->kind->name, "prctl"))
+			((Ckpt__Prctl *)graph.objects.v[i]->data)->oom_score_adj = score;
+	graph_pack(&facts, &graph);
+	CHECK_OK(image_create(&writer, to));
+	for (size_t i = 0; (name = image_file_at(image, i, &size)); i++) {
+		_cleanup_free_ void *data = NULL;
+		size_t len = 0;
+		if (strcmp(name, "facts"))
+			CHECK_OK(image_read(image, name, &data, &len));
+		CHECK_OK(strcmp(name, "facts") ? image_write(writer, name, data, len)
+					       : image_write(writer, name, facts.data, facts.len));
+	}
+	CHECK_OK(image_commit(writer, false));
+}
+
+/* Who may not protect himself cannot protect a process that he restores; who may, can. */
+TEST(oom_score, .root = true, .seconds = 60)
+{
+	struct target t;
+	char protected[96];
+	_cleanup_text_ struct text output = { 0 };
+	target_start(&t, "sleeper");
+	target_dump(&t, false);
+	snprintf(protected, sizeof protected, "%s.protected", t.image);
+	protect(t.image, protected, -500);
+	int fd = (int)CHECK_OK(open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC));
+	if (pwrite(fd, "-500", 4, 0) == 4) {
+		CHECK_EQ(pwrite(fd, "0", 1, 0), 1);
+		CHECK_EQ(ckpt(NULL, "restore", protected, "-d"), 0);
+	} else {
+		CHECK_EQ(ckpt(&output, "restore", protected, "-d"), 6);
+		CHECK_CONTAINS(output.data, "[OOM_SCORE]");
+		CHECK_CONTAINS(output.data, "  do:");
+		target_restore(&t, 0);
+	}
+	close(fd);
+	target_judge(&t);
+}
+
+/* What is above that of ckpt needs no right. */
+TEST(oom_score_higher, .root = true, .seconds = 60)
+{
+	struct target t;
+	char path[64];
+	target_start(&t, "sleeper");
+	snprintf(path, sizeof path, "/proc/%d/oom_score_adj", t.pid);
+	write_text(path, "321");
+	target_dump(&t, false);
+	target_restore(&t, 0);
+	_cleanup_free_ char *now = read_text(path);
+	CHECK_STR(now, "321\n");
+	target_judge(&t);
+}
+
+/* The same facts from /proc, kcmp(2) and the processes themselves. */
+static void without_bpf(const char *program)
+{
+	struct target t;
+	char pid[16];
+	target_start(&t, program);
+	snprintf(pid, sizeof pid, "%d", t.pid);
+	CHECK_EQ(ckpt(NULL, "dump", pid, t.image, "--no-bpf"), 0);
+	target_gone(t.pid);
+	target_restore(&t, 0);
+	target_judge(&t);
+}
+
+TEST(dead_without_bpf, .root = true, .seconds = 60) { without_bpf("dead"); }
+
+/* Who is stopped answers no questions. */
+TEST(stopped_without_bpf, .root = true, .seconds = 60)
+{
+	struct target t;
+	char pid[16];
+	_cleanup_text_ struct text output = { 0 };
+	target_start(&t, "stopped");
+	snprintf(pid, sizeof pid, "%d", t.pid);
+	CHECK(ckpt(&output, "dump", pid, t.image, "--no-bpf") != 0);
+	CHECK_CONTAINS(output.data, "stopped by a signal");
+	target_judge(&t);
+}
+
+TEST(kin_without_bpf, .root = true, .seconds = 60) { without_bpf("kin"); }

@@ -61,14 +61,15 @@ static int ask_tree(struct collector *c)
 	bool want_timers = !c->facts.have_timers, want_actions = !c->facts.have_sighands;
 	for (size_t i = 0; i < c->tree->processes.n; i++) {
 		struct tree_process *p = &c->tree->processes.v[i];
-		struct record_sighand *sighand = want_actions ? vector_add(&c->facts.sighands) : NULL;
-		struct ask ask = {
-			.process = p, .tasks = &c->facts.tasks.v[at], .sighand = sighand, .want_timers = want_timers
-		};
+		struct record_task *tasks = &c->facts.tasks.v[at];
 		at += p->threads.n;
+		if (p->state == 'Z')
+			continue;
+		struct record_sighand *sighand = want_actions ? vector_add(&c->facts.sighands) : NULL;
+		struct ask ask = { .process = p, .tasks = tasks, .sighand = sighand, .want_timers = want_timers };
 		if (want_actions && !sighand)
 			return fail_memory();
-		int r = p->state == 'Z' ? -ESRCH : ask_process(&ask);
+		int r = ask_process(&ask);
 		for (size_t k = 0; r == 0 && k < ask.timer_count; k++) {
 			struct record_timer *timer = vector_add(&c->facts.timers);
 			if (timer)

@@ -56,7 +56,28 @@ static int prctl_collect(struct collector *collector, const struct subject *subj
 	return err < 0 ? err : collect_coredump(proc, t, m);
 }
 
-static int prctl_judge(const struct graph *graph, const struct object *object, enum direction direction _unused_)
+static int write_own_score(int fd, const char *text) { return pwrite(fd, text, strlen(text), 0) < 0 ? neg_errno() : 0; }
+
+/* How low a process may go without CAP_SYS_RESOURCE is kept by the kernel (oom_score_adj_min) and shown nowhere: ckpt tries, and
+ * goes back. */
+static int judge_score(s32 score)
+{
+	char wanted[16];
+	_cleanup_text_ struct text own = { 0 };
+	_cleanup_close_ int fd = open("/proc/self/oom_score_adj", O_RDWR | O_CLOEXEC);
+	int err = fd < 0 ? neg_errno() : file_read(AT_FDCWD, "/proc/self/oom_score_adj", &own);
+	if (err < 0)
+		return fail(SYSCALL, err, "/proc/self/oom_score_adj");
+	if (strtol(own.data, NULL, 10) <= score)
+		return 0;
+	snprintf(wanted, sizeof wanted, "%d", score);
+	err = write_own_score(fd, wanted);
+	if (err < 0)
+		return fail(OOM_SCORE, err, "%d is wanted, ckpt has %ld", score, strtol(own.data, NULL, 10));
+	return write_own_score(fd, own.data) < 0 ? fail(SYSCALL, neg_errno(), "write(/proc/self/oom_score_adj)") : 0;
+}
+
+static int prctl_judge(const struct graph *graph, const struct object *object, enum direction direction)
 {
 	const Ckpt__Prctl *m = object->data;
 	const Ckpt__Task *task = graph_data(graph, &kind_task, object->id);
@@ -64,6 +85,10 @@ static int prctl_judge(const struct graph *graph, const struct object *object, e
 	WORKING_ON_TASK(object->id);
 	if (!m->has_subreaper || (mm && (!mm->has_dumpable || !mm->has_thp_disable || !mm->has_mdwe)))
 		return fail(PRCTL, 0, "child subreaper, dumpable, thp_disable and MDWE");
+	if (m->oom_score_adj < -1000 || m->oom_score_adj > 1000)
+		return fail(IMAGE_VALUE, 0, "oom_score_adj %d", m->oom_score_adj);
+	if (direction == DIRECTION_RESTORE && m->oom_score_adj < 0)
+		return judge_score(m->oom_score_adj);
 	return 0;
 }
 
