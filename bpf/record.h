@@ -187,6 +187,8 @@ struct record_vma {
 	char name[48]; /* [heap], [stack], [vdso], [anon:...], empty for a file: its path is read apart */
 };
 
+enum record_locks { LOCKS_UNKNOWN, LOCKS_NONE, LOCKS_SOME }; /* as fdinfo shows them */
+
 /* One descriptor. */
 struct record_file {
 	rec_u32 tgid, fd;
@@ -202,7 +204,7 @@ struct record_file {
 	rec_u32 owner_type; /* F_OWNER_TID, F_OWNER_PID, F_OWNER_PGRP */
 	rec_u64 magic;      /* f_type of statfs(2), 0: not known */
 	rec_u32 family;     /* of a socket: AF_*, 0: not known */
-	rec_u32 pad;
+	rec_u32 locks;      /* enum record_locks */
 	char link
 		[48]; /* what readlink(/proc/PID/fd/N) would begin with when it is no path: "anon_inode:[eventfd]", "pipe:[123]" */
 };

@@ -3,6 +3,7 @@
  * more than the work of a small restore wherever CPUs are virtual. */
 #pragma once
 #include "base/base.h"
+#include <sys/types.h>
 
 #define CPU_ROOM 8192
 struct cpu_stay {
@@ -12,5 +13,9 @@ struct cpu_stay {
 /* Keeps the calling thread, and what it makes from now on, on the CPU where it runs. Where that is not permitted nothing is
  * changed. */
 void cpu_stay(struct cpu_stay *);
-void cpu_leave(struct cpu_stay *); /* as before; may be called again */
+/* Brings another thread to this CPU too, when ckpt stays on one. */
+void cpu_bring(struct cpu_stay *, pid_t tid, const struct cpu_stay *own);
+/* Lets the thread go where it might before; 0: the caller. May be called again. -errno. */
+int cpu_release(struct cpu_stay *, pid_t tid);
+static inline void cpu_leave(struct cpu_stay *stay) { cpu_release(stay, 0); }
 #define _cleanup_cpu_ _cleanup_(cpu_leave)

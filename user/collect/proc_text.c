@@ -263,5 +263,6 @@ int parse_fdinfo(const char *text, struct record_file *f)
 	f->cloexec = !!(bits & O_CLOEXEC);
 	f->flags = bits & ~(u32)O_CLOEXEC;
 	f->mnt_id = mnt ? (u32)strtoul(mnt, NULL, 10) : 0;
+	f->locks = status_field(text, "lock") ? LOCKS_SOME : LOCKS_NONE;
 	return 0;
 }

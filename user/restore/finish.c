@@ -104,14 +104,45 @@ static int set_all(struct execution *x, struct finish *f)
 	return 0;
 }
 
+/* Every thread is woken some times: on ckpt's CPU, when that stays on one. */
+static int bring_all(const struct execution *x, struct cpu_stay **ret)
+{
+	size_t n = 0;
+	for (struct object *o = NULL; x->stay->len && (o = graph_next(x->graph, &kind_thread, o));)
+		n++;
+	*ret = n ? calloc(n, sizeof **ret) : NULL;
+	if (n && !*ret)
+		return fail_memory();
+	n = 0;
+	for (struct object *o = NULL; *ret && (o = graph_next(x->graph, &kind_thread, o));)
+		cpu_bring(*ret + n++, (pid_t)o->id, x->stay);
+	return 0;
+}
+
+static int release_all(const struct execution *x, struct cpu_stay *brought)
+{
+	size_t n = 0;
+	for (struct object *o = NULL; brought && (o = graph_next(x->graph, &kind_thread, o));) {
+		WORKING_ON_THREAD(o->id);
+		int r = cpu_release(brought + n++, (pid_t)o->id);
+		if (r < 0)
+			return fail(SYSCALL, r, "sched_setaffinity");
+	}
+	return 0;
+}
+
 int execute_finish(struct execution *x)
 {
+	_cleanup_free_ struct cpu_stay *brought = NULL;
+	int r = bring_all(x, &brought);
+	if (r < 0)
+		return r;
 	for (u32 i = 0, tid; (tid = plan_gated(x->plan, i)); i++)
 		if (!graph_find(x->graph, &kind_task, tid))
 			ptrace(PTRACE_INTERRUPT, (pid_t)tid, 0, 0); /* seized already */
-	int r = stop_tasks(x);
+	r = stop_tasks(x);
 	if (r == 0)
-		r = tree_freeze(&x->tree, x->root, &(struct freeze_options){ .held = true });
+		r = tree_freeze(&x->tree, x->root, &(struct freeze_options){ .held = true, .here = brought });
 	if (r == 0)
 		r = swallow_stops(x);
 	struct finish f = { 0 };
@@ -122,7 +153,7 @@ int execute_finish(struct execution *x)
 	if (r == 0)
 		r = set_all(x, &f);
 	vector_free(&f.homes);
-	return r;
+	return r == 0 ? release_all(x, brought) : r;
 }
 
 /* Who lost his parent is found in no tree. An id is killed only as long as it is a tracee, dead or not. */

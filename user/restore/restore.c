@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /* The spine of a restore; it reads like its arrow in the design. */
 #include "restore/restore.h"
-#include "base/cpu.h"
 #include "diag/diag.h"
 #include "model/kinds.h"
 #include "resource/registry.h"
@@ -76,7 +75,7 @@ static int restore_loaded(const struct work *w, int channel)
 		plan_print(w->plan_text, plan, NULL);
 		return 0;
 	}
-	_cleanup_(execution_free) struct execution x = { .memory = -1, .sibling = channel >= 0 };
+	_cleanup_(execution_free) struct execution x = { .memory = -1, .sibling = channel >= 0, .stay = &stay };
 	r = run(w->config, &x, plan, &site, w->graph, w->image, &survey);
 	if (r == 0 && channel >= 0)
 		r = pidns_ready(channel, x.root);

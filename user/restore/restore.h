@@ -2,6 +2,7 @@
 /* The restore: load, survey, judge, plan, world, run plan, verify, release. */
 #pragma once
 #include "arch/arch.h"
+#include "base/cpu.h"
 #include "host/caps.h"
 #include "image/image.h"
 #include "model/kinds.h"
@@ -64,6 +65,7 @@ struct execution {
 	u32 held;                    /* so many processes of the plan are seized: they die with ckpt */
 	bool sibling;                /* the root is to be a child of ckpt's parent */
 	struct tree tree;            /* the restored tree, frozen */
+	const struct cpu_stay *stay; /* does ckpt stay on one CPU? */
 	VECTOR(u32) own_sigchld;     /* processes that have a SIGCHLD of their own pending */
 	VECTOR(arch_regs) registers; /* what each thread was given, in the order of the graph */
 };

@@ -270,6 +270,8 @@ struct freeze {
 	struct tree *tree;
 	u64 begin, deadline, patience;
 	bool held;     /* by tree_hold() */
+	bool here;     /* ckpt's CPU is theirs */
+	sigset_t child; /* SIGCHLD: pending while ckpt looks, so that no stop falls between look and sleep */
 	bool released; /* vfork children were let go */
 };
 
@@ -304,7 +306,10 @@ static int settle(struct freeze *f)
 			release_vfork_children(f->tree);
 			f->released = true;
 		}
-		pause_between(round);
+		if (f->here)
+			sigtimedwait(&f->child, NULL, &(struct timespec){ .tv_nsec = 100000 });
+		else
+			pause_between(round);
 	}
 }
 
@@ -333,9 +338,20 @@ int tree_freeze(struct tree *ret, pid_t root, const struct freeze_options *optio
 		return r;
 	u64 begin = now_ns();
 	ret->frozen_at = begin;
-	struct freeze f = { .tree = ret, .held = options && options->held, .begin = begin, .patience = VFORK_PATIENCE };
+	struct freeze f = {
+		.tree = ret,
+		.held = options && options->held,
+		.here = options && options->here,
+		.begin = begin,
+		.patience = VFORK_PATIENCE,
+	};
 	f.deadline = begin + (options && options->timeout ? options->timeout : FREEZE_TIMEOUT);
+	sigset_t before;
+	sigemptyset(&f.child);
+	sigaddset(&f.child, SIGCHLD);
+	pthread_sigmask(SIG_BLOCK, &f.child, &before);
 	r = freeze(&f);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	if (r == 0 && ret->processes.v[0].state == 'Z') {
 		WORKING_ON_TASK(root);
 		r = fail(TASK_RACED, -ESRCH, "it ended during the freeze");

@@ -32,6 +32,7 @@ struct tree {
 struct freeze_options {
 	u64 timeout; /* ns to converge, default 5 s */
 	bool held;   /* tree_hold() has every process */
+	bool here;   /* its threads wait for the CPU that ckpt runs on */
 };
 
 /* Finds the tree below root without stopping anything. Refuses kernel threads, pid 1, missing pids, trees that contain
