@@ -60,8 +60,9 @@ $(B)/gen/syscall_names.h:
 $(B)/bpf/%.bpf.o: bpf/%.bpf.c $(wildcard vmlinux/*.h bpf/*.h)
 	$(call say,BPF,$<) mkdir -p $(@D) && $(CLANG) -g -O2 -Wall -Werror -Wno-missing-declarations -target bpf -Ivmlinux -Ibpf \
 	  -I$(if $(SYSROOT),$(SYSROOT))/usr/include -c -o $@ $<
-$(B)/gen/%.skel.h: $(B)/bpf/%.bpf.o
-	$(call say,SKEL,$<) mkdir -p $(@D) && $(BPFTOOL) gen skeleton $< name $*_bpf > $@.tmp && mv $@.tmp $@
+$(B)/gen/%.skel.h: $(B)/bpf/%.bpf.o Makefile
+	$(call say,SKEL,$<) mkdir -p $(@D) && $(BPFTOOL) gen skeleton $< name $*_bpf > $@.tmp && \
+	  echo "#define $*_bpf__hash 0x$$(sha256sum < $< | cut -c1-16)ull" >> $@.tmp && mv $@.tmp $@
 
 # The blob runs inside of targets: no libc, no relocation, no GOT, no data, no hardening that needs any of them.
 BLOBFLAGS := -Os -std=gnu17 -Wall -Wextra -Werror -ffreestanding -fpie -fno-plt -fno-stack-protector -fno-jump-tables \

@@ -5,8 +5,6 @@
 #include <elf.h>
 #include <fcntl.h>
 #include <stdio.h>
-#define XXH_INLINE_ALL
-#include <xxhash.h>
 #include "file.skel.h"
 #include "mini.skel.h"
 #include "task.skel.h"
@@ -19,15 +17,16 @@ struct bpf_image bpf_image(enum bpf_object_id id)
 	static const struct {
 		const char *name, *iterator;
 		const void *(*elf)(size_t *);
+		u64 hash;
 	} rows[] = {
-		[BPF_TASK] = { "task", "task", task_bpf__elf_bytes },
-		[BPF_TIMER] = { "timer", "task", timer_bpf__elf_bytes },
-		[BPF_VMA] = { "vma", "task_vma", vma_bpf__elf_bytes },
-		[BPF_VMA_LIST] = { "vma_list", "task", vma_list_bpf__elf_bytes },
-		[BPF_MINI] = { "mini", "task", mini_bpf__elf_bytes },
-		[BPF_FILE] = { "file", "task_file", file_bpf__elf_bytes },
+		[BPF_TASK] = { "task", "task", task_bpf__elf_bytes, task_bpf__hash },
+		[BPF_TIMER] = { "timer", "task", timer_bpf__elf_bytes, timer_bpf__hash },
+		[BPF_VMA] = { "vma", "task_vma", vma_bpf__elf_bytes, vma_bpf__hash },
+		[BPF_VMA_LIST] = { "vma_list", "task", vma_list_bpf__elf_bytes, vma_list_bpf__hash },
+		[BPF_MINI] = { "mini", "task", mini_bpf__elf_bytes, mini_bpf__hash },
+		[BPF_FILE] = { "file", "task_file", file_bpf__elf_bytes, file_bpf__hash },
 	};
-	struct bpf_image image = { .name = rows[id].name, .iterator = rows[id].iterator };
+	struct bpf_image image = { .name = rows[id].name, .iterator = rows[id].iterator, .hash = rows[id].hash };
 	image.elf = rows[id].elf(&image.len);
 	return image;
 }
@@ -65,7 +64,14 @@ int bpf_key(enum bpf_object_id id, char key[BPF_KEY_MAX])
 	int r = kernel_build_id(build_id, sizeof(build_id));
 	if (r < 0)
 		return r;
-	snprintf(key, BPF_KEY_MAX, "%s-%s-%016llx-%d", image.name, build_id,
-		 (unsigned long long)XXH3_64bits(image.elf, image.len), RECORD_WIRE_VERSION);
+	snprintf(key, BPF_KEY_MAX, "%s-%s-%016llx-%d", image.name, build_id, (unsigned long long)image.hash,
+		 RECORD_WIRE_VERSION);
 	return 0;
+}
+
+void bpf_pin_key(enum bpf_object_id id, char key[BPF_KEY_MAX])
+{
+	struct bpf_image image = bpf_image(id);
+
+	snprintf(key, BPF_KEY_MAX, "%s-%016llx-%d", image.name, (unsigned long long)image.hash, RECORD_WIRE_VERSION);
 }

@@ -12,6 +12,7 @@ struct bpf_image {
 	const char *name, *iterator; /* "task": attached to bpf_iter_task */
 	const void *elf;
 	size_t len;
+	u64 hash; /* of elf, taken by the build */
 };
 struct bpf_image bpf_image(enum bpf_object_id);
 
@@ -41,6 +42,8 @@ void bpf_code_free(struct bpf_code *);
 /* "task-<build-id>-<hash>-<wire>": names this object for this kernel; -ENOENT when the kernel has no build-id. */
 #define BPF_KEY_MAX 128
 int bpf_key(enum bpf_object_id, char key[BPF_KEY_MAX]);
+/* The same without the kernel: no BPF file system outlives its kernel. */
+void bpf_pin_key(enum bpf_object_id, char key[BPF_KEY_MAX]);
 
 int bpf_load_pinned(enum bpf_object_id, struct bpf_walker *);
 int bpf_load_cached(enum bpf_object_id, struct bpf_walker *);

@@ -42,10 +42,9 @@ int bpf_load_pinned(enum bpf_object_id id, struct bpf_walker *ret)
 	_cleanup_close_ int dir = -1;
 
 	int r = open_dir(&dir);
-	if (r == 0)
-		r = bpf_key(id, key);
 	if (r < 0)
 		return r;
+	bpf_pin_key(id, key);
 	pin_paths(key, program, map);
 	_cleanup_close_ int fd = bpf_obj_get(program);
 	if (fd < 0)
@@ -71,10 +70,8 @@ static int pin_one(enum bpf_object_id id)
 	_cleanup_bpf_walker_ struct bpf_walker w = BPF_WALKER_NONE;
 	char key[BPF_KEY_MAX], program[256], map[256];
 
-	int r = bpf_key(id, key);
-	if (r < 0)
-		return r;
-	r = bpf_load_cached(id, &w);
+	bpf_pin_key(id, key);
+	int r = bpf_load_cached(id, &w);
 	if (r < 0)
 		r = bpf_load_cold(id, &w);
 	if (r < 0)
@@ -150,8 +147,7 @@ static enum bpf_stored stored(enum bpf_object_id id)
 	_cleanup_bpf_code_ struct bpf_code code = { 0 };
 	_cleanup_close_ int dir = -1;
 
-	if (bpf_key(id, key) < 0)
-		return BPF_STORED_NOT;
+	bpf_pin_key(id, key);
 	pin_paths(key, program, map);
 	if (open_dir(&dir) == 0 && access(program, F_OK) == 0)
 		return BPF_STORED_PINNED;

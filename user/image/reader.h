@@ -25,5 +25,6 @@ ssize_t image_index(const struct image *, const char *name);
 int image_fd(struct image *, size_t i);
 /* Every file is there, ours, and as long as the manifest says: 0, or the first failure of several. */
 int image_check_files(struct image *);
-/* Checks chunks [first, first+count) of file i; buffer has room for IMAGE_CHUNK bytes. Goes on after damage. */
+#define IMAGE_STEP (32u << 10)
+/* Checks chunks [first, first+count) of file i; buffer has room for IMAGE_STEP bytes. Goes on after damage. */
 int image_check_chunks(struct image *, size_t i, u64 first, u64 count, void *buffer);

@@ -44,7 +44,7 @@ static int verify_units(void *arg)
 	struct image_verification *v = arg;
 	size_t file = v->first;
 	u64 before = 0; /* units of the files before this one */
-	_cleanup_free_ void *buffer = malloc(IMAGE_CHUNK);
+	_cleanup_free_ void *buffer = malloc(IMAGE_STEP);
 	if (!buffer) {
 		keep_result(v, fail_memory());
 		return -ENOMEM;
@@ -74,7 +74,7 @@ int image_verify(struct image *image)
 
 int image_verify_chunks(struct image *image, const char *name, u64 first, u64 count)
 {
-	_cleanup_free_ void *buffer = malloc(IMAGE_CHUNK);
+	_cleanup_free_ void *buffer = malloc(IMAGE_STEP);
 	if (!buffer)
 		return fail_memory();
 	int fd = image_file_fd(image, name, NULL);

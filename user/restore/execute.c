@@ -358,7 +358,9 @@ static int bury_ghost(struct execution *x)
 
 int execute_start(struct execution *x, const struct plan *plan, const struct site *site, const struct graph *graph)
 {
-	*x = (struct execution){ .plan = plan, .graph = graph, .site = *site, .memory = -1, .sibling = x->sibling, .stay = x->stay };
+	*x = (struct execution){
+		.plan = plan, .graph = graph, .site = *site, .memory = -1, .sibling = x->sibling, .stay = x->stay
+	};
 	int r = make_arena(x);
 	if (r == 0)
 		r = run_world(x);

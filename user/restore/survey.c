@@ -9,6 +9,7 @@
 #include "resource/registry.h"
 #include "restore/restore.h"
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <sys/resource.h>
 #include <time.h>
@@ -64,6 +65,8 @@ static bool pid_taken(u32 pid, char *name, size_t room)
 		return false;
 	for (int tries = 0;; tries++) {
 		_cleanup_text_ struct text stat = { 0 };
+		if (kill((pid_t)pid, 0) < 0 && errno == ESRCH) /* the ids of threads are found too */
+			return false;
 		if (file_readf(&stat, AT_FDCWD, "/proc/%u/stat", pid) < 0 || !stat.data)
 			return false;
 		const char *open = strchr(stat.data, '('), *close = strrchr(stat.data, ')');

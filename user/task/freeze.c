@@ -269,10 +269,10 @@ static int order_processes(const void *a, const void *b)
 struct freeze {
 	struct tree *tree;
 	u64 begin, deadline, patience;
-	bool held;     /* by tree_hold() */
-	bool here;     /* ckpt's CPU is theirs */
+	bool held;      /* by tree_hold() */
+	bool here;      /* ckpt's CPU is theirs */
 	sigset_t child; /* SIGCHLD: pending while ckpt looks, so that no stop falls between look and sleep */
-	bool released; /* vfork children were let go */
+	bool released;  /* vfork children were let go */
 };
 
 static int freeze_all(struct freeze *f, size_t *ret_moving)
