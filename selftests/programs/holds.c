@@ -113,13 +113,6 @@ static int open_pty(int *ret_slave)
 	return master;
 }
 
-static int slave_alone(void)
-{
-	int slave, master = open_pty(&slave);
-	keep_outside(master);
-	return slave;
-}
-
 static int typed_ahead(void)
 {
 	int slave, master = open_pty(&slave);
@@ -229,7 +222,6 @@ static const struct kind {
 	{ "fifo-reader", reader_of_fifo },
 	{ "fifo-writer", writer_of_fifo },
 	{ "socket", half_of_socket },
-	{ "terminal", slave_alone },
 	{ "typed", typed_ahead },
 	{ "hung-up", slave_of_nobody },
 	{ "urgent", urgent },

@@ -149,7 +149,6 @@ TEST(fifo_external_writer, .root = true) { refused_program("holds", "fifo-reader
 TEST(fifo_external_reader, .root = true) { refused_program("holds", "fifo-writer", EXIT_UNSUPPORTED, "[PIPE_EXTERNAL]"); }
 TEST(socket_external, .root = true) { refused_program("holds", "socket", EXIT_UNSUPPORTED, "[UNIX_EXTERNAL]"); }
 TEST(socket_urgent, .root = true) { refused_program("holds", "urgent", EXIT_UNSUPPORTED, "[UNIX_URGENT]"); }
-TEST(terminal_external, .root = true) { refused_program("holds", "terminal", EXIT_UNSUPPORTED, "[TTY_EXTERNAL]"); }
 TEST(terminal_hung_up, .root = true) { refused_program("holds", "hung-up", EXIT_UNSUPPORTED, "[TTY_HUNG_UP]"); }
 TEST(file_leased, .root = true) { refused_program("holds", "lease", EXIT_UNSUPPORTED, "[FILE_LEASED]"); }
 TEST(file_of_process, .root = true) { refused_program("holds", "status", EXIT_UNSUPPORTED, "[FILE_OF_PROCESS]"); }

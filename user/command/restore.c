@@ -7,7 +7,6 @@
 #include <getopt.h>
 #include <signal.h>
 #include <stdio.h>
-#include <sys/wait.h>
 
 struct restore_options {
 	struct restore_config config;
@@ -18,15 +17,11 @@ struct restore_options {
 static int parse(int argc, char **argv, struct restore_options *ret)
 {
 	static const struct option options[] = {
-		{ "detach", no_argument, NULL, 'd' },
-		{ "pidfile", required_argument, NULL, 'p' },
-		{ "plan", no_argument, NULL, 'P' },
-		{ "verify", no_argument, NULL, 'v' },
-		{ "no-verify", no_argument, NULL, 'V' },
-		{ "trust", no_argument, NULL, 't' },
-		{ "pidns", no_argument, NULL, 'n' },
-		{ "json", no_argument, NULL, 'j' },
-		{ 0 },
+		{ "detach", no_argument, NULL, 'd' },    { "pidfile", required_argument, NULL, 'p' },
+		{ "plan", no_argument, NULL, 'P' },      { "verify", no_argument, NULL, 'v' },
+		{ "no-verify", no_argument, NULL, 'V' }, { "trust", no_argument, NULL, 't' },
+		{ "pidns", no_argument, NULL, 'n' },     { "json", no_argument, NULL, 'j' },
+		{ "tty", optional_argument, NULL, 'T' }, { 0 },
 	};
 	ret->config.verify = true;
 	for (int o; (o = getopt_long(argc, argv, "d", options, NULL)) != -1;) {
@@ -52,13 +47,16 @@ static int parse(int argc, char **argv, struct restore_options *ret)
 		case 'n':
 			ret->config.pidns = true;
 			break;
+		case 'T':
+			ret->config.terminal = optarg ?: "";
+			break;
 		case 'j':
 			ret->json = true;
 			break;
 		default:
-			return fail(
-				USAGE, 0,
-				"restore takes DIR [-d] [--pidns] [--pidfile FILE] [--plan] [--no-verify] [--trust] [--json]");
+			return fail(USAGE, 0,
+				    "restore takes DIR [-d] [--pidns] [--tty[=PATH|fd:N]] [--pidfile FILE] [--plan] "
+				    "[--no-verify] [--trust] [--json]");
 		}
 	}
 	if (argc - optind != 1)
@@ -88,22 +86,6 @@ static void block_forwarded(sigset_t *set)
 	sigprocmask(SIG_BLOCK, set, NULL);
 }
 
-/* Waits for the program's end, hands signals on, and returns its status as a shell would. */
-static int wait_program(pid_t pid, const sigset_t *set)
-{
-	for (;;) {
-		int status;
-		pid_t got = waitpid(pid, &status, WNOHANG);
-		if (got == pid)
-			return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
-		if (got < 0)
-			return fail(SYSCALL, neg_errno(), "waitpid(%d)", (int)pid);
-		int signal = sigwaitinfo(set, NULL);
-		if (signal > 0 && signal != SIGCHLD && pid > 1)
-			kill(pid, signal);
-	}
-}
-
 static int report_json(const struct restore_options *o, const struct restored *restored)
 {
 	struct text t = { 0 };
@@ -129,7 +111,7 @@ int command_restore(int argc, char **argv)
 	if (caps_load(&caps, getenv("CKPT_DISABLE")) < 0)
 		return fail(USAGE, 0, "CKPT_DISABLE names a capability that there is not");
 	o.config.caps = &caps;
-	struct restored restored;
+	_cleanup_(restored_free) struct restored restored;
 	_cleanup_text_ struct text plan = { 0 };
 	sigset_t set;
 	if (!o.config.detach && !o.config.plan_only)
@@ -142,5 +124,5 @@ int command_restore(int argc, char **argv)
 	int written = o.json ? report_json(&o, &restored) : 0;
 	if (r < 0 || written < 0 || o.config.detach)
 		return r < 0 ? r : written;
-	return restored.reaper ? pidns_wait(&restored, &set) : wait_program(restored.root, &set);
+	return restore_wait(&restored, &set);
 }

@@ -58,6 +58,8 @@ enum {
 struct plan_config {
 	u32 first_service_fd;    /* descriptors of file objects begin here, above every descriptor of the tree */
 	const struct caps *caps; /* what the kernel can do here; NULL: nothing new */
+	int terminal;            /* a descriptor of the world: what external terminals become; 0: none */
+	bool terminal_is_own;    /* it is the controlling terminal of the world */
 	u32 self;                /* the id of the parent of the root: of ckpt, or of process 1 of its pid namespace */
 };
 struct plan *plan_new(const struct plan_config *);

@@ -17,6 +17,9 @@
 static const struct kind kind_tty = { .name = "tty", .desc = &ckpt__tty__descriptor };
 
 static bool is_side(const Ckpt__Tty *t, const char *side) { return t->side && !strcmp(t->side, side); }
+static const char *name_of(const Ckpt__Tty *t) { return t->path ?: t->name ?: "?"; }
+static bool has_number(const Ckpt__Tty *t) { return is_side(t, "master") ? t->has_index : t->has_number; }
+static u32 number_of(const Ckpt__Tty *t) { return is_side(t, "master") ? t->index : t->number; }
 
 /* Terminals of every kind; those that are no pseudoterminals are refused by name. */
 static bool tty_claims(const struct record_file *file, const char *link)
@@ -26,6 +29,24 @@ static bool tty_claims(const struct record_file *file, const char *link)
 		return false;
 	return file->rdev_major == 4 || (file->rdev_major == 5 && file->rdev_minor <= 2) ||
 	       (file->rdev_major >= SLAVE_MAJOR && file->rdev_major < SLAVE_MAJOR + 8);
+}
+
+/* Is it another side of the same terminal? */
+static bool same_terminal(const Ckpt__Tty *a, const Ckpt__Tty *b)
+{
+	if (!has_number(a) || !has_number(b))
+		return a->has_device && b->has_device && a->device == b->device;
+	return number_of(a) == number_of(b) && a->devpts == b->devpts;
+}
+
+/* What all slave files of one terminal tell alike, the first one speaks for. */
+static bool is_first_of_its_side(const struct graph *graph, const struct object *mine)
+{
+	const Ckpt__Tty *t = mine->data;
+	for (const struct object *o = NULL; (o = graph_next(graph, &kind_tty, o)) && o != mine;)
+		if (is_side(o->data, "master") == is_side(t, "master") && same_terminal(o->data, t))
+			return false;
+	return true;
 }
 
 /* --- collect --- */
@@ -39,14 +60,19 @@ static void find_index(int fd, const struct stat *st, Ckpt__Tty *t)
 	bool master = st->st_rdev == makedev(5, 2);
 	char path[32];
 	struct stat slave;
-	if (master ? ioctl(fd, TIOCGPTN, &index) < 0 : ioctl(fd, TIOCGDEV, &device) < 0 || major(device) != SLAVE_MAJOR) {
+	if (!master && ioctl(fd, TIOCGDEV, &device) == 0)
+		SET(t, device, device);
+	if (master ? ioctl(fd, TIOCGPTN, &index) < 0 : major(device) != SLAVE_MAJOR) {
 		SET(t, other, true);
 		return;
 	}
-	SET(t, index, master ? index : minor(device));
-	slave_path(path, t->index);
-	bool by_path = st->st_rdev == makedev(SLAVE_MAJOR, t->index);
-	if (stat(path, &slave) < 0 || slave.st_rdev != makedev(SLAVE_MAJOR, t->index) ||
+	if (master)
+		SET(t, index, index);
+	else
+		SET(t, number, minor(device));
+	slave_path(path, number_of(t));
+	bool by_path = st->st_rdev == makedev(SLAVE_MAJOR, number_of(t));
+	if (stat(path, &slave) < 0 || slave.st_rdev != makedev(SLAVE_MAJOR, number_of(t)) ||
 	    (by_path && (slave.st_dev != st->st_dev || slave.st_ino != st->st_ino))) {
 		SET(t, other, true);
 		return;
@@ -59,15 +85,12 @@ static void find_index(int fd, const struct stat *st, Ckpt__Tty *t)
 	}
 }
 
-static int collect_master(int fd, Ckpt__Tty *t)
+static int collect_settings(int fd, Ckpt__Tty *t)
 {
 	struct termios2 termios;
 	struct winsize size;
-	int locked = 0, packet = 0;
-	pid_t session = 0, foreground = 0;
-	if (ioctl(fd, TCGETS2, &termios) < 0 || ioctl(fd, TIOCGWINSZ, &size) < 0 || ioctl(fd, TIOCGPTLCK, &locked) < 0 ||
-	    ioctl(fd, TIOCGPKT, &packet) < 0)
-		return fail(SYSCALL, neg_errno(), "the terminal ioctls of %s", t->path);
+	if (ioctl(fd, TCGETS2, &termios) < 0 || ioctl(fd, TIOCGWINSZ, &size) < 0)
+		return fail(SYSCALL, neg_errno(), "the terminal ioctls of %s", name_of(t));
 	if (!message_set_bytes(&t->termios, &termios, sizeof termios))
 		return fail_memory();
 	t->has_termios = true;
@@ -75,6 +98,15 @@ static int collect_master(int fd, Ckpt__Tty *t)
 	SET(t, columns, size.ws_col);
 	SET(t, width, size.ws_xpixel);
 	SET(t, height, size.ws_ypixel);
+	return 0;
+}
+
+static int collect_master(int fd, Ckpt__Tty *t)
+{
+	int locked = 0, packet = 0;
+	pid_t session = 0, foreground = 0;
+	if (ioctl(fd, TIOCGPTLCK, &locked) < 0 || ioctl(fd, TIOCGPKT, &packet) < 0)
+		return fail(SYSCALL, neg_errno(), "the terminal ioctls of %s", t->path);
 	SET(t, locked, locked != 0);
 	SET(t, packet, packet != 0);
 	if (ioctl(fd, TIOCGSID, &session) == 0 && session > 0 && ioctl(fd, TIOCGPGRP, &foreground) == 0) {
@@ -98,7 +130,8 @@ static int tty_collect(struct collector *c, const struct subject *subject, struc
 	if (fstat(fd, &st) < 0)
 		return fail(SYSCALL, neg_errno(), "fstat of %s", subject->link);
 	const char *side = st.st_rdev == makedev(5, 2) ? "master" : st.st_rdev == makedev(5, 0) ? "current" : "slave";
-	if (!message_set_string(&t->path, subject->link) || !message_set_string(&t->side, side))
+	if (!message_set_string(strcmp(side, "slave") ? &t->path : &t->name, subject->link) ||
+	    !message_set_string(&t->side, side))
 		return fail_memory();
 	if (ioctl(fd, TIOCGEXCL, &exclusive) < 0) {
 		SET(t, dead, true);
@@ -110,7 +143,11 @@ static int tty_collect(struct collector *c, const struct subject *subject, struc
 		SET(t, discipline, (u32)discipline);
 	if (ioctl(fd, FIONREAD, &unread) == 0)
 		SET(t, unread, (u32)unread);
-	return is_side(t, "master") && !t->other ? collect_master(fd, t) : 0;
+	bool master = is_side(t, "master");
+	int r = master ? !t->other : is_first_of_its_side(collector_graph(c), o);
+	if (r)
+		r = collect_settings(fd, t);
+	return r == 0 && master && !t->other ? collect_master(fd, t) : r;
 }
 
 /* --- judge --- */
@@ -119,22 +156,10 @@ static const struct object *master_of(const struct graph *graph, const Ckpt__Tty
 {
 	for (const struct object *o = NULL; (o = graph_next(graph, &kind_tty, o));) {
 		const Ckpt__Tty *m = o->data;
-		if (is_side(m, "master") && m->has_index && m->index == t->index && m->devpts == t->devpts)
+		if (is_side(m, "master") && m->has_index && has_number(t) && m->index == number_of(t) && m->devpts == t->devpts)
 			return o;
 	}
 	return NULL;
-}
-
-/* All slave files of one terminal tell the same unread bytes: the first one speaks for them. */
-static bool is_first_of_its_side(const struct graph *graph, const struct object *mine)
-{
-	const Ckpt__Tty *t = mine->data;
-	for (const struct object *o = NULL; (o = graph_next(graph, &kind_tty, o)) && o != mine;) {
-		const Ckpt__Tty *other = o->data;
-		if (other->index == t->index && other->devpts == t->devpts && is_side(other, "master") == is_side(t, "master"))
-			return false;
-	}
-	return true;
 }
 
 static const Ckpt__Task *member_of(const struct graph *graph, u32 group, u32 session)
@@ -168,29 +193,44 @@ static int judge_dump(const struct graph *graph, const struct object *o)
 	const Ckpt__Tty *t = o->data;
 	bool master = is_side(t, "master");
 	if (t->dead)
-		return fail(TTY_HUNG_UP, 0, "%s", t->path);
-	if (t->other || !master_of(graph, t))
-		return fail(TTY_EXTERNAL, 0, "%s%s", t->path, t->other ? ", no pseudoterminal of this /dev/pts" : "");
+		return fail(TTY_HUNG_UP, 0, "%s", name_of(t));
+	if (master && t->other)
+		return fail(TTY_EXTERNAL, 0, "%s, no pseudoterminal of this /dev/pts", t->path);
 	int r = 0;
-	if ((t->unread || t->changed) && is_first_of_its_side(graph, o))
-		r = fail(TTY_DATA, 0, "/dev/pts/%u: %u bytes %s", t->index, t->unread,
+	bool external = !master_of(graph, t); /* what waits in it stays where it is */
+	if (external && is_first_of_its_side(graph, o))
+		note(TTY_GIVEN, "%s", name_of(t));
+	if (!external && (t->unread || t->changed) && is_first_of_its_side(graph, o))
+		r = fail(TTY_DATA, 0, "/dev/pts/%u: %u bytes %s", number_of(t), t->unread,
 			 master ? "that the program wrote" : "that were typed");
 	if (t->discipline)
-		r = fail(TTY_DISCIPLINE, 0, "%s: line discipline %u", t->path, t->discipline);
+		r = fail(TTY_DISCIPLINE, 0, "%s: line discipline %u", name_of(t), t->discipline);
 	int session = master ? judge_session(graph, t) : 0;
 	return r ? r : session;
+}
+
+/* Whether there is a terminal to hand over is judged where the command line is known. */
+static int judge_slave(const struct graph *graph, const struct object *o)
+{
+	const Ckpt__Tty *t = o->data;
+	bool has_settings = t->termios.len == sizeof(struct termios2);
+	if (!is_side(t, "slave") && (!is_side(t, "current") || !t->path || t->path[0] != '/'))
+		return fail(IMAGE_INCONSISTENT, 0, "the side of a terminal");
+	if (!master_of(graph, t) && is_first_of_its_side(graph, o) && !has_settings)
+		return fail(IMAGE_INCONSISTENT, 0, "settings of an external terminal");
+	return 0;
 }
 
 static int judge_restore(const struct graph *graph, const struct object *o)
 {
 	const Ckpt__Tty *t = o->data;
-	const struct object *master = master_of(graph, t);
 	char path[32];
-	if (!t->has_index || t->index >= INDEX_MAX || !t->path || t->path[0] != '/' || !master ||
-	    (!is_side(t, "master") && !is_side(t, "slave") && !is_side(t, "current")))
+	if (!is_side(t, "master"))
+		return judge_slave(graph, o);
+	if (!t->has_index || t->index >= INDEX_MAX || !t->path || t->path[0] != '/')
 		return fail(IMAGE_INCONSISTENT, 0, "terminal %u", t->index);
-	if (master != o)
-		return is_side(t, "master") ? fail(IMAGE_INCONSISTENT, 0, "terminal %u has two masters", t->index) : 0;
+	if (master_of(graph, t) != o)
+		return fail(IMAGE_INCONSISTENT, 0, "terminal %u has two masters", t->index);
 	if (t->termios.len != sizeof(struct termios2))
 		return fail(IMAGE_INCONSISTENT, 0, "settings of terminal %u", t->index);
 	slave_path(path, t->index);
@@ -256,6 +296,16 @@ static void plan_master(struct plan *plan, const struct object *o, u32 made)
 	plan_call(plan, CREATE, SYS_close, ARG_OF_SLOT(park.ends[1]));
 }
 
+/* Opens a slave: by its master, or again what was handed over. */
+static struct plan_step *plan_open(struct plan *plan, struct place at, const struct object *master, u32 made)
+{
+	char path[32];
+	if (master)
+		return plan_call(plan, at, SYS_ioctl, MASTER(plan, master), ARG(TIOCGPTPEER), ARG(made));
+	snprintf(path, sizeof path, "/proc/self/fd/%d", plan_config(plan)->terminal);
+	return plan_call(plan, at, SYS_openat, ARG(AT_FDCWD), arg_string(plan, path), ARG(made));
+}
+
 /* What opening /dev/tty gives is decided by the controlling terminal: a process that has it for a moment opens it. */
 static u32 plan_open_current(struct plan *plan, const struct object *master, const Ckpt__Tty *t, u32 file, u32 made)
 {
@@ -265,7 +315,7 @@ static u32 plan_open_current(struct plan *plan, const struct object *master, con
 	struct place at = plan_helper(plan, CREATE, name, 0, NULL);
 	step_any(plan_call(plan, at, SYS_rt_sigprocmask, ARG(0), ARG_OF_DATA(plan_data(plan, &all, 8, 8)), ARG(0), ARG(8)));
 	step_any(plan_call(plan, at, SYS_setsid));
-	struct plan_step *open = plan_call(plan, at, SYS_ioctl, MASTER(plan, master), ARG(TIOCGPTPEER), ARG(O_RDWR | O_NOCTTY));
+	struct plan_step *open = plan_open(plan, at, master, O_RDWR | O_NOCTTY);
 	step_any(open);
 	struct arg slave = ARG_OF_SLOT(step_result(plan, open));
 	step_any(plan_call(plan, at, SYS_ioctl, slave, ARG(TIOCSCTTY), ARG(0)));
@@ -280,10 +330,13 @@ static void plan_slave(struct plan *plan, const struct graph *graph, const struc
 {
 	const Ckpt__Tty *t = o->data;
 	u32 flags = file_flags(graph, o->id), made = (flags & (O_ACCMODE | O_NONBLOCK)) | O_NOCTTY, fd;
-	if (is_side(t, "current"))
-		fd = plan_open_current(plan, master, t, o->id, made);
+	if (is_side(t, "slave"))
+		fd = step_result(plan, plan_open(plan, CREATE, master, made));
+	else if (!master && plan_config(plan)->terminal_is_own)
+		fd = step_result(plan,
+				 plan_call(plan, CREATE, SYS_openat, ARG(AT_FDCWD), arg_string(plan, t->path), ARG(made)));
 	else
-		fd = step_result(plan, plan_call(plan, CREATE, SYS_ioctl, MASTER(plan, master), ARG(TIOCGPTPEER), ARG(made)));
+		fd = plan_open_current(plan, master, t, o->id, made);
 	plan_place_fd(plan, fd, o->id);
 	plan_status_flags(plan, CREATE, o->id, flags, made);
 }
@@ -348,11 +401,22 @@ static void plan_node(struct plan *plan, const Ckpt__Tty *t)
 	step_any(plan_call(plan, CREATE, SYS_fchmodat, ARG(AT_FDCWD), name, ARG(t->mode)));
 }
 
+/* A terminal that was handed over gets the settings that the program knows; ctty.c gives it to its session. */
+static void plan_external(struct plan *plan, const struct graph *graph, const struct object *o)
+{
+	plan_slave(plan, graph, NULL, o);
+	if (is_first_of_its_side(graph, o))
+		plan_settings(plan, o);
+}
+
 static int tty_plan(struct plan *plan, const struct graph *graph, const struct object *o)
 {
 	const Ckpt__Tty *t = o->data;
-	if (!is_side(t, "master"))
+	if (!is_side(t, "master")) {
+		if (!master_of(graph, t))
+			plan_external(plan, graph, o);
 		return 0;
+	}
 	u32 flags = file_flags(graph, o->id), made = (flags & (O_ACCMODE | O_NONBLOCK)) | O_NOCTTY | O_CLOEXEC;
 	plan_master(plan, o, made);
 	plan_status_flags(plan, CREATE, o->id, flags, made);

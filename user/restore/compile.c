@@ -175,6 +175,10 @@ int compile(struct plan **ret, struct site *ret_site, const struct graph *g, con
 	struct plan_config config = { .first_service_fd = compile_first_fd(g),
 				      .caps = survey->caps,
 				      .self = survey->root_parent };
+	if (survey->terminal && survey->terminal->fd >= 0) {
+		config.terminal = survey->terminal->fd;
+		config.terminal_is_own = survey->terminal->is_own;
+	}
 	_cleanup_plan_ struct plan *plan = plan_new(&config);
 	if (!plan)
 		return fail_memory();

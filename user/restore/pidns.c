@@ -12,7 +12,6 @@
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
-#include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -269,10 +268,7 @@ int pidns_restore(const struct restore_config *config, const struct graph *graph
 	return r;
 }
 
-/* --- afterwards --- */
-
-/* The status once the root has ended; -EAGAIN when it has not. */
-static int ended(struct restored *p, int *ret_status)
+int pidns_ended(struct restored *p, int *ret_status)
 {
 	struct reaper_packet packet = { 0 };
 	pid_t sender;
@@ -283,28 +279,6 @@ static int ended(struct restored *p, int *ret_status)
 	if (r < 0 && waitpid(p->reaper, ret_status, __WALL) < 0) /* the reaper was killed, and all with it */
 		return fail(SYSCALL, neg_errno(), "waitpid(%d)", (int)p->reaper);
 	return 0;
-}
-
-int pidns_wait(struct restored *p, const sigset_t *signals)
-{
-	_cleanup_close_ int queue = signalfd(-1, signals, SFD_CLOEXEC);
-	struct pollfd fds[] = { { .fd = p->channel, .events = POLLIN }, { .fd = queue, .events = POLLIN } };
-	if (queue < 0)
-		return fail(SYSCALL, neg_errno(), "signalfd");
-	for (;;) {
-		struct signalfd_siginfo info;
-		int status, r = -EAGAIN;
-		if (poll(fds, ARRAY_SIZE(fds), -1) < 0 && errno != EINTR)
-			return fail(SYSCALL, neg_errno(), "poll");
-		if (fds[0].revents)
-			r = ended(p, &status);
-		if (r == 0)
-			return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
-		if (r != -EAGAIN)
-			return r;
-		if ((fds[1].revents & POLLIN) && read(queue, &info, sizeof info) == sizeof info && info.ssi_signo != SIGCHLD)
-			syscall(SYS_pidfd_send_signal, p->reaper_fd, info.ssi_signo, NULL, 0);
-	}
 }
 
 /* --- what lies outside --- */

@@ -5,6 +5,7 @@
 #include "model/kinds.h"
 #include "resource/registry.h"
 #include "restore/pidns.h"
+#include "restore/terminal.h"
 
 struct work {
 	const struct restore_config *config;
@@ -34,6 +35,7 @@ static bool is_small(struct image *image)
 static int prepare(const struct work *w, struct survey *survey, struct plan **plan, struct site *site)
 {
 	int r = survey_host(survey, w->config->caps, w->graph, w->config->pidns);
+	survey->terminal = &w->ret->terminal;
 	if (r == 0)
 		r = judge_restore(w->graph, survey);
 	return r == 0 ? compile(plan, site, w->graph, survey) : r;
@@ -110,11 +112,18 @@ int restore_tree(const struct restore_config *config, struct restored *ret, stru
 {
 	_cleanup_image_ struct image *image = NULL;
 	_cleanup_graph_ struct graph graph = { 0 };
-	*ret = (struct restored){ .reaper_fd = -1, .channel = -1 };
+	*ret = (struct restored){ .reaper_fd = -1, .channel = -1, .terminal = { .fd = -1, .master = -1 } };
 	diag_result("not restored; nothing was made");
 	int r = load(config, &image, &graph);
 	if (r < 0)
 		return r;
 	struct work w = { config, image, &graph, ret, plan_text };
-	return config->pidns && !config->plan_only ? restore_outside(&w) : restore_loaded(&w, -1);
+	r = terminal_open(&ret->terminal, config, &graph);
+	if (r == 0)
+		r = config->pidns && !config->plan_only ? restore_outside(&w) : restore_loaded(&w, -1);
+	if (r == 0 && !config->plan_only)
+		terminal_released(&ret->terminal);
+	else
+		terminal_undo(&ret->terminal);
+	return r;
 }

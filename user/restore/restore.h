@@ -10,26 +10,30 @@
 #include "record.h"
 #include "task/tree.h"
 #include <signal.h>
+#include <sys/ioctl.h>
+#include <termios.h>
 
 struct restore_config {
 	const struct caps *caps;
 	const char *dir;
 	bool trust, verify, plan_only;
-	bool pidns;  /* in a pid namespace of its own, and a mount namespace with its /proc */
-	bool detach; /* nobody will wait for it */
+	bool pidns;           /* in a pid namespace of its own, and a mount namespace with its /proc */
+	bool detach;          /* nobody will wait for it */
+	const char *terminal; /* a path or fd:N; "": that of ckpt; NULL: none */
 };
 
 /* What this host is like, as far as the image refers to it: the only reading before the pure steps. */
 struct survey {
 	const struct caps *caps;
-	VECTOR(struct record_vma) own; /* ckpt's mappings, which a new task begins with */
-	u64 own_vdso;                  /* address of [vdso], 0: none */
-	Ckpt__Vdso *vdso;              /* what it is */
-	struct graph self;             /* what ckpt's own threads are like: new tasks begin so */
-	VECTOR(u32) spare_pids;        /* ids that nobody has and the image does not want */
-	u32 root_parent;               /* the id of ckpt, or of process 1 in a fresh pid namespace: who makes the root */
-	u64 core_limit;                /* how large a core file may be */
-	char *core_dir;                /* where core files go; NULL: not to files, or not asked since no zombie has left one */
+	VECTOR(struct record_vma) own;   /* ckpt's mappings, which a new task begins with */
+	u64 own_vdso;                    /* address of [vdso], 0: none */
+	Ckpt__Vdso *vdso;                /* what it is */
+	struct graph self;               /* what ckpt's own threads are like: new tasks begin so */
+	VECTOR(u32) spare_pids;          /* ids that nobody has and the image does not want */
+	const struct terminal *terminal; /* that is handed over, or NULL */
+	u32 root_parent;                 /* the id of ckpt, or of process 1 in a fresh pid namespace: who makes the root */
+	u64 core_limit;                  /* how large a core file may be */
+	char *core_dir; /* where core files go; NULL: not to files, or not asked since no zombie has left one */
 	u64 now_monotonic, now_boottime; /* ns */
 	u32 nofile;                      /* descriptors that ckpt may open */
 };
@@ -85,13 +89,25 @@ void execution_free(struct execution *);
 /* Collects the restored tree again and compares; -EINVAL (reported) when a state field differs. */
 int verify_restored(struct execution *, const struct survey *);
 
+/* What external terminals of the image become. */
+struct terminal {
+	int fd;      /* -1: there are none */
+	int master;  /* of a new one, to be relayed; -1: no */
+	bool is_own; /* the controlling terminal of who restores */
+	bool has_size, has_before;
+	struct winsize size;   /* that it shall have when the tree runs */
+	struct termios before; /* of it, then of ckpt's own while it relays */
+};
+
 struct restored {
 	pid_t root;             /* as ckpt sees it */
 	pid_t root_inside;      /* as it sees itself */
 	pid_t reaper;           /* pid 1 of its namespace; 0: it lives in ckpt's */
 	int reaper_fd, channel; /* a pidfd, and who tells of the root's end; with a reaper */
+	struct terminal terminal;
 };
-/* Waits for the end of the root of a tree with a reaper, which gets the signals that come; its exit status, 128 + signal. */
-int pidns_wait(struct restored *, const sigset_t *signals);
+void restored_free(struct restored *);
+/* Waits for the end of the root, hands it the signals that come, relays its terminal; its exit status, 128 + signal. */
+int restore_wait(struct restored *, const sigset_t *signals);
 /* Restores a tree and lets it go. On failure nothing is left of it; diag_result() says so. plan_only: prints the plan. */
 int restore_tree(const struct restore_config *, struct restored *ret, struct text *plan_text);
