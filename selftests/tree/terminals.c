@@ -164,7 +164,7 @@ static void relayed(const char *options)
 	terminal_expect(&outer, "[second]");
 	terminal_say(&outer, "\x1a");
 	terminal_expect(&outer, "Stopped");
-	terminal_say(&outer, "kill -9 %1 %2; wait; exit 7\n");
+	terminal_say(&outer, "kill -9 %1 %2; disown -a; exit 7\n");
 	terminal_expect(&outer, "status 7");
 	terminal_expect(&outer, "PROMPT-2> ");
 	CHECK_OK(tcgetattr(outer.master, &modes));
