@@ -2,11 +2,13 @@
 /* ghosts DIR: files and directories that have lost their names: contents, holes, attributes, links in /proc, positions, and what
  * may still be done with them stay; nothing else in their directories is touched. */
 #include "judge.h"
+#include <sys/socket.h>
 #include <sys/xattr.h>
 
 #define FAR (8l << 20)
 
-static int file, again, append, path, nofollow, tmpfile_fd, tmpfile_again, excl, lost, taken, dir, dir_path, hard, renamed, odd;
+static int file, again, append, path, nofollow, tmpfile_fd, tmpfile_again, excl, lost, taken, dir, dir_path, hard, renamed, odd,
+	two_names[2], queue[2];
 static char *shared, *private;
 static bool has_xattr;
 
@@ -101,6 +103,12 @@ static void make_others(void)
 	MUST_EQ(link(name, judge_path("other name")), 0);
 	MUST_EQ(unlink(judge_path("one name")), 0);
 
+	two_names[0] = open(judge_path("first name"), O_RDWR | O_CREAT, 0600);
+	strcpy(name, judge_path("first name"));
+	MUST_EQ(link(name, judge_path("second name")), 0);
+	two_names[1] = open(judge_path("second name"), O_RDONLY);
+	MUST(unlink(name) == 0 && unlink(judge_path("second name")) == 0);
+
 	renamed = open(judge_path("before"), O_RDWR | O_CREAT, 0600);
 	strcpy(name, judge_path("before"));
 	MUST_EQ(rename(name, judge_path("after")), 0);
@@ -108,6 +116,36 @@ static void make_others(void)
 
 	odd = open(judge_path("odd (deleted)"), O_RDWR | O_CREAT, 0600); /* it is really called so */
 	note_link(&odd);
+}
+
+/* One that is on its way through a socket, and nowhere else. */
+static void send_file(void)
+{
+	union {
+		struct cmsghdr header;
+		char room[CMSG_SPACE(sizeof(int))];
+	} control = { .header = { CMSG_LEN(sizeof(int)), SOL_SOCKET, SCM_RIGHTS } };
+	struct iovec data = { "s", 1 };
+	struct msghdr message = {
+		.msg_iov = &data, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control
+	};
+	int fd = open(judge_path("sent"), O_RDWR | O_CREAT, 0600);
+	MUST(write(fd, "sent", 4) == 4 && unlink(judge_path("sent")) == 0);
+	MUST_EQ(socketpair(AF_UNIX, SOCK_STREAM, 0, queue), 0);
+	memcpy(CMSG_DATA(&control.header), &fd, sizeof fd);
+	MUST_EQ(sendmsg(queue[0], &message, 0), 1);
+	close(fd);
+}
+
+static void judge_sent(void)
+{
+	char control[64], c, text[8];
+	int fd;
+	struct iovec data = { &c, 1 };
+	struct msghdr message = { .msg_iov = &data, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control };
+	MUST(recvmsg(queue[1], &message, 0) == 1 && message.msg_controllen);
+	memcpy(&fd, CMSG_DATA(CMSG_FIRSTHDR(&message)), sizeof fd);
+	MUST(lseek(fd, 0, SEEK_CUR) == 4 && pread(fd, text, 8, 0) == 4 && !memcmp(text, "sent", 4));
 }
 
 static void map_file(void)
@@ -176,6 +214,8 @@ static void judge_others(void)
 	MUST(openat(dir, "x", O_CREAT | O_RDWR, 0600) == -1 && errno == ENOENT);
 	MUST(fstat(hard, &st) == 0 && stat(judge_path("other name"), &other) == 0);
 	MUST(st.st_ino == other.st_ino && st.st_nlink == 1);
+	MUST(write(two_names[0], "both", 4) == 4 && read(two_names[1], text, 8) == 4 && !memcmp(text, "both", 4));
+	judge_sent();
 	MUST(fstat(renamed, &st) == 0 && stat(judge_path("after"), &other) == 0 && st.st_ino == other.st_ino);
 	MUST(fstat(odd, &st) == 0 && st.st_nlink == 1);
 }
@@ -220,6 +260,7 @@ int main(int argc, char **argv)
 	make_file();
 	make_others();
 	map_file();
+	send_file();
 	MUST(pipe(up) == 0 && pipe(down) == 0);
 	pid_t pid = fork();
 	if (pid == 0)

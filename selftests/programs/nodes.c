@@ -108,16 +108,24 @@ int main(int argc, char **argv)
 	pid_t pid = fork();
 	if (pid == 0) {
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		char of_parent[64];
+		snprintf(of_parent, sizeof of_parent, "/proc/%d/stat", (int)getppid());
+		int parent = open(of_parent, O_RDONLY);
 		int own = open("/proc/self/status", O_RDONLY), dir = open("/proc/self", O_PATH | O_DIRECTORY);
 		MUST(write(up[1], "r", 1) == 1 && read(down[0], &c, 1) == 1);
 		judge_own(own, dir);
+		MUST(pread(parent, of_parent, sizeof of_parent, 0) > 0 && atoi(of_parent) == getppid());
 		_exit(6);
 	}
 	MUST_EQ(read(up[0], &c, 1), 1);
 	make();
 	map_files();
+	char path[64], text[4096] = "";
+	snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
+	int of_child = open(path, O_RDONLY | O_CLOEXEC);
 	judge_settled(pid);
 	judge_wait();
+	MUST(pread(of_child, text, sizeof text - 1, 0) > 0 && atoi(text) == pid);
 	judge_devices();
 	judge_proc();
 	judge_maps();

@@ -503,6 +503,16 @@ TEST(mapped_data_changed, .root = true)
 	target_judge(&t);
 }
 
+TEST(file_covered, .root = true)
+{
+	struct target t;
+	target_start(&t, "files");
+	CHECK_OK(mount("cover", t.dir, "tmpfs", 0, NULL));
+	refused_at(&t, t.image, EXIT_UNSUPPORTED, "[FILE_MOVED]");
+	CHECK_OK(umount(t.dir));
+	target_judge(&t);
+}
+
 TEST(open_file_shrunk, .root = true)
 {
 	struct target t;

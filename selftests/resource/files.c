@@ -35,3 +35,34 @@ TEST(ghosts_side_by_side, .root = true, .seconds = 60)
 	CHECK_EQ(list(t.dir, &after), 0);
 	CHECK_STR(after.data, before.data);
 }
+
+/* Every generation is dumped and ended; the first and the last are equal, name by name. */
+TEST(ghosts_generations, .root = true, .seconds = 60)
+{
+	struct target t;
+	target_start(&t, "ghosts");
+	for (int i = 0; i < 6; i++) {
+		snprintf(t.image, sizeof t.image, WORK "/generation%d", i);
+		target_dump(&t, false);
+		target_restore(&t, 0);
+	}
+	CHECK_EQ(ckpt(NULL, "diff", "--ignore", "thread.registers,thread.extended,thread.call", WORK "/generation0", t.image),
+		 0);
+	target_judge(&t);
+}
+
+/* What eBPF does not tell is found otherwise. */
+TEST(files_without_bpf, .root = true, .seconds = 60)
+{
+	static const char *const programs[] = { "ghosts", "fifos", "memfds", "nodes", "replaced" };
+	for (size_t i = 0; i < ARRAY_SIZE(programs); i++) {
+		struct target t;
+		char pid[16];
+		target_start(&t, programs[i]);
+		snprintf(pid, sizeof pid, "%d", t.pid);
+		CHECK_EQ(ckpt(NULL, "dump", pid, t.image, "--no-bpf"), 0);
+		target_gone(t.pid);
+		target_restore(&t, 0);
+		target_judge(&t);
+	}
+}

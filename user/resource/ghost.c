@@ -88,7 +88,7 @@ static int collect_path(Ckpt__Ghost *g, const char *link, u64 inode)
 {
 	char path[4096], number[32];
 	if (!nameless_path(link, path))
-		return fail(FILE_NAME_LENGTH, 0, "%s", link);
+		return fail(PROC_READ, -ENAMETOOLONG, "%s", link);
 	u32 lost = nameless_lost(path);
 	if (lost)
 		SET(g, lost, lost);

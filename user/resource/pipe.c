@@ -92,7 +92,7 @@ static int collect_nameless(const struct subject *subject, Ckpt__Pipe *p, int fd
 	char path[4096];
 	struct stat st;
 	if (!nameless_path(subject->link, path))
-		return fail(FILE_NAME_LENGTH, 0, "%s", subject->link);
+		return fail(PROC_READ, -ENAMETOOLONG, "%s", subject->link);
 	if (fstat(fd, &st) < 0)
 		return fail(SYSCALL, neg_errno(), "fstat of %s", subject->link);
 	SET(p, nameless, true);

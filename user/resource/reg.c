@@ -122,8 +122,32 @@ static bool is_of_a_process(const Ckpt__Reg *f)
 	return f->filesystem == PROC_MAGIC && !strncmp(f->path, "/proc/", 6) && f->path[6] >= '0' && f->path[6] <= '9';
 }
 
-/* The process that opens the file for itself, since it tells of the process: it exists before its descriptors come to their
- * places. Nobody else may want it. 0: that is not so. */
+/* The only process that has the file open; NULL: several have, or something else refers to it. */
+static const struct object *only_holder(const struct graph *graph, u32 file)
+{
+	for (const struct object *o = NULL; (o = graph_next(graph, &kind_fds, o));)
+		for (u32 i = 0; i < o->count; i++)
+			if (((const struct fd_entry *)o->data)[i].file == file)
+				return graph_refers(graph, file, o) ? NULL : o;
+	return NULL;
+}
+
+/* Do the process and what it was born from, and its children, exist before its descriptors come to their places? */
+static bool is_there_for(const struct graph *graph, u32 holder, u32 pid)
+{
+	const Ckpt__Task *child = graph_data(graph, &kind_task, pid);
+	size_t steps = 0;
+	if (child && child->ppid == holder)
+		return true;
+	for (const Ckpt__Task *t = graph_data(graph, &kind_task, holder); t && steps++ < graph->objects.n;
+	     t = graph_data(graph, &kind_task, t->ppid))
+		if (t->pid == pid)
+			return true;
+	return false;
+}
+
+/* A file that tells of a process is opened by the one that has it, since it cannot be opened before that process exists. 0: that
+ * is not possible. */
 static u32 opener(const struct graph *graph, u32 file, const Ckpt__Reg *f)
 {
 	char *rest;
@@ -131,12 +155,12 @@ static u32 opener(const struct graph *graph, u32 file, const Ckpt__Reg *f)
 		return 0;
 	unsigned long pid = strtoul(f->path + 6, &rest, 10);
 	unsigned long tid = !strncmp(rest, "/task/", 6) ? strtoul(rest + 6, &rest, 10) : pid;
-	const struct object *fds = pid < PLAN_HELPER ? graph_find(graph, &kind_fds, (u32)pid) : NULL;
-	static const char *const early[] = { "/fdinfo/", "/map_files/", "/fd/" }; /* what is below is not there yet */
-	for (size_t i = 0; i < ARRAY_SIZE(early); i++)
-		if (!strncmp(rest, early[i], strlen(early[i])))
+	static const char *const late[] = { "/fdinfo/", "/map_files/", "/fd/" }; /* what is below is not there yet */
+	for (size_t i = 0; i < ARRAY_SIZE(late); i++)
+		if (!strncmp(rest, late[i], strlen(late[i])))
 			return 0;
-	return fds && tid == pid && !graph_refers(graph, file, fds) ? (u32)pid : 0;
+	const struct object *holder = tid == pid && pid < PLAN_HELPER ? only_holder(graph, file) : NULL;
+	return holder && is_there_for(graph, holder->id, (u32)pid) ? holder->id : 0;
 }
 
 static int judge_dump(const struct graph *graph, u32 file, const Ckpt__Reg *f)
