@@ -68,7 +68,7 @@ static int judge_score(s32 score)
 	int err = fd < 0 ? neg_errno() : file_read(AT_FDCWD, "/proc/self/oom_score_adj", &own);
 	if (err < 0)
 		return fail(SYSCALL, err, "/proc/self/oom_score_adj");
-	if (strtol(own.data, NULL, 10) <= score)
+	if (!own.data || strtol(own.data, NULL, 10) <= score)
 		return 0;
 	snprintf(wanted, sizeof wanted, "%d", score);
 	err = write_own_score(fd, wanted);

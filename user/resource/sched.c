@@ -92,7 +92,7 @@ static int collect_cpus(u32 tid, Ckpt__Sched *m)
 	if (len < 0)
 		return fail(SYSCALL, neg_errno(), "sched_getaffinity(%u)", tid);
 #define HAS_CPU(cpu) ((cpu) < CPU_ROOM && mask[(cpu) / 64] >> (cpu) % 64 & 1)
-	for (unsigned cpu = 0, last; cpu < CPU_ROOM; cpu = last + 1) {
+	for (unsigned cpu = 0, last; cpu < (unsigned)len * 8; cpu = last + 1) {
 		last = cpu;
 		if (!HAS_CPU(cpu))
 			continue;

@@ -212,16 +212,29 @@ static int clone_root(struct execution *x)
 
 /* --- the wait --- */
 
+#define WAIT_NS 50000000ull
+
+static u64 timespec_ns(const struct timespec *t) { return (u64)t->tv_sec * 1000000000u + (u64)t->tv_nsec; }
+
 static void wait_on(u32 *word, u32 value)
 {
-	struct timespec patience = { .tv_nsec = 50000000 };
+	struct timespec patience = { .tv_nsec = WAIT_NS };
 	syscall(SYS_futex, word, FUTEX_WAIT, value, &patience, NULL, 0);
 }
 
-/* A task that died leaves its array running for ever. */
-static int check_alive(struct execution *x, u32 tid, u32 index)
+/* A thread that is not the first of its process is gone when it has died. */
+static bool is_thread_there(const Ckpt__Thread *t)
 {
-	struct array *array = array_of(x, index);
+	return t->pid != t->tid && syscall(SYS_tgkill, t->pid, t->tid, 0) == 0;
+}
+
+/* A task that died leaves its array running for ever. */
+static int check_alive(struct execution *x, const Ckpt__Thread *t)
+{
+	u32 tid = t->tid;
+	struct array *array = array_of(x, plan_array(x->plan, tid));
+	if (__atomic_load_n(&array->state, __ATOMIC_SEQ_CST) != ARRAY_RUNNING || is_thread_there(t))
+		return 0;
 	bool begun = __atomic_load_n(&array->pc, __ATOMIC_SEQ_CST); /* before it is looked for: it may be born meanwhile */
 	siginfo_t stop = { 0 };                                     /* of one that is held: a signal that would have ended it */
 	if (waitid(P_PID, tid, &stop, WSTOPPED | WNOHANG | WNOWAIT | __WALL) < 0)
@@ -248,9 +261,15 @@ static int check_all(struct execution *x)
 	for (u32 i = 0; i < execution_arena(x)->narrays; i++)
 		if (array_of(x, i)->state == ARRAY_FAILED)
 			return report_step(x, array_of(x, i));
+	struct timespec begin, end;
+	clock_gettime(CLOCK_MONOTONIC, &begin);
+	if (timespec_ns(&begin) < x->next_check)
+		return 0;
 	int r = 0;
 	for (struct object *o = NULL; r == 0 && (o = graph_next(x->graph, &kind_thread, o));)
-		r = check_alive(x, o->id, plan_array(x->plan, o->id));
+		r = check_alive(x, o->data);
+	clock_gettime(CLOCK_MONOTONIC, &end);
+	x->next_check = timespec_ns(&end) + MAX(WAIT_NS, 8 * (timespec_ns(&end) - timespec_ns(&begin)));
 	return r;
 }
 
