@@ -21,7 +21,7 @@ static void read_own(struct record_task *t)
 
 static int own_tree(struct tree *tree)
 {
-	struct tree_process *p = vector_add(&tree->processes);
+	struct tree_process *p = map_set(&tree->by_pid, (u64)getpid(), 1) < 0 ? NULL : vector_add(&tree->processes);
 	if (!p)
 		return -ENOMEM;
 	*p = (struct tree_process){ .pid = getpid(), .pidfd = -1, .state = 'R' };

@@ -223,10 +223,7 @@ static void wait_on(u32 *word, u32 value)
 }
 
 /* A thread that is not the first of its process is gone when it has died. */
-static bool is_thread_there(const Ckpt__Thread *t)
-{
-	return t->pid != t->tid && syscall(SYS_tgkill, t->pid, t->tid, 0) == 0;
-}
+static bool is_thread_there(const Ckpt__Thread *t) { return t->pid != t->tid && syscall(SYS_tgkill, t->pid, t->tid, 0) == 0; }
 
 /* A task that died leaves its array running for ever. */
 static int check_alive(struct execution *x, const Ckpt__Thread *t)

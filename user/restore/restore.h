@@ -65,11 +65,11 @@ struct execution {
 	int memory; /* the arena's memfd */
 	char *map;  /* the data part as ckpt sees it */
 	pid_t root;
-	pid_t ghost;                 /* leads the session of the root, and makes it; 0: none, or gone */
-	u64 next_check; /* CLOCK_MONOTONIC, ns: when the living are counted again, which takes long when they are many */
-	u32 held;                    /* so many processes of the plan are seized: they die with ckpt */
-	bool sibling;                /* the root is to be a child of ckpt's parent */
-	struct tree tree;            /* the restored tree, frozen */
+	pid_t ghost;      /* leads the session of the root, and makes it; 0: none, or gone */
+	u64 next_check;   /* CLOCK_MONOTONIC, ns: when the living are counted again, which takes long when they are many */
+	u32 held;         /* so many processes of the plan are seized: they die with ckpt */
+	bool sibling;     /* the root is to be a child of ckpt's parent */
+	struct tree tree; /* the restored tree, frozen */
 	const struct cpu_stay *stay; /* does ckpt stay on one CPU? */
 	VECTOR(u32) own_sigchld;     /* processes that have a SIGCHLD of their own pending */
 	VECTOR(arch_regs) registers; /* what each thread was given, in the order of the graph */

@@ -300,7 +300,7 @@ static int settle(struct freeze *f)
 		if (now - f->begin > f->patience) {
 			f->patience = 2 * (now - f->begin); /* it costs as much as the freeze itself */
 			bool grew = false;                  /* a child that was born after the scan, and stopped at its birth */
-			r = tree_scan_all(f->tree, SCAN_ALL, &grew);
+			r = tree_scan_all(f->tree, f->held ? SCAN_LEADERS : SCAN_ALL, &grew);
 			if (r < 0)
 				return r;
 			release_vfork_children(f->tree);
@@ -320,7 +320,7 @@ static int freeze(struct freeze *f)
 		int r = settle(f);
 		grew = false;
 		if (r == 0)
-			r = tree_scan_all(f->tree, SCAN_ALL, &grew);
+			r = tree_scan_all(f->tree, f->held ? SCAN_LEADERS : SCAN_ALL, &grew);
 		if (r == 0 && grew && tree_find(f->tree, getpid()))
 			return fail(TREE_CONTAINS_SELF, 0, "ckpt is process %d", getpid());
 		if (r < 0) {

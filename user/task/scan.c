@@ -147,32 +147,70 @@ int tree_scan_threads(struct tree_process *p, bool *ret_grew)
 	return r == 0 && p->threads.n == 0 ? -ESRCH : r;
 }
 
+static int children_of_thread(struct tree_process *p, struct tree_thread *t, int (*visit)(void *, pid_t), void *arg)
+{
+	_cleanup_text_ struct text text = { 0 };
+	t->read_out = t->stopped;
+	int r = file_readf(&text, p->proc, "task/%d/children", t->tid);
+	if (r < 0)
+		return r == -ENOENT || r == -ESRCH ? 0 : r;
+	for (char *s = text.data, *end; s && *s; s = end) {
+		long pid = strtol(s, &end, 10);
+		if (end == s)
+			break;
+		r = visit(arg, (pid_t)pid);
+		if (r < 0)
+			return r;
+		while (*end == ' ')
+			end++;
+	}
+	return 0;
+}
+
+#define MANY_THREADS 64
+
+/* Would it be less work to ask all processes for their parent? /proc has a link for each (proc_root_getattr()). */
+static bool outnumber_processes(size_t threads)
+{
+	struct stat st;
+	return threads > MANY_THREADS && stat("/proc", &st) == 0 && st.st_nlink < threads;
+}
+
+static int children_of_all(struct tree_process *p, int (*visit)(void *, pid_t), void *arg)
+{
+	DIR *dir = opendir("/proc");
+	if (!dir)
+		return neg_errno();
+	int r = 0;
+	for (struct dirent *e; r == 0 && (e = readdir(dir));) {
+		_cleanup_text_ struct text stat = { 0 };
+		pid_t pid = atoi(e->d_name), parent = 0;
+		if (pid <= 0 || file_readf(&stat, dirfd(dir), "%d/stat", pid) < 0)
+			continue;
+		const char *rest = stat.data ? strrchr(stat.data, ')') : NULL;
+		if (rest && sscanf(rest, ") %*c %d", &parent) == 1 && parent == p->pid)
+			r = visit(arg, pid);
+	}
+	closedir(dir);
+	for (size_t i = 0; i < p->threads.n; i++)
+		p->threads.v[i].read_out = p->threads.v[i].stopped;
+	return r;
+}
+
 /* Calls visit for each child of the process. A thread that has stopped has no more of them than it had then, but for the
  * first one, to which orphans come. */
 static int each_child(struct tree_process *p, enum scan_extent extent, int (*visit)(void *, pid_t), void *arg)
 {
-	for (size_t i = 0; i < p->threads.n; i++) {
-		_cleanup_text_ struct text text = { 0 };
-		if (i && (extent == SCAN_LEADERS || p->threads.v[i].read_out))
-			continue;
-		p->threads.v[i].read_out = p->threads.v[i].stopped;
-		int r = file_readf(&text, p->proc, "task/%d/children", p->threads.v[i].tid);
-		if (r == -ENOENT || r == -ESRCH)
-			continue;
-		if (r < 0)
-			return r;
-		for (char *s = text.data, *end; s && *s; s = end) {
-			long pid = strtol(s, &end, 10);
-			if (end == s)
-				break;
-			r = visit(arg, (pid_t)pid);
-			if (r < 0)
-				return r;
-			while (*end == ' ')
-				end++;
-		}
-	}
-	return 0;
+	size_t unread = 0;
+	for (size_t i = 1; i < p->threads.n && extent == SCAN_ALL; i++)
+		unread += !p->threads.v[i].read_out;
+	if (outnumber_processes(unread))
+		return children_of_all(p, visit, arg);
+	int r = 0;
+	for (size_t i = 0; r == 0 && i < p->threads.n; i++)
+		if (i == 0 || (extent == SCAN_ALL && !p->threads.v[i].read_out))
+			r = children_of_thread(p, &p->threads.v[i], visit, arg);
+	return r;
 }
 
 /* Why pid is not the root of a tree. */

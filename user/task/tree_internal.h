@@ -17,7 +17,7 @@ int tree_add(struct tree *, pid_t pid, pid_t ppid, struct tree_process **ret);
 int tree_scan_threads(struct tree_process *, bool *ret_grew);
 enum scan_extent {
 	SCAN_ALL,
-	SCAN_LEADERS, /* no children of other threads: before the freeze, which finds them */
+	SCAN_LEADERS, /* no children of other threads: before the freeze, which finds them, and where ckpt has made them all */
 };
 /* Adds all processes and threads that are not known yet. */
 int tree_scan_all(struct tree *, enum scan_extent, bool *ret_grew);
