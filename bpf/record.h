@@ -88,8 +88,8 @@ struct record_task {
 	char comm[16];
 	rec_u64 mm_id, files_id, fs_id, sighand_id, signal_id, cred_id, seccomp_id, sysvsem_id;
 	rec_u32 mm_users, files_users, fs_users; /* references: more than the threads of the tree hint at other processes */
-	rec_u32 users_pad;
-	rec_u32 ns[RECORD_NS_COUNT];                            /* inode numbers */
+	rec_u32 map_count;                       /* mappings (with KNOWN_MM_EXTRA) */
+	rec_u32 ns[RECORD_NS_COUNT];             /* inode numbers */
 	rec_u32 uid, euid, suid, fsuid, gid, egid, sgid, fsgid; /* in the initial user namespace (BPF) or ckpt's (/proc) */
 	rec_u64 cap_inheritable, cap_permitted, cap_effective, cap_bounding, cap_ambient;
 	rec_u32 securebits, no_new_privs;
@@ -122,7 +122,8 @@ struct record_task {
 	rec_u32 has_ldt, has_aio, pkeys, has_io_uring;
 	rec_u64 start_time;                                   /* ns since boot */
 	rec_u32 ns_ours, pid_for_children, time_for_children; /* inode numbers of the namespaces that its children get */
-	rec_u32 ngroups;
+	rec_u32 max_fds; /* the descriptor table has room for so many (with KNOWN_IDENTITY) */
+	rec_u32 ngroups, pad;
 	rec_u32 groups[RECORD_GROUPS];
 };
 

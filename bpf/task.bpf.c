@@ -72,6 +72,7 @@ static __always_inline void read_identity(struct task_struct *t, struct record_t
 	r->mm_users = (rec_u32)BPF_CORE_READ(t->mm, mm_users.counter);
 	r->files_users = (rec_u32)BPF_CORE_READ(t->files, count.counter);
 	r->fs_users = (rec_u32)BPF_CORE_READ(t->fs, users);
+	r->max_fds = BPF_CORE_READ(t->files, fdt, max_fds);
 	r->sighand_id = (u64)t->sighand;
 	r->signal_id = (u64)t->signal;
 	r->cred_id = (u64)t->real_cred;
@@ -216,6 +217,7 @@ static __always_inline void read_mm(struct mm_struct *mm, struct record_task *r)
 	TAKE(r->env_end, mm, env_end);
 	r->vdso = (u64)mm->context.vdso;
 	r->mm_flags = mm_flags(mm);
+	r->map_count = (rec_u32)mm->map_count;
 	if (bpf_core_field_exists(mm->context.ldt))
 		r->has_ldt = mm->context.ldt != NULL;
 	if (bpf_core_field_exists(mm->context.pkey_allocation_map))

@@ -294,6 +294,7 @@ struct vm_area_struct {
 };
 struct mm_struct {
 	atomic_t mm_users;
+	int map_count;
 	unsigned long start_code, end_code, start_data, end_data, start_brk, brk, start_stack;
 	unsigned long arg_start, arg_end, env_start, env_end;
 	mm_context_t context;
@@ -325,6 +326,7 @@ struct fs_struct {
 	int umask;
 };
 struct fdtable {
+	u32 max_fds;
 	unsigned long *close_on_exec;
 };
 struct files_struct {

@@ -34,15 +34,22 @@ static int collect_host(struct collector *c)
 	return done ? 0 : fail_memory();
 }
 
+static void drop_bpf(struct collector *c)
+{
+	if (c->bpf != c->config->bpf)
+		bpf_close(c->bpf);
+	c->bpf = NULL;
+}
+
 static int ask_bpf(struct collector *c, enum bpf_effort effort)
 {
 	int err = 0;
+	drop_bpf(c);
 	if (c->config->bpf && effort == c->config->effort)
-		return bpf_tasks(c->config->bpf, &c->facts, c->tree);
-	struct bpf_source *bpf = c->config->no_bpf ? NULL : bpf_open(c->config->caps, effort, &err);
-	int r = bpf ? bpf_tasks(bpf, &c->facts, c->tree) : 0;
-	bpf_close(bpf);
-	return r;
+		c->bpf = c->config->bpf;
+	else if (!c->config->no_bpf)
+		c->bpf = bpf_open(c->config->caps, effort, &err);
+	return c->bpf ? bpf_tasks(c->bpf, &c->facts, c->tree) : 0;
 }
 
 /* Does a fact of a thread need more than /proc and ptrace? */
@@ -90,6 +97,48 @@ static int ask_tree(struct collector *c)
 	return 0;
 }
 
+/* Of so many /proc takes longer than a program takes to load from the cache, and than it takes to load at all: a mapping is
+ * five microseconds of /proc, a descriptor ten, and either is less than one of eBPF. */
+#define MANY 500
+#define VERY_MANY 20000
+
+static size_t leaders_sum(const struct collector *c, u64 known, size_t field)
+{
+	size_t sum = 0;
+	for (size_t i = 0; i < c->facts.tasks.n; i++) {
+		const struct record_task *t = &c->facts.tasks.v[i];
+		if (t->tid == t->tgid && t->known & known)
+			sum += *(const u32 *)((const char *)t + field);
+	}
+	return sum;
+}
+
+/* What does not answer is asked from /proc. */
+static bool ask_many(struct collector *c, size_t count, int (*ask)(struct bpf_source *, struct facts *, struct tree *))
+{
+	int err;
+	if (!c->bpf || count < MANY)
+		return false;
+	if (ask(c->bpf, &c->facts, c->tree) == 0)
+		return true;
+	if (count < VERY_MANY || c->config->effort == BPF_COLD)
+		return false;
+	_cleanup_bpf_ struct bpf_source *cold = bpf_open(c->config->caps, BPF_COLD, &err);
+	return cold && ask(cold, &c->facts, c->tree) == 0;
+}
+
+static int ask_vmas(struct collector *c)
+{
+	size_t count = leaders_sum(c, KNOWN_MM_EXTRA, offsetof(struct record_task, map_count));
+	return ask_many(c, count, bpf_vmas) ? 0 : proc_vmas(&c->facts, c->tree);
+}
+
+static int ask_files(struct collector *c)
+{
+	size_t room = leaders_sum(c, KNOWN_IDENTITY, offsetof(struct record_task, max_fds));
+	return ask_many(c, room, bpf_files) ? 0 : proc_files(&c->facts, c->tree);
+}
+
 #define NEEDED (KNOWN_ALTSTACK | KNOWN_CLEAR_TID | KNOWN_MM_BRK | KNOWN_ITIMERS | KNOWN_PRCTL | KNOWN_RSEQ)
 
 static int collect_facts(struct collector *c)
@@ -107,10 +156,10 @@ static int collect_facts(struct collector *c)
 	if (r == 0 && !c->config->live && !c->config->no_hijack && is_missing(c, NEEDED))
 		r = ask_tree(c);
 	if (r == 0)
-		r = proc_vmas(&c->facts, c->tree);
+		r = ask_vmas(c);
 	if (r == 0 && c->config->live)
 		collect_anons(c);
-	return r == 0 ? proc_files(&c->facts, c->tree) : r;
+	return r == 0 ? ask_files(c) : r;
 }
 
 static const struct record_task *leader_of(struct collector *c, const struct tree_process *p, size_t *at)
@@ -169,6 +218,8 @@ void collector_free(struct collector *c)
 	map_free(&c->by_identity);
 	map_free(&c->by_inode);
 	map_free(&c->by_link);
+	map_free(&c->by_mapped);
+	drop_bpf(c);
 	map_free(&c->anons);
 	map_free(&c->vdsos);
 	map_free(&c->outside);

@@ -23,6 +23,8 @@ struct collector {
 	struct map by_inode;    /* device and inode -> index + 1 in known_files */
 	struct map anons;       /* kernel identity of private memory since a fork -> number */
 	struct map vdsos;       /* hash of bytes and layout -> vdso id */
+	struct bpf_source *bpf; /* of this collection, or the one that was given */
+	struct map by_mapped;   /* struct file of a mapping and flags -> file id */
 	struct map by_link;     /* device, inode and flags -> file id, of links */
 	struct map outside;     /* ids of sessions and groups that processes outside of the tree are in */
 	bool seen_outside;

@@ -379,16 +379,24 @@ int collector_add_link_as(struct collector *c, u32 pid, const char *magic_link, 
 int collect_mapped(struct collector *c, const struct record_vma *v, u32 flags, u32 *ret_file)
 {
 	const char *path = facts_path(&c->facts, v);
+	u64 key = v->file_id ? map_mix(v->file_id, flags) : 0; /* mappings that were cut out of one have one struct file */
 	struct stat st;
+	int r;
+	*ret_file = key ? map_get(&c->by_mapped, key) : 0;
+	if (*ret_file)
+		return 0;
 	char magic_link[64];
 	snprintf(magic_link, sizeof magic_link, "map_files/%llx-%llx", (unsigned long long)v->start,
 		 (unsigned long long)v->end);
 	if (!path || fstatat(AT_FDCWD, path, &st, AT_SYMLINK_NOFOLLOW) < 0 || st.st_ino != v->ino ||
 	    major(st.st_dev) != v->dev_major || minor(st.st_dev) != v->dev_minor)
-		return collector_add_link_as(c, v->tgid, magic_link, flags, ret_file);
-	struct record_file f = { .tgid = v->tgid, .fd = UINT32_MAX, .flags = flags };
-	record_of_stat(&f, &st);
-	return add_linked(c, &f, path, magic_link, ret_file);
+		r = collector_add_link_as(c, v->tgid, magic_link, flags, ret_file);
+	else {
+		struct record_file f = { .tgid = v->tgid, .fd = UINT32_MAX, .flags = flags };
+		record_of_stat(&f, &st);
+		r = add_linked(c, &f, path, magic_link, ret_file);
+	}
+	return r == 0 && key && map_set(&c->by_mapped, key, *ret_file) < 0 ? fail_memory() : r;
 }
 
 int collector_add_link(struct collector *c, u32 pid, const char *magic_link, u32 *ret_file)
