@@ -118,15 +118,31 @@ static int read_locks(struct collector *c, Ckpt__Locks *m, u32 pid, u32 fd, u32 
 	return r < 0 || !fdinfo.data ? fail(PROC_READ, r, "fdinfo of descriptor %u", fd) : add_locks(m, file, fdinfo.data, own);
 }
 
+/* Nearly all locks are on such files: only for them is the list read. */
+static bool is_worth_a_look(u32 mode) { return S_ISREG(mode) || S_ISDIR(mode); }
+
 /* Open files that no process has: they are on their way through sockets. Their locks are kept with the root's. */
-static int collect_in_flight(struct collector *c, const struct view *v, Ckpt__Locks *m)
+static int collect_in_flight(struct collector *c, u32 pid, Ckpt__Locks *m)
 {
 	struct file_seen seen;
 	int r = 0;
-	for (struct object *o = NULL; r == 0 && (o = graph_next(collector_graph(c), &kind_file, o));)
-		if (collector_first_seen(c, o->id, &seen) && !seen.pid && may_be_locked(v, o->data, seen.mode))
+	for (struct object *o = NULL; r == 0 && (o = graph_next(collector_graph(c), &kind_file, o));) {
+		if (!collector_first_seen(c, o->id, &seen) || seen.pid || !is_worth_a_look(seen.mode))
+			continue;
+		struct view v = look(c, pid);
+		if (may_be_locked(&v, o->data, seen.mode))
 			r = read_locks(c, m, 0, seen.fd, o->id, true);
+	}
 	return r;
+}
+
+static int collect_fd(struct collector *c, const struct view *v, const struct fd_entry *e, Ckpt__Locks *m)
+{
+	struct file_seen seen;
+	const Ckpt__File *f = graph_data(collector_graph(c), &kind_file, e->file);
+	bool first = f && collector_first_seen(c, e->file, &seen) && seen.pid == v->pid && seen.fd == e->fd;
+	bool own = first && may_be_locked(v, f, seen.mode);
+	return own || (v->posix && f && is_listed(v, f, true)) ? read_locks(c, m, v->pid, e->fd, e->file, own) : 0;
 }
 
 static int locks_collect(struct collector *c, const struct subject *subject, struct object *o)
@@ -136,17 +152,15 @@ static int locks_collect(struct collector *c, const struct subject *subject, str
 	const Ckpt__Task *task = graph_data(g, &kind_task, o->id);
 	const struct object *fds = task ? graph_find(g, &kind_fds, task->fds) : NULL;
 	const struct fd_entry *e = fds ? fds->data : NULL;
-	struct view v = look(c, subject->task->tgid);
 	struct file_seen seen;
+	bool worth = false;
 	int r = 0;
-	for (u32 i = 0; r == 0 && fds && i < fds->count; i++) {
-		const Ckpt__File *f = graph_data(g, &kind_file, e[i].file);
-		bool first = f && collector_first_seen(c, e[i].file, &seen) && seen.pid == v.pid && seen.fd == e[i].fd;
-		bool own = first && may_be_locked(&v, f, seen.mode);
-		if (own || (v.posix && f && is_listed(&v, f, true)))
-			r = read_locks(c, m, v.pid, e[i].fd, e[i].file, own);
-	}
-	return r == 0 && task && !task->ppid ? collect_in_flight(c, &v, m) : r;
+	for (u32 i = 0; !worth && fds && i < fds->count; i++)
+		worth = collector_first_seen(c, e[i].file, &seen) && is_worth_a_look(seen.mode);
+	struct view v = worth ? look(c, subject->task->tgid) : (struct view){ 0 };
+	for (u32 i = 0; r == 0 && worth && i < fds->count; i++)
+		r = collect_fd(c, &v, &e[i], m);
+	return r == 0 && task && !task->ppid ? collect_in_flight(c, o->id, m) : r;
 }
 
 /* --- judge --- */
