@@ -26,15 +26,15 @@ static bool epoll_claims(const struct record_file *file, const char *link)
 
 #define NESTING_MAX 5 /* of instances in instances: eventpoll.c */
 
-/* Does asking a file tell the signals of whoever asks? */
-static bool tells_signals(const struct graph *graph, u32 file, int depth)
+/* Must a file not be asked? A signalfd tells the signals of whoever asks; files such as /proc/self/mounts tell a change once. */
+static bool is_touchy(const struct graph *graph, u32 file, int depth)
 {
 	const Ckpt__File *f = graph_data(graph, &kind_file, file);
 	const Ckpt__Epoll *inner = graph_data(graph, &kind_epoll, file);
-	bool tells = f && f->kind && !strcmp(f->kind, "signalfd");
-	for (size_t i = 0; !tells && inner && i < inner->n_entry; i++)
-		tells = depth == NESTING_MAX || tells_signals(graph, inner->entry[i]->file, depth + 1);
-	return tells;
+	bool touchy = f && f->kind && (!strcmp(f->kind, "signalfd") || (f->link && !strncmp(f->link, "/proc/", 6)));
+	for (size_t i = 0; !touchy && inner && i < inner->n_entry; i++)
+		touchy = depth == NESTING_MAX || is_touchy(graph, inner->entry[i]->file, depth + 1);
+	return touchy;
 }
 
 /* "tfd: 5 events: 19 data: 5 pos:0 ino:d3 sdev:10": what follows "tfd:". */
@@ -68,7 +68,7 @@ static int find_file(struct collector *c, const Ckpt__Epoll *m, size_t index)
 	if (own < 0)
 		return fail(FD_DUPLICATE, own, "anon_inode:[eventpoll]");
 	int r = collector_add_watched(c, own, e->fd, nth, e->inode, &file, NULL);
-	if (r == 0 && file && is_disarmed(e) && !tells_signals(collector_graph(c), file, 0))
+	if (r == 0 && file && is_disarmed(e) && !is_touchy(collector_graph(c), file, 0))
 		r = collector_add_watched(c, own, e->fd, nth, e->inode, &file, &ready);
 	if (file)
 		SET(e, file, file);
@@ -107,13 +107,12 @@ static void collect_busy_poll(int fd, Ckpt__Epoll *m)
 }
 
 /* Does nothing wait to be told? Then what is ready and watched with EPOLLET has been told. The kernel asks every file that
- * may be ready, and forgets those that are not; a signalfd (in an instance inside of this one) tells the signals of whoever
- * asks, so there nobody must. */
+ * may be ready, and forgets those that are not. */
 static void collect_quiet(struct collector *c, int fd, Ckpt__Epoll *m)
 {
 	struct pollfd poll_fd = { .fd = fd, .events = POLLIN };
 	for (size_t i = 0; i < m->n_entry; i++)
-		if (tells_signals(collector_graph(c), m->entry[i]->file, 0))
+		if (is_touchy(collector_graph(c), m->entry[i]->file, 0))
 			return;
 	if (fd >= 0 && m->n_entry && poll(&poll_fd, 1, 0) == 0)
 		SET(m, quiet, true);
