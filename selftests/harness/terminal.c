@@ -37,7 +37,7 @@ void terminal_start(struct terminal_test *t, struct target *target, const char *
 		_exit(126);
 	execve(argv[0], (char **)argv,
 	       (char *[]){ "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "LC_ALL=C", "TERM=dumb", "PS1=PROMPT-\\#> ",
-			   "HISTFILE=", NULL });
+			   "HISTFILE=", "ASAN_OPTIONS=use_sigaltstack=0", NULL });
 	_exit(127);
 }
 

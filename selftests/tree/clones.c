@@ -3,10 +3,12 @@
 #include "harness/target.h"
 #include <dirent.h>
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/mount.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 
@@ -181,6 +183,31 @@ TEST(generations_of_sockets, .root = true, .seconds = 120)
 	generations(&t, 3);
 }
 
+TEST(generations_of_a_shell, .root = true, .seconds = 120)
+{
+	struct target t;
+	target_start(&t, "pty");
+	generations(&t, 20);
+}
+
+/* The same in the pid namespace where it was. */
+TEST(generations_of_a_shell_here, .root = true, .seconds = 120)
+{
+	struct target t;
+	char first[sizeof t.image];
+	target_start(&t, "pty");
+	target_dump(&t, false);
+	memcpy(first, t.image, sizeof first);
+	for (int i = 0; i < 20; i++) {
+		target_restore(&t, 0);
+		snprintf(t.image, sizeof t.image, WORK "/next%d", i);
+		target_dump(&t, false);
+	}
+	CHECK_EQ(ckpt(NULL, "diff", "--ignore", "thread.registers,thread.extended,thread.call", first, t.image), 0);
+	target_restore(&t, 0);
+	target_judge(&t);
+}
+
 /* A clone that goes on after its dump, is compared with its image, and looked at from outside. */
 TEST(left_running, .root = true)
 {
@@ -347,6 +374,33 @@ TEST(ckpt_may_die, .root = true, .seconds = 120)
 			CHECK(clock_ms() - start < 3000);
 	}
 	CHECK(gone > 0);
+}
+
+/* Who may make no namespaces is told so. */
+TEST(without_the_right, .root = true)
+{
+	struct target t;
+	int out[2], status = 0;
+	char bytes[4096];
+	target_spawn(&t, "/bin/sleep", "1000");
+	nap_ms(50);
+	target_dump(&t, false);
+	CHECK_OK(pipe2(out, O_CLOEXEC));
+	pid_t pid = fork();
+	if (pid == 0) {
+		dup2(out[1], 2);
+		prctl(PR_CAPBSET_DROP, CAP_SYS_ADMIN);
+		execl(ckpt_path(), "ckpt", "restore", "--pidns", t.image, NULL);
+		_exit(127);
+	}
+	close(out[1]);
+	CHECK_EQ(waitpid(pid, &status, 0), pid);
+	ssize_t n = CHECK_OK(read(out[0], bytes, sizeof bytes - 1));
+	bytes[n] = 0;
+	CHECK_CONTAINS(bytes, "[PIDNS]");
+	CHECK(WIFEXITED(status));
+	CHECK_EQ(WEXITSTATUS(status), 6);
+	CHECK_EQ(count_named("sleep"), 0);
 }
 
 /* --- what lies outside --- */

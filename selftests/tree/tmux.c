@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/* tmux with two shells on terminals of its own: dumped and restored, they are talked to by a new client. */
+#include "harness/target.h"
+#include <linux/close_range.h>
+#include <stdio.h>
+
+#define TMUX "/usr/bin/tmux"
+#define SOCKET WORK "/tmux"
+
+static int tmux(struct text *output, const char *const *arguments)
+{
+	const char *argv[16] = { "tmux", "-S", SOCKET, "-f", "/dev/null" };
+	for (int i = 0; arguments[i] && i < 10; i++)
+		argv[5 + i] = arguments[i];
+	return run_program(output, TMUX, argv);
+}
+#define TMUX_RUN(output, ...) tmux(output, (const char *const[]){ __VA_ARGS__, NULL })
+
+static void expect_in(const char *pane, const char *text)
+{
+	for (long long start = clock_ms();; nap_ms(50)) {
+		_cleanup_text_ struct text screen = { 0 };
+		CHECK_EQ(TMUX_RUN(&screen, "capture-pane", "-p", "-t", pane), 0);
+		if (screen.data && strstr(screen.data, text))
+			return;
+		if (clock_ms() - start > 8000)
+			FAIL("pane %s does not show \"%s\"", pane, text);
+	}
+}
+
+static void start(struct target *t)
+{
+	*t = (struct target){ .image = WORK "/image" };
+	if (access(TMUX, X_OK) < 0)
+		SKIP("there is no " TMUX);
+	close_range(3, ~0u, CLOSE_RANGE_CLOEXEC); /* what make and others left open */
+	setenv("TERM", "dumb", 1);
+	setenv("PS1", "$ ", 1);
+	setenv("LC_ALL", "C.UTF-8", 1);
+	CHECK_EQ(TMUX_RUN(NULL, "new-session", "-d", "-x", "90", "-y", "40", "/bin/bash --norc --noprofile"), 0);
+	CHECK_EQ(TMUX_RUN(NULL, "split-window", "/bin/bash --norc --noprofile"), 0);
+	CHECK_EQ(TMUX_RUN(NULL, "send-keys", "-t", "0.0", "mine=$((40+2)); echo zero-$mine", "Enter"), 0);
+	CHECK_EQ(TMUX_RUN(NULL, "send-keys", "-t", "0.1", "mine=$((50+3)); echo one-$mine", "Enter"), 0);
+	expect_in("0.0", "zero-42");
+	expect_in("0.1", "one-53");
+	_cleanup_text_ struct text pid = { 0 };
+	CHECK_EQ(TMUX_RUN(&pid, "display-message", "-p", "#{pid}"), 0);
+	t->pid = atoi(pid.data);
+	CHECK(t->pid > 1);
+	nap_ms(200);
+}
+
+static void judge(struct target *t)
+{
+	expect_in("0.0", "zero-42"); /* what was on the screen */
+	CHECK_EQ(TMUX_RUN(NULL, "send-keys", "-t", "0.0", "echo again-$((mine+1)); stty size", "Enter"), 0);
+	CHECK_EQ(TMUX_RUN(NULL, "send-keys", "-t", "0.1", "sleep 1000 & echo again-$((mine+1)) $(jobs | wc -l)", "Enter"), 0);
+	expect_in("0.0", "again-43");
+	expect_in("0.1", "again-54 1");
+	CHECK_EQ(TMUX_RUN(NULL, "resize-window", "-x", "70", "-y", "30"), 0);
+	CHECK_EQ(TMUX_RUN(NULL, "send-keys", "-t", "0.1", "kill %1; stty size", "Enter"), 0);
+	expect_in("0.1", " 70");
+	CHECK_EQ(TMUX_RUN(NULL, "kill-server"), 0);
+	target_gone(t->pid);
+}
+
+TEST(two_shells, .root = true, .seconds = 60)
+{
+	struct target t;
+	start(&t);
+	target_dump(&t, false);
+	target_restore(&t, 0);
+	target_compare(&t);
+	judge(&t);
+}
+
+TEST(two_shells_in_a_namespace, .root = true, .seconds = 60)
+{
+	struct target t;
+	start(&t);
+	target_dump(&t, false);
+	CHECK_EQ(ckpt(NULL, "restore", "-d", "--pidns", "--pidfile", WORK "/pid", t.image), 0);
+	_cleanup_free_ char *pid = read_text(WORK "/pid");
+	t.pid = atoi(pid);
+	target_compare(&t);
+	judge(&t);
+}
