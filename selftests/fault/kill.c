@@ -149,12 +149,26 @@ TEST(python, .root = true, .seconds = 180)
 	sweep(&t, true, 3, 0);
 }
 
+TEST(connections, .root = true, .net = true, .seconds = 180)
+{
+	struct target t;
+	target_start(&t, "/usr/bin/python3", "loop.py", "tcp");
+	sweep(&t, true, 5, 0);
+}
+
 TEST(ending_dump, .root = true, .seconds = 180) { sweep_ending("threads.static", 0); }
 
 TEST(soak_sleeper, .root = true, .manual = true, .seconds = 7200)
 {
 	struct target t;
 	target_start(&t, "sleeper");
+	sweep(&t, true, 1, 1);
+}
+
+TEST(soak_connections, .root = true, .net = true, .manual = true, .seconds = 7200)
+{
+	struct target t;
+	target_start(&t, "/usr/bin/python3", "loop.py", "tcp");
 	sweep(&t, true, 1, 1);
 }
 

@@ -47,8 +47,8 @@ u64 collector_ghost_limit(const struct collector *);
 /* A duplicate of the file that is being collected (pidfd_getfd; O_PATH for a mapped file, cwd and the like), owned by the
  * collector until the file is done; negative errno without the right. FILE scope only. */
 int collector_fd(struct collector *);
-/* Readies the TCP connection that is being collected for repair_begin(), whatever becomes of ckpt. */
-int collector_guard(struct collector *);
+/* TCP connections are remembered here, to be looked at in repair mode. */
+struct connections *collector_connections(struct collector *);
 /* Gives the contents of the memory object that is being collected to the dump, by the same id. */
 int collector_keep_memory(struct collector *, u32 file);
 /* /proc/PID as O_PATH descriptor of the subject's process, owned by the collector. */

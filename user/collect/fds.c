@@ -138,12 +138,7 @@ int collector_fd(struct collector *c)
 	return current->fd < 0 ? neg_errno() : current->fd;
 }
 
-int collector_guard(struct collector *c)
-{
-	struct connections *all = c->config->connections ?: &c->connections;
-	int fd = collector_fd(c);
-	return fd < 0 ? fd : connections_add(all, fd);
-}
+struct connections *collector_connections(struct collector *c) { return c->config->connections ?: &c->connections; }
 
 int collector_keep_memory(struct collector *c, u32 file)
 {

@@ -20,7 +20,12 @@ static int set_repair(int fd, int mode)
 	return setsockopt(fd, IPPROTO_TCP, TCP_REPAIR, &mode, sizeof mode) < 0 ? neg_errno() : 0;
 }
 
-int repair_begin(int fd) { return set_repair(fd, 1); }
+int repair_allowed(void)
+{
+	_cleanup_close_ int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	return fd < 0 ? neg_errno() : set_repair(fd, 1);
+}
+
 int repair_end(int fd) { return set_repair(fd, TCP_REPAIR_OFF_NO_WP); }
 
 static int receive_fd(int wire)
@@ -43,11 +48,10 @@ static _Noreturn void be_guard(int wire)
 	sigset_t all;
 	sigfillset(&all);
 	sigprocmask(SIG_SETMASK, &all, NULL);
-	int highest = -1;
-	for (int fd; (fd = receive_fd(wire)) >= 0;)
-		highest = MAX(highest, fd);
-	for (int fd = 0; fd <= highest; fd++) /* others take no notice */
-		repair_end(fd);
+	int last = -1;
+	for (int fd; (fd = receive_fd(wire)) >= 0; last = fd)
+		closep(&last);
+	repair_end(last); /* one at a time is in repair mode */
 	_exit(0);
 }
 
@@ -84,31 +88,19 @@ static int send_fd(int wire, int fd)
 
 int connections_add(struct connections *c, int fd)
 {
-	int r = c->guard ? 0 : start_guard(c);
-	int own = r < 0 ? -1 : fcntl(fd, F_DUPFD_CLOEXEC, 3);
+	int own = fcntl(fd, F_DUPFD_CLOEXEC, 3);
 	int *place = own < 0 ? NULL : vector_add(&c->fds);
 	if (!place)
-		return r < 0 ? r : neg_errno();
-	*place = own;
-	return send_fd(c->wire, own);
+		return own < 0 ? neg_errno() : -ENOMEM;
+	return *place = own;
 }
 
-void connections_resume(struct connections *c)
+int repair_begin(struct connections *c, int fd)
 {
-	for (size_t i = 0; i < c->fds.n; i++)
-		repair_end(c->fds.v[i]);
-}
-
-int connections_silence(struct connections *c)
-{
-	for (size_t i = 0; i < c->fds.n; i++) {
-		int r = repair_begin(c->fds.v[i]);
-		if (r < 0) {
-			connections_resume(c);
-			return fail(INET_REPAIR, r, "TCP_REPAIR");
-		}
-	}
-	return 0;
+	int r = c->guard ? 0 : start_guard(c);
+	if (r == 0)
+		r = send_fd(c->wire, fd);
+	return r == 0 ? set_repair(fd, 1) : r;
 }
 
 static void end_guard(struct connections *c)
@@ -130,10 +122,10 @@ void connections_end(struct connections *c)
 	for (size_t i = 0; i < c->fds.n; i++) {
 		struct tcp_info info = { 0 };
 		socklen_t len = sizeof info;
-		if (getsockopt(c->fds.v[i], IPPROTO_TCP, TCP_INFO, &info, &len) < 0 || info.tcpi_state != CLOSE_WAIT)
-			continue;
-		repair_end(c->fds.v[i]);
-		setsockopt(c->fds.v[i], SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
+		if (getsockopt(c->fds.v[i], IPPROTO_TCP, TCP_INFO, &info, &len) == 0 && info.tcpi_state == CLOSE_WAIT)
+			setsockopt(c->fds.v[i], SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
+		else
+			set_repair(c->fds.v[i], 1);
 	}
 }
 

@@ -11,15 +11,15 @@ struct connections {
 	int wire;        /* what the guard reads; ckpt's death closes it */
 };
 
-/* Remembers a connection (a duplicate of fd is kept) and tells the guard of it. */
+/* Remembers a connection. The duplicate of fd that is kept, or negative errno. */
 int connections_add(struct connections *, int fd);
-/* Puts one that was added into repair mode and back, without a packet. */
-int repair_begin(int fd);
+/* May this user put connections into repair mode? 0 or negative errno. */
+int repair_allowed(void);
+/* Puts a connection into repair mode, guarded, and back, without a packet. One at a time. */
+int repair_begin(struct connections *, int fd);
 int repair_end(int fd);
-/* Puts all of them into repair mode, so that they end without a word when the last descriptor is closed. */
-int connections_silence(struct connections *);
-void connections_resume(struct connections *);
-/* Their tree is gone: what the kernel still keeps of closed other ends is given up too, so that nothing is in the way. */
+/* Their tree is gone, and the duplicates are the last: they are to end without a word when they are closed, and what the
+ * kernel still keeps of closed other ends is given up too, so that nothing is in the way of a restore. */
 void connections_end(struct connections *);
-/* Closes the duplicates and ends the guard. Connections are in the mode that they were left in. */
+/* Closes the duplicates and ends the guard. */
 void connections_free(struct connections *);

@@ -41,10 +41,8 @@ static int write_image(const struct dump_config *config, struct tree *tree, stru
 static int release(const struct dump_config *config, struct tree *tree, struct connections *connections)
 {
 	if (config->after == DUMP_KILL) {
-		int r = connections_silence(connections);
-		if (r == 0 && (r = tree_kill(tree)) < 0)
-			connections_resume(connections);
-		else if (r == 0)
+		int r = tree_kill(tree);
+		if (r == 0)
 			connections_end(connections);
 		return r;
 	}

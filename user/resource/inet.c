@@ -102,7 +102,7 @@ static int collect_tcp(struct collector *c, int fd, struct object *o)
 		m->shutdown &= ~1u; /* comes with it */
 	}
 	int r = collect_connection(c, fd, &info, m);
-	return r == 0 ? find_peer(collector_graph(c), &kind_inet, o, m) : r;
+	return r == 0 ? find_peer(c, &kind_inet, o, m) : r;
 }
 
 static int collect_owner(int fd, Ckpt__Inet *m)

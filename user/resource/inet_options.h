@@ -109,6 +109,10 @@ static inline bool is_kernels_buffer(int fd, const Ckpt__Inet *m, const struct i
 
 static inline bool is_wanted(const Ckpt__Inet *m, const struct inet_option *o)
 {
+	int level = o->level;
+	if ((level == IPPROTO_IPV6 && !is_v6(m)) ||
+	    ((level == IPPROTO_TCP || level == IPPROTO_UDP) && level != (int)m->protocol))
+		return false;
 	if (o->when == ANY)
 		return !m->local || is_any_address(m->local);
 	return o->when != IDLE || !m->remote || m->protocol != IPPROTO_TCP;

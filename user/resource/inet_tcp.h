@@ -108,20 +108,50 @@ static inline int read_repaired(int fd, const Ckpt__Inet *m, Ckpt__InetTcp *t)
 	SET(t, timestamp, (u32)tcp_int(fd, TCP_TIMESTAMP));
 	set_tcp_int(fd, TCP_REPAIR_QUEUE, TCP_RECV_QUEUE);
 	u32 received = (u32)tcp_int(fd, TCP_QUEUE_SEQ) - (STATE_IN(m->state, READ_END_STATES) ? 1 : 0);
-	SET(t, read_sequence, received - m->unread);
-	SET(t, received, m->unread);
-	r = peek_queue(fd, &t->incoming, m->unread);
-	t->has_incoming = t->incoming.len > 0;
+	SET(t, read_sequence, received - t->received);
 	set_tcp_int(fd, TCP_REPAIR_QUEUE, TCP_SEND_QUEUE);
 	ioctl(fd, SIOCOUTQ, &unsent);
 	SET(t, sent_sequence, (u32)tcp_int(fd, TCP_QUEUE_SEQ) - (u32)unsent);
-	if (r == 0 && unsent) {
+	if (unsent) {
 		u32 len = (u32)unsent - (STATE_IN(m->state, SENT_END_STATES) ? 1 : 0);
 		r = peek_queue(fd, &t->outgoing, len);
 		t->has_outgoing = t->outgoing.len > 0;
 	}
 	set_tcp_int(fd, TCP_REPAIR_QUEUE, TCP_NO_QUEUE);
 	return r;
+}
+
+static inline int read_in_repair(struct connections *all, const Ckpt__Inet *m)
+{
+	int r = repair_begin(all, m->duplicate);
+	if (r < 0)
+		return fail(INET_REPAIR, r, "TCP_REPAIR");
+	r = read_repaired(m->duplicate, m, m->tcp);
+	int ended = repair_end(m->duplicate);
+	return r == 0 && ended < 0 ? fail(INET_REPAIR, ended, "TCP_REPAIR") : r;
+}
+
+/* Its own queue, which needs no repair mode. */
+static inline int read_received(Ckpt__Inet *m)
+{
+	Ckpt__InetTcp *t = m->tcp;
+	int unread = 0;
+	ioctl(m->duplicate, SIOCINQ, &unread);
+	free(t->incoming.data);
+	t->incoming = (ProtobufCBinaryData){ 0 };
+	SET(m, unread, (u32)unread);
+	SET(t, received, (u32)unread);
+	int r = peek_queue(m->duplicate, &t->incoming, (u32)unread);
+	t->has_incoming = t->incoming.len > 0;
+	return r;
+}
+
+/* Is something on its way that the other end has not received? What was only not confirmed yet is confirmed first. */
+static inline bool is_flowing(const Ckpt__Inet *from, const Ckpt__Inet *to)
+{
+	int unsent = 0;
+	set_tcp_int(to->duplicate, TCP_QUICKACK, 1);
+	return ioctl(from->duplicate, SIOCOUTQ, &unsent) == 0 && unsent > 0;
 }
 
 /* What `from` has sent and `to` has not got is moved to where it will be read. */
@@ -145,8 +175,26 @@ static inline int move_outgoing(Ckpt__InetTcp *from, Ckpt__InetTcp *to)
 	return 0;
 }
 
-static inline int find_peer(const struct graph *graph, const struct kind *kind, const struct object *mine, Ckpt__Inet *m)
+/* Both directions of a connection. Nothing is read by a frozen tree, so what is quiet stays so. */
+static inline int read_queues(struct connections *all, Ckpt__Inet *a, Ckpt__Inet *b)
 {
+	bool there = is_flowing(a, b), back = is_flowing(b, a), flowing = there || back;
+	int r = read_received(a);
+	if (r == 0)
+		r = read_received(b);
+	if (r < 0 || !flowing)
+		return r;
+	r = read_in_repair(all, a);
+	if (r == 0)
+		r = read_in_repair(all, b);
+	if (r == 0)
+		r = move_outgoing(a->tcp, b->tcp);
+	return r == 0 ? move_outgoing(b->tcp, a->tcp) : r;
+}
+
+static inline int find_peer(struct collector *c, const struct kind *kind, const struct object *mine, Ckpt__Inet *m)
+{
+	const struct graph *graph = collector_graph(c);
 	for (const struct object *o = NULL; (o = graph_next(graph, kind, o));) {
 		Ckpt__Inet *other = o->data;
 		if (o == mine || !other->tcp || !m->tcp || !are_ends(m, other))
@@ -158,8 +206,7 @@ static inline int find_peer(const struct graph *graph, const struct kind *kind, 
 			other->shutdown &= ~1u;
 		if (other->shutdown & 2)
 			m->shutdown &= ~1u;
-		int r = move_outgoing(m->tcp, other->tcp);
-		return r == 0 ? move_outgoing(other->tcp, m->tcp) : r;
+		return collector_live(c) || m->repair ? 0 : read_queues(collector_connections(c), m, other);
 	}
 	return 0;
 }
@@ -182,20 +229,20 @@ static inline int collect_connection(struct collector *c, int fd, const struct t
 	SET(t, scaled, (info->tcpi_options & TCPI_OPT_WSCALE) != 0);
 	SET(t, sack, (info->tcpi_options & TCPI_OPT_SACK) != 0);
 	SET(t, timestamps, (info->tcpi_options & TCPI_OPT_TIMESTAMPS) != 0);
+	SET(t, mss, info->tcpi_snd_mss + (t->timestamps ? 12 : 0));
+	if (info->tcpi_snd_wnd)
+		SET(t, send_window, info->tcpi_snd_wnd);
 	SET(t, send_room, buffer_size(fd, SO_SNDBUF));
 	SET(t, receive_room, buffer_size(fd, SO_RCVBUF));
 	if (collector_live(c))
 		return 0;
-	int r = collector_guard(c);
-	if (r < 0)
-		return fail(SYSCALL, r, "a guard of connections");
-	if ((r = repair_begin(fd)) < 0) {
-		SET(m, repair, -r);
-		return 0;
-	}
-	r = read_repaired(fd, m, t);
-	int ended = repair_end(fd);
-	return r == 0 && ended < 0 ? fail(INET_REPAIR, ended, "TCP_REPAIR") : r;
+	int allowed = repair_allowed(), own = connections_add(collector_connections(c), fd);
+	if (own < 0)
+		return fail(SYSCALL, own, "a duplicate of a connection");
+	SET(m, duplicate, own);
+	if (allowed < 0)
+		SET(m, repair, -allowed);
+	return read_received(m);
 }
 
 /* --- judge --- */
@@ -234,6 +281,11 @@ static inline void plan_tcp(struct plan *plan, enum stage stage, struct arg fd, 
 	plan_int(plan, AT(PLAN_WORLD, stage), fd, IPPROTO_TCP, option, value);
 }
 
+/* Sequence numbers that were not told are the same everywhere: nobody sees them. */
+static inline u32 read_sequence(const Ckpt__InetTcp *t) { return t->has_read_sequence ? t->read_sequence : 1u << 28; }
+static inline u32 next_sequence(const Ckpt__InetTcp *t) { return read_sequence(t) + t->received; }
+static inline u32 send_window(const Ckpt__InetTcp *t) { return t->has_send_window ? t->send_window : 65535; }
+
 static inline void plan_sequence(struct plan *plan, struct arg fd, int queue, u32 sequence)
 {
 	plan_tcp(plan, STAGE_CREATE, fd, TCP_REPAIR_QUEUE, queue);
@@ -252,7 +304,7 @@ static inline void plan_agreed(struct plan *plan, struct arg fd, const Ckpt__Ine
 	if (t->timestamps)
 		options[n++] = (struct tcp_repair_opt){ TCPOPT_TIMESTAMPS, 0 };
 	plan_option(plan, AT(PLAN_WORLD, STAGE_CREATE), fd, IPPROTO_TCP, TCP_REPAIR_OPTIONS, options, n * sizeof *options);
-	if (t->timestamps)
+	if (t->timestamps && t->has_timestamp)
 		plan_tcp(plan, STAGE_CREATE, fd, TCP_TIMESTAMP, (int)t->timestamp);
 }
 
@@ -279,15 +331,16 @@ static inline void plan_room(struct plan *plan, struct arg fd, size_t outgoing, 
 static inline bool is_after(u32 a, u32 b) { return (s32)(a - b) > 0; }
 
 /* The other's end of sending (FIN) counts as a byte that it has received: that comes later. */
-static inline void plan_window(struct plan *plan, struct arg fd, const Ckpt__InetTcp *t)
+static inline void plan_window(struct plan *plan, struct arg fd, const Ckpt__InetTcp *t, const Ckpt__InetTcp *other)
 {
-	u32 next = t->read_sequence + t->received;
-	bool late = is_after(t->send_window_sequence, next), early = is_after(t->receive_window_sequence, next);
-	struct tcp_repair_window w = { .snd_wl1 = late ? next : t->send_window_sequence,
-				       .snd_wnd = t->send_window,
-				       .max_window = MAX(t->largest_window, t->send_window),
-				       .rcv_wnd = t->receive_window,
-				       .rcv_wup = early ? next : t->receive_window_sequence };
+	u32 next = next_sequence(t);
+	bool no_send = !t->has_send_window_sequence || is_after(t->send_window_sequence, next);
+	bool no_receive = !t->has_receive_window_sequence || is_after(t->receive_window_sequence, next);
+	struct tcp_repair_window w = { .snd_wl1 = no_send ? next : t->send_window_sequence,
+				       .snd_wnd = send_window(t),
+				       .max_window = MAX(MAX(t->largest_window, send_window(t)), 65535u),
+				       .rcv_wnd = t->has_receive_window ? t->receive_window : send_window(other),
+				       .rcv_wup = no_receive ? next : t->receive_window_sequence };
 	plan_option(plan, AT(PLAN_WORLD, STAGE_LINK), fd, IPPROTO_TCP, TCP_REPAIR_WINDOW, &w, sizeof w);
 }
 
@@ -296,14 +349,10 @@ static inline void other_end(const Ckpt__Inet *m, Ckpt__Inet *ret, Ckpt__InetTcp
 {
 	const Ckpt__InetTcp *t = m->tcp;
 	ckpt__inet__init(ret);
-	*ret_tcp = *t;
-	ret_tcp->incoming = (ProtobufCBinaryData){ 0 };
-	ret_tcp->received = 0;
-	ret_tcp->send_scale = t->receive_scale, ret_tcp->receive_scale = t->send_scale;
-	ret_tcp->read_sequence = ret_tcp->receive_window_sequence = t->sent_sequence;
-	ret_tcp->send_window_sequence = t->sent_sequence;
-	ret_tcp->send_window = t->receive_window, ret_tcp->receive_window = t->send_window;
-	ret_tcp->largest_window = MAX(t->receive_window, 1u);
+	ckpt__inet_tcp__init(ret_tcp);
+	SET(ret_tcp, send_scale, t->receive_scale);
+	SET(ret_tcp, receive_scale, t->send_scale);
+	ret_tcp->scaled = t->scaled, ret_tcp->sack = t->sack, ret_tcp->timestamps = t->timestamps, ret_tcp->mss = t->mss;
 	ret->family = m->family, ret->type = m->type, ret->protocol = m->protocol;
 	ret->local = m->remote, ret->local_port = m->remote_port, ret->local_scope = m->remote_scope;
 	ret->remote = m->local, ret->remote_port = m->local_port, ret->remote_scope = m->local_scope;
@@ -318,8 +367,8 @@ static inline void plan_connection(struct plan *plan, struct arg fd, const Ckpt_
 	const Ckpt__InetTcp *t = m->tcp, *other = peer->tcp;
 	remote_address(m, &remote);
 	plan_room(plan, fd, other->incoming.len, t->incoming.len);
-	plan_sequence(plan, fd, TCP_RECV_QUEUE, t->read_sequence);
-	plan_sequence(plan, fd, TCP_SEND_QUEUE, other->read_sequence + other->received);
+	plan_sequence(plan, fd, TCP_RECV_QUEUE, read_sequence(t));
+	plan_sequence(plan, fd, TCP_SEND_QUEUE, next_sequence(other));
 	plan_tcp(plan, STAGE_CREATE, fd, TCP_REPAIR_QUEUE, TCP_NO_QUEUE);
 	step_expect(plan_call(plan, AT(PLAN_WORLD, STAGE_CREATE), SYS_connect, fd, arg_address(plan, &remote),
 			      ARG(address_size(&remote))),
@@ -328,7 +377,7 @@ static inline void plan_connection(struct plan *plan, struct arg fd, const Ckpt_
 	plan_tcp(plan, STAGE_LINK, fd, TCP_REPAIR_QUEUE, TCP_RECV_QUEUE);
 	plan_sends(plan, STAGE_LINK, fd, t->incoming.data, t->received);
 	plan_tcp(plan, STAGE_LINK, fd, TCP_REPAIR_QUEUE, TCP_NO_QUEUE);
-	plan_window(plan, fd, t);
+	plan_window(plan, fd, t, other);
 }
 
 /* Both ends are alive again: what one has sent flows to the other. */
