@@ -56,6 +56,19 @@ static bool flock_is_free(const char *name, int operation)
 	return r == 0;
 }
 
+/* Who has the lock of an open file, as fdinfo tells it. */
+static int named_by(int fd)
+{
+	char path[64], line[256];
+	int pid = 0;
+	snprintf(path, sizeof path, "/proc/self/fdinfo/%d", fd);
+	FILE *file = fopen(path, "r");
+	while (fgets(line, sizeof line, file))
+		sscanf(line, "lock: %*d: FLOCK ADVISORY %*s %d", &pid);
+	fclose(file);
+	return pid;
+}
+
 static int make_file(const char *name)
 {
 	int fd = open(judge_path(name), O_RDWR | O_CREAT | O_EXCL, 0600);
@@ -195,6 +208,7 @@ static void judge_open_files(void)
 	MUST_EQ(holder("ofd", F_WRLCK, 10, 90), 0);
 	close(ofd);
 	MUST_EQ(holder_elsewhere("ofd", F_WRLCK, 0, 0), NOBODY);
+	MUST_EQ(named_by(alone), getpid());
 	MUST(!flock_is_free("alone", LOCK_SH));
 	close(alone);
 	MUST(!flock_is_free("alone", LOCK_SH));

@@ -263,21 +263,22 @@ static int locks_judge(const struct graph *graph, const struct object *o, enum d
 
 /* --- plan --- */
 
-/* Every call says at once when somebody was faster. A POSIX lock goes with any descriptor of the file that its process closes:
- * it is taken when none will be closed any more. */
+/* Every call says at once when somebody was faster. Processes take their locks themselves, so that they are named as those who
+ * have them. A POSIX lock goes with any descriptor of the file that its process closes: it is taken when none will be closed
+ * any more. */
 static void plan_lock(struct plan *plan, const struct graph *graph, u32 pid, const Ckpt__Lock *l)
 {
-	struct place world = AT(PLAN_WORLD, STAGE_LINK);
+	struct place with_service = AT(pid, STAGE_TIMERS);
 	struct flock range = range_of(l);
 	if (is_flock(l)) {
-		plan_call(plan, world, SYS_flock, ARG(plan_fd(plan, l->file)), ARG(flock_of(l) | LOCK_NB));
+		plan_call(plan, with_service, SYS_flock, ARG(plan_fd(plan, l->file)), ARG(flock_of(l) | LOCK_NB));
 		return;
 	}
 	struct arg data = ARG_OF_DATA(plan_data(plan, &range, sizeof range, 8));
 	if (is_posix(l))
 		plan_call(plan, AT(pid, STAGE_LOCKS), SYS_fcntl, ARG(descriptor_of(graph, pid, l->file)), ARG(F_SETLK), data);
 	else
-		plan_call(plan, world, SYS_fcntl, ARG(plan_fd(plan, l->file)), ARG(F_OFD_SETLK), data);
+		plan_call(plan, with_service, SYS_fcntl, ARG(plan_fd(plan, l->file)), ARG(F_OFD_SETLK), data);
 }
 
 static int locks_plan(struct plan *plan, const struct graph *graph, const struct object *o)
