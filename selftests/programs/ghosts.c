@@ -144,7 +144,9 @@ static void judge_sent(void)
 	struct iovec data = { &c, 1 };
 	struct msghdr message = { .msg_iov = &data, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control };
 	MUST(recvmsg(queue[1], &message, 0) == 1 && message.msg_controllen);
-	memcpy(&fd, CMSG_DATA(CMSG_FIRSTHDR(&message)), sizeof fd);
+	struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+	MUST(header != NULL);
+	memcpy(&fd, CMSG_DATA(header), sizeof fd);
 	MUST(lseek(fd, 0, SEEK_CUR) == 4 && pread(fd, text, 8, 0) == 4 && !memcmp(text, "sent", 4));
 }
 
@@ -183,7 +185,7 @@ static void judge_file(void)
 	MUST_EQ(fcntl(nofollow, F_GETFL) & ~0100000, O_RDONLY | O_NOFOLLOW | O_NOATIME);
 	MUST_EQ(write(append, "end", 3), 3);
 	MUST(pread(nofollow, text, 3, FAR + 100001) == 3 && !memcmp(text, "end", 3));
-	memcpy(shared, "FI", 2);
+	shared[0] = 'F', shared[1] = 'I';
 	MUST(pread(nofollow, text, 5, 0) == 5 && !memcmp(text, "FIrst", 5));
 	MUST(private[0] == 'P' && private[3] == 's');
 	snprintf(text, sizeof text, "/proc/self/fd/%d", file);
