@@ -228,8 +228,6 @@ u32 step_result(struct plan *plan, struct plan_step *s)
 	return s->step.slot;
 }
 
-u32 plan_slot(struct plan *plan) { return plan->slots++; }
-
 void step_into(struct plan_step *s, u32 slot) { s->step.slot = slot; }
 
 u32 plan_length(const struct plan *plan, u32 tid)

@@ -92,8 +92,7 @@ struct plan_step *plan_op(struct plan *, struct place, enum step_op, long nr, co
 void step_expect(struct plan_step *, s64 result); /* else: any result that is no error */
 void step_any(struct plan_step *);
 u32 step_result(struct plan *, struct plan_step *); /* a slot for its result, for ARG_OF_SLOT */
-u32 plan_slot(struct plan *);                       /* one without a step yet, */
-void step_into(struct plan_step *, u32 slot);       /* for any number of them */
+void step_into(struct plan_step *, u32 slot);       /* its result goes to the slot of another step */
 
 /* Leaves out what is added to the same array between plan_skip() and plan_land() when low <= value <= high (signed). All of it
  * must be of one stage. */

@@ -337,7 +337,7 @@ static int ghost_plan(struct plan *plan, const struct graph *graph, const struct
 	struct making m = { .plan = plan, .graph = graph, .o = o, .ghost = o->data };
 	if (m.ghost->memory != o->id)
 		return 0;
-	m.own = plan_slot(plan);
+	m.own = nameless_slot(plan);
 	int r = find_members(&m);
 	if (m.ghost->tmpfile)
 		plan_tmpfile(&m);

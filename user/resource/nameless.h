@@ -106,6 +106,15 @@ struct nameless {
 	void *with;
 };
 
+/* For a result of the helper: an error until it is known, should the helper die. */
+static inline u32 nameless_slot(struct plan *plan)
+{
+	u32 word = plan_data(plan, &(s32){ -ECHILD }, sizeof(s32), 4);
+	struct plan_step *load = plan_op(plan, AT(PLAN_WORLD, STAGE_CREATE), OP_LOAD, 0, (struct arg[6]){ ARG(word) });
+	step_any(load);
+	return step_result(plan, load);
+}
+
 /* Files that are opened by the name while it is there, and placed when it is gone. */
 struct opened {
 	u32 file, flags, slot;
@@ -119,7 +128,7 @@ static inline int opened_add(struct opened_list *l, struct plan *plan, u32 file,
 	struct opened *o = vector_add(&l->list);
 	if (!o)
 		return fail_memory();
-	*o = (struct opened){ .file = file, .flags = flags, .slot = plan_slot(plan) };
+	*o = (struct opened){ .file = file, .flags = flags, .slot = nameless_slot(plan) };
 	return 0;
 }
 
@@ -223,9 +232,10 @@ static inline u32 plan_nameless(struct plan *plan, const struct nameless *n)
 {
 	char other[4096];
 	u32 lost[NAMELESS_LOST_MAX];
+	u32 made = nameless_slot(plan);
 	struct place at = nameless_helper(plan);
 	snprintf(other, sizeof other, "%s" NAMELESS_SUFFIX, n->path);
-	u32 made = plan_slot(plan), begin = plan_length(plan, at.tid);
+	u32 begin = plan_length(plan, at.tid);
 	nameless_make_lost(plan, at, n, lost);
 	nameless_under(plan, at, n, n->path, made);
 	struct plan_step *done = plan_skip(plan, at, ARG_OF_SLOT(made), 0, INT64_MAX);

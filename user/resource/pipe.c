@@ -342,7 +342,7 @@ static int plan_unlinked(struct plan *plan, const struct graph *graph, const str
 			 u32 packets)
 {
 	const Ckpt__Pipe *p = o->data;
-	struct making m = { .holder = plan_slot(plan), .holder_flags = holder_flags(e) };
+	struct making m = { .holder = nameless_slot(plan), .holder_flags = holder_flags(e) };
 	int r = 0;
 	for (const struct object *other = NULL; r == 0 && (other = graph_next(graph, &kind_pipe, other));)
 		if (((const Ckpt__Pipe *)other->data)->pipe == o->id)
