@@ -86,10 +86,30 @@ struct diag_scope *diag_scope_enter(struct diag_scope *scope, const char *format
 	va_start(args, format);
 	vsnprintf(scope->object, sizeof scope->object, format, args);
 	va_end(args);
+	scope->format = NULL;
 	scope->outer = diag_scopes;
 	diag_scopes = scope;
 	return scope;
 }
+
+struct diag_scope *diag_scope_number(struct diag_scope *scope, const char *format, int number)
+{
+	scope->format = format;
+	scope->number = number;
+	scope->outer = diag_scopes;
+	diag_scopes = scope;
+	return scope;
+}
+
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wformat-nonliteral"
+static const char *scope_text(struct diag_scope *scope)
+{
+	if (scope->format)
+		snprintf(scope->object, sizeof scope->object, scope->format, scope->number);
+	return scope->object;
+}
+#pragma GCC diagnostic pop
 
 void diag_scope_leave(struct diag_scope **scope) { diag_scopes = (*scope)->outer; }
 
@@ -107,7 +127,7 @@ int diag_report(enum diag_level level, enum diag_code code, int err, const char 
 	entry->err = err;
 	size_t at = 0;
 	for (struct diag_scope *s = diag_scopes; s && at < sizeof entry->object; s = s->outer)
-		at += (size_t)snprintf(entry->object + at, sizeof entry->object - at, "%s%s", at ? " of " : "", s->object);
+		at += (size_t)snprintf(entry->object + at, sizeof entry->object - at, "%s%s", at ? " of " : "", scope_text(s));
 	va_list args;
 	va_start(args, format);
 	vsnprintf(entry->detail, sizeof entry->detail, format, args);
