@@ -24,12 +24,16 @@ static int load(const struct restore_config *config, struct image **image, struc
 }
 
 #define SMALL (16u << 20)
+#define FEW_THREADS 16
 
-/* Little memory to read: then what takes time is that ckpt and the new tasks wait for each other. */
-static bool is_small(struct image *image)
+/* Little memory to read and few threads: then what takes time is that ckpt and the new tasks wait for each other. */
+static bool is_small(struct image *image, const struct graph *g)
 {
 	u64 size;
-	return image_file_fd(image, "pages", &size) >= 0 && size < SMALL;
+	size_t threads = 0;
+	for (struct object *o = NULL; threads <= FEW_THREADS && (o = graph_next(g, &kind_thread, o));)
+		threads++;
+	return threads <= FEW_THREADS && image_file_fd(image, "pages", &size) >= 0 && size < SMALL;
 }
 
 static int prepare(const struct work *w, struct survey *survey, struct plan **plan, struct site *site)
@@ -68,7 +72,7 @@ static int restore_loaded(const struct work *w, int channel)
 	_cleanup_plan_ struct plan *plan = NULL;
 	_cleanup_cpu_ struct cpu_stay stay = { .len = 0 };
 	struct site site;
-	if (is_small(w->image))
+	if (is_small(w->image, w->graph))
 		cpu_stay(&stay);
 	int r = prepare(w, &survey, &plan, &site);
 	if (r < 0)
