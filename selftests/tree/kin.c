@@ -12,6 +12,7 @@
 PROGRAM(dead, PLAIN, "dead")
 PROGRAM(stopped, PLAIN, "stopped")
 PROGRAM(kin, PLAIN, "kin")
+PROGRAM(nohup, PLAIN, "nohup")
 
 /* The tree is not what was started: its process id is in a file. */
 static void start_inner(struct target *t, const char *program, const char *what)
@@ -213,3 +214,6 @@ TEST(stopped_without_bpf, .root = true, .seconds = 60)
 }
 
 TEST(kin_without_bpf, .root = true, .seconds = 60) { without_bpf("kin"); }
+
+PROGRAM(thousand_processes, PLAIN, "many", "1000")
+PROGRAM(thousand_threads, PLAIN, "threads", "1000")
