@@ -5,6 +5,7 @@
 
 PROGRAM(tree, PLAIN, "tree")
 PROGRAM(cow, PLAIN, "cow")
+PROGRAM(prefork, NET, "prefork")
 PROGRAM(pty, PLAIN, "pty")
 PROGRAM(sockets, QUIET, "sockets")
 PROGRAM(userns, PLAIN, "userns")
