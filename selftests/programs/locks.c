@@ -25,6 +25,8 @@ static int holder(const char *name, short type, off_t start, off_t len)
 	return l.l_type == F_UNLCK ? 0 : l.l_pid;
 }
 
+enum { NOBODY, PARENT, CHILD, WAITER, OPEN_FILE };
+
 /* Closing a descriptor of the file would drop the caller's own locks on it: somebody else asks. */
 static int holder_elsewhere(const char *name, short type, off_t start, off_t len)
 {
@@ -32,18 +34,14 @@ static int holder_elsewhere(const char *name, short type, off_t start, off_t len
 	pid_t asker = fork();
 	if (!asker) {
 		int found = holder(name, type, start, len);
-		_exit(found == getppid()          ? 1
-		      : found == child            ? 2
-		      : found == waiter && waiter ? 3
-		      : found == -1               ? 4
-		      : found                     ? 5
-						  : 0);
+		if (!found)
+			_exit(NOBODY);
+		_exit(found == getppid() ? PARENT : found == child ? CHILD : found == waiter ? WAITER : OPEN_FILE);
 	}
 	MUST_EQ(waitpid(asker, &status, 0), asker);
 	MUST(WIFEXITED(status));
 	return WEXITSTATUS(status);
 }
-enum { NOBODY, PARENT, CHILD, WAITER, OPEN_FILE };
 
 /* Can somebody else have it? */
 static bool flock_is_free(const char *name, int operation)
@@ -236,9 +234,39 @@ static void judge_open_files(void)
 	MUST(flock_is_free("flight", LOCK_EX));
 }
 
+/* Two processes with one descriptor table have the same locks, whoever took them. */
+static int hold_table(void)
+{
+	char c;
+	MUST(pipe(to_child) == 0 && pipe(from_child) == 0);
+	posix = make_file("posix");
+	MUST_EQ(take(posix, F_SETLK, F_WRLCK, 0, 10), 0);
+	pid_t sharer = (pid_t)syscall(SYS_clone, CLONE_FILES | SIGCHLD, 0, 0, 0, 0);
+	if (!sharer) {
+		MUST_EQ(take(posix, F_SETLK, F_WRLCK, 100, 10), 0);
+		MUST_EQ(write(from_child[1], "r", 1), 1);
+		MUST_EQ(read(to_child[0], &c, 1), 1);
+		MUST_EQ(take(posix, F_SETLK, F_UNLCK, 105, 5), 0);
+		_exit(0);
+	}
+	MUST_EQ(read(from_child[0], &c, 1), 1);
+	judge_settled(sharer);
+	judge_wait();
+	MUST(holder_elsewhere("posix", F_RDLCK, 0, 1) && holder_elsewhere("posix", F_RDLCK, 109, 1));
+	MUST_EQ(take(posix, F_SETLK, F_RDLCK, 100, 5), 0);
+	MUST_EQ(write(to_child[1], "g", 1), 1);
+	MUST_EQ(waitpid(sharer, NULL, 0), sharer);
+	MUST_EQ(holder_elsewhere("posix", F_WRLCK, 105, 5), NOBODY);
+	MUST_EQ(holder_elsewhere("posix", F_RDLCK, 100, 5), NOBODY);
+	MUST_EQ(holder_elsewhere("posix", F_WRLCK, 100, 5), PARENT);
+	return judge_pass();
+}
+
 int main(int argc, char **argv)
 {
 	judge_start(argc, argv);
+	if (argc > 2)
+		return hold_table();
 	make();
 	judge_wait();
 	judge_posix();

@@ -27,6 +27,7 @@ static bool may_be_of(const struct lock_line *l, const Ckpt__File *f)
 
 /* What the list of all locks says about one process. */
 struct view {
+	const struct graph *graph;
 	const struct lock_line *line;
 	size_t n;
 	bool all;   /* no lock is missing in it */
@@ -34,21 +35,26 @@ struct view {
 	u32 pid;
 };
 
-static bool is_posix_of(const struct lock_line *l, u32 pid) { return l->pid == pid && !strcmp(l->kind, "POSIX"); }
+/* Processes that share a descriptor table share their locks; each is listed with the one that took it. */
+static bool is_posix_of(const struct view *v, const struct lock_line *l)
+{
+	const Ckpt__Task *task = l->pid > 0 ? graph_data(v->graph, &kind_task, (u32)l->pid) : NULL;
+	return task && task->fds == v->pid && !strcmp(l->kind, "POSIX");
+}
 
 static struct view look(struct collector *c, u32 pid)
 {
-	struct view v = { .pid = pid };
+	struct view v = { .graph = collector_graph(c), .pid = pid };
 	v.line = collector_locks(c, &v.n, &v.all);
 	for (size_t i = 0; !v.posix && i < v.n; i++)
-		v.posix = is_posix_of(&v.line[i], pid);
+		v.posix = is_posix_of(&v, &v.line[i]);
 	return v;
 }
 
 static bool is_listed(const struct view *v, const Ckpt__File *f, bool posix)
 {
 	for (size_t i = 0; i < v->n; i++) {
-		bool wanted = posix ? is_posix_of(&v->line[i], v->pid) : strcmp(v->line[i].kind, "POSIX") != 0;
+		bool wanted = posix ? is_posix_of(v, &v->line[i]) : strcmp(v->line[i].kind, "POSIX") != 0;
 		if (wanted && may_be_of(&v->line[i], f))
 			return true;
 	}
@@ -150,7 +156,7 @@ static int locks_collect(struct collector *c, const struct subject *subject, str
 	Ckpt__Locks *m = o->data;
 	const struct graph *g = collector_graph(c);
 	const Ckpt__Task *task = graph_data(g, &kind_task, o->id);
-	const struct object *fds = task ? graph_find(g, &kind_fds, task->fds) : NULL;
+	const struct object *fds = graph_find(g, &kind_fds, o->id); /* none when it has that of another */
 	const struct fd_entry *e = fds ? fds->data : NULL;
 	struct file_seen seen;
 	bool worth = false;
