@@ -23,6 +23,17 @@ struct record_task *facts_add_task(struct facts *f, u32 tid)
 	return t;
 }
 
+int facts_pieces(struct map *ret, const void *records, size_t count, size_t size, size_t at)
+{
+	u32 last = 0, tgid;
+	for (size_t i = 0; i < count; i++, last = tgid) {
+		memcpy(&tgid, (const char *)records + i * size + at, sizeof tgid);
+		if (tgid != last && map_set(ret, tgid, (u32)i + 1) < 0)
+			return -ENOMEM;
+	}
+	return 0;
+}
+
 int facts_begin(struct facts *f, const struct tree *tree)
 {
 	for (size_t i = 0; i < tree->processes.n; i++) {

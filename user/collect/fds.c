@@ -239,7 +239,10 @@ static int add_fd(struct collector *c, struct object *table, const struct record
 
 int collect_files(struct collector *c)
 {
-	size_t at = 0;
+	const size_t n = c->facts.files.n;
+	_cleanup_(map_free) struct map pieces = { 0 };
+	if (facts_pieces(&pieces, c->facts.files.v, n, sizeof *c->facts.files.v, offsetof(struct record_file, tgid)) < 0)
+		return fail_memory();
 	for (size_t i = 0; i < c->tree->processes.n; i++) {
 		struct tree_process *p = &c->tree->processes.v[i];
 		WORKING_ON_TASK(p->pid);
@@ -248,8 +251,9 @@ int collect_files(struct collector *c)
 		struct object *table = own ? graph_add(c->graph, &kind_fds, (u32)p->pid) : NULL;
 		if (own && !table)
 			return fail_memory();
-		for (; at < c->facts.files.n && c->facts.files.v[at].tgid == (u32)p->pid; at++) {
-			int r = own ? add_fd(c, table, &c->facts.files.v[at]) : 0;
+		u32 first = own ? map_get(&pieces, (u64)p->pid) : 0;
+		for (size_t at = first - 1; first && at < n && c->facts.files.v[at].tgid == (u32)p->pid; at++) {
+			int r = add_fd(c, table, &c->facts.files.v[at]);
 			if (r < 0)
 				return r;
 		}

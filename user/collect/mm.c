@@ -195,12 +195,17 @@ static int add_mm(struct collector *c, const struct tree_process *p, const struc
 
 int collect_memory(struct collector *c)
 {
-	size_t task = 0, vma = 0;
+	size_t at = 0;
+	_cleanup_(map_free) struct map pieces = { 0 };
+	if (facts_pieces(&pieces, c->facts.vmas.v, c->facts.vmas.n, sizeof *c->facts.vmas.v,
+			 offsetof(struct record_vma, tgid)) < 0)
+		return fail_memory();
 	for (size_t i = 0; i < c->tree->processes.n; i++) {
 		const struct tree_process *p = &c->tree->processes.v[i];
-		const struct record_task *t = &c->facts.tasks.v[task];
-		task += p->threads.n;
-		size_t count = 0;
+		const struct record_task *t = &c->facts.tasks.v[at];
+		at += p->threads.n;
+		size_t count = 0, vma = map_get(&pieces, (u64)p->pid) ?: c->facts.vmas.n + 1;
+		vma--;
 		while (vma + count < c->facts.vmas.n && c->facts.vmas.v[vma + count].tgid == (u32)p->pid)
 			count++;
 		WORKING_ON_TASK(p->pid);
@@ -210,7 +215,6 @@ int collect_memory(struct collector *c)
 		int r = !own ? 0 : collect_survive(c, mark, add_mm(c, p, t, c->facts.vmas.v + vma, count));
 		if (r < 0)
 			return r;
-		vma += count;
 	}
 	return 0;
 }

@@ -13,8 +13,8 @@ struct facts {
 	struct map task_of;                     /* tid -> index + 1 in tasks */
 	VECTOR(struct record_sighand) sighands; /* one per process */
 	VECTOR(struct record_timer) timers;     /* by process, then id */
-	VECTOR(struct record_vma) vmas;         /* by process, then address */
-	VECTOR(struct record_file) files;       /* by process, then fd */
+	VECTOR(struct record_vma) vmas;         /* a process in one piece, by address */
+	VECTOR(struct record_file) files;       /* a process in one piece, by fd */
 	struct map path_of;                     /* inode_key() of a mapped file -> offset in paths + 1, PATH_UNSURE */
 	struct text paths;                      /* NUL-terminated, as maps has them */
 	bool have_sighands, have_timers, have_vmas, have_files;
@@ -30,6 +30,9 @@ void facts_free(struct facts *);
 #define _cleanup_facts_ _cleanup_(facts_free)
 struct record_task *facts_task(struct facts *, u32 tid);
 struct record_task *facts_add_task(struct facts *, u32 tid);
+/* tgid -> index + 1 of its first record: each process has its records in one piece, the processes in the order of the source.
+ * at: offset of tgid in a record. */
+int facts_pieces(struct map *ret, const void *records, size_t count, size_t size, size_t at);
 
 /* --- /proc and ptrace: works everywhere, tells less. frozen: ptrace may be asked. --- */
 int proc_tasks(struct facts *, struct tree *);
