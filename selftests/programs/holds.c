@@ -8,6 +8,7 @@
 #include <sys/fanotify.h>
 #include <sys/file.h>
 #include <sys/ioctl.h>
+#include <sys/mount.h>
 #include <sys/socket.h>
 
 static int open_perf(void)
@@ -175,6 +176,17 @@ static int unlinked(void)
 	return fd;
 }
 
+static int huge_file(void)
+{
+	char name[PATH_MAX];
+	MUST_EQ(mkdir(judge_path("huge"), 0700), 0);
+	if (mount("huge", judge_path("huge"), "hugetlbfs", 0, NULL))
+		return -1;
+	strcpy(name, judge_path("huge/file"));
+	int fd = open(name, O_RDWR | O_CREAT, 0600);
+	return fd >= 0 && unlink(name) == 0 ? fd : -1;
+}
+
 static int mapped(void)
 {
 	int fd = open(judge_path("data"), O_RDWR | O_CREAT, 0600);
@@ -232,6 +244,7 @@ static const struct kind {
 	{ "unlinked", unlinked },
 	{ "on-disk", on_disk },
 	{ "mapped", mapped },
+	{ "huge-file", huge_file },
 	{ "status", shared_status },
 	{ "owner", foreign_owner },
 	{ "userfaultfd", open_userfault },

@@ -145,6 +145,7 @@ TEST(epoll_target, .root = true) { refused_program("epoll", "flight", EXIT_UNSUP
 
 TEST(pipe_external, .root = true) { refused_program("holds", "pipe", EXIT_UNSUPPORTED, "[PIPE_EXTERNAL]"); }
 TEST(memfd_hugetlb, .root = true) { refused_kind("hugetlb", "[SHMEM_HUGE]", "hugetlbfs"); }
+TEST(file_hugetlb, .root = true) { refused_kind("huge-file", "[SHMEM_HUGE]", "/huge/file"); }
 TEST(fifo_external_writer, .root = true) { refused_program("holds", "fifo-reader", EXIT_UNSUPPORTED, "[PIPE_EXTERNAL]"); }
 TEST(fifo_external_reader, .root = true) { refused_program("holds", "fifo-writer", EXIT_UNSUPPORTED, "[PIPE_EXTERNAL]"); }
 TEST(socket_external, .root = true) { refused_program("holds", "socket", EXIT_UNSUPPORTED, "[UNIX_EXTERNAL]"); }

@@ -105,7 +105,11 @@ static int collect_path(Ckpt__Ghost *g, const char *link, u64 inode)
 static void collect_limit(struct collector *c, Ckpt__Ghost *g, int fd)
 {
 	struct statfs fs;
-	bool in_memory = fstatfs(fd, &fs) == 0 && (fs.f_type == TMPFS_MAGIC || fs.f_type == RAMFS_MAGIC);
+	if (fstatfs(fd, &fs) < 0)
+		return;
+	if (fs.f_type == HUGETLBFS_MAGIC)
+		SET(g, huge, true);
+	bool in_memory = fs.f_type == TMPFS_MAGIC || fs.f_type == RAMFS_MAGIC;
 	if (!in_memory && g->stored > collector_ghost_limit(c))
 		SET(g, limit, collector_ghost_limit(c));
 }
@@ -145,7 +149,7 @@ static int ghost_collect(struct collector *c, const struct subject *subject, str
 	if (fstat(fd, &st) < 0)
 		return fail(SYSCALL, neg_errno(), "fstat of %s", subject->link);
 	int r = collect_first(c, subject, g, fd, &st);
-	return r < 0 || !st.st_size || !S_ISREG(st.st_mode) || g->limit ? r : collector_keep_memory(c, o->id);
+	return r < 0 || !st.st_size || !S_ISREG(st.st_mode) || g->limit || g->huge ? r : collector_keep_memory(c, o->id);
 }
 
 /* --- judge --- */
@@ -157,6 +161,8 @@ static int judge_dump(const Ckpt__Ghost *g)
 	int r = 0;
 	if (g->links)
 		r = fail(FILE_DELETED, 0, "%s has %u other name%s", g->path, g->links, g->links == 1 ? "" : "s");
+	if (g->huge)
+		r = fail(SHMEM_HUGE, 0, "%s", g->path);
 	if (g->limit)
 		r = fail(FILE_LARGE, 0, "%s holds %llu bytes, the limit is %llu", g->path, (unsigned long long)g->stored,
 			 (unsigned long long)g->limit);
