@@ -69,6 +69,8 @@ struct bpf_source *bpf_open(const struct caps *caps, enum bpf_effort effort, int
 	return source;
 }
 
+bool bpf_is_pinned(const struct bpf_source *source) { return source->walkers[BPF_TASK].lock >= 0; }
+
 void bpf_close(struct bpf_source *source)
 {
 	if (!source)

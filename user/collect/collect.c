@@ -130,6 +130,8 @@ static bool ask_many(struct collector *c, size_t count, int (*ask)(struct bpf_so
 static int ask_vmas(struct collector *c)
 {
 	size_t count = leaders_sum(c, KNOWN_MM_EXTRA, offsetof(struct record_task, map_count));
+	if (c->bpf && bpf_is_pinned(c->bpf))
+		count = MAX(count, (size_t)MANY); /* a program that is there already is faster in any case */
 	return ask_many(c, count, bpf_vmas) ? 0 : proc_vmas(&c->facts, c->tree);
 }
 

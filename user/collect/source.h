@@ -52,6 +52,8 @@ struct bpf_source *bpf_open(const struct caps *, enum bpf_effort, int *ret_err);
 int bpf_tasks(struct bpf_source *, struct facts *, struct tree *);
 int bpf_vmas(struct bpf_source *, struct facts *, struct tree *);
 int bpf_files(struct bpf_source *, struct facts *, struct tree *);
+/* Need its programs not be loaded? */
+bool bpf_is_pinned(const struct bpf_source *);
 void bpf_close(struct bpf_source *);
 static inline void bpf_closep(struct bpf_source **source) { bpf_close(*source); }
 #define _cleanup_bpf_ _cleanup_(bpf_closep)
