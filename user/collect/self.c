@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /* Owns the facts of ckpt itself that every task inherits which it makes. */
+#include "base/file.h"
 #include "collect/collect_internal.h"
+#include "collect/proc_text.h"
 #include "diag/diag.h"
 #include <fcntl.h>
 #include <linux/prctl.h>
@@ -8,15 +10,21 @@
 #include <sys/prctl.h>
 
 /* A process tells of itself what others need eBPF for. */
-static void read_own(struct record_task *t)
+static int read_own(int proc, struct record_task *t)
 {
+	_cleanup_text_ struct text status = { 0 };
+	int r = file_read_once(proc, "status", &status);
+	if (r == 0)
+		r = parse_status(status.data, t);
 	t->personality = (u32)personality(0xffffffff);
 	t->securebits = (u32)prctl(PR_GET_SECUREBITS);
 	t->timer_slack = (u64)prctl(PR_GET_TIMERSLACK);
 	t->pdeath_signal = 0; /* of ckpt it may be another: a child begins without */
 	/* syscall user dispatch is off: nothing here turns it on, and execve(2) ends it */
 	t->ns_ours = NS_OURS_USER | NS_OURS_OTHERS;
-	t->known |= KNOWN_PERSONALITY | KNOWN_SECUREBITS | KNOWN_PRCTL | KNOWN_SUD | KNOWN_NS_OURS;
+	/* its namespaces are its own: their numbers are of no interest */
+	t->known |= KNOWN_PERSONALITY | KNOWN_SECUREBITS | KNOWN_PRCTL | KNOWN_SUD | KNOWN_NS_OURS | KNOWN_NS;
+	return r;
 }
 
 static int own_tree(struct tree *tree)
@@ -42,15 +50,11 @@ int collect_self(struct graph *ret, const struct collect_config *config)
 	int r = own_tree(&tree);
 	if (r == 0)
 		r = facts_begin(&c.facts, &tree);
-	if (r == 0) /* its namespaces are its own: their numbers are of no interest */
-		c.facts.tasks.v[0].known = KNOWN_NS;
 	if (r == 0)
-		r = proc_tasks(&c.facts, &tree);
+		r = read_own(tree.processes.v[0].proc, &c.facts.tasks.v[0]);
 	if (r < 0)
-		r = diag_failed() ? r : fail(PROC_READ, r, "/proc/self");
-	else if (c.facts.tasks.n)
-		read_own(&c.facts.tasks.v[0]);
-	if (r == 0)
+		r = fail(PROC_READ, r, "/proc/self");
+	else
 		r = collect_resources(&c, SCOPE_THREAD);
 	collector_free(&c);
 	return r;
