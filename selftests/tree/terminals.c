@@ -104,6 +104,7 @@ TEST(a_shell_on_another_terminal, .root = true, .seconds = 60)
 	restore_on(&other, &target, true);
 	terminal_say(&other, "\n");
 	terminal_expect(&other, "now 44 99");
+	nap_ms(300); /* readline writes back the size that it reads */
 	size = (struct winsize){ .ws_row = 33, .ws_col = 111 };
 	CHECK_OK(ioctl(other.master, TIOCSWINSZ, &size));
 	judge_shell(&other);

@@ -5,11 +5,11 @@
 #include <stdio.h>
 
 #define TMUX "/usr/bin/tmux"
-#define SOCKET WORK "/tmux"
+static const char socket_path[] = WORK "/tmux", pid_path[] = WORK "/pid";
 
 static int tmux(struct text *output, const char *const *arguments)
 {
-	const char *argv[16] = { "tmux", "-S", SOCKET, "-f", "/dev/null" };
+	const char *argv[16] = { "tmux", "-S", socket_path, "-f", "/dev/null" };
 	for (int i = 0; arguments[i] && i < 10; i++)
 		argv[5 + i] = arguments[i];
 	return run_program(output, TMUX, argv);
@@ -74,13 +74,37 @@ TEST(two_shells, .root = true, .seconds = 60)
 	judge(&t);
 }
 
+/* Each has terminals of its own; the name of the socket is the last one's. */
+TEST(three_clones, .root = true, .seconds = 60)
+{
+	struct target t;
+	start(&t);
+	target_dump(&t, false);
+	for (int i = 0; i < 3; i++) {
+		char pidfile[40];
+		snprintf(pidfile, sizeof pidfile, WORK "/clone%d.pid", i);
+		if (i)
+			CHECK_OK(rename(socket_path, WORK "/before"));
+		CHECK_EQ(ckpt(NULL, "restore", "-d", "--pidns", "--pidfile", pidfile, t.image), 0);
+	}
+	for (int i = 2; i >= 0; i--) {
+		char pidfile[40];
+		snprintf(pidfile, sizeof pidfile, WORK "/clone%d.pid", i);
+		_cleanup_free_ char *pid = read_text(pidfile);
+		t.pid = atoi(pid);
+		CHECK(target_alive(t.pid));
+		if (i == 2)
+			judge(&t);
+	}
+}
+
 TEST(two_shells_in_a_namespace, .root = true, .seconds = 60)
 {
 	struct target t;
 	start(&t);
 	target_dump(&t, false);
-	CHECK_EQ(ckpt(NULL, "restore", "-d", "--pidns", "--pidfile", WORK "/pid", t.image), 0);
-	_cleanup_free_ char *pid = read_text(WORK "/pid");
+	CHECK_EQ(ckpt(NULL, "restore", "-d", "--pidns", "--pidfile", pid_path, t.image), 0);
+	_cleanup_free_ char *pid = read_text(pid_path);
 	t.pid = atoi(pid);
 	target_compare(&t);
 	judge(&t);

@@ -4,6 +4,7 @@
 #include "base/file.h"
 #include "diag/diag.h"
 #include "reaper.h"
+#include "tty.pb-c.h"
 #include <fcntl.h>
 #include <linux/sched.h>
 #include <poll.h>
@@ -23,6 +24,7 @@ struct nursery {
 	u32 root, restorer; /* ids inside */
 	int ours, theirs;   /* ends of the channel */
 	int reaper;         /* the program of pid 1 */
+	bool own_terminals; /* it gets a /dev/pts */
 	u64 mask;           /* of signals, as ckpt was started */
 	int (*run)(void *, int);
 	void *arg;
@@ -107,12 +109,25 @@ static int make_channel(struct nursery *n)
 
 /* --- process 1 --- */
 
-static int own_mounts(void)
+static bool has_terminals(const struct graph *g)
+{
+	for (size_t i = 0; i < g->objects.n; i++)
+		if (g->objects.v[i]->kind->desc == &ckpt__tty__descriptor &&
+		    ((const Ckpt__Tty *)g->objects.v[i]->data)->has_index)
+			return true;
+	return false;
+}
+
+/* A tree with terminals of its own gets a /dev/pts where all numbers are free; a terminal that is handed over is another's. */
+static int own_mounts(const struct nursery *n)
 {
 	if (mount(NULL, "/", NULL, MS_REC | MS_SLAVE, NULL) < 0)
 		return fail(PIDNS, neg_errno(), "mount(MS_SLAVE)");
 	if (mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL) < 0)
 		return fail(PIDNS, neg_errno(), "mount(/proc)");
+	if (n->own_terminals &&
+	    mount("devpts", "/dev/pts", "devpts", MS_NOSUID | MS_NOEXEC, "ptmxmode=0666,mode=620,gid=5") < 0)
+		return fail(PIDNS, neg_errno(), "mount(/dev/pts)");
 	return 0;
 }
 
@@ -159,7 +174,7 @@ static void be_first(struct nursery *n)
 		_exit(1);
 	if (n->config->detach)
 		setsid();
-	int r = own_mounts();
+	int r = own_mounts(n);
 	if (r == 0) {
 		move_ids(n->restorer);
 		r = spawn_restorer(n);
@@ -256,6 +271,7 @@ int pidns_restore(const struct restore_config *config, const struct graph *graph
 		return fail(PID_ONE, 0, "the image holds a process 1");
 	n.root = host->root_pid;
 	n.restorer = choose_restorer(graph);
+	n.own_terminals = ret->terminal.fd < 0 && has_terminals(graph);
 	int r = make_reaper(&n);
 	if (r == 0)
 		r = make_channel(&n);

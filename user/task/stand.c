@@ -44,13 +44,19 @@ static void mounts_free(struct mounts *m)
 	vector_free(&m->lines);
 }
 
-/* Device, root, place and type of a line of mountinfo, as text; NULL when it is a /proc or lies below it. */
+/* Is it what a restore gives a tree of its own: /proc and all below it, terminals? */
+static bool is_given(const char *place)
+{
+	return !strcmp(place, "/proc") || !strncmp(place, "/proc/", 6) || !strcmp(place, "/dev/pts");
+}
+
+/* Device, root, place and type of a line of mountinfo, as text; NULL when it does not count. */
 static char *mount_of(const char *line)
 {
 	char device[32], root[1024], place[1024], type[32], *text = NULL;
 	const char *dash = strstr(line, " - ");
 	if (!dash || sscanf(line, "%*s %*s %31s %1023s %1023s", device, root, place) != 3 ||
-	    sscanf(dash, " - %31s", type) != 1 || !strcmp(place, "/proc") || !strncmp(place, "/proc/", 6))
+	    sscanf(dash, " - %31s", type) != 1 || is_given(place))
 		return NULL;
 	return asprintf(&text, "%s %s %s %s", device, root, place, type) < 0 ? NULL : text;
 }
