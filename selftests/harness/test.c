@@ -126,7 +126,8 @@ static int be_init(const struct test *test)
 {
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	if (getppid() != 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) || mount("proc", "/proc", "proc", 0, NULL) ||
-	    mount("ckpt-test", "/mnt", "tmpfs", 0, "mode=0755")) {
+	    mount("ckpt-test", "/mnt", "tmpfs", 0, "mode=0755") ||
+	    mount("devpts", "/dev/pts", "devpts", 0, "ptmxmode=0666,mode=620,gid=5")) {
 		perror("namespace of the test");
 		return 1;
 	}

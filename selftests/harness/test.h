@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* The test harness: TEST(name) { ... } registers a test. Each runs in a process of its own with a time limit and, for
- * root, in a pid and mount namespace with a /proc and an empty /mnt of its own, so that nothing survives it and no wrong
+ * root, in a pid and mount namespace with a /proc, a /dev/pts and an empty /mnt of its own, so that nothing survives it and no wrong
  * kill() leaves it. Output is KTAP; what a test prints is shown when it fails (or with -v). Exit status: 0, 1 after a
  * failure, 4 when everything was skipped. */
 #pragma once
