@@ -34,7 +34,7 @@ int collect_ptrace(struct collector *c)
 		if (t->state == 'Z')
 			continue;
 		/* the mask that goes back by sigreturn when a call such as sigsuspend has put another in its place */
-		if (ptrace(PTRACE_GETSIGMASK, t->tid, sizeof t->sigmask, &t->sigmask) < 0) {
+		if (!(t->known & KNOWN_SIGMASK) && ptrace(PTRACE_GETSIGMASK, t->tid, sizeof t->sigmask, &t->sigmask) < 0) {
 			WORKING_ON_THREAD(t->tid);
 			return fail(TASK_RACED, neg_errno(), "PTRACE_GETSIGMASK");
 		}

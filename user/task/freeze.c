@@ -174,17 +174,30 @@ static void forget_thread(struct tree_process *p, size_t i)
 	memmove(&p->threads.v[i], &p->threads.v[i + 1], (--p->threads.n - i) * sizeof *p->threads.v);
 }
 
+#define MANY 16 /* who was asked to stop is looked at when all were asked */
+
+struct freeze {
+	struct tree *tree;
+	u64 begin, deadline, patience;
+	bool held;      /* by tree_hold() */
+	bool here;      /* ckpt's CPU is theirs */
+	sigset_t child; /* SIGCHLD: pending while ckpt looks, so that no stop falls between look and sleep */
+	bool released;  /* vfork children were let go */
+};
+
 /* One pass over a process: seizes what is new, takes what has stopped. *ret_moving: threads that still run. */
-static int freeze_pass(struct tree_process *p, bool held, bool hold_off, size_t *ret_moving)
+static int freeze_pass(struct tree_process *p, const struct freeze *f, bool hold_off, size_t *ret_moving)
 {
+	bool many = f->tree->processes.n > MANY || p->threads.n > MANY;
 	for (size_t i = 0; i < p->threads.n; i++) {
 		struct tree_thread *t = &p->threads.v[i];
 		if (t->stopped)
 			continue;
 		int r = 0;
-		if (!t->seized && !hold_off)
-			r = seize(p, t, held);
-		if (r == 0 && t->seized)
+		bool asked = !t->seized && !hold_off;
+		if (asked)
+			r = seize(p, t, f->held);
+		if (r == 0 && t->seized && !t->stopped && !(asked && many))
 			r = take_stop(t);
 		if (r == -ESRCH) {
 			forget_thread(p, i--);
@@ -266,22 +279,13 @@ static int order_processes(const void *a, const void *b)
 	return ((const struct tree_thread *)a)->tid - ((const struct tree_thread *)b)->tid;
 }
 
-struct freeze {
-	struct tree *tree;
-	u64 begin, deadline, patience;
-	bool held;      /* by tree_hold() */
-	bool here;      /* ckpt's CPU is theirs */
-	sigset_t child; /* SIGCHLD: pending while ckpt looks, so that no stop falls between look and sleep */
-	bool released;  /* vfork children were let go */
-};
-
 static int freeze_all(struct freeze *f, size_t *ret_moving)
 {
 	int r = 0;
 	for (size_t i = 0; r == 0 && i < f->tree->processes.n; i++) {
 		struct tree_process *p = &f->tree->processes.v[i];
 		if (p->state != 'Z')
-			r = freeze_pass(p, f->held, f->released && is_vfork_child(f->tree, p), ret_moving);
+			r = freeze_pass(p, f, f->released && is_vfork_child(f->tree, p), ret_moving);
 	}
 	return r;
 }
