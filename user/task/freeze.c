@@ -317,15 +317,14 @@ static int settle(struct freeze *f)
 	}
 }
 
-/* Until a scan of the stopped tree finds nobody new: the new are born by those who were not stopped yet. A tree that is held has
- * none: its tasks are parked. */
+/* Until a scan of the stopped tree finds nobody new: the new are born by those who were not stopped yet. */
 static int freeze(struct freeze *f)
 {
 	for (bool grew = true; grew;) {
 		int r = settle(f);
 		grew = false;
-		if (r == 0 && !f->held)
-			r = tree_scan_all(f->tree, SCAN_ALL, &grew);
+		if (r == 0)
+			r = tree_scan_all(f->tree, f->held ? SCAN_LEADERS : SCAN_ALL, &grew);
 		if (r == 0 && grew && tree_find(f->tree, getpid()))
 			return fail(TREE_CONTAINS_SELF, 0, "ckpt is process %d", getpid());
 		if (r < 0) {
