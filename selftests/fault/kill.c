@@ -2,10 +2,7 @@
 /* kill -9 of ckpt at every system call of a dump: the program lives on and is right, each time; once the program is gone, its
  * image is whole. The tests take every so many system calls; the soak_ tests (make soak) take all of them. */
 #include "harness/killer.h"
-#include "harness/target.h"
-#include <dirent.h>
-#include <fcntl.h>
-#include <signal.h>
+#include "harness/left.h"
 #include <stdio.h>
 #include <sys/wait.h>
 
@@ -22,47 +19,6 @@ static void remove_image(const struct target *t)
 	char command[128];
 	snprintf(command, sizeof command, "rm -rf %s*", t->image);
 	CHECK_EQ(system(command), 0);
-}
-
-static unsigned long long switches_of(pid_t pid)
-{
-	char path[64];
-	unsigned long long sum = 0;
-	snprintf(path, sizeof path, "/proc/%d/status", pid);
-	_cleanup_free_ char *status = read_text(path);
-	const char *line = status ? strstr(status, "\nvoluntary_ctxt_switches:") : NULL;
-	if (line)
-		sum = strtoull(line + 25, NULL, 10);
-	return sum;
-}
-
-/* No thread is stopped or traced; a program that wakes up now and then still does. */
-static void check_runs(pid_t pid, bool wakes, int n)
-{
-	char path[64];
-	struct dirent *entry;
-	snprintf(path, sizeof path, "/proc/%d/task", pid);
-	for (long long start = clock_ms();; nap_ms(1)) {
-		DIR *tasks = opendir(path);
-		int stopped = 0, threads = 0;
-		if (!tasks)
-			FAIL("killed at call %d: the target is gone", n);
-		while ((entry = readdir(tasks)))
-			if (*entry->d_name != '.') {
-				char state = target_state(atoi(entry->d_name));
-				threads++;
-				stopped += state == 'T' || state == 't' || state == 'Z' || state == 'X';
-			}
-		closedir(tasks);
-		if (threads && !stopped)
-			break;
-		if (clock_ms() - start > 2000)
-			FAIL("killed at call %d: %d of %d threads are stopped", n, stopped, threads);
-	}
-	unsigned long long before = switches_of(pid);
-	for (long long start = clock_ms(); wakes && switches_of(pid) == before; nap_ms(2))
-		if (clock_ms() - start > 2000)
-			FAIL("killed at call %d: the target stands still", n);
 }
 
 /* The system calls of a whole dump; the first one fills the cache of capabilities. */
@@ -82,12 +38,14 @@ static int count_calls(const struct target *t)
 /* Kills at calls first, first + step, ... of a dump that leaves the target running; the same target bears them all. */
 static void sweep(struct target *t, bool wakes, int first, int step)
 {
+	char what[64];
 	int kills = 0, calls = count_calls(t);
 	if (step == 0)
 		step = calls / 40 + 1;
 	for (int n = first; n <= calls; n += step) {
 		struct struck s = dump_killed_at(t, true, n);
-		check_runs(t->pid, wakes && (step == 1 ? n % 50 == 0 : true), n);
+		snprintf(what, sizeof what, "killed at call %d of %d (number %d)", n, calls, s.nr);
+		left_running(t->pid, wakes && (step == 1 ? n % 50 == 0 : true), what);
 		remove_image(t);
 		kills += WIFSIGNALED(s.status);
 	}
@@ -120,7 +78,7 @@ static void sweep_ending(const char *program, int step)
 			target_restore(&t, 0);
 			restored += WIFSIGNALED(s.status); /* an ending makes more calls than were counted, or less */
 		} else {
-			check_runs(t.pid, true, n);
+			left_running(t.pid, true, "killed during a dump that ends it");
 		}
 		target_judge(&t);
 		target_gone(t.pid);

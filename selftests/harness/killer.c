@@ -22,9 +22,10 @@ static bool may_fail(u64 nr)
 	static const int never[] = {
 		SYS_exit,    SYS_exit_group,  SYS_rt_sigreturn,    SYS_futex,           SYS_getpid,
 		SYS_gettid,  SYS_getppid,     SYS_getuid,          SYS_geteuid,         SYS_getgid,
-		SYS_getegid, SYS_sched_yield, SYS_set_tid_address, SYS_restart_syscall, SYS_set_robust_list
+		SYS_getegid, SYS_sched_yield, SYS_set_tid_address, SYS_restart_syscall, SYS_set_robust_list,
+		SYS_brk
 	};
-	static const int memory[] = { SYS_mmap, SYS_munmap, SYS_mprotect, SYS_madvise, SYS_mremap, SYS_brk };
+	static const int memory[] = { SYS_mmap, SYS_munmap, SYS_mprotect, SYS_madvise, SYS_mremap };
 	for (size_t i = 0; i < ARRAY_SIZE(never); i++)
 		if (nr == (u64)never[i])
 			return false;
@@ -96,6 +97,19 @@ static void set_call(pid_t tid, int error)
 	CHECK_OK(ptrace(PTRACE_SETREGSET, tid, NT_PRSTATUS, &io));
 }
 
+/* The path that is opened, or what the first argument leads to as a descriptor. */
+static void see_file(struct run *run, pid_t tid, const struct ptrace_syscall_info *info)
+{
+	char link[64];
+	struct iovec to = { run->out.on, sizeof run->out.on - 1 };
+	struct iovec from = { (void *)(uintptr_t)info->entry.args[1], sizeof run->out.on - 1 };
+	if (info->entry.nr == SYS_openat && process_vm_readv(tid, &to, 1, &from, 1, 0) > 0)
+		return;
+	snprintf(link, sizeof link, "/proc/%d/fd/%d", tid, (int)info->entry.args[0]);
+	if (readlink(link, run->out.on, sizeof run->out.on - 1) < 0)
+		*run->out.on = 0;
+}
+
 static void enter(struct run *run, pid_t tid, const struct ptrace_syscall_info *info)
 {
 	const struct strike *strike = run->strike;
@@ -106,6 +120,7 @@ static void enter(struct run *run, pid_t tid, const struct ptrace_syscall_info *
 	if (!run->counting || !begins(run, info) || ++run->out.calls != strike->at)
 		return;
 	run->out.nr = (int)info->entry.nr;
+	see_file(run, tid, info);
 	if (!strike->error) {
 		kill(run->pid, SIGKILL);
 	} else if (may_fail(info->entry.nr)) {

@@ -17,6 +17,7 @@ struct struck {
 	int calls;     /* seen in all; less than `at`: it was not struck */
 	int status;    /* wait status of the command */
 	int nr;        /* the call that was struck, -1: none */
+	char on[100];  /* for people: the file that the call was about */
 	bool injected; /* some calls must not fail: C libraries do not survive it, or they cannot fail */
 };
 

@@ -107,3 +107,43 @@ bool left_processes(void)
 			return true;
 	return false;
 }
+
+static unsigned long long switches_of(pid_t pid)
+{
+	char path[64];
+	unsigned long long sum = 0;
+	snprintf(path, sizeof path, "/proc/%d/status", pid);
+	_cleanup_free_ char *status = read_text(path);
+	const char *line = status ? strstr(status, "\nvoluntary_ctxt_switches:") : NULL;
+	if (line)
+		sum = strtoull(line + 25, NULL, 10);
+	return sum;
+}
+
+void left_running(pid_t pid, bool wakes, const char *what)
+{
+	char path[64];
+	struct dirent *entry;
+	snprintf(path, sizeof path, "/proc/%d/task", pid);
+	for (long long start = clock_ms();; nap_ms(1)) {
+		DIR *tasks = opendir(path);
+		int stopped = 0, threads = 0;
+		if (!tasks)
+			FAIL("%s: the target is gone", what);
+		while ((entry = readdir(tasks)))
+			if (*entry->d_name != '.') {
+				char state = target_state(atoi(entry->d_name));
+				threads++;
+				stopped += state == 'T' || state == 't' || state == 'Z' || state == 'X';
+			}
+		closedir(tasks);
+		if (threads && !stopped)
+			break;
+		if (clock_ms() - start > 2000)
+			FAIL("%s: %d of %d threads are stopped", what, stopped, threads);
+	}
+	unsigned long long before = switches_of(pid);
+	for (long long start = clock_ms(); wakes && switches_of(pid) == before; nap_ms(2))
+		if (clock_ms() - start > 2000)
+			FAIL("%s: the target stands still", what);
+}

@@ -9,3 +9,5 @@ char *left_look(void);
 void left_check(const char *before, const char *what);
 /* Is any process there but those of the test itself? */
 bool left_processes(void);
+/* Waits until no thread is stopped or traced; a program that wakes up now and then must do so. */
+void left_running(pid_t, bool wakes, const char *what);

@@ -93,3 +93,12 @@ int file_write_full(int fd, const void *data, size_t len)
 	}
 	return 0;
 }
+
+struct dirent *file_next(DIR *dir, int *ret_err)
+{
+	errno = 0;
+	struct dirent *entry = readdir(dir);
+	if (!entry && errno)
+		*ret_err = neg_errno();
+	return entry;
+}

@@ -3,6 +3,7 @@
 #pragma once
 #include "base/base.h"
 #include "base/text.h"
+#include <dirent.h>
 #include <sys/types.h>
 
 /* Reads all of a file into text (appends). */
@@ -12,6 +13,8 @@ int file_read(int dirfd, const char *path, struct text *);
 int file_read_once(int dirfd, const char *path, struct text *);
 /* Like file_read, with a formatted path below dirfd (AT_FDCWD for absolute paths). */
 int file_readf(struct text *, int dirfd, const char *format, ...) _printf_(3, 4);
+/* The next entry of a directory. NULL behind the last, or with *ret_err (else untouched) when it cannot be read. */
+struct dirent *file_next(DIR *, int *ret_err);
 /* The target of a symbolic link, NUL-terminated; -ENAMETOOLONG when it does not fit. */
 int file_readlink(int dirfd, const char *path, char *target, size_t room);
 /* Transfers exactly len bytes or fails; a read that meets the end of the file gives -ENODATA. */

@@ -2,6 +2,7 @@
 /* Owns finding out which bits of mm->flags and of vm_flags mean what, where no kernel tells the numbers: a child switches
  * each on, and what changes is read. */
 #include "collect/bpf_internal.h"
+#include "base/child.h"
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -22,13 +23,7 @@
 struct helper {
 	pid_t pid;
 };
-static void helper_end(struct helper *h)
-{
-	if (h->pid <= 0)
-		return;
-	kill(h->pid, SIGKILL);
-	waitpid(h->pid, NULL, 0);
-}
+static void helper_end(struct helper *h) { child_end(h->pid); }
 #define _cleanup_helper_ _cleanup_(helper_end)
 
 /* Runs act(arg) in a child and waits for the `len` bytes that it gives as its answer. */

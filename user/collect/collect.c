@@ -41,15 +41,23 @@ static void drop_bpf(struct collector *c)
 	c->bpf = NULL;
 }
 
+/* What eBPF did not tell to its end is asked elsewhere. */
 static int ask_bpf(struct collector *c, enum bpf_effort effort)
 {
-	int err = 0;
+	int err = 0, r = 0;
 	drop_bpf(c);
 	if (c->config->bpf && effort == c->config->effort)
 		c->bpf = c->config->bpf;
 	else if (!c->config->no_bpf)
 		c->bpf = bpf_open(c->config->caps, effort, &err);
-	return c->bpf ? bpf_tasks(c->bpf, &c->facts, c->tree) : 0;
+	if (c->bpf)
+		r = bpf_tasks(c->bpf, &c->facts, c->tree);
+	if (r < 0) {
+		drop_bpf(c);
+		c->facts.have_sighands = c->facts.have_timers = false;
+		c->facts.sighands.n = c->facts.timers.n = 0;
+	}
+	return r == -ENOMEM ? fail_memory() : 0;
 }
 
 /* Does a fact of a thread need more than /proc and ptrace? */

@@ -20,22 +20,30 @@
 
 static u64 key_of(const struct record_file *f) { return inode_key(f->dev_major, f->dev_minor, f->ino); }
 
-/* Is the known file the one that pid has at fd? kcmp(2). */
-static bool same_file(const struct known_file *k, pid_t pid, int fd)
+/* Is the known file the one that pid has at fd? 1, 0, or -errno. In a running tree either may be gone. */
+static int same_file(const struct collector *c, const struct known_file *k, pid_t pid, int fd)
 {
-	return syscall(SYS_kcmp, k->pid ? k->pid : getpid(), pid ? pid : getpid(), KCMP_FILE, k->fd, fd) == 0;
+	long r = syscall(SYS_kcmp, k->pid ? k->pid : getpid(), pid ? pid : getpid(), KCMP_FILE, k->fd, fd);
+	return r >= 0 || c->config->live ? r == 0 : fail(SHARING_UNKNOWN, neg_errno(), "kcmp with fd %d", k->fd);
 }
 
-static u32 find_known(struct collector *c, const struct record_file *f, pid_t pid, int fd)
+static int find_known(struct collector *c, const struct record_file *f, pid_t pid, int fd, u32 *ret_id)
 {
+	*ret_id = 0;
 	if (f->file_id) {
-		u32 id = map_get(&c->by_identity, f->file_id);
-		if (id)
-			return id;
+		*ret_id = map_get(&c->by_identity, f->file_id);
+		if (*ret_id)
+			return 0;
 	}
-	for (u32 i = map_get(&c->by_inode, key_of(f)); i; i = c->known_files.v[i - 1].next)
-		if (same_file(&c->known_files.v[i - 1], pid, fd))
-			return c->known_files.v[i - 1].id;
+	for (u32 i = map_get(&c->by_inode, key_of(f)); i; i = c->known_files.v[i - 1].next) {
+		int r = same_file(c, &c->known_files.v[i - 1], pid, fd);
+		if (r < 0)
+			return r;
+		if (r > 0) {
+			*ret_id = c->known_files.v[i - 1].id;
+			return 0;
+		}
+	}
 	return 0;
 }
 
@@ -213,9 +221,9 @@ static int file_of(struct collector *c, const struct record_file *f, u32 *ret_id
 	if (r < 0)
 		return c->config->live ? 0 : fail(PROC_READ, r, "/proc/%u/fd/%u", f->tgid, f->fd);
 	WORKING_ON_FD(f->fd, link);
-	*ret_id = find_known(c, f, (pid_t)f->tgid, (int)f->fd);
-	if (*ret_id)
-		return 0;
+	r = find_known(c, f, (pid_t)f->tgid, (int)f->fd, ret_id);
+	if (r < 0 || *ret_id)
+		return r;
 	find_name(c, f, link, sizeof link);
 	/* known before it is collected: a socket may be in flight inside of itself */
 	if (remember(c, f, (pid_t)f->tgid, (int)f->fd, c->files + 1) < 0)
@@ -329,9 +337,9 @@ int collector_add_file(struct collector *c, int fd, u32 *ret_file)
 	record_of_stat(&f, &st);
 	collect_find_name(&st, link, sizeof link);
 	WORKING_ON("file in flight (%s)", link);
-	*ret_file = find_known(c, &f, 0, fd);
-	if (*ret_file)
-		return 0;
+	r = find_known(c, &f, 0, fd, ret_file);
+	if (r < 0 || *ret_file)
+		return r;
 	int kept = fcntl(fd, F_DUPFD_CLOEXEC, 3);
 	int *place = kept < 0 ? NULL : vector_add(&c->own_fds);
 	if (!place) {

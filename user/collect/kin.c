@@ -27,15 +27,15 @@ static int look_outside(struct collector *c)
 	DIR *proc = opendir("/proc");
 	if (!proc)
 		return fail(PROC_READ, neg_errno(), "/proc");
-	int r = 0;
-	for (struct dirent *e; r == 0 && (e = readdir(proc));) {
+	int r = 0, err = 0;
+	for (struct dirent *e; r == 0 && (e = file_next(proc, &err));) {
 		pid_t pid = atoi(e->d_name);
 		if (pid > 0 && !tree_find(c->tree, pid))
 			r = note_outsider(c, pid);
 	}
 	closedir(proc);
 	c->seen_outside = true;
-	return r;
+	return err < 0 ? fail(PROC_READ, err, "/proc") : r;
 }
 
 int kin_outside(struct collector *c, u32 id, bool *ret)

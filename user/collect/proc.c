@@ -130,12 +130,12 @@ static int keep_path(struct facts *facts, const struct record_vma *v, const char
 	return text_failed(&facts->paths) ? -ENOMEM : map_set(&facts->path_of, key, at);
 }
 
-/* smaps tells the flags; a process of another user has maps only, or nothing. */
-static int read_vmas(struct facts *facts, struct tree_process *p)
+/* smaps tells the flags, which a dump cannot do without; a running process of another user has maps only, or nothing. */
+static int read_vmas(struct facts *facts, struct tree_process *p, bool frozen)
 {
 	_cleanup_text_ struct text text = { 0 };
 	int r = file_read(p->proc, "smaps", &text);
-	if (r < 0) {
+	if (r < 0 && !frozen) {
 		text_free(&text);
 		r = file_read(p->proc, "maps", &text);
 	}
@@ -165,7 +165,7 @@ int proc_vmas(struct facts *facts, struct tree *tree)
 	for (size_t i = 0; i < tree->processes.n; i++) {
 		struct tree_process *p = &tree->processes.v[i];
 		WORKING_ON_TASK(p->pid);
-		int r = p->state == 'Z' ? 0 : read_vmas(facts, p);
+		int r = p->state == 'Z' ? 0 : read_vmas(facts, p, tree->frozen_at);
 		if (r < 0)
 			return r == -ENOMEM ? fail_memory() : fail(PROC_READ, r, "/proc/%d/smaps", p->pid);
 	}
@@ -215,7 +215,7 @@ static int read_files(struct facts *facts, struct tree_process *p, bool frozen)
 		return close(fd), -ENOMEM;
 	size_t first = facts->files.n;
 	int r = 0;
-	for (struct dirent *e; r == 0 && (e = readdir(dir));) {
+	for (struct dirent *e; r == 0 && (e = file_next(dir, &r));) {
 		if (e->d_name[0] == '.')
 			continue;
 		struct record_file f = { .tgid = (u32)p->pid, .fd = (u32)atoi(e->d_name) };
@@ -231,6 +231,8 @@ static int read_files(struct facts *facts, struct tree_process *p, bool frozen)
 			*place = f;
 	}
 	closedir(dir);
+	if (r == -ENOENT && !frozen) /* it has ended */
+		r = 0;
 	if (facts->files.n > first)
 		qsort(facts->files.v + first, facts->files.n - first, sizeof *facts->files.v, order_fds);
 	return r;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /* Owns the question who shares memory, descriptors or working directory with whom: clone(2) without CLONE_THREAD, and
  * threads that have unshared. Told by identities where eBPF gives them, else by kcmp(2). */
+#include "base/file.h"
 #include "collect/collect_internal.h"
 #include "diag/diag.h"
 #include "model/shape.h"
@@ -27,10 +28,17 @@ static u64 identity(const struct record_task *t, size_t thing)
 	return t->known & KNOWN_IDENTITY ? ids[thing] : 0;
 }
 
-static bool same(const struct record_task *a, const struct record_task *b, size_t thing)
+/* 1, 0, or -errno. A running tree changes, or belongs to another user: what is not told is taken for no. */
+static int same(const struct collector *c, const struct record_task *a, const struct record_task *b, size_t thing)
 {
 	u64 x = identity(a, thing), y = identity(b, thing);
-	return x && y ? x == y : syscall(SYS_kcmp, a->tid, b->tid, things[thing].kcmp, 0, 0) == 0;
+	if (x && y)
+		return x == y;
+	long r = syscall(SYS_kcmp, a->tid, b->tid, things[thing].kcmp, 0, 0);
+	if (r >= 0 || c->config->live)
+		return r == 0;
+	WORKING_ON_THREAD(a->tid);
+	return fail(SHARING_UNKNOWN, neg_errno(), "kcmp(%s) with thread %u", things[thing].name, b->tid);
 }
 
 static int note_sharing(struct collector *c, const struct record_task *t, const char *what, u32 with)
@@ -51,19 +59,22 @@ struct sharer {
 struct order {
 	size_t thing;
 	bool by_id; /* of all */
+	int err;
 };
 
 /* kcmp(2) gives an order, too. */
 static int compare(const void *left, const void *right, void *order)
 {
 	const struct sharer *a = left, *b = right;
-	const struct order *o = order;
+	struct order *o = order;
 	u64 x = identity(a->task, o->thing), y = identity(b->task, o->thing);
 	long r = 0;
 	if (o->by_id)
 		r = x < y ? 1 : x > y ? 2 : 0;
 	else if (a != b)
 		r = syscall(SYS_kcmp, a->task->tid, b->task->tid, things[o->thing].kcmp, 0, 0);
+	if (r < 0)
+		o->err = neg_errno();
 	return r == 1 ? -1 : r == 2 ? 1 : a->place < b->place ? -1 : a->place > b->place;
 }
 
@@ -87,14 +98,18 @@ static u32 owner_of(const Ckpt__Task *t, size_t thing)
 }
 
 /* Those that have the same thing stand together, the first of the tree at their head. */
-static void note_owners(struct collector *c, const struct sharer *v, size_t n, size_t thing)
+static int note_owners(struct collector *c, const struct sharer *v, size_t n, size_t thing)
 {
 	for (size_t i = 0, end; i < n; i = end) {
-		for (end = i + 1; end < n && same(v[i].task, v[end].task, thing); end++)
+		int r = 0;
+		for (end = i + 1; end < n && (r = same(c, v[i].task, v[end].task, thing)) > 0; end++)
 			set_owner(graph_data(c->graph, &kind_task, v[end].task->tgid), thing, v[i].task->tgid);
+		if (r < 0)
+			return r;
 		if (end > i + 1)
 			set_owner(graph_data(c->graph, &kind_task, v[i].task->tgid), thing, v[i].task->tgid);
 	}
+	return 0;
 }
 
 /* A thing is given on by birth: from the parent. */
@@ -127,11 +142,14 @@ static int look_inside(struct collector *c)
 		by_id &= identity(t, THING_MEMORY) && identity(t, THING_SIGHAND);
 		v[n++] = (struct sharer){ t, i };
 	}
-	for (size_t thing = 0; n > 1 && thing < THINGS; thing++) {
-		qsort_r(v, n, sizeof *v, compare, &(struct order){ thing, by_id });
-		note_owners(c, v, n, thing);
-	}
 	int r = 0;
+	for (size_t thing = 0; r == 0 && n > 1 && thing < THINGS; thing++) {
+		struct order order = { thing, by_id, 0 };
+		qsort_r(v, n, sizeof *v, compare, &order);
+		if (order.err < 0 && !c->config->live)
+			return fail(SHARING_UNKNOWN, order.err, "kcmp(%s)", things[thing].name);
+		r = note_owners(c, v, n, thing);
+	}
 	for (size_t i = 0; r == 0 && n > 1 && i < n; i++)
 		r = look_at_parent(c, v[i].task);
 	return r;
@@ -141,11 +159,15 @@ static int look_inside(struct collector *c)
 static int look_at_threads(struct collector *c, const struct record_task *leader, size_t count)
 {
 	for (size_t k = 1; k < count; k++)
-		for (size_t thing = THING_FILES; thing <= THING_FS; thing++)
-			if (!same(leader, &leader[k], thing)) {
+		for (size_t thing = THING_FILES; thing <= THING_FS; thing++) {
+			int r = same(c, leader, &leader[k], thing);
+			if (r < 0)
+				return r;
+			if (r == 0) {
 				Ckpt__Task *task = graph_data(c->graph, &kind_task, leader->tgid);
 				SET(task, unshared_thread, leader[k].tid);
 			}
+		}
 	return 0;
 }
 
@@ -188,9 +210,9 @@ static int look_outside(struct collector *c)
 	DIR *proc = opendir("/proc");
 	if (!proc)
 		return fail(PROC_READ, neg_errno(), "/proc");
-	int r = 0;
+	int r = 0, err = 0;
 	size_t pairs = 0;
-	for (struct dirent *e; r == 0 && (e = readdir(proc));) {
+	for (struct dirent *e; r == 0 && (e = file_next(proc, &err));) {
 		pid_t pid = atoi(e->d_name);
 		if (pid <= 0 || tree_find(c->tree, pid))
 			continue;
@@ -203,7 +225,7 @@ static int look_outside(struct collector *c)
 		}
 	}
 	closedir(proc);
-	return r;
+	return err < 0 ? fail(PROC_READ, err, "/proc") : r;
 }
 
 int collect_sharing(struct collector *c)

@@ -45,6 +45,7 @@ struct diag_log {
 };
 
 static struct diag_log *diag_log;
+static struct diag_log diag_unshared; /* when no memory can be shared with children: costs nothing until it is written */
 static _Thread_local struct diag_scope *diag_scopes;
 
 const struct diag_row *diag_row(enum diag_code code) { return &rows[code]; }
@@ -66,18 +67,21 @@ static u64 now_ns(void)
 	return (u64)t.tv_sec * 1000000000u + (u64)t.tv_nsec;
 }
 
+static int make_log(void)
+{
+	void *shared = mmap(NULL, sizeof *diag_log, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	int r = shared == MAP_FAILED ? neg_errno() : 0;
+	diag_log = r < 0 ? &diag_unshared : shared;
+	diag_log->progress_at = now_ns() + PROGRESS_EVERY;
+	return r;
+}
+
 int diag_begin(const char *verb, const char *object)
 {
-	if (!diag_log) {
-		void *shared = mmap(NULL, sizeof *diag_log, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-		if (shared == MAP_FAILED)
-			return neg_errno();
-		diag_log = shared;
-		diag_log->progress_at = now_ns() + PROGRESS_EVERY;
-	}
+	int r = diag_log ? 0 : make_log();
 	snprintf(diag_log->verb, sizeof diag_log->verb, "%s", verb);
 	snprintf(diag_log->object, sizeof diag_log->object, "%s", object ? object : "");
-	return 0;
+	return r < 0 ? fail(OUT_OF_MEMORY, r, "mmap of the log") : 0;
 }
 
 struct diag_scope *diag_scope_enter(struct diag_scope *scope, const char *format, ...)

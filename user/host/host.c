@@ -2,6 +2,7 @@
 /* Owns what the probes of one run share: rights, type information, configuration, the two kinds of children. */
 #include "host/config.h"
 #include "host/probe.h"
+#include "base/child.h"
 #include <fcntl.h>
 #include <linux/btf.h>
 #include <linux/capability.h>
@@ -154,14 +155,6 @@ static int wait_child(pid_t pid, int *status)
 	return -ETIMEDOUT;
 }
 
-/* pid is a child that nobody else reaps, so the number is still its own. */
-static void end_child(pid_t pid)
-{
-	kill(pid, SIGKILL);
-	while (waitpid(pid, NULL, __WALL) < 0 && errno == EINTR)
-		;
-}
-
 int host_in_child(int (*fn)(void *), void *arg)
 {
 	pid_t pid = fork();
@@ -173,7 +166,7 @@ int host_in_child(int (*fn)(void *), void *arg)
 	}
 	int status, r = wait_child(pid, &status);
 	if (r < 0) {
-		end_child(pid);
+		child_end(pid);
 		return r;
 	}
 	return WIFEXITED(status) ? -WEXITSTATUS(status) : -EPERM;
@@ -214,7 +207,7 @@ static pid_t start_tracee(void)
 	if (r == 0 && !WIFSTOPPED(status))
 		return -ESRCH;
 	if (r < 0)
-		end_child(pid);
+		child_end(pid);
 	return r < 0 ? r : pid;
 }
 
@@ -233,7 +226,7 @@ pid_t host_tracee(struct host *host)
 void host_drop_tracee(struct host *host)
 {
 	if (host->tracee > 0)
-		end_child(host->tracee);
+		child_end(host->tracee);
 	host->tracee = host->tracee_err = 0;
 }
 

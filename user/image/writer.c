@@ -87,12 +87,12 @@ static int refuse_contents(struct image_writer *w)
 		closep(&fd);
 		return r;
 	}
-	int r = 0;
-	for (struct dirent *e; r == 0 && (e = readdir(entries));)
+	int r = 0, err = 0;
+	for (struct dirent *e; r == 0 && (e = file_next(entries, &err));)
 		if (strcmp(e->d_name, ".") && strcmp(e->d_name, "..") && strcmp(e->d_name, "lost+found"))
 			r = fail(IMAGE_DIR, -ENOTEMPTY, "it is not empty: it holds \"%s\"", e->d_name);
 	closedir(entries);
-	return r;
+	return err < 0 ? fail(IMAGE_DIR, err, "its entries cannot be read") : r;
 }
 
 /* A directory that was there is made private when it is ours; another user's is taken with a warning. */

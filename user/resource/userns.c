@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /* Owns user namespaces: which one a process is in, and how those that are not ckpt's are made again. */
+#include "base/child.h"
 #include "base/file.h"
 #include "collect/collect.h"
 #include "diag/diag.h"
@@ -85,7 +86,7 @@ static int read_maps(int proc, Ckpt__UserNamespace *ns)
 /* A namespace that no process of the tree is in shows its maps through a child that enters it. */
 static int read_maps_inside(int fd, Ckpt__UserNamespace *ns)
 {
-	int ready[2], status;
+	int ready[2];
 	if (pipe2(ready, O_CLOEXEC) < 0)
 		return fail(SYSCALL, neg_errno(), "pipe2");
 	pid_t child = fork();
@@ -103,10 +104,7 @@ static int read_maps_inside(int fd, Ckpt__UserNamespace *ns)
 	snprintf(path, sizeof path, "/proc/%d", (int)child);
 	_cleanup_close_ int proc = err < 0 ? -1 : open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	err = err < 0 ? fail(SYSCALL, err, "setns(CLONE_NEWUSER) in a child") : read_maps(proc, ns);
-	if (child > 0) {
-		kill(child, SIGKILL);
-		waitpid(child, &status, 0);
-	}
+	child_end(child);
 	return err;
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /* Owns the last steps, which the tracer makes: restart blocks, the arena's end, registers. */
 #include "arch/arch.h"
+#include "base/child.h"
 #include "diag/diag.h"
 #include "infect/remote.h"
 #include "model/shape.h"
@@ -159,24 +160,18 @@ int execute_finish(struct execution *x)
 /* Who lost his parent is found in no tree. An id is killed only as long as it is a tracee, dead or not. */
 static void kill_held(const struct execution *x)
 {
-	siginfo_t info;
 	for (u32 i = 0; i < x->held; i++) {
 		pid_t pid = (pid_t)plan_held(x->plan, i)->pid;
-		if (waitid(P_PID, (id_t)pid, &info, WEXITED | WSTOPPED | WNOHANG | WNOWAIT | __WALL) == 0)
+		if (child_is_ours(pid))
 			kill(pid, SIGKILL);
 	}
 }
 
 void execute_undo(struct execution *x)
 {
-	int status;
-	if (x->ghost) {
-		kill(x->ghost, SIGKILL);
-		waitpid(x->ghost, NULL, __WALL);
-		x->ghost = 0;
-	}
-	siginfo_t born = { 0 }; /* a root that a ghost has not made yet is another's process, or none */
-	if (!x->root || (waitid(P_PID, (id_t)x->root, &born, WEXITED | WNOHANG | WNOWAIT | __WALL) < 0 && errno == ECHILD))
+	child_end(x->ghost);
+	x->ghost = 0;
+	if (!child_is_ours(x->root)) /* a root that a ghost has not made yet is another's process, or none */
 		return;
 	size_t mark = diag_mark();
 	if (!x->tree.processes.n && tree_scan(&x->tree, x->root) < 0)
@@ -185,8 +180,9 @@ void execute_undo(struct execution *x)
 	tree_kill(&x->tree);
 	diag_survived(mark);
 	for (u32 i = 0; i < x->held; i++)
-		while (waitpid((pid_t)plan_held(x->plan, i)->pid, &status, __WALL) > 0 && WIFSTOPPED(status))
-			;
-	waitpid(x->root, NULL, __WALL);
+		if (child_is_ours((pid_t)plan_held(x->plan, i)->pid))
+			child_end((pid_t)plan_held(x->plan, i)->pid);
+	if (child_is_ours(x->root))
+		child_end(x->root);
 	x->root = 0;
 }

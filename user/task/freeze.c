@@ -104,9 +104,11 @@ static int take_stop(struct tree_thread *t)
 {
 	int status;
 	pid_t got = waitpid(t->tid, &status, __WALL | WNOHANG);
-	if (got == 0)
+	if (got == 0 || (got < 0 && errno == EINTR))
 		return 0;
-	if (got < 0 || !WIFSTOPPED(status))
+	if (got < 0)
+		return errno == ECHILD ? -ESRCH : neg_errno();
+	if (!WIFSTOPPED(status))
 		return -ESRCH;
 	if (status >> 16 == PTRACE_EVENT_STOP) {
 		t->stopped = true;

@@ -121,7 +121,7 @@ int tree_scan_threads(struct tree_process *p, bool *ret_grew)
 	}
 	size_t at = 0; /* the kernel lists threads in the order of their birth, as they are kept here */
 	int r = 0;
-	for (struct dirent *e; r == 0 && (e = readdir(dir));) {
+	for (struct dirent *e; r == 0 && (e = file_next(dir, &r));) {
 		pid_t tid = atoi(e->d_name);
 		if (tid <= 0)
 			continue;
@@ -144,7 +144,7 @@ int tree_scan_threads(struct tree_process *p, bool *ret_grew)
 		*ret_grew = true;
 	}
 	closedir(dir);
-	return r == 0 && p->threads.n == 0 ? -ESRCH : r;
+	return r == -ENOENT || (r == 0 && p->threads.n == 0) ? -ESRCH : r;
 }
 
 static int children_of_thread(struct tree_process *p, struct tree_thread *t, int (*visit)(void *, pid_t), void *arg)

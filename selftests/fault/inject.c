@@ -1,0 +1,279 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/* An error at every system call of a dump and of a restore, and at every step of a plan: the tree runs on untouched and no image
+ * is left, or nothing is left of the tree, and a diagnostic says why; or it went well all the same, and image or program are
+ * right. The tests take every so many; the soak_ tests (make soak) take all of them with each error. */
+#include "diag/diag.h"
+#include "harness/killer.h"
+#include "harness/left.h"
+#include "wire.h"
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/wait.h>
+
+static const int errors[] = { ENOSPC, EIO, ENOMEM, EINTR, EPERM, EAGAIN };
+
+static void shell(const char *format, const char *a, const char *b)
+{
+	char command[256];
+	snprintf(command, sizeof command, format, a, b);
+	CHECK_EQ(system(command), 0);
+}
+
+/* A failure names its row of the catalog, why and what to do; a success says nothing of the kind. */
+static bool failed(const struct struck *s, const struct text *output, const char *what)
+{
+	char code[64] = "";
+	if (!WIFEXITED(s->status) || WEXITSTATUS(s->status) > EXIT_RACED)
+		FAIL("%s: wait status %#x: %s", what, s->status, output->data ?: "");
+	if (WEXITSTATUS(s->status) == 0)
+		return false;
+	const char *open = output->data ? strstr(output->data, "error: cannot ") : NULL;
+	if (!open)
+		FAIL("%s: no diagnostic, but status %d: %s", what, WEXITSTATUS(s->status), output->data ?: "");
+	const char *at = strchr(open, '[');
+	const char *line = strchr(open, '\n');
+	for (; at && at < line; at = strchr(at + 1, '['))
+		if (sscanf(at, "[%63[A-Z_0-9]]", code) != 1)
+			*code = 0;
+	if (!diag_find(code) || !strstr(open, "\n  why:   ") || !strstr(open, "\n  do:    ") ||
+	    (!strstr(open, "mmap of the log") && !strstr(open, "\n  result: ")))
+		FAIL("%s: no diagnostic, but status %d: %s", what, WEXITSTATUS(s->status), output->data ?: "");
+	return true;
+}
+
+/* --- a dump --- */
+
+/* A program that works all the time has no two equal images: no reference. */
+static void check_image(const struct target *t, const char *reference, const char *what)
+{
+	if (ckpt(NULL, "verify", t->image))
+		FAIL("%s: the dump said nothing, but its image is damaged", what);
+	if (*reference && ckpt(NULL, "diff", "--ignore", "thread.registers,thread.extended,thread.call", reference, t->image))
+		FAIL("%s: the dump said nothing, but its image is another", what);
+	shell("rm -rf %s", t->image, "");
+}
+
+struct sweep {
+	struct target t;
+	const char *argv[8];
+	char *before; /* what there is when nothing was left */
+	int calls, step;
+	int failed, passed;
+};
+
+static struct struck strike_at(struct sweep *s, int n, int error, bool children, char what[200], struct text *output)
+{
+	printf("%s at call %d of %d: ", strerrorname_np(error) ?: "nothing", n, s->calls);
+	fflush(stdout);
+	struct struck struck = strike_run(ckpt_path(), s->argv, &(struct strike){ n, error, children }, output);
+	snprintf(what, 200, "%s at call %d of %d (number %d, %s)", strerrorname_np(error) ?: "nothing", n, s->calls, struck.nr,
+		 struck.on);
+	printf("number %d, %s\n", struck.nr, struck.on);
+	return struck;
+}
+
+static void dump_at(struct sweep *s, const char *reference, int n, int error)
+{
+	char what[200];
+	_cleanup_text_ struct text output = { 0 };
+	struct struck struck = strike_at(s, n, error, true, what, &output);
+	bool no = failed(&struck, &output, what);
+	left_running(s->t.pid, false, what);
+	if (!no)
+		check_image(&s->t, reference, what);
+	left_check(s->before, what);
+	*(no ? &s->failed : &s->passed) += struck.injected;
+}
+
+static void sweep_errors(struct sweep *s, int step, void (*at)(struct sweep *, int n, int error))
+{
+	s->step = step ?: s->calls / 60 + 1;
+	for (int n = 1; n <= s->calls; n += s->step)
+		for (size_t e = 0; e < ARRAY_SIZE(errors); e++)
+			if (step || (n / s->step) % ARRAY_SIZE(errors) == e)
+				at(s, n, errors[e]);
+	printf("%d failed, %d went well\n", s->failed, s->passed);
+	CHECK(s->failed > 10 && s->passed > 2);
+}
+
+static char reference[80];
+
+static void dump_one(struct sweep *s, int n, int error) { dump_at(s, reference, n, error); }
+
+static void sweep_dump(const char *const *argv, int step, bool rests)
+{
+	char pid[16];
+	struct sweep s = { 0 };
+	target_startv(&s.t, argv);
+	if (rests)
+		snprintf(reference, sizeof reference, "%s.reference", s.t.image);
+	snprintf(pid, sizeof pid, "%d", s.t.pid);
+	if (rests)
+		CHECK_EQ(ckpt(NULL, "dump", pid, reference, "--leave-running"), 0);
+	s.before = left_look();
+	memcpy(s.argv, (const char *[]){ "ckpt", "dump", pid, s.t.image, "--leave-running", NULL }, 6 * sizeof *s.argv);
+	for (int i = 0; i < 2; i++) {
+		char what[200];
+		_cleanup_text_ struct text output = { 0 };
+		struct struck whole = strike_at(&s, 0, 0, true, what, &output);
+		CHECK(!failed(&whole, &output, what));
+		check_image(&s.t, reference, what);
+		s.calls = whole.calls;
+	}
+	sweep_errors(&s, step, dump_one);
+	target_dump(&s.t, false);
+	target_restore(&s.t, 0);
+	target_judge(&s.t);
+	free(s.before);
+}
+
+/* --- a restore --- */
+
+static void judge_survivor(struct target *t)
+{
+	target_judge(t);
+	target_gone(t->pid);
+	shell("rm -rf %s && cp -a %s.kept %1$s", t->dir, t->dir);
+}
+
+static void judge_restore(struct sweep *s, const struct struck *struck, const struct text *output, const char *what)
+{
+	bool no = failed(struck, output, what);
+	if (!no)
+		judge_survivor(&s->t);
+	left_check(s->before, what);
+	*(no ? &s->failed : &s->passed) += struck->injected;
+}
+
+static void restore_at(struct sweep *s, int n, int error)
+{
+	char what[200];
+	_cleanup_text_ struct text output = { 0 };
+	struct struck struck = strike_at(s, n, error, false, what, &output);
+	judge_restore(s, &struck, &output, what);
+}
+
+static void begin_restore(struct sweep *s, const char *const *argv)
+{
+	char what[200];
+	*s = (struct sweep){ 0 };
+	target_startv(&s->t, argv);
+	target_dump(&s->t, false);
+	shell("cp -a %s %s.kept", s->t.dir, s->t.dir);
+	s->before = left_look();
+	memcpy(s->argv, (const char *[]){ "ckpt", "restore", s->t.image, "-d", NULL }, 5 * sizeof *s->argv);
+	for (int i = 0; i < 2; i++) {
+		_cleanup_text_ struct text output = { 0 };
+		struct struck whole = strike_at(s, 0, 0, false, what, &output);
+		judge_restore(s, &whole, &output, what);
+		s->calls = whole.calls;
+	}
+}
+
+static void end_restore(struct sweep *s)
+{
+	target_restore(&s->t, 0);
+	target_judge(&s->t);
+	free(s->before);
+}
+
+static void sweep_restore(const char *const *argv, int step)
+{
+	struct sweep s;
+	begin_restore(&s, argv);
+	sweep_errors(&s, step, restore_at);
+	end_restore(&s);
+}
+
+/* --- a step of the plan, made impossible in the arena before the root is born --- */
+
+struct spoil {
+	u32 step;  /* of all arrays but the world's */
+	u32 steps; /* there are so many */
+};
+
+static u64 find_arena(pid_t pid)
+{
+	char path[32], line[512];
+	unsigned long long start = 0, begin, end;
+	char rights[5];
+	snprintf(path, sizeof path, "/proc/%d/maps", pid);
+	FILE *maps = fopen(path, "re");
+	CHECK(maps);
+	while (fgets(line, sizeof line, maps))
+		if (strstr(line, "memfd:ckpt-arena") && sscanf(line, "%llx-%llx %4s", &begin, &end, rights) == 3 &&
+		    rights[1] == 'w')
+			start = begin;
+	fclose(maps);
+	CHECK(start);
+	return start;
+}
+
+static void spoil_step(pid_t pid, void *arg)
+{
+	struct spoil *spoil = arg;
+	struct arena arena;
+	struct array world;
+	struct step step;
+	char path[32];
+	u64 base = find_arena(pid);
+	snprintf(path, sizeof path, "/proc/%d/mem", pid);
+	_cleanup_close_ int memory = (int)CHECK_OK(open(path, O_RDWR | O_CLOEXEC));
+	CHECK_EQ(pread(memory, &arena, sizeof arena, (off_t)base), sizeof arena);
+	CHECK_EQ(pread(memory, &world, sizeof world, (off_t)(base + arena.arrays)), sizeof world);
+	spoil->steps = arena.nsteps - world.count;
+	off_t at = (off_t)(base + arena.steps + (world.count + spoil->step) * sizeof step);
+	if (spoil->step >= spoil->steps)
+		return;
+	CHECK_EQ(pread(memory, &step, sizeof step, at), sizeof step);
+	step.op = OP_CALL;
+	step.nr = 0xfff0; /* ENOSYS */
+	CHECK_EQ(pwrite(memory, &step, sizeof step, at), sizeof step);
+}
+
+static void sweep_steps(const char *const *argv, u32 slice)
+{
+	struct sweep s;
+	struct spoil spoil = { .step = UINT32_MAX };
+	struct strike strike = { .at_birth = spoil_step, .arg = &spoil };
+	begin_restore(&s, argv);
+	s.failed = s.passed = 0;
+	for (u32 n = 0, step = 1; n == 0 || n <= spoil.steps; n += step) {
+		char what[200];
+		_cleanup_text_ struct text output = { 0 };
+		spoil.step = n - 1; /* the first round counts them */
+		struct struck struck = strike_run(ckpt_path(), s.argv, &strike, &output);
+		struck.injected = true;
+		if (n == 1 && slice)
+			step = spoil.steps / slice + 1;
+		snprintf(what, sizeof what, "step %u of %u", n, spoil.steps);
+		printf("%s\n", what);
+		judge_restore(&s, &struck, &output, what);
+	}
+	printf("%d failed, %d went well\n", s.failed, s.passed);
+	CHECK(s.failed > 10 && s.passed < s.failed);
+	end_restore(&s);
+}
+
+#define ARGV(...) ((const char *const[]){ __VA_ARGS__, NULL })
+#define PYTHON ARGV("/usr/bin/python3", "python.py")
+
+TEST(dump_sleeper, .root = true, .seconds = 120) { sweep_dump(ARGV("sleeper"), 0, true); }
+TEST(dump_python, .root = true, .seconds = 120) { sweep_dump(PYTHON, 0, false); }
+TEST(dump_tree, .root = true, .seconds = 120) { sweep_dump(ARGV("tree"), 0, true); }
+TEST(restore_sleeper, .root = true, .seconds = 120) { sweep_restore(ARGV("sleeper"), 0); }
+TEST(restore_python, .root = true, .seconds = 120) { sweep_restore(PYTHON, 0); }
+TEST(restore_tree, .root = true, .seconds = 120) { sweep_restore(ARGV("tree"), 0); }
+TEST(steps_sleeper, .root = true, .seconds = 120) { sweep_steps(ARGV("sleeper"), 30); }
+TEST(steps_tree, .root = true, .seconds = 120) { sweep_steps(ARGV("tree"), 40); }
+TEST(steps_userns, .root = true, .seconds = 120) { sweep_steps(ARGV("userns"), 30); }
+
+TEST(soak_inject_dump_sleeper, .root = true, .manual = true, .seconds = 7200) { sweep_dump(ARGV("sleeper"), 1, true); }
+TEST(soak_inject_dump_python, .root = true, .manual = true, .seconds = 7200) { sweep_dump(PYTHON, 1, false); }
+TEST(soak_inject_dump_tree, .root = true, .manual = true, .seconds = 7200) { sweep_dump(ARGV("tree"), 1, true); }
+TEST(soak_inject_restore_sleeper, .root = true, .manual = true, .seconds = 7200) { sweep_restore(ARGV("sleeper"), 1); }
+TEST(soak_inject_restore_python, .root = true, .manual = true, .seconds = 7200) { sweep_restore(PYTHON, 1); }
+TEST(soak_inject_restore_tree, .root = true, .manual = true, .seconds = 7200) { sweep_restore(ARGV("tree"), 1); }
+TEST(soak_steps_sleeper, .root = true, .manual = true, .seconds = 7200) { sweep_steps(ARGV("sleeper"), 0); }
+TEST(soak_steps_tree, .root = true, .manual = true, .seconds = 7200) { sweep_steps(ARGV("tree"), 0); }
+TEST(soak_steps_userns, .root = true, .manual = true, .seconds = 7200) { sweep_steps(ARGV("userns"), 0); }

@@ -1,0 +1,10 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Children of ckpt. */
+#pragma once
+#include "base/base.h"
+#include <sys/types.h>
+
+/* Is it a child or a tracee that has not been reaped? Then its id is its own. */
+bool child_is_ours(pid_t);
+/* Kills a child of ours and waits for its end; who cannot be killed is not waited for. */
+void child_end(pid_t);
