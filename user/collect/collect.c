@@ -228,6 +228,7 @@ void collector_free(struct collector *c)
 	map_free(&c->by_identity);
 	map_free(&c->by_inode);
 	map_free(&c->by_link);
+	map_free(&c->remembered);
 	map_free(&c->by_mapped);
 	drop_bpf(c);
 	map_free(&c->anons);
@@ -265,6 +266,8 @@ int collect(struct graph *ret, struct tree *tree, const struct collect_config *c
 
 const struct caps *collector_caps(const struct collector *c) { return c->config->caps; }
 struct graph *collector_graph(struct collector *c) { return c->graph; }
+u32 collector_recall(const struct collector *c, u64 key) { return map_get(&c->remembered, key); }
+int collector_remember(struct collector *c, u64 key, u32 number) { return map_set(&c->remembered, key, number); }
 bool collector_live(const struct collector *c) { return c->config->live; }
 bool collector_storing(const struct collector *c) { return c->config->memory; }
 u64 collector_ghost_limit(const struct collector *c) { return c->config->ghost_limit ?: GHOST_LIMIT; }

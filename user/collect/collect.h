@@ -47,6 +47,10 @@ u64 collector_ghost_limit(const struct collector *);
 /* A duplicate of the file that is being collected (pidfd_getfd; O_PATH for a mapped file, cwd and the like), owned by the
  * collector until the file is done; negative errno without the right. FILE scope only. */
 int collector_fd(struct collector *);
+/* A number that the resource will want to know by a key of its own (mixed with map_mix): remembered until the collection is
+ * done; recalled: 0 when there is none. -ENOMEM. */
+int collector_remember(struct collector *, u64 key, u32 number);
+u32 collector_recall(const struct collector *, u64 key);
 /* TCP connections are remembered here, to be looked at in repair mode. */
 struct connections *collector_connections(struct collector *);
 /* Gives the contents of the memory object that is being collected to the dump, by the same id. */

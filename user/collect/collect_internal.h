@@ -25,6 +25,7 @@ struct collector {
 	struct map vdsos;       /* hash of bytes and layout -> vdso id */
 	struct bpf_source *bpf; /* of this collection, or the one that was given */
 	struct map by_mapped;   /* struct file of a mapping and flags -> file id */
+	struct map remembered;  /* keys of resources */
 	struct map by_link;     /* device, inode and flags -> file id, of links */
 	struct map outside;     /* ids of sessions and groups that processes outside of the tree are in */
 	bool seen_outside;

@@ -2,6 +2,7 @@
 /* TCP connections with both ends in the tree: their queues, sequence numbers, windows and options, by repair mode. What one
  * end has sent and the other has not received belongs to what the other will read: it is sent again. A part of inet.c. */
 #pragma once
+#include "base/map.h"
 #include "collect/netlink.h"
 #include "collect/repair.h"
 #include "resource/inet_options.h"
@@ -192,23 +193,33 @@ static inline int read_queues(struct connections *all, Ckpt__Inet *a, Ckpt__Inet
 	return r == 0 ? move_outgoing(b->tcp, a->tcp) : r;
 }
 
+static inline u64 endpoint_key(u64 key, const char *address, u32 port)
+{
+	for (const char *p = plain_address(address); *p; p++)
+		key = map_mix(key, (u8)*p);
+	return map_mix(key, port);
+}
+
+static inline u64 connection_key(const char *from, u32 from_port, const char *to, u32 to_port)
+{
+	return endpoint_key(endpoint_key(0x696e6574, from, from_port), to, to_port);
+}
+
 static inline int find_peer(struct collector *c, const struct kind *kind, const struct object *mine, Ckpt__Inet *m)
 {
-	const struct graph *graph = collector_graph(c);
-	for (const struct object *o = NULL; (o = graph_next(graph, kind, o));) {
-		Ckpt__Inet *other = o->data;
-		if (o == mine || !other->tcp || !m->tcp || !are_ends(m, other))
-			continue;
-		SET(m, peer, o->id);
-		SET(other, peer, mine->id);
-		/* what ends because the other has ended is told by the other */
-		if (m->shutdown & 2)
-			other->shutdown &= ~1u;
-		if (other->shutdown & 2)
-			m->shutdown &= ~1u;
-		return collector_live(c) || m->repair ? 0 : read_queues(collector_connections(c), m, other);
-	}
-	return 0;
+	u64 own = connection_key(m->local, m->local_port, m->remote, m->remote_port);
+	u32 id = collector_recall(c, connection_key(m->remote, m->remote_port, m->local, m->local_port));
+	Ckpt__Inet *other = id && id != mine->id ? graph_data(collector_graph(c), kind, id) : NULL;
+	if (!other || !other->tcp || !are_ends(m, other))
+		return collector_remember(c, own, mine->id) < 0 ? fail_memory() : 0;
+	SET(m, peer, id);
+	SET(other, peer, mine->id);
+	/* what ends because the other has ended is told by the other */
+	if (m->shutdown & 2)
+		other->shutdown &= ~1u;
+	if (other->shutdown & 2)
+		m->shutdown &= ~1u;
+	return collector_live(c) || m->repair ? 0 : read_queues(collector_connections(c), m, other);
 }
 
 static inline u32 buffer_size(int fd, int option)

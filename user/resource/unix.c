@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /* Owns sockets of unix(7): those that listen or have a name, connected pairs, their queues with descriptors and credentials in them, options, shutdown. */
+#include "base/map.h"
 #include "collect/collect.h"
 #include "collect/netlink.h"
 #include "collect/socket.h"
@@ -22,17 +23,26 @@ static bool unix_claims(const struct record_file *file, const char *link)
 
 /* --- collect: the socket --- */
 
-static void find_peer(const struct graph *graph, const struct object *mine, Ckpt__Unix *u)
+/* What is remembered of a socket: its number; the last one whose other end it is, and the one before that one; who has not
+ * accepted its connection. */
+enum { OF_INODE = 1, WANTS_INODE, WANTED_BEFORE, LISTENER_OF };
+static u64 unix_key(u64 what, u64 number) { return map_mix(map_mix(what, 0x756e6978), number); }
+
+static int find_peer(struct collector *c, const struct object *mine, Ckpt__Unix *u)
 {
-	for (const struct object *o = NULL; (o = graph_next(graph, &kind_unix, o));) {
-		Ckpt__Unix *other = o->data;
-		if (o == mine || !other->has_inode)
-			continue;
-		if (u->has_peer_inode && other->inode == u->peer_inode)
-			SET(u, peer, o->id);
-		if (other->has_peer_inode && other->peer_inode == u->inode)
-			SET(other, peer, mine->id);
-	}
+	struct graph *graph = collector_graph(c);
+	u32 id = u->has_peer_inode ? collector_recall(c, unix_key(OF_INODE, u->peer_inode)) : 0;
+	int r = collector_remember(c, unix_key(OF_INODE, u->inode), mine->id);
+	if (id)
+		SET(u, peer, id);
+	for (u32 other = collector_recall(c, unix_key(WANTS_INODE, u->inode)); other;
+	     other = collector_recall(c, unix_key(WANTED_BEFORE, other)))
+		SET((Ckpt__Unix *)graph_data(graph, &kind_unix, other), peer, mine->id);
+	if (r < 0 || !u->has_peer_inode || id)
+		return r;
+	u32 before = collector_recall(c, unix_key(WANTS_INODE, u->peer_inode));
+	r = collector_remember(c, unix_key(WANTS_INODE, u->peer_inode), mine->id);
+	return r == 0 && before ? collector_remember(c, unix_key(WANTED_BEFORE, mine->id), before) : r;
 }
 
 static bool add_waiting(Ckpt__Unix *u, const struct unix_diag *diag)
@@ -44,21 +54,29 @@ static bool add_waiting(Ckpt__Unix *u, const struct unix_diag *diag)
 	return true;
 }
 
-/* Is this one a client that a listener has not accepted, or a listener that has not accepted clients? */
-static void find_waiting(const struct graph *graph, const struct object *mine, Ckpt__Unix *u)
+static void set_waiting(Ckpt__Unix *listener, Ckpt__Unix *client, u32 client_id)
 {
-	for (const struct object *o = NULL; (o = graph_next(graph, &kind_unix, o));) {
-		Ckpt__Unix *other = o->data;
-		for (size_t i = 0; o != mine && i < other->n_file + u->n_file; i++) {
-			Ckpt__Unix *listener = i < other->n_file ? other : u, *client = listener == u ? other : u;
-			size_t k = listener == u ? i - other->n_file : i;
-			if (!client->has_inode || listener->waiting_inode[k] != client->inode)
-				continue;
-			listener->file[k] = client == u ? mine->id : o->id;
-			SET(client, unaccepted, true);
-			client->has_peer_closed = 0, client->peer_closed = 0;
-		}
+	for (size_t i = 0; i < listener->n_file; i++)
+		if (listener->waiting_inode[i] == client->inode)
+			listener->file[i] = client_id;
+	SET(client, unaccepted, true);
+	client->has_peer_closed = 0, client->peer_closed = 0;
+}
+
+/* Is this one a client that a listener has not accepted, or a listener that has not accepted clients? */
+static int find_waiting(struct collector *c, const struct object *mine, Ckpt__Unix *u)
+{
+	u32 listener = collector_recall(c, unix_key(LISTENER_OF, u->inode));
+	if (listener)
+		set_waiting(graph_data(collector_graph(c), &kind_unix, listener), u, mine->id);
+	for (size_t i = 0; i < u->n_file; i++) {
+		u32 client = collector_recall(c, unix_key(OF_INODE, u->waiting_inode[i]));
+		if (client)
+			set_waiting(u, graph_data(collector_graph(c), &kind_unix, client), client);
+		else if (collector_remember(c, unix_key(LISTENER_OF, u->waiting_inode[i]), mine->id) < 0)
+			return -ENOMEM;
 	}
+	return 0;
 }
 
 static int collect_relations(struct collector *c, int fd, const struct object *o, Ckpt__Unix *u)
@@ -87,9 +105,7 @@ static int collect_relations(struct collector *c, int fd, const struct object *o
 		SET(u, peer_closed, true);
 	else if (diag.has_peer)
 		SET(u, peer_inode, diag.peer);
-	find_peer(collector_graph(c), o, u);
-	find_waiting(collector_graph(c), o, u);
-	return 0;
+	return find_peer(c, o, u) < 0 || find_waiting(c, o, u) < 0 ? fail_memory() : 0;
 }
 
 static void collect_options(int fd, Ckpt__Unix *u)
