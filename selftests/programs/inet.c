@@ -171,7 +171,17 @@ int main(int argc, char **argv)
 	send_to(any, "::1", 5354, "to itself");
 	close(gone);
 	MUST_EQ(write(here, "connected", 9), 9);
+	struct ip_mreqn joining = { .imr_ifindex = 1 };
+	struct ipv6_mreq group6 = { .ipv6mr_interface = 1 };
+	int joined = socket(AF_INET, SOCK_DGRAM, 0), joined6 = socket(AF_INET6, SOCK_DGRAM, 0);
+	bind_to(joined, "0.0.0.0", 5400);
+	MUST_EQ(inet_pton(AF_INET, "239.1.2.3", &joining.imr_multiaddr), 1);
+	MUST_EQ(inet_pton(AF_INET6, "ff15::1234", &group6.ipv6mr_multiaddr), 1);
+	MUST_EQ(setsockopt(joined, IPPROTO_IP, IP_ADD_MEMBERSHIP, &joining, sizeof joining), 0);
+	MUST_EQ(setsockopt(joined6, IPPROTO_IPV6, IPV6_ADD_MEMBERSHIP, &group6, sizeof group6), 0);
 	judge_wait();
+	MUST_EQ(setsockopt(joined, IPPROTO_IP, IP_DROP_MEMBERSHIP, &joining, sizeof joining), 0);
+	MUST_EQ(setsockopt(joined6, IPPROTO_IPV6, IPV6_DROP_MEMBERSHIP, &group6, sizeof group6), 0);
 
 	MUST_EQ(fcntl(four, F_GETFD), FD_CLOEXEC);
 	MUST(fcntl(dual, F_GETFL) & O_NONBLOCK);

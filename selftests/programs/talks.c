@@ -105,6 +105,12 @@ static void hold(const char *what)
 		MUST_EQ(write(udp, "nobody", 6), 6);
 	} else if (!strcmp(what, "filter")) {
 		filtered();
+	} else if (!strcmp(what, "group")) {
+		struct ip_mreq_source some = { { inet_addr("239.1.2.3") },
+					       { htonl(INADDR_LOOPBACK) },
+					       { inet_addr("127.0.0.9") } };
+		int udp = bound(SOCK_DGRAM, 4100);
+		MUST_EQ(setsockopt(udp, IPPROTO_IP, IP_ADD_SOURCE_MEMBERSHIP, &some, sizeof some), 0);
 	} else if (!strcmp(what, "namespace")) {
 		MUST_EQ(unshare(CLONE_NEWNET), 0);
 		MUST(socket(AF_INET, SOCK_STREAM, 0) >= 0);

@@ -2,6 +2,7 @@
 /* Owns sockets of ip(7) and ipv6(7): UDP and TCP that are new, bound or listen, connected UDP, TCP with both ends in the tree. */
 #include "collect/collect.h"
 #include "collect/socket.h"
+#include "resource/inet_group.h"
 #include "resource/inet_queue.h"
 #include "resource/inet_tcp.h"
 #include <sys/stat.h>
@@ -142,7 +143,8 @@ static int inet_collect(struct collector *c, const struct subject *subject, stru
 	if (r < 0 || is_tcp(m))
 		return r < 0 ? r : collect_tcp(c, fd, o);
 	collect_moment(fd, m);
-	return collector_live(c) ? 0 : collect_datagrams(fd, m);
+	r = collect_groups(fd, m);
+	return r < 0 || collector_live(c) ? r : collect_datagrams(fd, m);
 }
 
 /* --- judge --- */
@@ -177,7 +179,8 @@ static int judge_dump(const struct graph *graph, const Ckpt__Inet *m)
 		return fail(INET_ERROR, 0, "at %s", a);
 	if (m->hidden_filter)
 		return fail(INET_FILTER, 0, "of the socket at %s", a);
-	return is_tcp(m) ? judge_tcp_dump(graph, m) : judge_datagrams(graph, &kind_inet, m);
+	int groups = judge_groups(m);
+	return groups ?: is_tcp(m) ? judge_tcp_dump(graph, m) : judge_datagrams(graph, &kind_inet, m);
 }
 
 /* Would it get its address here? Tried with a socket that is closed again. What is bound by the tree itself allows the others. */
@@ -218,6 +221,8 @@ static int judge_restore(const struct graph *graph, const struct object *o)
 	if (!m->family || !m->type || !is_known(m) || (m->remote && !remote_address(m, &a)))
 		return fail(IMAGE_INCONSISTENT, 0, "socket %u", o->id);
 	int r = judge_options(m);
+	if (r == 0)
+		r = judge_groups_restore(m);
 	if (r == 0)
 		r = judge_datagrams_restore(m);
 	if (r == 0 && m->tcp)
@@ -273,6 +278,7 @@ static void plan_last(struct plan *plan, const struct graph *graph, u32 file, co
 		plan_datagram(plan, SETTLE, m, m->datagram[i]);
 	if (m->tcp && (m->peer || m->peer_closed))
 		plan_buffers(plan, fd, m);
+	plan_groups(plan, SETTLE, fd, m);
 	plan_filter(plan, SETTLE, fd, m);
 	plan_options(plan, SETTLE, fd, m, false);
 	if (m->local)
