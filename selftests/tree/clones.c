@@ -376,6 +376,25 @@ TEST(ckpt_may_die, .root = true, .seconds = 120)
 	CHECK(gone > 0);
 }
 
+/* What is wrong with an image is found inside, and said outside; nothing is left. */
+TEST(a_damaged_image, .root = true)
+{
+	struct target t;
+	char path[96];
+	_cleanup_text_ struct text output = { 0 };
+	target_spawn(&t, "/bin/sleep", "1000");
+	nap_ms(50);
+	target_dump(&t, false);
+	snprintf(path, sizeof path, "%s/pages", t.image);
+	int fd = (int)CHECK_OK(open(path, O_RDWR | O_CLOEXEC));
+	CHECK_EQ(pwrite(fd, "damage", 6, 5000), 6);
+	close(fd);
+	CHECK_EQ(ckpt(&output, "restore", "--pidns", t.image), 5);
+	CHECK_CONTAINS(output.data, "[IMAGE_DAMAGED]");
+	CHECK_CONTAINS(output.data, "was ended again");
+	CHECK_EQ(count_named("sleep") + count_named("ckpt-reaper") + count_named("ckpt"), 0);
+}
+
 /* Who may make no namespaces is told so. */
 TEST(without_the_right, .root = true)
 {
