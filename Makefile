@@ -95,7 +95,7 @@ docs: ckpt
 	$(Q)tools/gendocs
 # What needs no running of tests; then with the unit tests; then everything, after installing what is missing.
 static: ckpt
-	$(Q)s=0; tools/layers $(B) || s=1; tools/gendocs --check || s=1; tools/format --check || s=1; tools/lint $(B) || s=1; exit $$s
+	$(Q)s=0; tools/layers $(B) || s=1; tools/gendocs --check || s=1; tools/tested || s=1; tools/format --check || s=1; tools/lint $(B) || s=1; exit $$s
 check: static
 	$(Q)$(MAKE) --no-print-directory unit
 test: deps

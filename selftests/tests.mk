@@ -21,11 +21,14 @@ unit: $(B)/ckpt $(UNITS) $(T)/run
 	$(Q)$(RUNTESTS) -o $(B)/unit.ktap $(call pick,$(UNITS))
 selftest: $(B)/ckpt $(UNITS) $(SELFS) $(PROGRAMS) $(T)/run
 	$(Q)$(RUNTESTS) -o $(B)/selftest.ktap $(call pick,$(UNITS) $(filter-out $(UNITS),$(SELFS)))
-# ckpt is killed at every single system call of dumps and at every instruction of a hijack, SWEEPS times over.
+# ckpt is killed at every single system call of dumps and restores and at every instruction of a hijack, and every call fails
+# with every error. A sweep that is done leaves a mark in B/soak, so that a broken off soak goes on where it was.
 SWEEPS   ?= 10
+SOAKS    := $(foreach i,$(shell seq $(SWEEPS)),$(foreach s,kill kill_restore inject hijack,$(B)/soak/$(i).$(s)))
 soak: tests-built
-	$(Q)for i in $$(seq $(SWEEPS)); do echo "  SOAK    $$i of $(SWEEPS)"; $(T)/fault/kill 'soak_*' && \
-	  HIJACK_STRIDE=1 HIJACK_RANDOM=100 $(RUNTESTS) -o $(B)/soak.ktap $(T)/fault/hijack || exit 1; done
+	$(Q)mkdir -p $(B)/soak && for mark in $(SOAKS); do test -e $$mark && continue; echo "  SOAK    $${mark##*/} of $(SWEEPS)"; \
+	  case $$mark in *.hijack) HIJACK_STRIDE=1 HIJACK_RANDOM=100 $(RUNTESTS) -o $(B)/soak.ktap $(T)/fault/hijack;; \
+	  *) CKPT=$(abspath $(B))/ckpt $(T)/fault/$${mark##*.} 'soak_*';; esac || exit 1; touch $$mark; done; rm -rf $(B)/soak
 bench: tests-built
 	$(Q)selftests/bench/run $(B) $(ROUNDS)
 tests-built: $(B)/ckpt $(UNITS) $(SELFS) $(PROGRAMS) $(T)/run

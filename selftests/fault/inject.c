@@ -238,6 +238,7 @@ static void sweep_steps(const char *const *argv, u32 slice)
 	struct strike strike = { .at_birth = spoil_step, .arg = &spoil };
 	begin_restore(&s, argv);
 	s.failed = s.passed = 0;
+	int named = 0;
 	for (u32 n = 0, step = 1; n == 0 || n <= spoil.steps; n += step) {
 		char what[200];
 		_cleanup_text_ struct text output = { 0 };
@@ -249,7 +250,9 @@ static void sweep_steps(const char *const *argv, u32 slice)
 		snprintf(what, sizeof what, "step %u of %u", n, spoil.steps);
 		printf("%s\n", what);
 		judge_restore(&s, &struck, &output, what);
+		named += output.data && strstr(output.data, "[PLAN_STEP]");
 	}
+	CHECK(named > 10);
 	printf("%d failed, %d went well\n", s.failed, s.passed);
 	CHECK(s.failed > 10 && s.passed < s.failed);
 	end_restore(&s);

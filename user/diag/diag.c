@@ -318,13 +318,18 @@ static const char *class_name(enum exit_class class)
 	return names[class];
 }
 
+static const char *const untested[DIAG_COUNT] = {
+#define UNTESTED(code, reason) [DIAG_##code] = reason,
+#include "diag/untested.def"
+#undef UNTESTED
+};
+
 void diag_catalog_markdown(struct text *t)
 {
-	text_adds(
-		t,
-		"# Failures\n\nEvery failure of ckpt has a code, an exit class, a reason and a way out. Generated from "
-		"`user/diag/catalog.def`; do not edit.\n\n| code | exit | class | why | what to do |\n|---|---|---|---|---|\n");
+	text_adds(t, "# Failures\n\nEvery failure of ckpt has a code, an exit class, a reason and a way out. Generated from "
+		     "`user/diag/catalog.def`; do not edit. A row is named by a test, or the last column says why not.\n\n"
+		     "| code | exit | class | why | what to do | untested |\n|---|---|---|---|---|---|\n");
 	for (size_t i = 0; i < DIAG_COUNT; i++)
-		text_addf(t, "| `%s` | %d | %s | %s | %s |\n", rows[i].code, rows[i].exit_class, class_name(rows[i].exit_class),
-			  rows[i].why, rows[i].todo);
+		text_addf(t, "| `%s` | %d | %s | %s | %s | %s |\n", rows[i].code, rows[i].exit_class,
+			  class_name(rows[i].exit_class), rows[i].why, rows[i].todo, untested[i] ?: "");
 }
