@@ -259,6 +259,18 @@ static void hold(const char *what)
 		MUST_EQ(chdir(judge_dir), 0);
 		MUST_EQ(bind(socket(AF_UNIX, SOCK_STREAM, 0), (void *)&a, sizeof a), 0);
 		MUST_EQ(rename("name", "other"), 0);
+	} else if (!strcmp(what, "creator")) {
+		int listener = listening(SOCK_STREAM, "stream", 5), client = socket(AF_UNIX, SOCK_STREAM, 0);
+		char text[16];
+		pid_t child = fork();
+		if (child == 0) {
+			connect_to(client, "stream");
+			_exit(0);
+		}
+		MUST_EQ(waitpid(child, NULL, 0), child);
+		MUST_EQ(peer_of(accept(listener, NULL, NULL)), child);
+		snprintf(text, sizeof text, "%d", child);
+		judge_write("creator", text);
 	} else if (!strcmp(what, "namespace")) {
 		MUST_EQ(unshare(CLONE_NEWNET), 0);
 		MUST(socket(AF_UNIX, SOCK_STREAM, 0) >= 0);

@@ -2,9 +2,17 @@
 /* Sockets of the internet that ckpt refuses: by name, with a way out, and the program does not notice. */
 #include "harness/target.h"
 #include "diag/diag.h"
+#include <linux/sched.h>
+#include <signal.h>
+#include <stddef.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
 #include <netinet/in.h>
 #include <linux/capability.h>
 
@@ -71,6 +79,49 @@ TEST(taken, .root = true, .net = true)
 	CHECK_OK(listen(fd, 1));
 	restore_refused(&t, EXIT_RACED, "[INET_TAKEN]");
 	close(fd);
+	target_restore(&t, 0);
+	target_judge(&t);
+}
+
+TEST(unix_name_taken, .root = true, .net = true)
+{
+	struct target t;
+	struct sockaddr_un a = { .sun_family = AF_UNIX };
+	char path[96];
+	target_start(&t, "named");
+	target_dump(&t, false);
+	int fd = socket(AF_UNIX, SOCK_STREAM, 0), len = snprintf(a.sun_path + 1, 64, "ckpt named %d", t.pid);
+	CHECK_OK(bind(fd, (void *)&a, (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + (size_t)len)));
+	restore_refused(&t, EXIT_RACED, "[UNIX_NAME_TAKEN]");
+	close(fd);
+	snprintf(path, sizeof path, "%s/stream", t.dir);
+	CHECK_OK(unlink(path));
+	write_text(path, "somebody else's");
+	restore_refused(&t, EXIT_RACED, "[UNIX_NAME_TAKEN]");
+	CHECK_OK(unlink(path));
+	target_restore(&t, 0);
+	target_judge(&t);
+}
+
+/* The id of who connected is taken by a process that has nothing to do with it. */
+TEST(unix_creator, .root = true, .net = true)
+{
+	struct target t;
+	target_start(&t, "unix", "creator");
+	_cleanup_free_ char *text = NULL;
+	char path[96];
+	snprintf(path, sizeof path, "%s/creator", t.dir);
+	text = read_text(path);
+	CHECK(text != NULL);
+	target_dump(&t, false);
+	pid_t pid = atoi(text);
+	struct clone_args args = { .exit_signal = SIGCHLD, .set_tid = (uintptr_t)&pid, .set_tid_size = 1 };
+	if (!CHECK_OK(syscall(SYS_clone3, &args, sizeof args)))
+		for (;;)
+			pause();
+	restore_refused(&t, EXIT_UNSUPPORTED, "[UNIX_CREATOR]");
+	CHECK_OK(kill(pid, SIGKILL));
+	CHECK_EQ(waitpid(pid, NULL, 0), pid);
 	target_restore(&t, 0);
 	target_judge(&t);
 }
