@@ -2,6 +2,7 @@
 /* The interpreter, used by the blob in new tasks and by ckpt for the world. The includer defines
  * blob_syscall(), blob_spawn(), blob_futex_wait() and blob_futex_wake(). */
 #include "wire.h"
+#include <asm/unistd.h>
 
 static inline char *machine_data(struct arena *arena, uint64_t offset) { return (char *)arena + offset; }
 
@@ -32,6 +33,19 @@ static inline void machine_state(struct array *array, uint32_t state)
 	blob_futex_wake(&array->state);
 }
 
+#define SPAWN_PATIENCE 100000
+/* An id that survey found free may be that of a task which is gone but not forgotten: the kernel gives it back a little after
+ * the task is out of sight (release_task(), free_pid()). */
+static inline int64_t machine_spawn(struct arena *arena, uint64_t args, uint64_t size, uint32_t index)
+{
+	int64_t r;
+
+	for (uint32_t tries = 0; (r = blob_spawn(arena, args, size, index)) == -17 /* EEXIST */ && tries < SPAWN_PATIENCE;
+	     tries++)
+		blob_syscall(__NR_sched_yield, 0, 0, 0, 0, 0, 0);
+	return r;
+}
+
 static inline int64_t machine_step(struct arena *arena, struct array *array, struct step *step)
 {
 	uint64_t a[6];
@@ -51,7 +65,7 @@ static inline int64_t machine_step(struct arena *arena, struct array *array, str
 	case OP_SPAWN:
 		if (a[2] >= arena->narrays)
 			return -22;
-		return blob_spawn(arena, a[0], a[1], (uint32_t)a[2]);
+		return machine_spawn(arena, a[0], a[1], (uint32_t)a[2]);
 	case OP_WAIT:
 		if (!machine_word_ok(arena, a[0]))
 			return -14;
