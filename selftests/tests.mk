@@ -56,9 +56,14 @@ FUZZ_SECONDS ?= 600
 FUZZC   := $(wildcard selftests/fuzz/*.c)
 FUZZERS := $(FUZZC:selftests/fuzz/%.c=$(B)/fuzz/%)
 FUZZSRC := $(filter user/base/% user/diag/% user/host/% user/model/% user/image/%,$(SRCS)) $(filter arch/%,$(SRCS)) $(ASMS) $(GENC)
+FUZZBPF := $(addprefix user/collect/,facts.c bpf_run.c bpf_tasks.c bpf_timers.c bpf_vmas.c bpf_files.c bpf_decode.c bpf_merge.c) user/task/scan.c
+$(B)/fuzz/proc: FUZZMORE = user/collect/proc_text.c
+$(B)/fuzz/records: FUZZMORE = $(FUZZBPF)
+$(B)/fuzz/proc: user/collect/proc_text.c
+$(B)/fuzz/records: $(FUZZBPF)
 $(B)/fuzz/%: selftests/fuzz/%.c $(FUZZSRC) | $(GENH)
 	$(call say,FUZZ,$@) mkdir -p $(@D) && $(CLANG) $(filter-out -MMD -MP -Werror,$(ALLCFLAGS)) -Iselftests -O1 -g \
-	  -fsanitize=fuzzer,address,undefined -o $@ $< $(FUZZSRC) $(LIBS)
+	  -fsanitize=fuzzer,address,undefined -o $@ $< $(FUZZSRC) $(FUZZMORE) $(LIBS)
 fuzz: $(FUZZERS)
 	$(Q)for f in $^; do mkdir -p $(B)/fuzz/corpus/$${f##*/} && echo "  FUZZ    $$f $(FUZZ_SECONDS) s" && \
 	  $$f -max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=2048 -print_final_stats=0 -verbosity=0 \

@@ -184,10 +184,8 @@ static const char *parse_details(const char *at, struct record_vma *v)
 			parse_vm_flags(at + 8, v);
 		else if (*at == 'P' && !strncmp(at, "ProtectionKey:", 14))
 			v->flags |= (u32)(strtoul(at + 14, NULL, 10) & 15) << VMA_PKEY_SHIFT;
-		at = strchr(at, '\n');
-		if (!at)
-			return "";
-		at++;
+		at = strchrnul(at, '\n');
+		at += *at == '\n';
 	}
 	return at;
 }
