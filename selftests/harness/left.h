@@ -3,7 +3,7 @@
 #pragma once
 #include "harness/target.h"
 
-/* Processes and threads (ids and names), mounts, files below WORK, /dev/shm and /dev/mqueue, one per line. */
+/* Processes and threads (ids and names), mounts, files below WORK, one per line. */
 char *left_look(void);
 /* Looks until nothing differs from before; fails the test with what does after some seconds. what: for people. */
 void left_check(const char *before, const char *what);
