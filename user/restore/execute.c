@@ -388,11 +388,22 @@ int execute_start(struct execution *x, const struct plan *plan, const struct sit
 	return r;
 }
 
+/* A thread that is done stops while others are made. Not those of a process that is to be stopped by a signal: all of its threads
+ * take part in that. */
+static bool may_stop_early(const struct execution *x, const Ckpt__Thread *t)
+{
+	const Ckpt__Task *task = shape_task(x->graph, t->pid);
+	return t->pid != t->tid && !strcmp(task->state, "running") && !is_gated(x->plan, t->tid);
+}
+
 int execute_wait(struct execution *x)
 {
 	int r = pass_gate(x);
-	for (struct object *o = NULL; r == 0 && (o = graph_next(x->graph, &kind_thread, o));)
+	for (struct object *o = NULL; r == 0 && (o = graph_next(x->graph, &kind_thread, o));) {
 		r = await_thread(x, o->id);
+		if (r == 0 && may_stop_early(x, o->data))
+			r = tree_stop_early((pid_t)o->id);
+	}
 	return r == 0 ? bury_ghost(x) : r;
 }
 

@@ -167,6 +167,17 @@ static void kill_held(const struct execution *x)
 	}
 }
 
+/* Threads that are seized are reaped by ckpt, and before that no process can be. */
+static void reap_threads(const struct execution *x)
+{
+	int status;
+	for (struct object *o = NULL; (o = graph_next(x->graph, &kind_thread, o));) {
+		const Ckpt__Thread *t = o->data;
+		while (t->pid != t->tid && waitpid((pid_t)t->tid, &status, __WALL) == (pid_t)t->tid && WIFSTOPPED(status))
+			;
+	}
+}
+
 void execute_undo(struct execution *x)
 {
 	child_end(x->ghost);
@@ -179,6 +190,7 @@ void execute_undo(struct execution *x)
 	kill_held(x);
 	tree_kill(&x->tree);
 	diag_survived(mark);
+	reap_threads(x);
 	for (u32 i = 0; i < x->held; i++)
 		if (child_is_ours((pid_t)plan_held(x->plan, i)->pid))
 			child_end((pid_t)plan_held(x->plan, i)->pid);

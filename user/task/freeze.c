@@ -142,6 +142,10 @@ static int seize(struct tree_process *p, struct tree_thread *t, bool held)
 	if (errno == ESRCH)
 		return -ESRCH;
 	int err = neg_errno();
+	if (err == -EPERM && held) { /* seized before, and on its way to a stop; who is dead has none */
+		t->seized = true;
+		return 0;
+	}
 	if (err == -EPERM && has_ended(p, t->tid))
 		return t->tid == p->pid ? see_end(p) : -ESRCH;
 	long tracer = status_number(p, t->tid, "\nTracerPid:");
@@ -169,6 +173,12 @@ int tree_hold(pid_t tid, enum tree_hold how)
 		return 0;
 	return unfiltered ? fail(SECCOMP_SUSPEND, neg_errno(), "PTRACE_SEIZE")
 			  : fail(PTRACE_DENIED, neg_errno(), "PTRACE_SEIZE");
+}
+
+int tree_stop_early(pid_t tid)
+{
+	int r = tree_hold(tid, 0);
+	return r == 0 && ptrace(PTRACE_INTERRUPT, tid, 0, 0) < 0 ? fail(PTRACE_DENIED, neg_errno(), "PTRACE_INTERRUPT") : r;
 }
 
 static void forget_thread(struct tree_process *p, size_t i)

@@ -47,6 +47,8 @@ enum tree_hold {
 	HOLD_UNFILTERED = 2, /* its seccomp filters are suspended as long as it is seized */
 };
 int tree_hold(pid_t tid, enum tree_hold);
+/* Seizes another thread of a held process, and lets it stop: the freeze takes it as it is. */
+int tree_stop_early(pid_t tid);
 /* Lets a held tree go, all of it or nothing: when ckpt dies before this is done, the tree dies, and none of it has run. */
 int tree_release(struct tree *);
 /* Lets every thread go on; safe to call twice. */
