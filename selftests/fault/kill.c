@@ -114,6 +114,21 @@ TEST(connections, .root = true, .net = true, .seconds = 180)
 	sweep(&t, true, 5, 0);
 }
 
+/* bash with job control, and processes that share memory by copy-on-write. */
+TEST(shell, .root = true, .seconds = 180)
+{
+	struct target t;
+	target_start(&t, "pty");
+	sweep(&t, false, 4, 0);
+}
+
+TEST(prefork, .root = true, .seconds = 180)
+{
+	struct target t;
+	target_start(&t, "cow");
+	sweep(&t, false, 5, 0);
+}
+
 TEST(ending_dump, .root = true, .seconds = 180) { sweep_ending("threads.static", 0); }
 
 TEST(soak_sleeper, .root = true, .manual = true, .seconds = 7200)
@@ -145,3 +160,17 @@ TEST(soak_python, .root = true, .manual = true, .seconds = 7200)
 }
 
 TEST(soak_ending_dump, .root = true, .manual = true, .seconds = 7200) { sweep_ending("sleeper", 1); }
+
+TEST(soak_shell, .root = true, .manual = true, .seconds = 7200)
+{
+	struct target t;
+	target_start(&t, "pty");
+	sweep(&t, false, 1, 1);
+}
+
+TEST(soak_prefork, .root = true, .manual = true, .seconds = 7200)
+{
+	struct target t;
+	target_start(&t, "cow");
+	sweep(&t, false, 1, 1);
+}
