@@ -96,6 +96,18 @@ static void hold(const char *what)
 		MUST(accept(listener, NULL, NULL) >= 0);
 		if (setsockopt(client, IPPROTO_TCP, TCP_ULP, "tls", 4))
 			judge_write("unavailable", "no tls in this kernel");
+	} else if (!strcmp(what, "multipath")) {
+		struct sockaddr_in a = here(4200);
+		int ends[2];
+		for (int i = 0; i < 2; i++)
+			ends[i] = socket(AF_INET, SOCK_STREAM, 262 /* IPPROTO_MPTCP */);
+		if (ends[0] < 0) {
+			judge_write("unavailable", "no multipath TCP in this kernel");
+			return;
+		}
+		MUST(bind(ends[0], (void *)&a, sizeof a) == 0 && listen(ends[0], 1) == 0);
+		MUST_EQ(connect(ends[1], (void *)&a, sizeof a), 0);
+		MUST(accept(ends[0], NULL, NULL) >= 0);
 	} else if (!strcmp(what, "protocol")) {
 		MUST(socket(AF_INET, SOCK_RAW, IPPROTO_ICMP) >= 0);
 	} else if (!strcmp(what, "error")) {

@@ -45,6 +45,7 @@ REFUSED(ended, "ended", EXIT_RACED, "INET_ENDED")
 REFUSED(urgent, "urgent", EXIT_UNSUPPORTED, "INET_URGENT")
 REFUSED(layer, "layer", EXIT_UNSUPPORTED, "INET_LAYER")
 REFUSED(protocol, "protocol", EXIT_UNSUPPORTED, "INET_PROTOCOL")
+REFUSED(multipath, "multipath", EXIT_UNSUPPORTED, "INET_MULTIPATH")
 REFUSED(error, "error", EXIT_RACED, "INET_ERROR")
 REFUSED(filter, "filter", EXIT_UNSUPPORTED, "INET_FILTER")
 REFUSED(group, "group", EXIT_UNSUPPORTED, "INET_GROUP")
@@ -79,6 +80,22 @@ TEST(taken, .root = true, .net = true)
 	CHECK_OK(listen(fd, 1));
 	restore_refused(&t, EXIT_RACED, "[INET_TAKEN]");
 	close(fd);
+	target_restore(&t, 0);
+	target_judge(&t);
+}
+
+/* Where the kernel does not speak multipath TCP, or was told not to. */
+TEST(no_multipath, .root = true, .net = true)
+{
+	struct target t;
+	static const char *const enabled = "/proc/sys/net/mptcp/enabled";
+	if (access(enabled, W_OK))
+		SKIP("no multipath TCP in this kernel");
+	target_start(&t, "multipath");
+	target_dump(&t, false);
+	write_text(enabled, "0");
+	restore_refused(&t, EXIT_KERNEL, "[INET_NO_MULTIPATH]");
+	write_text(enabled, "1");
 	target_restore(&t, 0);
 	target_judge(&t);
 }

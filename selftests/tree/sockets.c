@@ -7,6 +7,7 @@ PROGRAM(unix_datagrams, QUIET | NET, "unix", "datagrams")
 PROGRAM(unix_listeners, QUIET | NET, "unix", "listeners")
 PROGRAM(unix_waiting, QUIET | NET, "unix", "waiting")
 PROGRAM(inet, QUIET | NET, "inet")
+PROGRAM(multipath, QUIET | NET, "multipath")
 PROGRAM(tcp, QUIET | NET, "tcp")
 PROGRAM(loop_tcp, NET, "/usr/bin/python3", "loop.py", "tcp")
 

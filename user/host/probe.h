@@ -131,6 +131,8 @@ PROBE_FN(timerfd_ticks);
 PROBE_FN(inotify_next_wd);
 /* arg: family, level, option, value; value -1: getsockopt. */
 PROBE_FN(sockopt);
+/* arg: family, type, protocol. */
+PROBE_FN(socket);
 PROBE_FN(peer_pidfd);
 /* arg: family, ioctl; returns a descriptor (1). */
 PROBE_FN(socket_ioctl);

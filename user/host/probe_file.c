@@ -73,6 +73,12 @@ int probe_sockopt(struct host *host _unused_, const struct probe *p, char *note 
 	return r < 0 ? neg_errno() : PROBE_YES;
 }
 
+int probe_socket(struct host *host _unused_, const struct probe *p, char *note _unused_)
+{
+	_cleanup_close_ int fd = socket((int)p->arg[0], (int)p->arg[1] | SOCK_CLOEXEC, (int)p->arg[2]);
+	return fd < 0 ? neg_errno() : PROBE_YES;
+}
+
 int probe_peer_pidfd(struct host *host _unused_, const struct probe *p _unused_, char *note _unused_)
 {
 	int pair[2], peer = -1;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-/* Owns sockets of ip(7) and ipv6(7): UDP and TCP that are new, bound or listen, connected UDP, TCP with both ends in the tree. */
+/* Owns sockets of ip(7) and ipv6(7): UDP and TCP, also multipath TCP, that are new, bound or listen, connected UDP, TCP with both
+ * ends in the tree. */
 #include "collect/collect.h"
 #include "collect/socket.h"
 #include "resource/inet_group.h"
@@ -19,8 +20,7 @@ static bool inet_claims(const struct record_file *file, const char *link)
 
 static bool is_known(const Ckpt__Inet *m)
 {
-	return (m->protocol == IPPROTO_TCP && !strcmp(m->type, "stream")) ||
-	       (m->protocol == IPPROTO_UDP && !strcmp(m->type, "datagram"));
+	return (is_tcp(m) && !strcmp(m->type, "stream")) || (m->protocol == IPPROTO_UDP && !strcmp(m->type, "datagram"));
 }
 
 /* --- collect --- */
@@ -84,10 +84,13 @@ static int collect_tcp(struct collector *c, int fd, struct object *o)
 	struct tcp_info info = { 0 };
 	char layer[32] = "";
 	socklen_t len = sizeof info, layer_len = sizeof layer - 1;
+	if (is_multipath(m) && m->remote) /* which is refused */
+		return 0;
 	if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) < 0)
 		return fail(SYSCALL, neg_errno(), "TCP_INFO");
 	SET(m, state, info.tcpi_state);
-	if (getsockopt(fd, IPPROTO_TCP, TCP_ULP, layer, &layer_len) == 0 && layer_len && !message_set_string(&m->layer, layer))
+	bool layered = !is_multipath(m) && getsockopt(fd, IPPROTO_TCP, TCP_ULP, layer, &layer_len) == 0 && layer_len;
+	if (layered && !message_set_string(&m->layer, layer))
 		return fail_memory();
 	if (info.tcpi_state == LISTEN) {
 		SET(m, listening, true);
@@ -154,6 +157,8 @@ static int judge_tcp_dump(const struct graph *graph, const Ckpt__Inet *m)
 	char a[ENDPOINT_ROOM], b[ENDPOINT_ROOM];
 	endpoint(a, m->local, m->local_port);
 	endpoint(b, m->remote, m->remote_port);
+	if (is_multipath(m) && (m->remote || STATE_IN(m->state, CONNECTED_STATES)))
+		return fail(INET_MULTIPATH, 0, "from %s to %s", a, b);
 	if (m->layer)
 		return fail(INET_LAYER, 0, "%s on the socket at %s", m->layer, a);
 	if (m->urgent)
@@ -181,6 +186,17 @@ static int judge_dump(const struct graph *graph, const Ckpt__Inet *m)
 		return fail(INET_FILTER, 0, "of the socket at %s", a);
 	int groups = judge_groups(m);
 	return groups ?: is_tcp(m) ? judge_tcp_dump(graph, m) : judge_datagrams(graph, &kind_inet, m);
+}
+
+/* No socket of this kind can be made where the kernel does not have it, or net.mptcp.enabled is 0. */
+static int judge_multipath(const Ckpt__Inet *m)
+{
+	if (!is_multipath(m))
+		return 0;
+	if (m->remote || m->tcp)
+		return fail(IMAGE_INCONSISTENT, 0, "a connection of protocol %u", m->protocol);
+	_cleanup_close_ int fd = socket(family_number(m), SOCK_STREAM | SOCK_CLOEXEC, (int)m->protocol);
+	return fd < 0 ? fail(INET_NO_MULTIPATH, neg_errno(), "the socket at %s", m->local ?: "no address yet") : 0;
 }
 
 /* Would it get its address here? Tried with a socket that is closed again. What is bound by the tree itself allows the others. */
@@ -221,6 +237,8 @@ static int judge_restore(const struct graph *graph, const struct object *o)
 	if (!m->family || !m->type || !is_known(m) || (m->remote && !remote_address(m, &a)))
 		return fail(IMAGE_INCONSISTENT, 0, "socket %u", o->id);
 	int r = judge_options(m);
+	if (r == 0)
+		r = judge_multipath(m);
 	if (r == 0)
 		r = judge_groups_restore(m);
 	if (r == 0)

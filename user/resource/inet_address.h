@@ -14,6 +14,13 @@ union address {
 	struct sockaddr_in6 v6;
 };
 
+#ifndef IPPROTO_MPTCP
+#define IPPROTO_MPTCP 262
+#endif
+
+/* Multipath TCP; what it accepts from an ordinary client is a socket of TCP. */
+static inline bool is_multipath(const Ckpt__Inet *m) { return m->protocol == IPPROTO_MPTCP; }
+static inline bool is_tcp(const Ckpt__Inet *m) { return m->protocol == IPPROTO_TCP || is_multipath(m); }
 static inline bool is_v6(const Ckpt__Inet *m) { return m->family && !strcmp(m->family, "inet6"); }
 static inline int family_number(const Ckpt__Inet *m) { return is_v6(m) ? AF_INET6 : AF_INET; }
 static inline socklen_t address_size(const union address *a)

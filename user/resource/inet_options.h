@@ -110,8 +110,8 @@ static inline bool is_kernels_buffer(int fd, const Ckpt__Inet *m, const struct i
 static inline bool is_wanted(const Ckpt__Inet *m, const struct inet_option *o)
 {
 	int level = o->level;
-	if ((level == IPPROTO_IPV6 && !is_v6(m)) ||
-	    ((level == IPPROTO_TCP || level == IPPROTO_UDP) && level != (int)m->protocol))
+	if ((level == IPPROTO_IPV6 && !is_v6(m)) || (level == IPPROTO_TCP && !is_tcp(m)) ||
+	    (level == IPPROTO_UDP && m->protocol != IPPROTO_UDP))
 		return false;
 	if (o->when == ANY)
 		return !m->local || is_any_address(m->local);
@@ -129,6 +129,9 @@ static inline int collect_options(int fd, Ckpt__Inet *m, int type)
 		if (o->type == TEXT ? !now.text[0] : now.value == o->initial)
 			continue;
 		if (o->type == BUFFER && is_kernels_buffer(fd, m, o))
+			continue;
+		if (o->number == SO_RCVLOWAT && o->level == SOL_SOCKET &&
+		    !now.value) /* means 1; multipath TCP alone leaves 0 */
 			continue;
 		if (fresh < 0) /* what the host gives to a new socket (sysctl) is no choice of the program */
 			fresh = socket(family_number(m), type | SOCK_CLOEXEC, (int)m->protocol);

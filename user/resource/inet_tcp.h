@@ -19,8 +19,10 @@ enum { TCPOPT_MSS = 2, TCPOPT_WINDOW_SCALE = 3, TCPOPT_SACK_ALLOWED = 4, TCPOPT_
 #define SENT_END_STATES (1u << FIN_WAIT1 | 1u << FIN_WAIT2 | ENDING_STATES)
 #define READ_END_STATES (1u << CLOSE_WAIT | ENDING_STATES)
 
-static inline bool is_tcp(const Ckpt__Inet *m) { return m->protocol == IPPROTO_TCP; }
-static inline bool is_connection(const Ckpt__Inet *m) { return is_tcp(m) && STATE_IN(m->state, CONNECTED_STATES); }
+static inline bool is_connection(const Ckpt__Inet *m)
+{
+	return m->protocol == IPPROTO_TCP && STATE_IN(m->state, CONNECTED_STATES);
+}
 
 /* The socket of the tree that listens where a connection leads that nobody has accepted yet. */
 static inline const Ckpt__Inet *listener_of(const struct graph *graph, const struct kind *kind, const Ckpt__Inet *m)
