@@ -50,6 +50,7 @@ enum record_known {
 	KNOWN_THP_MDWE = 1 << 25, /* thp_disable, mdwe */
 	KNOWN_PENDING = 1 << 26,  /* pending, shared_pending: the sets */
 	KNOWN_PERSONALITY = 1 << 27,
+	KNOWN_TTY = 1 << 29,     /* has_tty */
 	KNOWN_NS_OURS = 1 << 28, /* ns_ours, pid_for_children, time_for_children */
 };
 
@@ -123,7 +124,8 @@ struct record_task {
 	rec_u64 start_time;                                   /* ns since boot */
 	rec_u32 ns_ours, pid_for_children, time_for_children; /* inode numbers of the namespaces that its children get */
 	rec_u32 max_fds; /* the descriptor table has room for so many (with KNOWN_IDENTITY) */
-	rec_u32 ngroups, pad;
+	rec_u32 has_tty; /* a controlling terminal */
+	rec_u32 ngroups;
 	rec_u32 groups[RECORD_GROUPS];
 };
 

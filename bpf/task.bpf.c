@@ -52,6 +52,7 @@ static __always_inline void read_ids(struct task_struct *t, struct signal_struct
 	r->ns[RECORD_NS_PID] = BPF_CORE_READ(innermost, ns, ns.inum);
 	innermost = upid_at(process, BPF_CORE_READ(process, level));
 	READ(r->ns_tgid, innermost, nr);
+	r->has_tty = sig->tty != NULL;
 	raw->state = task_state(t);
 	TAKE(raw->exit_state, t, exit_state);
 	TAKE(r->exit_code, t, exit_code);
@@ -61,7 +62,7 @@ static __always_inline void read_ids(struct task_struct *t, struct signal_struct
 	TAKE(r->nr_threads, sig, nr_threads);
 	__builtin_memcpy(r->comm, t->comm, sizeof(r->comm));
 	TAKE(r->start_time, t, start_boottime);
-	r->known = KNOWN_IDS | KNOWN_PERSONALITY;
+	r->known = KNOWN_IDS | KNOWN_PERSONALITY | KNOWN_TTY;
 }
 
 static __always_inline void read_identity(struct task_struct *t, struct record_task *r)

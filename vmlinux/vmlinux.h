@@ -207,7 +207,9 @@ struct k_sigaction {
 struct sighand_struct {
 	struct k_sigaction action[64];
 };
+struct tty_struct;
 struct signal_struct {
+	struct tty_struct *tty;
 	int nr_threads;
 	struct sigpending shared_pending;
 	struct hrtimer real_timer;

@@ -48,7 +48,7 @@ static struct arena *make_arena(const struct plan *plan)
 
 struct plan *make_plan(const struct resource *resource, const struct graph *graph, u32 tid)
 {
-	struct plan *plan = plan_new(&(struct plan_config){ .first_service_fd = PLAN_FIRST_FD });
+	struct plan *plan = plan_new(&(struct plan_config){ .first_service_fd = PLAN_FIRST_FD, .ignored = ~0ull });
 	CHECK(plan);
 	CHECK_OK(plan_thread(plan, tid));
 	for (struct object *o = NULL; (o = graph_next(graph, resource->kind, o));)

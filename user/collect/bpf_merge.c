@@ -52,6 +52,7 @@ static const struct group_row groups[] = {
 	ONE(MEMBARRIER, membarrier),
 	FIELDS(MM_EXTRA, has_ldt, pkeys),
 	ONE(IO_URING, has_io_uring),
+	ONE(TTY, has_tty),
 	FIELDS(NS_OURS, ns_ours, time_for_children),
 	FIELDS(GROUPS, ngroups, groups),
 };

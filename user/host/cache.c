@@ -27,14 +27,13 @@ int cache_key(struct cache_key *ret, const struct host *host)
 {
 	_cleanup_text_ struct text t = { 0 };
 	struct utsname name;
-	struct stat ns;
 	int r = file_read_once(AT_FDCWD, "/proc/sys/kernel/random/boot_id", &t);
 	if (r < 0)
 		return r;
-	if (uname(&name) < 0 || stat("/proc/self/ns/user", &ns) < 0)
+	if (uname(&name) < 0)
 		return neg_errno();
-	text_addf(&t, "%s\n%s\n%s\n%u %llx %llu:%llu %d %s\n", name.release, name.version, name.machine, host->euid,
-		  (unsigned long long)host->effective, (unsigned long long)ns.st_dev, (unsigned long long)ns.st_ino,
+	text_addf(&t, "%s\n%s\n%s\n%u %llx %llu %d %s\n", name.release, name.version, name.machine, host->euid,
+		  (unsigned long long)host->effective, (unsigned long long)host->userns,
 		  host->seccomp, CKPT_VERSION);
 	file_read(AT_FDCWD, "/proc/self/attr/current", &t); /* no LSM: an error, and nothing added */
 	for (int i = 0; i < CAN_COUNT; i++) {

@@ -36,7 +36,9 @@ void host_open(struct host *host)
 	struct stat st;
 	*host = (struct host){ .effective = effective_capabilities(), .euid = geteuid(), .seccomp = prctl(PR_GET_SECCOMP) };
 	/* PROC_USER_INIT_INO, fixed by the kernel's ABI (include/linux/proc_ns.h) */
-	host->init_userns = stat("/proc/self/ns/user", &st) < 0 || st.st_ino == 0xeffffffd;
+	bool told = stat("/proc/self/ns/user", &st) == 0;
+	host->init_userns = !told || st.st_ino == 0xeffffffd;
+	host->userns = told ? st.st_ino : 0;
 }
 
 void host_close(struct host *host)

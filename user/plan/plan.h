@@ -60,6 +60,7 @@ struct plan_config {
 	const struct caps *caps; /* what the kernel can do here; NULL: nothing new */
 	int terminal;            /* a descriptor of the world: what external terminals become; 0: none */
 	bool terminal_is_own;    /* it is the controlling terminal of the world */
+	u64 ignored;             /* signals that a new root ignores: bit 0 is signal 1 */
 	u32 self;                /* the id of the parent of the root: of ckpt, or of process 1 of its pid namespace */
 };
 struct plan *plan_new(const struct plan_config *);

@@ -67,7 +67,8 @@ static int ctty_collect(struct collector *c, const struct subject *subject, stru
 	const Ckpt__Task *task = graph_data(g, &kind_task, o->id);
 	u32 device = 0, file;
 	int foreground = 0;
-	int r = read_terminal(c, subject->task->tgid, &device, &foreground);
+	bool none = subject->task->known & KNOWN_TTY && !subject->task->has_tty;
+	int r = none ? 0 : read_terminal(c, subject->task->tgid, &device, &foreground);
 	if (r < 0)
 		return r;
 	bool of_tree = task && task->sid;

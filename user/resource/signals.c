@@ -159,13 +159,14 @@ static int signals_judge(const struct graph *graph, const struct object *object,
 	return err < 0 ? err : queue_judge(m->n_shared, m->shared);
 }
 
-/* CLONE_CLEAR_SIGHAND keeps what ckpt's own parent made it ignore: the root begins with defaults. Its descendants are
- * forked before they or it get their own actions, so they inherit these defaults. */
+/* CLONE_CLEAR_SIGHAND keeps what ckpt's own parent made it ignore: the root begins with defaults for that too. Its descendants
+ * are forked before they or it get their own actions, so they inherit these defaults. */
 static void reset_actions(struct plan *plan, u32 pid)
 {
-	u32 data = plan_data(plan, NULL, sizeof(struct record_sigaction), 8);
+	u64 ignored = plan_config(plan)->ignored;
+	u32 data = ignored ? plan_data(plan, NULL, sizeof(struct record_sigaction), 8) : 0;
 	for (unsigned signal = 1; signal <= SIGNAL_COUNT; signal++)
-		if (has_action(signal))
+		if (has_action(signal) && ignored & SIGNAL_BIT(signal))
 			plan_call(plan, AT(pid, STAGE_UNMAP), SYS_rt_sigaction, ARG(signal), ARG_OF_DATA(data), ARG(0), ARG(8));
 }
 

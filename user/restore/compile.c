@@ -174,6 +174,7 @@ int compile(struct plan **ret, struct site *ret_site, const struct graph *g, con
 	u64 room = estimate(g);
 	struct plan_config config = { .first_service_fd = compile_first_fd(g),
 				      .caps = survey->caps,
+				      .ignored = survey->ignored,
 				      .self = survey->root_parent };
 	if (survey->terminal && survey->terminal->fd >= 0) {
 		config.terminal = survey->terminal->fd;

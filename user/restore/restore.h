@@ -34,6 +34,7 @@ struct survey {
 	u32 root_parent;                 /* the id of ckpt, or of process 1 in a fresh pid namespace: who makes the root */
 	u64 core_limit;                  /* how large a core file may be */
 	char *core_dir; /* where core files go; NULL: not to files, or not asked since no zombie has left one */
+	u64 ignored;                     /* signals that ckpt ignores, and a new task with it: bit 0 is signal 1 */
 	u64 now_monotonic, now_boottime; /* ns */
 	u32 nofile;                      /* descriptors that ckpt may open */
 };

@@ -12,6 +12,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <time.h>
 
 static u64 clock_ns(clockid_t clock)
@@ -131,10 +132,22 @@ static int survey_pids(struct survey *s, const struct graph *g, bool fresh)
 	return r;
 }
 
+/* As the kernel has them: sigaction(3) hides the signals of the C library. */
+static u64 ignored_signals(void)
+{
+	u64 ignored = 0;
+	struct record_sigaction action;
+	for (int signal = 1; signal <= 64; signal++)
+		if (syscall(SYS_rt_sigaction, signal, NULL, &action, 8) == 0 && action.handler == (u64)(uintptr_t)SIG_IGN)
+			ignored |= 1ull << (signal - 1);
+	return ignored;
+}
+
 int survey_host(struct survey *s, const struct caps *caps, const struct graph *g, bool fresh)
 {
 	s->caps = caps;
 	s->root_parent = (u32)(fresh ? getppid() : getpid());
+	s->ignored = ignored_signals();
 	s->now_monotonic = clock_ns(CLOCK_MONOTONIC);
 	s->now_boottime = clock_ns(CLOCK_BOOTTIME);
 	struct rlimit limit;
