@@ -15,55 +15,38 @@
 #define PR_GET_MDWE 66
 #endif
 #define GET_REGISTRATIONS (1 << 9) /* MEMBARRIER_CMD_GET_REGISTRATIONS, Linux 6.3 */
-#define BATCH_CALLS 256
 #define BATCH_TIMERS 64
-#define THREAD_GROUPS (KNOWN_ALTSTACK | KNOWN_CLEAR_TID | KNOWN_PRCTL | KNOWN_SECUREBITS)
+#define THREAD_GROUPS (KNOWN_ALTSTACK | KNOWN_CLEAR_TID | KNOWN_PRCTL | KNOWN_SECUREBITS | KNOWN_PERSONALITY)
 #define PROCESS_GROUPS (KNOWN_ITIMERS | KNOWN_MM_BRK | KNOWN_THP_MDWE | KNOWN_MEMBARRIER)
 #define MAYBE_GROUPS (KNOWN_MEMBARRIER) /* asking for nothing but these is not worth it */
 
-struct batch {
-	struct hijack_call calls[BATCH_CALLS];
-	size_t count, used; /* bytes of data that are given away */
-	_Alignas(8) char data[HIJACK_ARENA_DATA];
-};
-
 /* Adds a call; its place, to ask for the result. Arguments may be what room() gave. */
-static size_t add(struct batch *b, long nr, u64 a0, u64 a1, u64 a2, u64 a3)
+static size_t add(struct ask_sheet *b, long nr, u64 a0, u64 a1, u64 a2, u64 a3)
 {
 	b->calls[b->count] = (struct hijack_call){ .nr = (u64)nr, .arg = { a0, a1, a2, a3 } };
 	return b->count++;
 }
 
-static u64 room(struct batch *b, size_t len)
+static u64 room(struct ask_sheet *b, size_t len)
 {
 	u64 at = HIJACK_ARENA + b->used;
 	b->used += ALIGN_UP(len, 8ul);
 	return at;
 }
 
-static const void *answer(const struct batch *b, u64 at) { return b->data + (at - HIJACK_ARENA); }
-static bool good(const struct batch *b, size_t call) { return b->calls[call].result >= 0; }
+static const void *answer(const struct ask_sheet *b, u64 at) { return b->data + (at - HIJACK_ARENA); }
+static bool good(const struct ask_sheet *b, size_t call) { return b->calls[call].result >= 0; }
 
-static u32 answer_u32(const struct batch *b, u64 at)
+static u32 answer_u32(const struct ask_sheet *b, u64 at)
 {
 	u32 value;
 	memcpy(&value, answer(b, at), sizeof value);
 	return value;
 }
 
-static void copy(void *to, const struct batch *b, u64 at, size_t len) { memcpy(to, answer(b, at), len); }
+static void copy(void *to, const struct ask_sheet *b, u64 at, size_t len) { memcpy(to, answer(b, at), len); }
 
-/* Where the answers of one batch are. */
-struct thread_question {
-	size_t altstack, clear_tid, securebits, pdeath, subreaper, slack, dumpable;
-	u64 altstack_at, clear_tid_at, pdeath_at, subreaper_at;
-};
-struct process_question {
-	size_t thp, mdwe, brk, membarrier, itimer[3], action[64];
-	u64 itimer_at[3], action_at;
-};
-
-static void put_thread_question(struct batch *b, struct thread_question *q)
+static void put_thread_question(struct ask_sheet *b, struct ask_of_thread *q)
 {
 	q->altstack_at = room(b, sizeof(stack_t));
 	q->altstack = add(b, SYS_sigaltstack, 0, q->altstack_at, 0, 0);
@@ -76,9 +59,10 @@ static void put_thread_question(struct batch *b, struct thread_question *q)
 	q->securebits = add(b, SYS_prctl, PR_GET_SECUREBITS, 0, 0, 0);
 	q->slack = add(b, SYS_prctl, PR_GET_TIMERSLACK, 0, 0, 0);
 	q->dumpable = add(b, SYS_prctl, PR_GET_DUMPABLE, 0, 0, 0);
+	q->personality = add(b, SYS_personality, 0xffffffff, 0, 0, 0);
 }
 
-static void put_process_question(struct batch *b, struct process_question *q)
+static void put_process_question(struct ask_sheet *b, struct ask_of_process *q)
 {
 	for (unsigned i = 0; i < ARRAY_SIZE(q->itimer); i++) {
 		q->itimer_at[i] = room(b, sizeof(struct itimerval));
@@ -93,7 +77,7 @@ static void put_process_question(struct batch *b, struct process_question *q)
 	q->brk = add(b, SYS_brk, 0, 0, 0, 0);
 }
 
-static void take_thread_answer(const struct batch *b, const struct thread_question *q, struct record_task *t)
+static void take_thread_answer(const struct ask_sheet *b, const struct ask_of_thread *q, struct record_task *t)
 {
 	u64 asked = THREAD_GROUPS & ~t->known;
 	stack_t altstack;
@@ -107,6 +91,10 @@ static void take_thread_answer(const struct batch *b, const struct thread_questi
 	if (asked & KNOWN_CLEAR_TID && good(b, q->clear_tid)) {
 		copy(&t->clear_child_tid, b, q->clear_tid_at, sizeof t->clear_child_tid);
 		t->known |= KNOWN_CLEAR_TID;
+	}
+	if (asked & KNOWN_PERSONALITY && good(b, q->personality)) {
+		t->personality = (u32)b->calls[q->personality].result;
+		t->known |= KNOWN_PERSONALITY;
 	}
 	if (asked & KNOWN_SECUREBITS && good(b, q->securebits)) {
 		t->securebits = (u32)b->calls[q->securebits].result;
@@ -124,7 +112,7 @@ static void take_thread_answer(const struct batch *b, const struct thread_questi
 static u64 timeval_ns(struct timeval t) { return (u64)t.tv_sec * 1000000000 + (u64)t.tv_usec * 1000; }
 static u64 timespec_ns(struct timespec t) { return (u64)t.tv_sec * 1000000000 + (u64)t.tv_nsec; }
 
-static void take_process_answer(const struct batch *b, const struct process_question *q, struct record_task *t)
+static void take_process_answer(const struct ask_sheet *b, const struct ask_of_process *q, struct record_task *t)
 {
 	u64 asked = PROCESS_GROUPS & ~t->known;
 	if (asked & KNOWN_ITIMERS && good(b, q->itimer[0]) && good(b, q->itimer[1]) && good(b, q->itimer[2])) {
@@ -151,13 +139,31 @@ static void take_process_answer(const struct batch *b, const struct process_ques
 	}
 }
 
-static void take_sighand(const struct batch *b, const struct process_question *q, struct ask *ask)
+static void take_sighand(const struct ask_sheet *b, const struct ask_of_process *q, u32 pid, struct record_sighand *sighand)
 {
-	*ask->sighand = (struct record_sighand){ .tgid = (u32)ask->process->pid };
+	*sighand = (struct record_sighand){ .tgid = pid };
 	for (unsigned i = 0; i < ARRAY_SIZE(q->action); i++)
 		if (good(b, q->action[i]))
-			copy(&ask->sighand->action[i], b, q->action_at + i * sizeof(struct record_sigaction),
+			copy(&sighand->action[i], b, q->action_at + i * sizeof(struct record_sigaction),
 			     sizeof(struct record_sigaction));
+}
+
+void ask_sheet_fill(struct ask_sheet *b, bool of_process)
+{
+	b->count = b->used = 0;
+	b->of_process = of_process;
+	put_thread_question(b, &b->thread);
+	if (of_process)
+		put_process_question(b, &b->process);
+}
+
+void ask_sheet_take(const struct ask_sheet *b, struct record_task *t, struct record_sighand *sighand)
+{
+	take_thread_answer(b, &b->thread, t);
+	if (b->of_process)
+		take_process_answer(b, &b->process, t);
+	if (b->of_process && sighand)
+		take_sighand(b, &b->process, t->tgid, sighand);
 }
 
 /* proc(5), /proc/PID/timers: four lines for each timer. */
@@ -193,7 +199,7 @@ static int order_timers(const void *a, const void *b)
 	return ((const struct record_timer *)a)->id - ((const struct record_timer *)b)->id;
 }
 
-static int ask_timers(struct ask *ask, struct batch *b)
+static int ask_timers(struct ask *ask, struct ask_sheet *b)
 {
 	for (size_t first = 0; first < ask->timer_count; first += BATCH_TIMERS) {
 		size_t n = MIN(ask->timer_count - first, (size_t)BATCH_TIMERS), left[BATCH_TIMERS], overrun[BATCH_TIMERS];
@@ -220,24 +226,15 @@ static int ask_timers(struct ask *ask, struct batch *b)
 	return 0;
 }
 
-static int ask_thread(struct ask *ask, struct batch *b, size_t i, bool process_too)
+static int ask_thread(struct ask *ask, struct ask_sheet *b, size_t i, bool process_too)
 {
-	struct thread_question thread;
-	struct process_question process;
-	b->count = b->used = 0;
-	put_thread_question(b, &thread);
-	if (process_too)
-		put_process_question(b, &process);
+	ask_sheet_fill(b, process_too);
 	int err = hijack_run(ask->process, ask->process->threads.v[i].tid, b->calls, b->count, b->data);
 	if (err < 0)
 		return err;
-	take_thread_answer(b, &thread, &ask->tasks[i]);
-	if (!process_too)
-		return 0;
-	for (size_t k = 0; k < ask->process->threads.n; k++)
-		take_process_answer(b, &process, &ask->tasks[k]);
-	if (ask->sighand)
-		take_sighand(b, &process, ask);
+	ask_sheet_take(b, &ask->tasks[i], ask->sighand);
+	for (size_t k = 0; process_too && k < ask->process->threads.n; k++)
+		take_process_answer(b, &b->process, &ask->tasks[k]);
 	return 0;
 }
 
@@ -246,7 +243,7 @@ static bool lacks(const struct record_task *t, u64 groups) { return (t->known & 
 int ask_process(struct ask *ask)
 {
 	WORKING_ON_TASK(ask->process->pid);
-	_cleanup_free_ struct batch *b = calloc(1, sizeof *b);
+	_cleanup_free_ struct ask_sheet *b = calloc(1, sizeof *b);
 	if (!b)
 		return fail_memory();
 	int err = ask->want_timers ? read_timers(ask) : 0;

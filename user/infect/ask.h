@@ -4,6 +4,30 @@
 #include "infect/hijack.h"
 #include "record.h"
 
+#define ASK_CALLS 256
+
+/* The questions to one thread as data, with where their answers are: a hijack runs them, or a plan. Pointers are
+ * HIJACK_ARENA + offset into data. */
+struct ask_of_thread {
+	size_t altstack, clear_tid, securebits, pdeath, subreaper, slack, dumpable, personality;
+	u64 altstack_at, clear_tid_at, pdeath_at, subreaper_at;
+};
+struct ask_of_process {
+	size_t thp, mdwe, brk, membarrier, itimer[3], action[64];
+	u64 itimer_at[3], action_at;
+};
+struct ask_sheet {
+	struct hijack_call calls[ASK_CALLS];
+	size_t count, used; /* bytes of data that are given away */
+	struct ask_of_thread thread;
+	struct ask_of_process process;
+	bool of_process;
+	_Alignas(8) char data[HIJACK_ARENA_DATA];
+};
+void ask_sheet_fill(struct ask_sheet *, bool of_process);
+/* What the results and the data say, for groups that are not known; sighand may be NULL. The record has its ids. */
+void ask_sheet_take(const struct ask_sheet *, struct record_task *, struct record_sighand *sighand);
+
 /* What is asked about one frozen process. */
 struct ask {
 	struct tree_process *process;
