@@ -522,7 +522,7 @@ TEST(tasks_of_both_sources_are_equal, .root = true, .seconds = 60)
 		CHECK(bpf->start_time / 10000000 == proc->start_time / 10000000); /* clock ticks */
 		proc->start_time = bpf->start_time;
 		before = *bpf;
-		CHECK_OK(bpf_merge_task(&b.bpf, proc));
+		CHECK_OK(facts_merge_task(&b.bpf, proc));
 		bpf->known = before.known;
 		for (size_t at = 0; at < sizeof(before); at += 4)
 			if (memcmp((char *)&before + at, (char *)bpf + at, 4))

@@ -149,8 +149,9 @@ static void simulate_model(struct graph *g, struct simulation *sim, void (*damag
 		begin[i] = (struct sim_range){ .start = own[i].start, .end = own[i].end, .prot = own[i].prot, .fd = -1 };
 	}
 	struct plan *plan;
+	_cleanup_(tells_free) struct tells tells = { 0 };
 	struct site site;
-	CHECK_EQ(compile(&plan, &site, g, &survey), 0);
+	CHECK_EQ(compile(&plan, &site, &tells, g, &survey), 0);
 	if (damage)
 		damage(plan);
 	struct sim_config config = {

@@ -87,4 +87,3 @@ int bpf_timers(struct bpf_source *, struct facts *);
 /* The process that a raw record belongs to, by the identity in its leader's record; 0: none of facts. */
 u32 bpf_process_of(const struct facts *, u64 signal_id);
 /* Merges a record into the facts: groups that only the older record knows are kept. */
-int bpf_merge_task(struct facts *, const struct record_task *);

@@ -37,7 +37,7 @@ static int task_done(struct task_stream *s)
 		return 0;
 	s->pending = false;
 	s->timers |= s->task.has_timers;
-	return bpf_merge_task(s->facts, &s->task);
+	return facts_merge_task(s->facts, &s->task);
 }
 
 static int add_task(struct task_stream *s, const struct bpf_reader *reader)

@@ -151,11 +151,29 @@ static int ask_files(struct collector *c)
 
 #define NEEDED (KNOWN_ALTSTACK | KNOWN_CLEAR_TID | KNOWN_MM_BRK | KNOWN_ITIMERS | KNOWN_PRCTL | KNOWN_RSEQ)
 
+static bool has_told(const struct collector *c) { return c->config->told && c->config->told->tasks.n == c->facts.tasks.n; }
+
+static int take_told(struct collector *c)
+{
+	const struct told *told = c->config->told;
+	int r = 0;
+	for (size_t i = 0; r == 0 && i < told->tasks.n; i++)
+		r = facts_merge_task(&c->facts, &told->tasks.v[i]);
+	for (size_t i = 0; r == 0 && i < told->sighands.n; i++) {
+		struct record_sighand *place = vector_add(&c->facts.sighands);
+		if (place)
+			*place = told->sighands.v[i];
+		r = place ? 0 : -ENOMEM;
+	}
+	c->facts.have_sighands = c->facts.have_timers = true;
+	return r < 0 ? fail_memory() : 0;
+}
+
 static int collect_facts(struct collector *c)
 {
 	if (facts_begin(&c->facts, c->tree) < 0)
 		return fail_memory();
-	int r = ask_bpf(c, c->config->effort);
+	int r = has_told(c) ? take_told(c) : ask_bpf(c, c->config->effort);
 	if (r == 0)
 		r = proc_tasks(&c->facts, c->tree);
 	if (r == 0 && !c->config->live)

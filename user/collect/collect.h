@@ -16,11 +16,24 @@ struct memory_sources {
 };
 void memory_sources_free(struct memory_sources *);
 
+/* What threads have told of themselves: facts that others need eBPF for. */
+struct told {
+	VECTOR(struct record_task) tasks;
+	VECTOR(struct record_sighand) sighands;
+};
+static inline void told_free(struct told *told)
+{
+	vector_free(&told->tasks);
+	vector_free(&told->sighands);
+}
+#define _cleanup_told_ _cleanup_(told_free)
+
 struct collect_config {
 	const struct caps *caps;
 	const struct resource *const *resources; /* NULL-terminated */
 	enum bpf_effort effort;
 	struct bpf_source *bpf;          /* opened before with this effort (it stays the caller's), or NULL */
+	const struct told *told;         /* instead of asking eBPF, or NULL: all threads, and who has no POSIX timers */
 	bool no_bpf;                     /* only /proc and ptrace (the differential test) */
 	bool no_hijack;                  /* never run code in the target; what is missing is left out and judged */
 	bool live;                       /* the tree is not frozen: what moves is left out */

@@ -57,18 +57,13 @@ static int read_task(int task, struct record_task *t)
 		read.known |= KNOWN_OOM;
 	read.oom_score_adj = (s32)score;
 	u64 known = t->known;
-	if (!known) { /* the ordinary case: nobody else has told anything */
+	struct record_task merged = *t;
+	if (!(known & KNOWN_IDS)) { /* at most what only the thread itself can tell is known */
+		record_merge(&read, t);
 		*t = read;
 		return 0;
 	}
 	/* a better source has told the ids and credentials; only holes are filled */
-	struct record_task merged = *t;
-	if (!(known & KNOWN_IDS)) {
-		merged = read;
-		merged.known = known | read.known;
-		*t = merged;
-		return 0;
-	}
 	if (!(known & KNOWN_NS))
 		memcpy(merged.ns, read.ns, sizeof read.ns);
 	if (!(known & KNOWN_OOM))

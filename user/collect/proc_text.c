@@ -138,7 +138,8 @@ int parse_stat(const char *text, struct record_task *t)
 	t->start_data = f[45], t->end_data = f[46], t->start_brk = f[47];
 	t->arg_start = f[48], t->arg_end = f[49], t->env_start = f[50], t->env_end = f[51];
 	t->exit_code = (u32)f[52];
-	t->known |= KNOWN_IDS | KNOWN_MM;
+	t->has_tty = f[7] != 0;
+	t->known |= KNOWN_IDS | KNOWN_MM | KNOWN_TTY;
 	return 0;
 }
 

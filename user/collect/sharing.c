@@ -240,5 +240,6 @@ int collect_sharing(struct collector *c)
 	}
 	if (r == 0)
 		r = look_inside(c);
-	return r == 0 ? look_outside(c) : r;
+	bool born_here = c->config->told; /* ckpt has made it: nobody outside has had the time to share anything with it */
+	return r == 0 && !born_here ? look_outside(c) : r;
 }

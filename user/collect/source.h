@@ -29,6 +29,10 @@ int facts_begin(struct facts *, const struct tree *);
 void facts_free(struct facts *);
 #define _cleanup_facts_ _cleanup_(facts_free)
 struct record_task *facts_task(struct facts *, u32 tid);
+/* Puts the groups that `from` knows over those of `to`. */
+void record_merge(struct record_task *to, const struct record_task *from);
+/* Puts the groups that one source knows over those of the thread's record, which is added when it is new. -ENOMEM. */
+int facts_merge_task(struct facts *, const struct record_task *);
 struct record_task *facts_add_task(struct facts *, u32 tid);
 /* tgid -> index + 1 of its first record: each process has its records in one piece, the processes in the order of the source.
  * at: offset of tgid in a record. */

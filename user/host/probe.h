@@ -18,7 +18,7 @@ struct host {
 	u64 effective; /* effective capabilities */
 	uid_t euid;
 	bool init_userns;
-	u64 userns; /* inode number of the user namespace, 0: not known */
+	u64 userns;  /* inode number of the user namespace, 0: not known */
 	int seccomp; /* 0 none, 1 strict, 2 filter */
 	struct kbtf *btf;
 	struct text config;

@@ -45,6 +45,7 @@ static const char *const stage_names[STAGE_COUNT] = {
 	[STAGE_TIMERS] = "timers",
 	[STAGE_CLOSE] = "close",
 	[STAGE_LOCKS] = "locks",
+	[STAGE_TELL] = "tell",
 	[STAGE_SECCOMP] = "seccomp",
 };
 

@@ -43,6 +43,7 @@ enum stage {
 	STAGE_TIMERS,
 	STAGE_CLOSE, /* service descriptors go */
 	STAGE_LOCKS, /* what a process loses with each descriptor that it closes */
+	STAGE_TELL,  /* what a thread tells of itself, to be compared with the image */
 	STAGE_SECCOMP,
 	STAGE_COUNT
 };

@@ -169,7 +169,8 @@ static u64 estimate(const struct graph *g)
 	return ALIGN_UP(steps * sizeof(struct step) + bytes, (u64)PAGE_BYTES);
 }
 
-int compile(struct plan **ret, struct site *ret_site, const struct graph *g, const struct survey *survey)
+int compile(struct plan **ret, struct site *ret_site, struct tells *ret_tells, const struct graph *g,
+	    const struct survey *survey)
 {
 	u64 room = estimate(g);
 	struct plan_config config = { .first_service_fd = compile_first_fd(g),
@@ -191,6 +192,8 @@ int compile(struct plan **ret, struct site *ret_site, const struct graph *g, con
 		r = compile_resources(&c);
 	if (r == 0)
 		r = compile_owners(&c);
+	if (r == 0)
+		r = compile_tells(&c, ret_tells);
 	shape_ghosts_free(&c.ghosts);
 	map_free(&c.members);
 	map_free(&c.table_sharers);

@@ -26,6 +26,7 @@ int compile_memory(struct compiler *, const Ckpt__Task *);   /* mappings and pag
 int compile_files(struct compiler *, const Ckpt__Task *);    /* descriptors of one process */
 int compile_owners(struct compiler *);                       /* who gets the signals of files */
 int compile_resources(struct compiler *);
+int compile_tells(struct compiler *, struct tells *); /* what threads tell of themselves: when all steps are there */
 /* Adds the step that makes task or thread `tid`, which must have an array. args: flags, exit_signal and child_tid; the
  * stack in the arena and set_tid are filled in. */
 void compile_spawn(struct compiler *, u32 by, enum stage, u32 tid, const struct clone_args *args);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /* The spine of a restore; it reads like its arrow in the design. */
 #include "restore/restore.h"
+#include "collect/collect.h"
 #include "diag/diag.h"
 #include "model/kinds.h"
 #include "resource/registry.h"
@@ -36,17 +37,17 @@ static bool is_small(struct image *image, const struct graph *g)
 	return threads <= FEW_THREADS && image_file_fd(image, "pages", &size) >= 0 && size < SMALL;
 }
 
-static int prepare(const struct work *w, struct survey *survey, struct plan **plan, struct site *site)
+static int prepare(const struct work *w, struct survey *survey, struct plan **plan, struct site *site, struct tells *tells)
 {
 	int r = survey_host(survey, w->config->caps, w->graph, w->config->pidns);
 	survey->terminal = &w->ret->terminal;
 	if (r == 0)
 		r = judge_restore(w->graph, survey);
-	return r == 0 ? compile(plan, site, w->graph, survey) : r;
+	return r == 0 ? compile(plan, site, tells, w->graph, survey) : r;
 }
 
 static int run(const struct restore_config *config, struct execution *x, const struct plan *plan, const struct site *site,
-	       const struct graph *graph, struct image *image, const struct survey *survey)
+	       const struct graph *graph, struct image *image, const struct survey *survey, const struct tells *tells)
 {
 	int r = execute_room(plan, graph, image);
 	if (r < 0)
@@ -60,9 +61,12 @@ static int run(const struct restore_config *config, struct execution *x, const s
 		r = damaged;
 	if (r == 0)
 		r = execute_wait(x);
+	_cleanup_told_ struct told told = { 0 };
+	if (r == 0)
+		r = tells_read(tells, x, &told);
 	if (r == 0)
 		r = execute_finish(x);
-	return r == 0 && config->verify ? verify_restored(x, survey) : r;
+	return r == 0 && config->verify ? verify_restored(x, survey, &told) : r;
 }
 
 /* channel: to ckpt, who waits outside of the pid namespace; -1: this is ckpt. */
@@ -71,10 +75,11 @@ static int restore_loaded(const struct work *w, int channel)
 	_cleanup_(survey_free) struct survey survey = { 0 };
 	_cleanup_plan_ struct plan *plan = NULL;
 	_cleanup_cpu_ struct cpu_stay stay = { .len = 0 };
+	_cleanup_(tells_free) struct tells tells = { 0 };
 	struct site site;
 	if (is_small(w->image, w->graph))
 		cpu_stay(&stay);
-	int r = prepare(w, &survey, &plan, &site);
+	int r = prepare(w, &survey, &plan, &site, &tells);
 	if (r < 0)
 		return r;
 	if (w->config->plan_only) {
@@ -82,7 +87,7 @@ static int restore_loaded(const struct work *w, int channel)
 		return 0;
 	}
 	_cleanup_(execution_free) struct execution x = { .memory = -1, .sibling = channel >= 0, .stay = &stay };
-	r = run(w->config, &x, plan, &site, w->graph, w->image, &survey);
+	r = run(w->config, &x, plan, &site, w->graph, w->image, &survey, &tells);
 	if (r == 0 && channel >= 0)
 		r = pidns_ready(channel, x.root);
 	if (r == 0)

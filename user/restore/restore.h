@@ -34,7 +34,7 @@ struct survey {
 	u32 root_parent;                 /* the id of ckpt, or of process 1 in a fresh pid namespace: who makes the root */
 	u64 core_limit;                  /* how large a core file may be */
 	char *core_dir; /* where core files go; NULL: not to files, or not asked since no zombie has left one */
-	u64 ignored;                     /* signals that ckpt ignores, and a new task with it: bit 0 is signal 1 */
+	u64 ignored;    /* signals that ckpt ignores, and a new task with it: bit 0 is signal 1 */
 	u64 now_monotonic, now_boottime; /* ns */
 	u32 nofile;                      /* descriptors that ckpt may open */
 };
@@ -55,8 +55,23 @@ struct site {
 #define VDSO_SLOT 0x20000ull
 #define PAGES_FILE PLAN_PAGES
 
+/* What a thread is asked at the end of its steps. */
+struct ask_sheet;
+struct told;
+struct tell {
+	u32 tid, pid;
+	struct ask_sheet *sheet;
+	u32 data;            /* of the sheet, in the arena */
+	u32 first_slot;      /* results, one after the other */
+	bool own_namespaces; /* its steps enter some */
+};
+struct tells {
+	VECTOR(struct tell) list; /* empty: the tree is too large for it */
+};
+void tells_free(struct tells *);
+
 /* The pure step: model and survey to plan. site.data and site.end are fixed by compile_site() once the plan is sealed. */
-int compile(struct plan **ret, struct site *ret_site, const struct graph *, const struct survey *);
+int compile(struct plan **ret, struct site *ret_site, struct tells *ret_tells, const struct graph *, const struct survey *);
 
 /* A restore that runs. */
 struct execution {
@@ -89,7 +104,9 @@ void execute_undo(struct execution *); /* kills what was made */
 void execution_free(struct execution *);
 
 /* Collects the restored tree again and compares; -EINVAL (reported) when a state field differs. */
-int verify_restored(struct execution *, const struct survey *);
+int verify_restored(struct execution *, const struct survey *, const struct told *);
+/* What the threads have told, once they are parked; *ret is the caller's to free. */
+int tells_read(const struct tells *, const struct execution *, struct told *ret);
 
 /* What external terminals of the image become. */
 struct terminal {

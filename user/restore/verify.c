@@ -42,10 +42,12 @@ static int verify_registers(const struct execution *x, const struct graph *now)
 	return r;
 }
 
-int verify_restored(struct execution *x, const struct survey *survey)
+int verify_restored(struct execution *x, const struct survey *survey, const struct told *told)
 {
 	_cleanup_graph_ struct graph now = { 0 };
-	const struct collect_config config = { .caps = survey->caps, .resources = registry, .effort = BPF_CACHED };
+	const struct collect_config config = {
+		.caps = survey->caps, .resources = registry, .effort = BPF_CACHED, .told = told
+	};
 	int r = collect(&now, &x->tree, &config);
 	if (r < 0)
 		return r;

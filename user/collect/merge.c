@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /* Owns merging a task record of one source into that of another, group by group. */
-#include "collect/bpf_internal.h"
+#include "collect/source.h"
 
 struct group_row {
 	u64 known;
@@ -57,16 +57,21 @@ static const struct group_row groups[] = {
 	FIELDS(GROUPS, ngroups, groups),
 };
 
-int bpf_merge_task(struct facts *facts, const struct record_task *from)
+void record_merge(struct record_task *to, const struct record_task *from)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(groups); i++)
+		if (from->known & groups[i].known)
+			memcpy((char *)to + groups[i].from, (const char *)from + groups[i].from, groups[i].to - groups[i].from);
+	to->known |= from->known;
+}
+
+int facts_merge_task(struct facts *facts, const struct record_task *from)
 {
 	struct record_task *to = facts_task(facts, from->tid);
 	if (!to)
 		to = facts_add_task(facts, from->tid);
 	if (!to)
 		return -ENOMEM;
-	for (size_t i = 0; i < ARRAY_SIZE(groups); i++)
-		if (from->known & groups[i].known)
-			memcpy((char *)to + groups[i].from, (const char *)from + groups[i].from, groups[i].to - groups[i].from);
-	to->known |= from->known;
+	record_merge(to, from);
 	return 0;
 }
