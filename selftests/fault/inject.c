@@ -160,7 +160,7 @@ static void begin_restore(struct sweep *s, const char *const *argv)
 	target_startv(&s->t, argv);
 	target_dump(&s->t, false);
 	shell("cp -a %s %s.kept", s->t.dir, s->t.dir);
-	s->before = left_look();
+	s->before = left_look_alone();
 	memcpy(s->argv, (const char *[]){ "ckpt", "restore", s->t.image, "-d", NULL }, 5 * sizeof *s->argv);
 	for (int i = 0; i < 2; i++) {
 		_cleanup_text_ struct text output = { 0 };

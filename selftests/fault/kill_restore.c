@@ -57,7 +57,7 @@ static void sweep(const char *const *argv, int step)
 	target_startv(&t, argv);
 	target_dump(&t, false);
 	shell("cp -a %s %s.kept", t.dir, t.dir);
-	_cleanup_free_ char *before = left_look();
+	_cleanup_free_ char *before = left_look_alone();
 	int kills = 0, lived = 0, calls = 0;
 	for (int i = 0; i < 2; i++) { /* the first one fills the cache of capabilities */
 		struct struck whole = restore_killed_at(&t, 0);

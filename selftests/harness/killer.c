@@ -117,7 +117,9 @@ static void enter(struct run *run, pid_t tid, const struct ptrace_syscall_info *
 		strike->at_birth(tid, strike->arg);
 		run->counting = false;
 	}
-	if (!run->counting || !begins(run, info) || ++run->out.calls != strike->at)
+	if (!run->counting || !begins(run, info) || (strike->nr && info->entry.nr != (u64)strike->nr))
+		return;
+	if (++run->out.calls != strike->at)
 		return;
 	run->out.nr = (int)info->entry.nr;
 	see_file(run, tid, info);
@@ -135,6 +137,8 @@ static void on_call(struct run *run, pid_t tid)
 	struct ptrace_syscall_info info;
 	if (ptrace(PTRACE_GET_SYSCALL_INFO, tid, sizeof info, &info) <= 0)
 		return;
+	if (run->strike->seen && run->counting)
+		run->strike->seen(tid, &info, run->strike->arg);
 	if (info.op == PTRACE_SYSCALL_INFO_ENTRY) {
 		enter(run, tid, &info);
 	} else if (run->failing == tid) {

@@ -3,13 +3,18 @@
 #pragma once
 #include "base/text.h"
 #include "harness/test.h"
+#include <sys/ptrace.h>
+#include <linux/ptrace.h> /* behind the C library's */
 
 struct strike {
 	int at;        /* system call number, from 1, when it is entered; 0: never */
 	int error;     /* it fails with this errno (positive) without being made; 0: the command is killed (SIGKILL) */
 	bool children; /* those of its child processes count too; else they are not traced (a restore traces its own) */
+	int nr;        /* only calls of this number are counted, 0: all */
 	/* Called once instead of a strike, when the first call is entered that makes a child with an id of its own (clone3). */
 	void (*at_birth)(pid_t pid, void *arg);
+	/* Called at the entry and the exit of every call that is counted. */
+	void (*seen)(pid_t tid, const struct ptrace_syscall_info *, void *arg);
 	void *arg;
 };
 

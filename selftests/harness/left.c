@@ -106,6 +106,14 @@ bool left_processes(void)
 	return false;
 }
 
+char *left_look_alone(void)
+{
+	for (long long begin = clock_ms(); left_processes(); nap_ms(1))
+		if (clock_ms() - begin > 5000)
+			FAIL("somebody lives on: %s", left_look());
+	return left_look();
+}
+
 static unsigned long long switches_of(pid_t pid)
 {
 	char path[64];

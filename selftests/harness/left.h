@@ -5,6 +5,8 @@
 
 /* Processes and threads (ids and names), mounts, files below WORK, one per line. */
 char *left_look(void);
+/* The same once nobody but the test itself is there: the dead of a dump are seen until they were reaped. */
+char *left_look_alone(void);
 /* Looks until nothing differs from before; fails the test with what does after some seconds. what: for people. */
 void left_check(const char *before, const char *what);
 /* Is any process there but those of the test itself? */

@@ -16,12 +16,41 @@ struct work {
 	struct text *plan_text;
 };
 
+/* Do all page runs of this kind lie within the file of pages? */
+static int check_runs(const struct graph *graph, const struct kind *kind, const char *dir, u64 size)
+{
+	for (struct object *o = NULL; (o = graph_next(graph, kind, o));) {
+		const struct page_run *run = o->data;
+		for (u32 i = 0; i < o->count; i++) {
+			if (run[i].flags & PAGES_ELSEWHERE || (run[i].offset <= size && run[i].len <= size - run[i].offset))
+				continue;
+			WORKING_ON("file pages of image %s", dir);
+			return fail(IMAGE_INCONSISTENT, 0,
+				    "it ends at offset %llu, but %llu bytes at offset %llu belong to %s %u",
+				    (unsigned long long)size, (unsigned long long)run[i].len, (unsigned long long)run[i].offset,
+				    kind->name, o->id);
+		}
+	}
+	return 0;
+}
+
+static int check_pages(const struct restore_config *config, struct image *image, const struct graph *graph)
+{
+	u64 size;
+	int r = image_file_fd(image, "pages", &size);
+	if (r >= 0)
+		r = check_runs(graph, &kind_pages, config->dir, size);
+	return r < 0 ? r : check_runs(graph, &kind_memory, config->dir, size);
+}
+
 static int load(const struct restore_config *config, struct image **image, struct graph *graph)
 {
 	const struct kind *kinds[REGISTRY_KINDS];
 	registry_kinds(kinds);
 	int r = image_open(image, config->dir, config->trust);
-	return r == 0 ? image_load(*image, kinds, graph) : r;
+	if (r == 0)
+		r = image_load(*image, kinds, graph);
+	return r < 0 ? r : check_pages(config, *image, graph);
 }
 
 #define SMALL (16u << 20)
