@@ -288,6 +288,7 @@ u32 collector_recall(const struct collector *c, u64 key) { return map_get(&c->re
 int collector_remember(struct collector *c, u64 key, u32 number) { return map_set(&c->remembered, key, number); }
 bool collector_live(const struct collector *c) { return c->config->live; }
 bool collector_storing(const struct collector *c) { return c->config->memory; }
+bool collector_external(const struct collector *c) { return c->config->external; }
 u64 collector_ghost_limit(const struct collector *c) { return c->config->ghost_limit ?: GHOST_LIMIT; }
 
 int collector_proc(struct collector *c, u32 pid)

@@ -39,6 +39,7 @@ struct collect_config {
 	bool live;                       /* the tree is not frozen: what moves is left out */
 	struct memory_sources *memory;   /* filled; NULL: not wanted */
 	struct connections *connections; /* filled, to end them with the tree; NULL: not wanted */
+	bool external;                   /* pipes whose other side is open outside may change while they are looked at */
 	u64 ghost_limit;                 /* bytes that a file without a name may hold on a disk; 0: GHOST_LIMIT */
 };
 
@@ -57,6 +58,7 @@ bool collector_live(const struct collector *);
 /* Is it for an image, or only looked at? */
 bool collector_storing(const struct collector *);
 u64 collector_ghost_limit(const struct collector *);
+bool collector_external(const struct collector *);
 /* A duplicate of the file that is being collected (pidfd_getfd; O_PATH for a mapped file, cwd and the like), owned by the
  * collector until the file is done; negative errno without the right. FILE scope only. */
 int collector_fd(struct collector *);

@@ -33,6 +33,7 @@ static int parse(int argc, char **argv, struct dump_options *ret)
 		{ "durable", no_argument, NULL, 'D' },
 		{ "no-durable", no_argument, NULL, 'N' },
 		{ "no-bpf", no_argument, NULL, 'b' },
+		{ "external", no_argument, NULL, 'e' },
 		{ "ghost-limit", required_argument, NULL, 'g' },
 		{ 0 },
 	};
@@ -62,13 +63,16 @@ static int parse(int argc, char **argv, struct dump_options *ret)
 			r = command_size(optarg, &ret->config.ghost_limit);
 			ret->config.ghost_limit += r == 0 && !ret->config.ghost_limit; /* 0 would be the default */
 			break;
+		case 'e':
+			ret->config.external = true;
+			break;
 		case 'b':
 			ret->config.no_bpf = true;
 			break;
 		default:
 			r = fail(USAGE, 0,
 				 "dump takes PID DIR [--leave-running | --leave-stopped] [--freeze-timeout SECONDS] "
-				 "[--durable | --no-durable] [--ghost-limit SIZE] [--no-bpf] [--json]");
+				 "[--durable | --no-durable] [--ghost-limit SIZE] [--external] [--no-bpf] [--json]");
 		}
 		if (r < 0)
 			return r;

@@ -14,14 +14,17 @@ struct restore_options {
 	const char *pidfile;
 };
 
+static void options_free(struct restore_options *o) { vector_free(&o->config.inherit); }
+
 static int parse(int argc, char **argv, struct restore_options *ret)
 {
 	static const struct option options[] = {
-		{ "detach", no_argument, NULL, 'd' },    { "pidfile", required_argument, NULL, 'p' },
-		{ "plan", no_argument, NULL, 'P' },      { "verify", no_argument, NULL, 'v' },
-		{ "no-verify", no_argument, NULL, 'V' }, { "trust", no_argument, NULL, 't' },
-		{ "pidns", no_argument, NULL, 'n' },     { "json", no_argument, NULL, 'j' },
-		{ "tty", optional_argument, NULL, 'T' }, { 0 },
+		{ "detach", no_argument, NULL, 'd' },        { "pidfile", required_argument, NULL, 'p' },
+		{ "plan", no_argument, NULL, 'P' },          { "verify", no_argument, NULL, 'v' },
+		{ "no-verify", no_argument, NULL, 'V' },     { "trust", no_argument, NULL, 't' },
+		{ "pidns", no_argument, NULL, 'n' },         { "json", no_argument, NULL, 'j' },
+		{ "tty", optional_argument, NULL, 'T' },     { "stdio", no_argument, NULL, 's' },
+		{ "inherit", required_argument, NULL, 'i' }, { 0 },
 	};
 	ret->config.verify = true;
 	for (int o; (o = getopt_long(argc, argv, "d", options, NULL)) != -1;) {
@@ -47,6 +50,16 @@ static int parse(int argc, char **argv, struct restore_options *ret)
 		case 'n':
 			ret->config.pidns = true;
 			break;
+		case 's':
+			ret->config.stdio = true;
+			break;
+		case 'i': {
+			const char **place = vector_add(&ret->config.inherit);
+			if (!place)
+				return fail_memory();
+			*place = optarg;
+			break;
+		}
 		case 'T':
 			ret->config.terminal = optarg ?: "";
 			break;
@@ -55,7 +68,8 @@ static int parse(int argc, char **argv, struct restore_options *ret)
 			break;
 		default:
 			return fail(USAGE, 0,
-				    "restore takes DIR [-d] [--pidns] [--tty[=PATH|fd:N]] [--pidfile FILE] [--plan] "
+				    "restore takes DIR [-d] [--pidns] [--tty[=PATH|fd:N]] [--stdio] [--inherit FILE=fd:N] "
+				    "[--pidfile FILE] [--plan] "
 				    "[--no-verify] [--trust] [--json]");
 		}
 	}
@@ -100,7 +114,7 @@ static int report_json(const struct restore_options *o, const struct restored *r
 
 int command_restore(int argc, char **argv)
 {
-	struct restore_options o = { 0 };
+	_cleanup_(options_free) struct restore_options o = { 0 };
 	int r = diag_begin("restore", "");
 	if (r == 0)
 		r = parse(argc, argv, &o);

@@ -37,6 +37,17 @@ static int write_image(const struct dump_config *config, struct tree *tree, stru
 	return image_commit(writer, config->durable < 0 ? on_disk : config->durable);
 }
 
+/* Files that something else will take the place of. */
+static void mark_external(struct graph *g)
+{
+	for (const struct resource *const *r = registry; *r; r++)
+		for (struct object *o = NULL; (*r)->external && (o = graph_next(g, (*r)->kind, o));) {
+			Ckpt__File *file = graph_data(g, &kind_file, o->id);
+			if (file && (*r)->external(g, o))
+				SET(file, external, true);
+		}
+}
+
 /* What becomes of the tree once its image is whole. */
 static int release(const struct dump_config *config, struct tree *tree, struct connections *connections)
 {
@@ -80,8 +91,11 @@ int dump_tree(const struct dump_config *config, struct dump_result *ret)
 					    .no_bpf = config->no_bpf,
 					    .memory = &memory,
 					    .connections = &connections,
+					    .external = config->external,
 					    .ghost_limit = config->ghost_limit };
 	r = collect(&graph, &tree, &how);
+	if (r == 0 && config->external)
+		mark_external(&graph);
 	if (r == 0)
 		r = judge_dump(&graph);
 	if (r == 0)

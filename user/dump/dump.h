@@ -17,6 +17,7 @@ struct dump_config {
 	int durable;        /* 1 yes, 0 no, -1: when the tree is killed and the image lies on a disk */
 	bool no_bpf;
 	u64 ghost_limit; /* see collect_config */
+	bool external;   /* pipes and sockets whose other side lies outside of the tree are left to a restore to hand over */
 };
 struct dump_result {
 	u64 frozen_ns, bytes;

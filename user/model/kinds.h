@@ -19,5 +19,12 @@ extern const struct kind kind_fds;    /* id: descriptor table; records of struct
 extern const struct kind kind_file;   /* id: open file description (also of mapped files, cwd, root, exe) */
 extern const struct kind kind_vdso;   /* id 1..: layout and symbols of a vDSO */
 
+/* Is another file handed over in its place at restore? */
+static inline bool file_is_external(const struct graph *graph, u32 file)
+{
+	const Ckpt__File *f = (const Ckpt__File *)graph_data(graph, &kind_file, file);
+	return f && f->external;
+}
+
 enum { SPINE_KINDS = 10 };
 extern const struct kind *const spine_kinds[SPINE_KINDS + 1]; /* NULL-terminated */

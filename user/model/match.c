@@ -24,6 +24,10 @@ bool match_files(struct match *m, u32 x, u32 y)
 	if (!in_a || !in_b)
 		return in_a == in_b && x == y;
 	u32 of_x = map_get(&m->a_to_b, x), of_y = map_get(&m->b_to_a, y);
+	if (file_is_external(m->a, x)) { /* any file is in its place, also one that others have */
+		m->failed |= (!of_x && map_set(&m->a_to_b, x, y) < 0) || (!of_y && map_set(&m->b_to_a, y, x) < 0);
+		return true;
+	}
 	if (of_x || of_y || !x || !y)
 		return of_x == y && of_y == x;
 	struct file_pair *pair = vector_add(&m->pairs);

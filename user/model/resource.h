@@ -32,6 +32,9 @@ struct resource {
 	int (*collect)(struct collector *, const struct subject *, struct object *);
 	/* Refuses by fail() what cannot be carried; 0 or negative errno. May be NULL. */
 	int (*judge)(const struct graph *, const struct object *, enum direction);
+	/* FILE scope: does its other side lie outside of the tree, so that another file could take its place? May be NULL. At restore
+	 * such a file is neither judged nor planned. */
+	bool (*external)(const struct graph *, const struct object *);
 	/* Adds the steps that make the object again. Pure. May be NULL when nothing is to be made. */
 	int (*plan)(struct plan *, const struct graph *, const struct object *);
 };

@@ -42,7 +42,7 @@ static int read_packets(int copy, u32 unread, Ckpt__Pipe *p)
 }
 
 /* Copies the pipe's buffers by reference: nothing is consumed. A writing end alone is looked into by a reader of our own. */
-static int peek(int fd, bool readable, Ckpt__Pipe *p)
+static int peek(struct collector *c, int fd, bool readable, Ckpt__Pipe *p)
 {
 	_cleanup_close_ int own = -1, from = -1, to = -1;
 	if (!readable) {
@@ -72,6 +72,10 @@ static int peek(int fd, bool readable, Ckpt__Pipe *p)
 	if (fcntl(to, F_SETPIPE_SZ, p->capacity) < 0)
 		return fail(PIPE_PEEK, neg_errno(), "F_SETPIPE_SZ %u of a copy", p->capacity);
 	ssize_t n = tee(fd, to, INT32_MAX, SPLICE_F_NONBLOCK);
+	if (n >= 0 && n != unread && collector_external(c)) { /* somebody outside writes or reads */
+		SET(p, changed, true);
+		return 0;
+	}
 	if (n != unread)
 		return fail(PIPE_PEEK, n < 0 ? neg_errno() : -EAGAIN, "tee copied %zd of %d bytes", n, unread);
 	return read_packets(from, (u32)unread, p);
@@ -142,7 +146,7 @@ static int pipe_collect(struct collector *c, const struct subject *subject, stru
 	if (capacity < 0)
 		return fail(PIPE_PEEK, neg_errno(), "F_GETPIPE_SZ");
 	SET(p, capacity, (u32)capacity);
-	return collector_live(c) ? 0 : peek(fd, access != O_WRONLY, p);
+	return collector_live(c) ? 0 : peek(c, fd, access != O_WRONLY, p);
 }
 
 /* --- judge --- */
@@ -203,6 +207,25 @@ static int judge_name(const Ckpt__Pipe *p, enum direction direction)
 	return S_ISFIFO(st.st_mode) ? 0 : fail(FILE_CHANGED, 0, "%s is no fifo", p->path);
 }
 
+static bool has_both_sides(const struct ends *e) { return e->hung_up || (e->quiet && e->reader) || (e->reader && e->writer); }
+
+/* A named one is opened by its name, and so by others. */
+static bool pipe_external(const struct graph *graph, const struct object *o)
+{
+	const Ckpt__Pipe *p = o->data;
+	struct ends e = ends_of(graph, p->pipe);
+	return !p->path && !has_both_sides(&e);
+}
+
+static void note_external(const struct graph *graph, const Ckpt__Pipe *p)
+{
+	struct ends e = ends_of(graph, p->pipe);
+	char waits[64] = "";
+	if (e.reader && (p->unread || p->changed))
+		snprintf(waits, sizeof waits, ", with %u bytes that are not kept", p->unread);
+	note(FILE_GIVEN, "pipe:[%llu]%s", (unsigned long long)p->inode, waits);
+}
+
 static int pipe_judge(const struct graph *graph, const struct object *o, enum direction direction)
 {
 	const Ckpt__Pipe *p = o->data, *first = graph_data(graph, &kind_pipe, p->pipe);
@@ -211,8 +234,14 @@ static int pipe_judge(const struct graph *graph, const struct object *o, enum di
 	if (p->pipe != o->id)
 		return 0;
 	struct ends e = ends_of(graph, o->id);
+	if (file_is_external(graph, o->id)) {
+		note_external(graph, p);
+		return 0;
+	}
 	int r = judge_name(p, direction);
-	if (!e.hung_up && !(e.quiet && e.reader) && (!e.reader || !e.writer))
+	if (p->changed)
+		r = fail(PIPE_CHANGED, 0, "pipe:[%llu]", (unsigned long long)p->inode);
+	if (!has_both_sides(&e))
 		r = fail(PIPE_EXTERNAL, 0, "%s%spipe:[%llu], whose %s side is open elsewhere", p->path ?: "",
 			 p->path ? ", " : "", (unsigned long long)p->inode, e.reader ? "writing" : "reading");
 	int packets = judge_packets(p, &e);
@@ -386,5 +415,6 @@ const struct resource resource_pipe = {
 	.claims = pipe_claims,
 	.collect = pipe_collect,
 	.judge = pipe_judge,
+	.external = pipe_external,
 	.plan = pipe_plan,
 };

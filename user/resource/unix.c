@@ -229,10 +229,22 @@ static int judge_senders(const struct graph *graph, const Ckpt__Unix *u)
 	return 0;
 }
 
+/* A connection without a name to somebody outside: standard input and output of services are such. */
+static bool unix_external(const struct graph *graph _unused_, const struct object *o)
+{
+	const Ckpt__Unix *u = o->data;
+	return u->has_peer_inode && !u->peer && !u->has_address && !is_datagram(u);
+}
+
 static int judge_dump(const struct graph *graph, const struct object *o)
 {
 	const Ckpt__Unix *u = o->data;
 	unsigned long long inode = u->inode;
+	if (file_is_external(graph, o->id)) {
+		note(FILE_GIVEN, u->unread ? "socket:[%llu], with %u bytes that are not kept" : "socket:[%llu]", inode,
+		     u->unread);
+		return 0;
+	}
 	if (u->has_family)
 		return refuse_family(u);
 	if (!u->has_state)
@@ -338,5 +350,6 @@ const struct resource resource_unix = {
 	.claims = unix_claims,
 	.collect = unix_collect,
 	.judge = unix_judge,
+	.external = unix_external,
 	.plan = unix_plan,
 };

@@ -122,12 +122,26 @@ static int compile_objects(struct compiler *c, const struct resource *resource)
 	for (struct object *o = NULL; (o = graph_next(c->graph, resource->kind, o));) {
 		if (resource->scope == SCOPE_THREAD && is_inherited(c, o))
 			continue;
+		if (resource->scope == SCOPE_FILE && file_is_external(c->graph, o->id))
+			continue;
 		plan_for(c->plan, "%s %u", resource->name, o->id);
 		int err = resource->plan(c->plan, c->graph, o);
 		if (err < 0)
 			return err;
 	}
 	return 0;
+}
+
+/* What takes the place of external files is open already. */
+static void compile_handed(struct compiler *c)
+{
+	const struct handed_files *handed = c->survey->handed;
+	for (size_t i = 0; handed && i < handed->list.n; i++) {
+		const Ckpt__File *f = graph_data(c->graph, &kind_file, handed->list.v[i].file);
+		plan_for(c->plan, "file %u (for %s)", handed->list.v[i].file, f && f->link ? f->link : "?");
+		plan_call(c->plan, AT(PLAN_WORLD, STAGE_CREATE), SYS_dup3, ARG(handed->list.v[i].fd),
+			  ARG(plan_fd(c->plan, handed->list.v[i].file)), ARG(O_CLOEXEC));
+	}
 }
 
 /* Threads come last: what they inherit depends on what their process does. */
@@ -177,6 +191,8 @@ int compile(struct plan **ret, struct site *ret_site, struct tells *ret_tells, c
 				      .caps = survey->caps,
 				      .ignored = survey->ignored,
 				      .self = survey->root_parent };
+	for (size_t i = 0; survey->handed && i < survey->handed->list.n; i++)
+		config.first_service_fd = MAX(config.first_service_fd, ALIGN_UP((u32)survey->handed->list.v[i].fd + 1, 64u));
 	if (survey->terminal && survey->terminal->fd >= 0) {
 		config.terminal = survey->terminal->fd;
 		config.terminal_is_own = survey->terminal->is_own;
@@ -188,8 +204,10 @@ int compile(struct plan **ret, struct site *ret_site, struct tells *ret_tells, c
 	int r = compile_site(&c.site, g, survey, room);
 	if (r == 0)
 		r = compile_tree(&c);
-	if (r == 0)
+	if (r == 0) {
+		compile_handed(&c);
 		r = compile_resources(&c);
+	}
 	if (r == 0)
 		r = compile_owners(&c);
 	if (r == 0)

@@ -27,6 +27,8 @@ int compile_owners(struct compiler *c)
 	for (struct object *o = NULL; (o = graph_next(c->graph, &kind_file, o));) {
 		const Ckpt__File *f = o->data;
 		const Ckpt__Task *task = shape_file_owner(c->graph, f);
+		if (f->external) /* others may have it too */
+			continue;
 		if (task)
 			set_owner(c, AT(task->pid, STAGE_TIMERS), o->id, f);
 		else if (f->owner_signal || f->flags & O_ASYNC)

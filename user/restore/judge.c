@@ -191,6 +191,8 @@ static int judge_resources(const struct graph *g)
 	for (const struct resource *const *res = registry; *res; res++)
 		for (struct object *o = NULL; (*res)->judge && (o = graph_next(g, (*res)->kind, o));) {
 			WORKING_ON("%s %u", (*res)->name, o->id);
+			if ((*res)->scope == SCOPE_FILE && file_is_external(g, o->id))
+				continue;
 			if ((*res)->judge(g, o, DIRECTION_RESTORE) < 0)
 				r = -EINVAL;
 		}

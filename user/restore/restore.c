@@ -5,6 +5,7 @@
 #include "diag/diag.h"
 #include "model/kinds.h"
 #include "resource/registry.h"
+#include "restore/handed.h"
 #include "restore/pidns.h"
 #include "restore/terminal.h"
 
@@ -14,6 +15,7 @@ struct work {
 	struct graph *graph;
 	struct restored *ret;
 	struct text *plan_text;
+	struct handed_files handed;
 };
 
 /* Do all page runs of this kind lie within the file of pages? */
@@ -70,6 +72,7 @@ static int prepare(const struct work *w, struct survey *survey, struct plan **pl
 {
 	int r = survey_host(survey, w->config->caps, w->graph, w->config->pidns);
 	survey->terminal = &w->ret->terminal;
+	survey->handed = &w->handed;
 	if (r == 0)
 		r = judge_restore(w->graph, survey);
 	return r == 0 ? compile(plan, site, tells, w->graph, survey) : r;
@@ -155,13 +158,16 @@ int restore_tree(const struct restore_config *config, struct restored *ret, stru
 	int r = load(config, &image, &graph);
 	if (r < 0)
 		return r;
-	struct work w = { config, image, &graph, ret, plan_text };
+	struct work w = { config, image, &graph, ret, plan_text, { { 0 } } };
 	r = terminal_open(&ret->terminal, config, &graph);
+	if (r == 0)
+		r = handed_open(&w.handed, config, &graph);
 	if (r == 0)
 		r = config->pidns && !config->plan_only ? restore_outside(&w) : restore_loaded(&w, -1);
 	if (r == 0 && !config->plan_only)
 		terminal_released(&ret->terminal);
 	else
 		terminal_undo(&ret->terminal);
+	handed_free(&w.handed);
 	return r;
 }

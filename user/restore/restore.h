@@ -17,9 +17,11 @@ struct restore_config {
 	const struct caps *caps;
 	const char *dir;
 	bool trust, verify, plan_only;
-	bool pidns;           /* in a pid namespace of its own, and a mount namespace with its /proc */
-	bool detach;          /* nobody will wait for it */
-	const char *terminal; /* a path or fd:N; "": that of ckpt; NULL: none */
+	bool pidns;                   /* in a pid namespace of its own, and a mount namespace with its /proc */
+	bool detach;                  /* nobody will wait for it */
+	const char *terminal;         /* a path or fd:N; "": that of ckpt; NULL: none */
+	bool stdio;                   /* external files of the root's descriptors 0 to 2 become those of ckpt */
+	VECTOR(const char *) inherit; /* LINK=fd:N: what takes the place of an external file */
 };
 
 /* What this host is like, as far as the image refers to it: the only reading before the pure steps. */
@@ -31,10 +33,11 @@ struct survey {
 	struct graph self;               /* what ckpt's own threads are like: new tasks begin so */
 	VECTOR(u32) spare_pids;          /* ids that nobody has and the image does not want */
 	const struct terminal *terminal; /* that is handed over, or NULL */
-	u32 root_parent;                 /* the id of ckpt, or of process 1 in a fresh pid namespace: who makes the root */
-	u64 core_limit;                  /* how large a core file may be */
-	char *core_dir; /* where core files go; NULL: not to files, or not asked since no zombie has left one */
-	u64 ignored;    /* signals that ckpt ignores, and a new task with it: bit 0 is signal 1 */
+	const struct handed_files *handed;
+	u32 root_parent; /* the id of ckpt, or of process 1 in a fresh pid namespace: who makes the root */
+	u64 core_limit;  /* how large a core file may be */
+	char *core_dir;  /* where core files go; NULL: not to files, or not asked since no zombie has left one */
+	u64 ignored;     /* signals that ckpt ignores, and a new task with it: bit 0 is signal 1 */
 	u64 now_monotonic, now_boottime; /* ns */
 	u32 nofile;                      /* descriptors that ckpt may open */
 };
@@ -116,6 +119,15 @@ struct terminal {
 	bool has_size, has_before;
 	struct winsize size;   /* that it shall have when the tree runs */
 	struct termios before; /* of it, then of ckpt's own while it relays */
+};
+
+/* What takes the place of external files of the image. */
+struct handed_files {
+	VECTOR(struct handed {
+		u32 file;
+		int fd; /* an open file description of its own where that can be had */
+	})
+	list;
 };
 
 struct restored {
