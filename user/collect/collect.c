@@ -108,7 +108,7 @@ static int ask_tree(struct collector *c)
 /* Of so many /proc takes longer than a program takes to load from the cache, and than it takes to load at all: a mapping is
  * five microseconds of /proc, a descriptor ten, and either is less than one of eBPF. */
 #define MANY 500
-#define VERY_MANY 20000
+#define VERY_MANY 5000
 
 static size_t leaders_sum(const struct collector *c, u64 known, size_t field)
 {
@@ -245,6 +245,7 @@ void collector_free(struct collector *c)
 	vector_free(&c->known_files);
 	map_free(&c->by_identity);
 	map_free(&c->by_inode);
+	map_free(&c->by_order);
 	map_free(&c->by_link);
 	map_free(&c->remembered);
 	map_free(&c->by_mapped);

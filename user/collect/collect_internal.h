@@ -7,7 +7,9 @@
 
 /* One open file description that has got its object; pid and fd say where it can be seen (pid 0: ckpt itself). */
 struct known_file {
-	u32 next; /* index + 1 of the next one of the same inode */
+	/* Index + 1 of others of the same inode. Whose identity eBPF has told are a list, by next[0]; the others are a tree in
+	 * the order of kcmp(2): those before it, those behind it. */
+	u32 next[2];
 	pid_t pid;
 	int fd;
 	u32 id;
@@ -20,7 +22,8 @@ struct collector {
 	struct graph *graph;
 	struct facts facts;
 	struct map by_identity; /* kernel identity -> file id */
-	struct map by_inode;    /* device and inode -> index + 1 in known_files */
+	struct map by_inode;    /* device and inode -> index + 1 in known_files of the first in the list */
+	struct map by_order;    /* the same, of the root of the tree */
 	struct map anons;       /* kernel identity of private memory since a fork -> number */
 	struct map vdsos;       /* hash of bytes and layout -> vdso id */
 	struct bpf_source *bpf; /* of this collection, or the one that was given */

@@ -20,42 +20,73 @@
 
 static u64 key_of(const struct record_file *f) { return inode_key(f->dev_major, f->dev_minor, f->ino); }
 
-/* Is the known file the one that pid has at fd? 1, 0, or -errno. In a running tree either may be gone. */
-static int same_file(const struct collector *c, const struct known_file *k, pid_t pid, int fd)
+/* How the known file lies to the one that pid has at fd: 0: the same, 1: before it, 2: behind it, or -errno. In a running tree
+ * either may be gone: then any order is as good. */
+static int order(const struct collector *c, const struct known_file *k, pid_t pid, int fd)
 {
 	long r = syscall(SYS_kcmp, k->pid ? k->pid : getpid(), pid ? pid : getpid(), KCMP_FILE, k->fd, fd);
-	return r >= 0 || c->config->live ? r == 0 : fail(SHARING_UNKNOWN, neg_errno(), "kcmp with fd %d", k->fd);
+	if (r < 0 && !c->config->live)
+		return fail(SHARING_UNKNOWN, neg_errno(), "kcmp with fd %d", k->fd);
+	return r == 0 || r == 2 ? (int)r : 1;
 }
 
-static int find_known(struct collector *c, const struct record_file *f, pid_t pid, int fd, u32 *ret_id)
+/* Where a file without a known identity belongs in the tree of its inode: of the entry `above`, on that side. */
+struct spot {
+	u32 above, side;
+};
+
+static int find_in_order(struct collector *c, u64 key, pid_t pid, int fd, struct spot *ret_spot, u32 *ret_id)
 {
-	*ret_id = 0;
-	if (f->file_id) {
-		*ret_id = map_get(&c->by_identity, f->file_id);
-		if (*ret_id)
-			return 0;
-	}
-	for (u32 i = map_get(&c->by_inode, key_of(f)); i; i = c->known_files.v[i - 1].next) {
-		int r = same_file(c, &c->known_files.v[i - 1], pid, fd);
+	*ret_spot = (struct spot){ 0 };
+	for (u32 i = map_get(&c->by_order, key); i;) {
+		const struct known_file *k = &c->known_files.v[i - 1];
+		int r = order(c, k, pid, fd);
 		if (r < 0)
 			return r;
-		if (r > 0) {
-			*ret_id = c->known_files.v[i - 1].id;
+		if (r == 0) {
+			*ret_id = k->id;
 			return 0;
 		}
+		*ret_spot = (struct spot){ i, r == 1 };
+		i = k->next[ret_spot->side];
 	}
 	return 0;
 }
 
-static int remember(struct collector *c, const struct record_file *f, pid_t pid, int fd, u32 id)
+/* The file's id, 0 when it is new: then spot says where to remember it. */
+static int find_known(struct collector *c, const struct record_file *f, pid_t pid, int fd, struct spot *ret_spot, u32 *ret_id)
 {
+	*ret_id = f->file_id ? map_get(&c->by_identity, f->file_id) : 0;
+	if (*ret_id)
+		return 0;
+	int r = find_in_order(c, key_of(f), pid, fd, ret_spot, ret_id); /* it may have been met in flight */
+	u32 first = f->file_id ? 0 : map_get(&c->by_inode, key_of(f));
+	for (u32 i = first; r == 0 && !*ret_id && i; i = c->known_files.v[i - 1].next[0]) {
+		r = order(c, &c->known_files.v[i - 1], pid, fd);
+		if (r == 0)
+			*ret_id = c->known_files.v[i - 1].id;
+		r = MIN(r, 0);
+	}
+	return r;
+}
+
+static int remember(struct collector *c, const struct record_file *f, pid_t pid, int fd, struct spot spot, u32 id)
+{
+	u64 key = key_of(f);
 	struct known_file *k = vector_add(&c->known_files);
 	if (!k)
 		return -ENOMEM;
-	*k = (struct known_file){ .next = map_get(&c->by_inode, key_of(f)), .pid = pid, .fd = fd, .id = id, .mode = f->mode };
-	if (map_set(&c->by_inode, key_of(f), (u32)c->known_files.n) < 0)
-		return -ENOMEM;
-	return f->file_id ? map_set(&c->by_identity, f->file_id, id) : 0;
+	*k = (struct known_file){ .pid = pid, .fd = fd, .id = id, .mode = f->mode };
+	u32 index = (u32)c->known_files.n;
+	if (f->file_id) {
+		k->next[0] = map_get(&c->by_inode, key);
+		int r = map_set(&c->by_inode, key, index);
+		return r == 0 ? map_set(&c->by_identity, f->file_id, id) : r;
+	}
+	if (!spot.above)
+		return map_set(&c->by_order, key, index);
+	c->known_files.v[spot.above - 1].next[spot.side] = index;
+	return 0;
 }
 
 static const struct resource *claimant(struct collector *c, const struct record_file *f, const char *link)
@@ -221,12 +252,13 @@ static int file_of(struct collector *c, const struct record_file *f, u32 *ret_id
 	if (r < 0)
 		return c->config->live ? 0 : fail(PROC_READ, r, "/proc/%u/fd/%u", f->tgid, f->fd);
 	WORKING_ON_FD(f->fd, link);
-	r = find_known(c, f, (pid_t)f->tgid, (int)f->fd, ret_id);
+	struct spot spot = { 0 };
+	r = find_known(c, f, (pid_t)f->tgid, (int)f->fd, &spot, ret_id);
 	if (r < 0 || *ret_id)
 		return r;
 	find_name(c, f, link, sizeof link);
 	/* known before it is collected: a socket may be in flight inside of itself */
-	if (remember(c, f, (pid_t)f->tgid, (int)f->fd, c->files + 1) < 0)
+	if (remember(c, f, (pid_t)f->tgid, (int)f->fd, spot, c->files + 1) < 0)
 		return fail_memory();
 	size_t mark = diag_mark();
 	return collect_survive(c, mark, new_file(c, f, link, NULL, -1, ret_id));
@@ -337,7 +369,8 @@ int collector_add_file(struct collector *c, int fd, u32 *ret_file)
 	record_of_stat(&f, &st);
 	collect_find_name(&st, link, sizeof link);
 	WORKING_ON("file in flight (%s)", link);
-	r = find_known(c, &f, 0, fd, ret_file);
+	struct spot spot = { 0 };
+	r = find_known(c, &f, 0, fd, &spot, ret_file);
 	if (r < 0 || *ret_file)
 		return r;
 	int kept = fcntl(fd, F_DUPFD_CLOEXEC, 3);
@@ -348,7 +381,7 @@ int collector_add_file(struct collector *c, int fd, u32 *ret_file)
 	}
 	*place = kept;
 	/* known before it is collected: a socket may be in flight inside of itself */
-	if (remember(c, &f, 0, kept, c->files + 1) < 0)
+	if (remember(c, &f, 0, kept, spot, c->files + 1) < 0)
 		return fail_memory();
 	return new_file(c, &f, link, NULL, kept, ret_file);
 }

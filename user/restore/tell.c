@@ -8,6 +8,7 @@
 #include "restore/execute_internal.h"
 #include "timers.pb-c.h"
 
+#define FEW_OTHERS 500 /* mappings or descriptors: of more eBPF tells in a fraction of the time */
 #define FEW_THREADS 4 /* so many are asked in less time than a program takes to load */
 
 /* POSIX timers take a question each: who has some is looked at. */
@@ -17,6 +18,8 @@ static bool may_tell(const struct compiler *c)
 	for (size_t i = 0; i < c->graph->objects.n; i++) {
 		const struct object *o = c->graph->objects.v[i];
 		threads += o->kind == &kind_thread;
+		if ((o->kind == &kind_fds || o->kind == &kind_vmas) && o->count > FEW_OTHERS)
+			return false;
 		if (o->kind->desc == &ckpt__timers__descriptor && ((const Ckpt__Timers *)o->data)->n_timer)
 			return false;
 	}
