@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /* Owns the refusals of a dump that no resource can see by itself: all of them at once, before anything is written. */
+#include "base/map.h"
 #include "diag/diag.h"
 #include "dump/dump.h"
 #include "model/shape.h"
@@ -102,18 +103,37 @@ static const struct vma *first_mapping(const struct graph *g, u32 file, u32 *ret
 	return NULL;
 }
 
-/* Where a file object is seen first, for the report. */
-static const struct fd_entry *first_user(const struct graph *g, u32 file, u32 *ret_pid)
+/* Where file objects are seen first, for the report. */
+struct users {
+	struct map by_file; /* file -> index + 1 */
+	VECTOR(struct first_user {
+		const struct fd_entry *entry;
+		u32 pid;
+	})
+	list;
+};
+
+static void users_free(struct users *users)
+{
+	map_free(&users->by_file);
+	vector_free(&users->list);
+}
+
+static int find_users(struct users *ret, const struct graph *g)
 {
 	for (struct object *o = NULL; (o = graph_next(g, &kind_fds, o));)
 		for (u32 i = 0; i < o->count; i++) {
 			const struct fd_entry *e = &((const struct fd_entry *)o->data)[i];
-			if (e->file == file) {
-				*ret_pid = o->id;
-				return e;
-			}
+			struct first_user *user = map_get(&ret->by_file, e->file) ? NULL : vector_add(&ret->list);
+			if (!user && !map_get(&ret->by_file, e->file))
+				return fail_memory();
+			if (!user)
+				continue;
+			*user = (struct first_user){ e, o->id };
+			if (map_set(&ret->by_file, e->file, (u32)ret->list.n) < 0)
+				return fail_memory();
 		}
-	return NULL;
+	return 0;
 }
 
 /* What the link of a descriptor that no resource claims begins with, and what is said of it. */
@@ -157,11 +177,11 @@ static int refuse_kind(const char *link)
 	return fail(FD_UNSUPPORTED, 0, "%s", link);
 }
 
-static int judge_file(const struct graph *g, const struct object *o)
+static int judge_file(const struct graph *g, const struct users *users, const struct object *o)
 {
 	const Ckpt__File *f = o->data;
-	u32 pid = 0;
-	const struct fd_entry *e = first_user(g, o->id, &pid);
+	u32 seen = map_get(&users->by_file, o->id), pid = seen ? users->list.v[seen - 1].pid : 0;
+	const struct fd_entry *e = seen ? users->list.v[seen - 1].entry : NULL;
 	const struct vma *v = e ? NULL : first_mapping(g, o->id, &pid);
 	WORKING_ON(pid ? "process %u" : "the tree", pid);
 	struct diag_scope fd;
@@ -192,7 +212,11 @@ static int judge_resource(const struct graph *g, const struct object *o, const s
 
 int judge_dump(const struct graph *g)
 {
-	int r = shape_judge(g);
+	_cleanup_(users_free) struct users users = { 0 };
+	int r = find_users(&users, g);
+	if (r < 0)
+		return r;
+	r = shape_judge(g);
 	for (size_t i = 0; i < g->objects.n; i++) {
 		const struct object *o = g->objects.v[i];
 		const struct resource *resource = resource_of_kind(o->kind);
@@ -202,7 +226,7 @@ int judge_dump(const struct graph *g)
 		else if (o->kind == &kind_vmas)
 			one = judge_vmas(o);
 		else if (o->kind == &kind_file)
-			one = judge_file(g, o);
+			one = judge_file(g, &users, o);
 		else if (resource && resource->scope != SCOPE_FILE && resource->judge)
 			one = judge_resource(g, o, resource);
 		r = one < 0 ? one : r;

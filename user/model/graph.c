@@ -1,17 +1,24 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-/* Owns objects and finds them: a vector in order and a hash index by (kind, id). */
+/* Owns objects and finds them: a vector in order, a hash index by (kind, id), a chain for each kind. */
 #include "model/field.h"
 
 /* What the graph knows of an object beyond its public part, which comes first. */
 struct node {
 	struct object object;
-	u32 rank; /* of its kind, while sorting */
-	u32 room; /* records that data has room for */
-	size_t place;
+	u32 rank;          /* of its kind, while sorting */
+	u32 room;          /* records that data has room for */
+	struct node *next; /* of its kind */
+};
+
+/* The objects of one kind, in order. */
+struct chain {
+	const struct kind *kind;
+	struct node *first, *last;
 };
 
 /* Open addressing; never more than half full. */
 struct index {
+	VECTOR(struct chain) chains;
 	size_t mask, used;
 	struct object *slot[];
 };
@@ -42,6 +49,8 @@ static int index_reserve(struct graph *g)
 	struct index *index = calloc(1, sizeof *index + room * sizeof index->slot[0]);
 	if (!index)
 		return -ENOMEM;
+	if (old)
+		memcpy(&index->chains, &old->chains, sizeof index->chains);
 	index->mask = room - 1;
 	for (size_t i = 0; i < g->objects.n; i++)
 		*index_slot(index, g->objects.v[i]->kind, g->objects.v[i]->id) = g->objects.v[i];
@@ -62,20 +71,41 @@ void *graph_data(const struct graph *g, const struct kind *kind, u32 id)
 	return o ? o->data : NULL;
 }
 
+static struct chain *find_chain(const struct index *index, const struct kind *kind)
+{
+	for (size_t i = 0; i < index->chains.n; i++)
+		if (index->chains.v[i].kind == kind)
+			return &index->chains.v[i];
+	return NULL;
+}
+
+static int link_node(struct index *index, struct node *node)
+{
+	struct chain *chain = find_chain(index, node->object.kind) ?: vector_add(&index->chains);
+	if (!chain)
+		return -ENOMEM;
+	chain->kind = node->object.kind;
+	node->next = NULL;
+	*(chain->last ? &chain->last->next : &chain->first) = node;
+	chain->last = node;
+	return 0;
+}
+
 struct object *graph_adopt(struct graph *g, const struct kind *kind, u32 id, void *data, u32 count)
 {
 	if (graph_find(g, kind, id) || index_reserve(g) < 0)
 		return NULL;
 	struct node *node = calloc(1, sizeof *node);
+	struct index *index = g->index;
+	if (node)
+		node->object = (struct object){ kind, id, count, data };
 	struct object **place = node ? vector_add(&g->objects) : NULL;
-	if (!place) {
+	if (!place || link_node(index, node) < 0) {
+		g->objects.n -= place != NULL;
 		free(node);
 		return NULL;
 	}
-	node->object = (struct object){ kind, id, count, data };
 	node->room = count;
-	node->place = g->objects.n - 1;
-	struct index *index = g->index;
 	*place = *index_slot(index, kind, id) = &node->object;
 	index->used++;
 	return &node->object;
@@ -114,10 +144,9 @@ void *object_append(struct object *o)
 
 struct object *graph_next(const struct graph *g, const struct kind *kind, const struct object *after)
 {
-	for (size_t i = after ? node_of(after)->place + 1 : 0; i < g->objects.n; i++)
-		if (g->objects.v[i]->kind == kind)
-			return g->objects.v[i];
-	return NULL;
+	const struct chain *chain = after || !g->index ? NULL : find_chain(g->index, kind);
+	struct node *node = after ? node_of(after)->next : chain ? chain->first : NULL;
+	return node ? &node->object : NULL;
 }
 
 static int by_rank_and_id(const void *a, const void *b)
@@ -141,13 +170,22 @@ static void rank(struct graph *g)
 	}
 }
 
+/* The chains again, in the order that the objects have now: every kind has one already. */
+static void relink(struct graph *g)
+{
+	struct index *index = g->index;
+	for (size_t i = 0; index && i < index->chains.n; i++)
+		index->chains.v[i].first = index->chains.v[i].last = NULL;
+	for (size_t i = 0; i < g->objects.n; i++)
+		link_node(index, node_of(g->objects.v[i]));
+}
+
 void graph_sort(struct graph *g)
 {
 	rank(g);
 	if (g->objects.n)
 		qsort(g->objects.v, g->objects.n, sizeof *g->objects.v, by_rank_and_id);
-	for (size_t i = 0; i < g->objects.n; i++)
-		node_of(g->objects.v[i])->place = i;
+	relink(g);
 }
 
 void graph_free(struct graph *g)
@@ -161,6 +199,8 @@ void graph_free(struct graph *g)
 		free(o);
 	}
 	vector_free(&g->objects);
+	if (g->index)
+		vector_free(&((struct index *)g->index)->chains);
 	free(g->index);
 	g->index = NULL;
 }

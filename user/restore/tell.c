@@ -9,7 +9,7 @@
 #include "timers.pb-c.h"
 
 #define FEW_OTHERS 500 /* mappings or descriptors: of more eBPF tells in a fraction of the time */
-#define FEW_THREADS 4 /* so many are asked in less time than a program takes to load */
+#define FEW_THREADS 4  /* so many are asked in less time than a program takes to load */
 
 /* POSIX timers take a question each: who has some is looked at. */
 static bool may_tell(const struct compiler *c)
