@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-/* Owns the freeze: every thread of the tree comes to a stop and is let go or killed from there. */
+/* Owns the freeze: every thread of the tree comes to a stop. */
 #include "task/tree_internal.h"
 #include "base/file.h"
 #include "diag/diag.h"
@@ -98,9 +98,8 @@ static int cure(struct tree_thread *t)
 	return ptrace(PTRACE_SETREGSET, t->tid, NT_PRSTATUS, &io) < 0 ? neg_errno() : 0;
 }
 
-/* Takes one stop of the thread, if there is one. Any stop but the awaited one is passed, and swallows the pending
- * PTRACE_INTERRUPT (kernel/signal.c, ptrace_stop): it is sent again. */
-static int take_stop(struct tree_thread *t)
+/* Any stop but the awaited one swallows the pending PTRACE_INTERRUPT (kernel/signal.c, ptrace_stop): it is sent again. */
+int tree_take_stop(struct tree_thread *t)
 {
 	int status;
 	pid_t got = waitpid(t->tid, &status, __WALL | WNOHANG);
@@ -125,7 +124,7 @@ static int take_stop(struct tree_thread *t)
 static int take_held(struct tree_thread *t)
 {
 	t->seized = true;
-	int r = take_stop(t);
+	int r = tree_take_stop(t);
 	return r == 0 && !t->stopped && ptrace(PTRACE_INTERRUPT, t->tid, 0, 0) < 0 && errno != ESRCH ? neg_errno() : r;
 }
 
@@ -210,7 +209,7 @@ static int freeze_pass(struct tree_process *p, const struct freeze *f, bool hold
 		if (asked)
 			r = seize(p, t, f->held);
 		if (r == 0 && t->seized && !t->stopped && !(asked && many))
-			r = take_stop(t);
+			r = tree_take_stop(t);
 		if (r == -ESRCH) {
 			forget_thread(p, i--);
 			continue;
@@ -278,7 +277,7 @@ static int report_timeout(struct tree *tree)
 	return r;
 }
 
-static void pause_between(unsigned round)
+void tree_pause(unsigned round)
 {
 	if (round < 100) /* a stop takes some ten microseconds; to sleep takes longer (the timer slack is 50) */
 		sched_yield();
@@ -325,7 +324,7 @@ static int settle(struct freeze *f)
 		if (f->here)
 			sigtimedwait(&f->child, NULL, &(struct timespec){ .tv_nsec = 100000 });
 		else
-			pause_between(round);
+			tree_pause(round);
 	}
 }
 
@@ -382,119 +381,4 @@ int tree_freeze(struct tree *ret, pid_t root, const struct freeze_options *optio
 			qsort(p->threads.v + 1, p->threads.n - 1, sizeof *p->threads.v, order_processes);
 	}
 	return 0;
-}
-
-void tree_thaw(struct tree *tree)
-{
-	/* threads that run at once take the CPU: sleepers, which are most, cost nothing, so plain order will do */
-	for (size_t i = 0; i < tree->processes.n; i++)
-		for (size_t k = 0; k < tree->processes.v[i].threads.n; k++) {
-			struct tree_thread *t = &tree->processes.v[i].threads.v[k];
-			if (!t->seized)
-				continue;
-			if (!t->stopped) { /* detaching needs a stop */
-				ptrace(PTRACE_INTERRUPT, t->tid, 0, 0);
-				for (int tries = 0; tries < 1000 && !t->stopped && take_stop(t) == 0; tries++)
-					pause_between((unsigned)tries);
-			}
-			ptrace(PTRACE_DETACH, t->tid, 0, 0);
-			t->seized = t->stopped = false;
-		}
-	tree->frozen_at = 0;
-}
-
-/* The kill of a half released tree, by a process that outlives ckpt: it waits for a word, or for the end of ckpt. */
-struct guard {
-	pid_t pid;
-	int tell;
-};
-
-static int guard_begin(struct guard *ret, const struct tree *tree)
-{
-	int ends[2];
-	char byte;
-	if (pipe2(ends, O_CLOEXEC) < 0)
-		return fail(SYSCALL, neg_errno(), "pipe2");
-	*ret = (struct guard){ .pid = fork(), .tell = ends[1] };
-	if (ret->pid == 0) {
-		close(ends[1]);
-		if (read(ends[0], &byte, 1) != 1)
-			for (size_t i = 0; i < tree->processes.n; i++)
-				syscall(SYS_pidfd_send_signal, tree->processes.v[i].pidfd, SIGKILL, NULL, 0);
-		_exit(0);
-	}
-	int r = ret->pid < 0 ? fail(SYSCALL, neg_errno(), "fork") : 0;
-	close(ends[0]);
-	if (r < 0)
-		close(ends[1]);
-	return r;
-}
-
-static int guard_end(struct guard *guard, bool done)
-{
-	int r = done && write(guard->tell, "", 1) != 1 ? fail(SYSCALL, neg_errno(), "write") : 0;
-	close(guard->tell);
-	while (waitpid(guard->pid, NULL, 0) < 0 && errno == EINTR)
-		;
-	return r;
-}
-
-/* None dies with ckpt from here on. Until the last one is let off, who was let off dies by the guard. */
-static int let_off(struct tree *tree)
-{
-	for (size_t i = 0; i < tree->processes.n; i++) {
-		struct tree_process *p = &tree->processes.v[i];
-		if (p->threads.n && p->threads.v[0].seized && ptrace(PTRACE_SETOPTIONS, p->pid, 0, 0) < 0) {
-			WORKING_ON_TASK(p->pid);
-			return fail(SYSCALL, neg_errno(), "PTRACE_SETOPTIONS");
-		}
-	}
-	return 0;
-}
-
-int tree_release(struct tree *tree)
-{
-	bool guarded = tree->processes.n > 1; /* one process is let off in one call */
-	struct guard guard = { 0 };
-	int r = guarded ? guard_begin(&guard, tree) : 0;
-	if (r < 0)
-		return r;
-	r = let_off(tree);
-	if (guarded) {
-		int told = guard_end(&guard, r == 0);
-		r = r < 0 ? r : told;
-	}
-	if (r == 0)
-		tree_thaw(tree);
-	return r;
-}
-
-int tree_kill(struct tree *tree)
-{
-	int r = 0;
-	for (size_t i = 0; i < tree->processes.n; i++) {
-		struct tree_process *p = &tree->processes.v[i];
-		WORKING_ON_TASK(p->pid);
-		if (syscall(SYS_pidfd_send_signal, p->pidfd, SIGKILL, NULL, 0) < 0 && errno != ESRCH)
-			r = fail(SYSCALL, neg_errno(), "pidfd_send_signal(SIGKILL)");
-	}
-	/* the tracer must reap every thread before the leader can be reaped by its parent */
-	for (size_t i = 0; r == 0 && i < tree->processes.n; i++) {
-		struct tree_process *p = &tree->processes.v[i];
-		for (size_t k = p->threads.n; k-- > 0;) {
-			struct tree_thread *t = &p->threads.v[k];
-			int status;
-			while (t->seized && waitpid(t->tid, &status, __WALL) == t->tid && WIFSTOPPED(status))
-				;
-			t->seized = t->stopped = false;
-		}
-	}
-	tree->frozen_at = 0;
-	return r;
-}
-
-void tree_free(struct tree *tree)
-{
-	tree_thaw(tree);
-	tree_clear(tree);
 }

@@ -24,3 +24,7 @@ int tree_scan_all(struct tree *, enum scan_extent, bool *ret_grew);
 /* As tree_scan(). */
 int tree_scan_begin(struct tree *, pid_t root, enum scan_extent);
 void tree_clear(struct tree *);
+/* Takes one stop of a seized thread, if there is one, and passes all but the one that is awaited; -ESRCH: it has ended. */
+int tree_take_stop(struct tree_thread *);
+/* A pause before stops are looked for again, the longer the more rounds there were. */
+void tree_pause(unsigned round);

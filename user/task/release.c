@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/* Owns the end of a freeze: the tree goes on, or is killed. */
+#include "task/tree_internal.h"
+#include "diag/diag.h"
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/ptrace.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+
+void tree_thaw(struct tree *tree)
+{
+	/* threads that run at once take the CPU: sleepers, which are most, cost nothing, so plain order will do */
+	for (size_t i = 0; i < tree->processes.n; i++)
+		for (size_t k = 0; k < tree->processes.v[i].threads.n; k++) {
+			struct tree_thread *t = &tree->processes.v[i].threads.v[k];
+			if (!t->seized)
+				continue;
+			if (!t->stopped) { /* detaching needs a stop */
+				ptrace(PTRACE_INTERRUPT, t->tid, 0, 0);
+				for (int tries = 0; tries < 1000 && !t->stopped && tree_take_stop(t) == 0; tries++)
+					tree_pause((unsigned)tries);
+			}
+			ptrace(PTRACE_DETACH, t->tid, 0, 0);
+			t->seized = t->stopped = false;
+		}
+	tree->frozen_at = 0;
+}
+
+/* The kill of a half released tree, by a process that outlives ckpt: it waits for a word, or for the end of ckpt. */
+struct guard {
+	pid_t pid;
+	int tell;
+};
+
+static int guard_begin(struct guard *ret, const struct tree *tree)
+{
+	int ends[2];
+	char byte;
+	if (pipe2(ends, O_CLOEXEC) < 0)
+		return fail(SYSCALL, neg_errno(), "pipe2");
+	*ret = (struct guard){ .pid = fork(), .tell = ends[1] };
+	if (ret->pid == 0) {
+		close(ends[1]);
+		if (read(ends[0], &byte, 1) != 1)
+			for (size_t i = 0; i < tree->processes.n; i++)
+				syscall(SYS_pidfd_send_signal, tree->processes.v[i].pidfd, SIGKILL, NULL, 0);
+		_exit(0);
+	}
+	int r = ret->pid < 0 ? fail(SYSCALL, neg_errno(), "fork") : 0;
+	close(ends[0]);
+	if (r < 0)
+		close(ends[1]);
+	return r;
+}
+
+static int guard_end(struct guard *guard, bool done)
+{
+	int r = done && write(guard->tell, "", 1) != 1 ? fail(SYSCALL, neg_errno(), "write") : 0;
+	close(guard->tell);
+	while (waitpid(guard->pid, NULL, 0) < 0 && errno == EINTR)
+		;
+	return r;
+}
+
+/* None dies with ckpt from here on. Until the last one is let off, who was let off dies by the guard. */
+static int let_off(struct tree *tree)
+{
+	for (size_t i = 0; i < tree->processes.n; i++) {
+		struct tree_process *p = &tree->processes.v[i];
+		if (p->threads.n && p->threads.v[0].seized && ptrace(PTRACE_SETOPTIONS, p->pid, 0, 0) < 0) {
+			WORKING_ON_TASK(p->pid);
+			return fail(SYSCALL, neg_errno(), "PTRACE_SETOPTIONS");
+		}
+	}
+	return 0;
+}
+
+int tree_release(struct tree *tree)
+{
+	bool guarded = tree->processes.n > 1; /* one process is let off in one call */
+	struct guard guard = { 0 };
+	int r = guarded ? guard_begin(&guard, tree) : 0;
+	if (r < 0)
+		return r;
+	r = let_off(tree);
+	if (guarded) {
+		int told = guard_end(&guard, r == 0);
+		r = r < 0 ? r : told;
+	}
+	if (r == 0)
+		tree_thaw(tree);
+	return r;
+}
+
+int tree_kill(struct tree *tree)
+{
+	int r = 0;
+	for (size_t i = 0; i < tree->processes.n; i++) {
+		struct tree_process *p = &tree->processes.v[i];
+		WORKING_ON_TASK(p->pid);
+		if (syscall(SYS_pidfd_send_signal, p->pidfd, SIGKILL, NULL, 0) < 0 && errno != ESRCH)
+			r = fail(SYSCALL, neg_errno(), "pidfd_send_signal(SIGKILL)");
+	}
+	/* the tracer must reap every thread before the leader can be reaped by its parent */
+	for (size_t i = 0; r == 0 && i < tree->processes.n; i++) {
+		struct tree_process *p = &tree->processes.v[i];
+		for (size_t k = p->threads.n; k-- > 0;) {
+			struct tree_thread *t = &p->threads.v[k];
+			int status;
+			while (t->seized && waitpid(t->tid, &status, __WALL) == t->tid && WIFSTOPPED(status))
+				;
+			t->seized = t->stopped = false;
+		}
+	}
+	tree->frozen_at = 0;
+	return r;
+}
+
+void tree_free(struct tree *tree)
+{
+	tree_thaw(tree);
+	tree_clear(tree);
+}
