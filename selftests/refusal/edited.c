@@ -1,60 +1,35 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /* Images with one fact changed, every checksum right: each is refused by name, and nothing is made. */
 #include "diag/diag.h"
+#include "harness/edit.h"
 #include "harness/left.h"
-#include "image/image.h"
 #include "model/kinds.h"
 #include "model/reflect.h"
 #include "persona.pb-c.h"
 #include "resource/registry.h"
 #include <stdio.h>
 
-static void copy_file(struct image *from, struct image_writer *to, const char *name)
-{
-	void *data = NULL;
-	size_t len = 0;
-	CHECK_OK(image_read(from, name, &data, &len));
-	CHECK_OK(image_write(to, name, data, len));
-	free(data);
-}
-
-static void edit(const char *from, const char *to, void (*change)(struct graph *))
-{
-	const struct kind *kinds[REGISTRY_KINDS];
-	_cleanup_image_ struct image *image = NULL;
-	_cleanup_image_writer_ struct image_writer *writer = NULL;
-	_cleanup_graph_ struct graph graph = { 0 };
-	_cleanup_text_ struct text facts = { 0 };
-	const char *name;
-	u64 size;
-	registry_kinds(kinds);
-	CHECK_OK(image_open(&image, from, false));
-	CHECK_OK(image_load(image, kinds, &graph));
-	change(&graph);
-	graph_pack(&facts, &graph);
-	CHECK_OK(image_create(&writer, to));
-	for (size_t i = 0; (name = image_file_at(image, i, &size)); i++)
-		if (strcmp(name, "facts"))
-			copy_file(image, writer, name);
-	CHECK_OK(image_write(writer, "facts", facts.data, facts.len));
-	CHECK_OK(image_commit(writer, false));
-}
-
 static Ckpt__Host *host(struct graph *g) { return graph_find(g, &kind_host, 1)->data; }
-static void other_arch(struct graph *g) { CHECK(message_set_string(&host(g)->arch, "sparc")); }
-static void later(struct graph *g) { host(g)->monotonic += 1ull << 60; }
-static void no_root(struct graph *g) { host(g)->root_pid = 77777; }
-static void other_vdso(struct graph *g) { ((Ckpt__Vdso *)graph_next(g, &kind_vdso, NULL)->data)->build_id.data[0] ^= 1; }
-static void high_fd(struct graph *g) { ((struct fd_entry *)graph_next(g, &kind_fds, NULL)->data)->fd = 0x40000000; }
+static void other_arch(struct graph *g, const void *with _unused_) { CHECK(message_set_string(&host(g)->arch, "sparc")); }
+static void later(struct graph *g, const void *with _unused_) { host(g)->monotonic += 1ull << 60; }
+static void no_root(struct graph *g, const void *with _unused_) { host(g)->root_pid = 77777; }
+static void other_vdso(struct graph *g, const void *with _unused_)
+{
+	((Ckpt__Vdso *)graph_next(g, &kind_vdso, NULL)->data)->build_id.data[0] ^= 1;
+}
+static void high_fd(struct graph *g, const void *with _unused_)
+{
+	((struct fd_entry *)graph_next(g, &kind_fds, NULL)->data)->fd = 0x40000000;
+}
 
-static void bad_signal(struct graph *g)
+static void bad_signal(struct graph *g, const void *with _unused_)
 {
 	for (size_t i = 0; i < g->objects.n; i++)
 		if (g->objects.v[i]->kind == resource_persona.kind)
 			((Ckpt__Persona *)g->objects.v[i]->data)->pdeath_signal = 99;
 }
 
-static void check_refused(void (*change)(struct graph *), const char *code, int status)
+static void check_refused(void (*change)(struct graph *, const void *), const char *code, int status)
 {
 	struct target t;
 	char edited[96], name[64];
@@ -62,7 +37,7 @@ static void check_refused(void (*change)(struct graph *), const char *code, int 
 	target_start(&t, "sleeper");
 	target_dump(&t, false);
 	snprintf(edited, sizeof edited, "%s.edited", t.image);
-	edit(t.image, edited, change);
+	edit_image(t.image, edited, change, NULL);
 	_cleanup_free_ char *before = left_look();
 	CHECK_EQ(ckpt(&output, "restore", edited, "-d"), status);
 	snprintf(name, sizeof name, "[%s]", code);

@@ -1,10 +1,8 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /* Kinship: zombies, the dead leaders of sessions and groups, stopped jobs, and what processes share with each other. */
 #include "tree/program.h"
-#include "image/image.h"
-#include "model/reflect.h"
+#include "harness/edit.h"
 #include "prctl.pb-c.h"
-#include "resource/registry.h"
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/resource.h>
@@ -117,33 +115,11 @@ TEST(group_foreign, .root = true)
 	target_judge(&t);
 }
 
-/* Copies an image, with another oom_score_adj for all. */
-static void protect(const char *from, const char *to, int score)
+static void set_score(struct graph *g, const void *score)
 {
-	const struct kind *kinds[REGISTRY_KINDS];
-	_cleanup_image_ struct image *image = NULL;
-	_cleanup_image_writer_ struct image_writer *writer = NULL;
-	_cleanup_graph_ struct graph graph = { 0 };
-	_cleanup_text_ struct text facts = { 0 };
-	const char *name;
-	u64 size;
-	registry_kinds(kinds);
-	CHECK_OK(image_open(&image, from, false));
-	CHECK_OK(image_load(image, kinds, &graph));
-	for (size_t i = 0; i < graph.objects.n; i++)
-		if (!strcmp(graph.objects.v[i]->kind->name, "prctl"))
-			((Ckpt__Prctl *)graph.objects.v[i]->data)->oom_score_adj = score;
-	graph_pack(&facts, &graph);
-	CHECK_OK(image_create(&writer, to));
-	for (size_t i = 0; (name = image_file_at(image, i, &size)); i++) {
-		_cleanup_free_ void *data = NULL;
-		size_t len = 0;
-		if (strcmp(name, "facts"))
-			CHECK_OK(image_read(image, name, &data, &len));
-		CHECK_OK(strcmp(name, "facts") ? image_write(writer, name, data, len)
-					       : image_write(writer, name, facts.data, facts.len));
-	}
-	CHECK_OK(image_commit(writer, false));
+	for (size_t i = 0; i < g->objects.n; i++)
+		if (!strcmp(g->objects.v[i]->kind->name, "prctl"))
+			((Ckpt__Prctl *)g->objects.v[i]->data)->oom_score_adj = *(const int *)score;
 }
 
 /* Who may not protect himself cannot protect a process that he restores; who may, can. */
@@ -155,7 +131,7 @@ TEST(oom_score, .root = true, .seconds = 60)
 	target_start(&t, "sleeper");
 	target_dump(&t, false);
 	snprintf(protected, sizeof protected, "%s.protected", t.image);
-	protect(t.image, protected, -500);
+	edit_image(t.image, protected, set_score, &(int){ -500 });
 	int fd = (int)CHECK_OK(open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC));
 	if (pwrite(fd, "-500", 4, 0) == 4) {
 		CHECK_EQ(pwrite(fd, "0", 1, 0), 1);
