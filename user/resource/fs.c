@@ -85,7 +85,7 @@ static int fs_judge(const struct graph *graph, const struct object *object, enum
 }
 
 /* Shared directories are set once, when nobody who shares them looks up a path any more. */
-static bool wait_for_sharers(struct plan *plan, const struct graph *graph, const Ckpt__Task *task)
+static bool wait_for_sharers(struct plan *plan, const struct graph *graph, const struct kind *kind, const Ckpt__Task *task)
 {
 	char name[40];
 	u32 sharers = 0;
@@ -98,7 +98,7 @@ static bool wait_for_sharers(struct plan *plan, const struct graph *graph, const
 	}
 	for (struct object *o = NULL; (o = graph_next(graph, &kind_task, o));) {
 		const Ckpt__Task *other = o->data;
-		sharers += other->has_fs && other->fs == task->pid && other->pid != task->pid;
+		sharers += other->has_fs && other->fs == task->pid && other != task && graph_find(graph, kind, other->pid);
 	}
 	plan_wait(plan, AT(task->pid, STAGE_TASK), plan_word(plan, name), sharers);
 	return true;
@@ -111,7 +111,7 @@ static int fs_plan(struct plan *plan, const struct graph *graph, const struct ob
 	const Ckpt__Task *task = graph_data(graph, &kind_task, object->id);
 	struct place place = AT(object->id, STAGE_TASK);
 	plan_for(plan, "directories of process %u", object->id);
-	if (task && !wait_for_sharers(plan, graph, task))
+	if (task && !wait_for_sharers(plan, graph, object->kind, task))
 		return 0;
 	if (m->has_root) {
 		plan_call(plan, place, SYS_fchdir, ARG(plan_fd(plan, m->root)));

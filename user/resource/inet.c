@@ -234,7 +234,8 @@ static int judge_restore(const struct graph *graph, const struct object *o)
 {
 	const Ckpt__Inet *m = o->data;
 	union address a;
-	if (!m->family || !m->type || !is_known(m) || (m->remote && !remote_address(m, &a)))
+	if (!m->family || !m->type || !is_known(m) || (m->remote && !remote_address(m, &a)) ||
+	    ((m->tcp || m->peer || m->peer_closed) && !(m->tcp && is_tcp(m))))
 		return fail(IMAGE_INCONSISTENT, 0, "socket %u", o->id);
 	int r = judge_options(m);
 	if (r == 0)

@@ -70,7 +70,7 @@ static inline bool same_address(const char *a, u32 a_port, const char *b, u32 b_
 	return a && b && a_port == b_port && !strcmp(plain_address(a), plain_address(b));
 }
 
-static inline bool is_any_address(const char *text) { return !strcmp(text, "0.0.0.0") || !strcmp(text, "::"); }
+static inline bool is_any_address(const char *text) { return text && (!strcmp(text, "0.0.0.0") || !strcmp(text, "::")); }
 
 /* Are these the two ends of one connection? */
 static inline bool are_ends(const Ckpt__Inet *a, const Ckpt__Inet *b)

@@ -195,7 +195,7 @@ static int judge_name(const Ckpt__Pipe *p, enum direction direction)
 {
 	struct stat st;
 	if (!p->path)
-		return 0;
+		return p->nameless ? fail(IMAGE_INCONSISTENT, 0, "a fifo without a path") : 0;
 	if (direction == DIRECTION_DUMP && p->links)
 		return fail(FILE_DELETED, 0, "%s has %u other name%s", p->path, p->links, p->links == 1 ? "" : "s");
 	if (direction == DIRECTION_DUMP)

@@ -87,7 +87,7 @@ static inline bool same_name(const Ckpt__Unix *a, const Ckpt__Unix *b)
 {
 	return a->has_address && b->has_address && a->address.len == b->address.len &&
 	       !memcmp(a->address.data, b->address.data, a->address.len) && !strcmp(a->path ?: "", b->path ?: "") &&
-	       !strcmp(a->type, b->type);
+	       !strcmp(a->type ?: "", b->type ?: "");
 }
 
 static inline bool is_datagram(const Ckpt__Unix *u) { return u->type && !strcmp(u->type, "datagram"); }
@@ -181,7 +181,7 @@ static inline int judge_name_restore(const struct graph *graph, const struct kin
 	if (!u->has_address)
 		return u->path ? fail(IMAGE_INCONSISTENT, 0, "a socket with a path and without a name") : 0;
 	if (!u->address.len || u->address.len > NAME_ROOM || (!is_abstract(u) && (!u->path || u->path[0] != '/')) ||
-	    (is_abstract(u) && u->path))
+	    (is_abstract(u) && (u->path || u->deleted)))
 		return fail(IMAGE_INCONSISTENT, 0, "a name of %zu bytes", u->address.len);
 	if (u->path && u->address.data[0] != '/' && !bound_directory(u, directory))
 		return fail(IMAGE_INCONSISTENT, 0, "a name that is not at %s", u->path);

@@ -31,3 +31,5 @@ int compile_tells(struct compiler *, struct tells *); /* what threads tell of th
  * stack in the arena and set_tid are filled in. */
 void compile_spawn(struct compiler *, u32 by, enum stage, u32 tid, const struct clone_args *args);
 u32 compile_first_fd(const struct graph *);
+/* Judges that the tree is one and that what a plan looks up is there; the graph's host was judged. 0 or -EINVAL. */
+int judge_structure(const struct graph *, const struct survey *);
