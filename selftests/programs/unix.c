@@ -286,6 +286,34 @@ static void hold(const char *what)
 	}
 }
 
+/* So many that the kernel is asked for all of them at once; each pair and each connection is known by its number. */
+static int many(void)
+{
+	enum { PAIRS = 100, CLIENTS = 20 };
+	int ends[PAIRS + CLIENTS][2], listener = listening(SOCK_STREAM, "@many", CLIENTS), number;
+	for (int i = 0; i < PAIRS + CLIENTS; i++) {
+		if (i < PAIRS)
+			MUST_EQ(socketpair(AF_UNIX, i % 2 ? SOCK_STREAM : SOCK_SEQPACKET, 0, ends[i]), 0);
+		else
+			MUST((ends[i][0] = connected(SOCK_STREAM, "@many")) >= 0 &&
+			     (ends[i][1] = accept(listener, NULL, NULL)) >= 0);
+		MUST_EQ(write(ends[i][0], &i, sizeof i), sizeof i);
+		if (i % 3 == 0)
+			MUST_EQ(shutdown(ends[i][0], SHUT_WR), 0);
+	}
+	judge_wait();
+	for (int i = 0; i < PAIRS + CLIENTS; i++) {
+		MUST_EQ(read(ends[i][1], &number, sizeof number), sizeof number);
+		MUST_EQ(number, i);
+		MUST_EQ(write(ends[i][1], &i, sizeof i), sizeof i);
+		MUST_EQ(read(ends[i][0], &number, sizeof number), sizeof number);
+		MUST_EQ(number, i);
+		if (i % 3 == 0)
+			MUST_EQ(read(ends[i][1], &number, sizeof number), 0);
+	}
+	return judge_pass();
+}
+
 int main(int argc, char **argv)
 {
 	judge_start(argc, argv);
@@ -296,6 +324,8 @@ int main(int argc, char **argv)
 		return listeners();
 	if (!strcmp(what, "waiting"))
 		return waiting();
+	if (!strcmp(what, "many"))
+		return many();
 	hold(what);
 	judge_wait();
 	return judge_pass();

@@ -6,6 +6,7 @@
 PROGRAM(unix_datagrams, QUIET | NET, "unix", "datagrams")
 PROGRAM(unix_listeners, QUIET | NET, "unix", "listeners")
 PROGRAM(unix_waiting, QUIET | NET, "unix", "waiting")
+PROGRAM(unix_many, QUIET | NET, "unix", "many")
 PROGRAM(inet, QUIET | NET, "inet")
 PROGRAM(multipath, QUIET | NET, "multipath")
 PROGRAM(tcp, QUIET | NET, "tcp")

@@ -248,6 +248,7 @@ void collector_free(struct collector *c)
 	map_free(&c->by_order);
 	map_free(&c->by_link);
 	map_free(&c->remembered);
+	netlink_unix_free(&c->unix_sockets);
 	map_free(&c->by_mapped);
 	drop_bpf(c);
 	map_free(&c->anons);
@@ -289,6 +290,11 @@ u32 collector_recall(const struct collector *c, u64 key) { return map_get(&c->re
 int collector_remember(struct collector *c, u64 key, u32 number) { return map_set(&c->remembered, key, number); }
 bool collector_live(const struct collector *c) { return c->config->live; }
 bool collector_storing(const struct collector *c) { return c->config->memory; }
+int collector_unix(struct collector *c, u64 inode, struct unix_diag *ret)
+{
+	return netlink_unix_ask(&c->unix_sockets, inode, ret);
+}
+
 bool collector_external(const struct collector *c) { return c->config->external; }
 u64 collector_ghost_limit(const struct collector *c) { return c->config->ghost_limit ?: GHOST_LIMIT; }
 

@@ -66,6 +66,9 @@ int collector_fd(struct collector *);
  * done; recalled: 0 when there is none. -ENOMEM. */
 int collector_remember(struct collector *, u64 key, u32 number);
 u32 collector_recall(const struct collector *, u64 key);
+/* netlink_unix_diag() of a socket, for little where there are many. */
+struct unix_diag;
+int collector_unix(struct collector *, u64 inode, struct unix_diag *ret);
 /* TCP connections are remembered here, to be looked at in repair mode. */
 struct connections *collector_connections(struct collector *);
 /* Gives the contents of the memory object that is being collected to the dump, by the same id. */

@@ -3,6 +3,7 @@
 #pragma once
 #include "base/map.h"
 #include "collect/collect.h"
+#include "collect/netlink.h"
 #include <sys/stat.h>
 
 /* One open file description that has got its object; pid and fd say where it can be seen (pid 0: ckpt itself). */
@@ -30,7 +31,8 @@ struct collector {
 	struct map by_mapped;   /* struct file of a mapping and flags -> file id */
 	struct map remembered;  /* keys of resources */
 	struct map by_link;     /* device, inode and flags -> file id, of links */
-	struct map outside;     /* ids of sessions and groups that processes outside of the tree are in */
+	struct unix_table unix_sockets;
+	struct map outside; /* ids of sessions and groups that processes outside of the tree are in */
 	bool seen_outside;
 	struct map sighand_of; /* tgid -> index + 1 in facts.sighands */
 	VECTOR(struct known_file) known_files;

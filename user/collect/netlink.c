@@ -81,15 +81,70 @@ static int unix_ask(u64 inode, u32 show, int flags)
 	return take_fd(&fd);
 }
 
+#define SHOW_ALL (UDIAG_SHOW_NAME | UDIAG_SHOW_PEER | UDIAG_SHOW_ICONS | UDIAG_SHOW_RQLEN | UDIAG_SHOW_VFS)
+#define REPLY_ROOM 32768 /* what the kernel fills at once, at most */
+
 int netlink_unix_diag(u64 inode, struct unix_diag *ret)
 {
-	_cleanup_close_ int fd =
-		unix_ask(inode, UDIAG_SHOW_NAME | UDIAG_SHOW_PEER | UDIAG_SHOW_ICONS | UDIAG_SHOW_RQLEN | UDIAG_SHOW_VFS, 0);
+	_cleanup_close_ int fd = unix_ask(inode, SHOW_ALL, 0);
 	if (fd < 0)
 		return fd;
 	_Alignas(struct nlmsghdr) char reply[4096];
 	ssize_t n = recv(fd, reply, sizeof reply, 0);
 	return n < 0 ? neg_errno() : unix_reply((const void *)reply, n, ret);
+}
+
+#define FEW 32
+
+/* One answer of the kernel to the question for all; 1: it was the last. */
+static int add_replies(struct unix_table *t, const char *reply, size_t n)
+{
+	const struct nlmsghdr *h = (const void *)reply;
+	size_t base = t->raw.len;
+	text_add(&t->raw, reply, NLMSG_ALIGN(n));
+	if (text_failed(&t->raw))
+		return -ENOMEM;
+	for (size_t left = n; NLMSG_OK(h, left); h = NLMSG_NEXT(h, left)) {
+		if (h->nlmsg_type == NLMSG_DONE)
+			return 1;
+		if (h->nlmsg_type == NLMSG_ERROR)
+			return ((const struct nlmsgerr *)NLMSG_DATA(h))->error ?: -EBADMSG;
+		const struct unix_diag_msg *m = NLMSG_DATA(h);
+		if (map_set(&t->at, m->udiag_ino, (u32)(base + (size_t)((const char *)h - reply)) + 1) < 0)
+			return -ENOMEM;
+	}
+	return 0;
+}
+
+static int read_all(struct unix_table *t)
+{
+	_cleanup_close_ int fd = unix_ask(0, SHOW_ALL, NLM_F_DUMP);
+	_cleanup_free_ char *reply = fd < 0 ? NULL : calloc(1, REPLY_ROOM + NLMSG_ALIGNTO);
+	if (!reply)
+		return fd < 0 ? fd : -ENOMEM;
+	for (;;) {
+		ssize_t n = recv(fd, reply, REPLY_ROOM, 0);
+		int r = n < 0 ? neg_errno() : add_replies(t, reply, (size_t)n);
+		if (r)
+			return MIN(r, 0);
+	}
+}
+
+int netlink_unix_ask(struct unix_table *t, u64 inode, struct unix_diag *ret)
+{
+	if (t->asked++ == FEW && read_all(t) < 0)
+		netlink_unix_free(t); /* one by one, then */
+	u32 at = map_get(&t->at, inode);
+	if (!at)
+		return netlink_unix_diag(inode, ret);
+	const struct nlmsghdr *h = (const void *)(t->raw.data + at - 1);
+	return unix_reply(h, (ssize_t)(t->raw.len - (at - 1)), ret);
+}
+
+void netlink_unix_free(struct unix_table *t)
+{
+	map_free(&t->at);
+	text_free(&t->raw);
 }
 
 static bool is_bound(const struct unix_diag *d, const void *name, size_t len, u64 device, u64 inode)
@@ -108,12 +163,11 @@ int netlink_unix_bound(const void *name, size_t len, u64 device, u64 inode)
 	_cleanup_close_ int fd = unix_ask(0, UDIAG_SHOW_NAME | UDIAG_SHOW_VFS, NLM_F_DUMP);
 	if (fd < 0)
 		return fd;
-	const size_t room = 32768;
-	_cleanup_free_ char *reply = malloc(room);
+	_cleanup_free_ char *reply = malloc(REPLY_ROOM);
 	if (!reply)
 		return -ENOMEM;
 	for (;;) {
-		ssize_t n = recv(fd, reply, room, 0);
+		ssize_t n = recv(fd, reply, REPLY_ROOM, 0);
 		if (n < 0)
 			return neg_errno();
 		const struct nlmsghdr *h = (const void *)reply;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* What sock_diag(7) tells about one socket. */
 #pragma once
-#include "base/base.h"
+#include "base/map.h"
+#include "base/text.h"
 #include <sys/socket.h>
 
 struct unix_diag {
@@ -20,6 +21,15 @@ struct unix_diag {
 /* Asks about the unix socket of an inode in ckpt's own network namespace: 0, -ENOENT when it is in another one, or another
  * negative errno. */
 int netlink_unix_diag(u64 inode, struct unix_diag *ret);
+/* Answers for many: a lookup goes over all sockets of the namespace in the kernel, so the first ones are asked for one by one,
+ * and with the next one everything is read at once. Zeroed it knows nothing yet. */
+struct unix_table {
+	u32 asked;
+	struct map at;   /* inode -> offset + 1 in raw */
+	struct text raw; /* messages of the kernel */
+};
+int netlink_unix_ask(struct unix_table *, u64 inode, struct unix_diag *ret);
+void netlink_unix_free(struct unix_table *);
 /* Is a unix socket of ckpt's own network namespace bound to this abstract name (as sun_path, with its 0), or to the file
  * with this st_dev and st_ino (len 0)? 1, 0 or negative errno. */
 int netlink_unix_bound(const void *name, size_t len, u64 device, u64 inode);

@@ -82,7 +82,7 @@ static int find_waiting(struct collector *c, const struct object *mine, Ckpt__Un
 static int collect_relations(struct collector *c, int fd, const struct object *o, Ckpt__Unix *u)
 {
 	struct unix_diag diag;
-	int r = netlink_unix_diag(u->inode, &diag), near = r == -ENOENT ? socket_is_near(fd) : 0;
+	int r = collector_unix(c, u->inode, &diag), near = r == -ENOENT ? socket_is_near(fd) : 0;
 	if (r == -ENOENT && near != 1) { /* else there is no unix_diag */
 		if (near == 0)
 			SET(u, far, true);
