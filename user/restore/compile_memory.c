@@ -168,6 +168,30 @@ static void map(const struct space *s, const struct vma *v)
 		    (s64)v->start);
 }
 
+/* One mapping at first, which mprotect(2) cut into many: all of it was writable when its memory was accounted. */
+static bool is_cut(const struct space *s, const struct vma *v, const struct vma *next)
+{
+	u32 other = VMA_SHARED | VMA_GROWSDOWN | VMA_DROPPABLE | VMA_SPECIAL | VMA_HUGETLB | VMA_NORESERVE | VMA_SHADOW_STACK;
+	bool plain = !v->file && !next->file && v->flags & VMA_ACCOUNT && !(v->flags & other) && v->flags == next->flags;
+	return plain && v->end == next->start && !((v->prot | next->prot) & PROT_EXEC) && !is_kept(s, next) &&
+	       !strcmp(v->name, next->name);
+}
+
+/* Maps v and those behind it that are cut from one mapping, writable as it was; the number of them. */
+static u32 map_cut(const struct space *s, u32 first)
+{
+	u32 last = first;
+	while (last + 1 < s->count && is_cut(s, &s->vmas[last], &s->vmas[last + 1]))
+		last++;
+	struct vma whole = s->vmas[first];
+	if (last > first) {
+		whole.end = s->vmas[last].end;
+		whole.prot = PROT_READ | PROT_WRITE;
+	}
+	map(s, &whole);
+	return last - first + 1;
+}
+
 static void advise(const struct space *s, const struct vma *v)
 {
 	static const struct {
@@ -410,6 +434,7 @@ int compile_memory(struct compiler *c, const Ckpt__Task *task)
 	plan_for(c->plan, "memory of process %u", task->pid);
 	park_vdso(&s);
 	unmap_rest(&s);
+	u32 first = 0, mapped = 0; /* [first, mapped) are one mapping so far */
 	for (u32 i = 0; i < s.count; i++) {
 		const struct vma *v = &s.vmas[i];
 		if (v->flags & VMA_SPECIAL)
@@ -421,9 +446,11 @@ int compile_memory(struct compiler *c, const Ckpt__Task *task)
 			keep(&s, v);
 			continue;
 		}
-		map(&s, v);
+		if (i >= mapped)
+			first = i, mapped = i + map_cut(&s, i);
 		advise(&s, v);
-		protect(&s, v, writable_first(&s, v));
+		bool cut = mapped - first > 1;
+		protect(&s, v, cut ? v->prot != (PROT_READ | PROT_WRITE) : writable_first(&s, v));
 	}
 	plan_for(c->plan, "pages of process %u", task->pid);
 	fill(&s);
