@@ -22,6 +22,30 @@ static void high_fd(struct graph *g, const void *with _unused_)
 	((struct fd_entry *)graph_next(g, &kind_fds, NULL)->data)->fd = 0x40000000;
 }
 
+/* The array of id 0 in a plan is run by ckpt itself. */
+static void world_is_root(struct graph *g, const void *with _unused_)
+{
+	Ckpt__Task *task = graph_next(g, &kind_task, NULL)->data;
+	Ckpt__Thread *thread = graph_next(g, &kind_thread, NULL)->data;
+	for (size_t i = 0; i < g->objects.n; i++)
+		if (g->objects.v[i]->id == task->pid)
+			g->objects.v[i]->id = 0;
+	host(g)->root_pid = task->tid[0] = thread->tid = thread->pid = 0;
+	task->pid = task->mm = task->fds = 0;
+}
+
+static void short_registers(struct graph *g, const void *with _unused_)
+{
+	((Ckpt__Thread *)graph_next(g, &kind_thread, NULL)->data)->registers.len -= 8;
+}
+
+static void nobodys_object(struct graph *g, const void *with _unused_)
+{
+	for (size_t i = 0; i < g->objects.n; i++)
+		if (g->objects.v[i]->kind == resource_persona.kind)
+			g->objects.v[i]->id++;
+}
+
 static void bad_signal(struct graph *g, const void *with _unused_)
 {
 	for (size_t i = 0; i < g->objects.n; i++)
@@ -52,6 +76,9 @@ static void check_refused(void (*change)(struct graph *, const void *), const ch
 TEST(architecture, .root = true) { check_refused(other_arch, "OTHER_ARCH", EXIT_IMAGE); }
 TEST(clock, .root = true) { check_refused(later, "CLOCK_BEHIND", EXIT_UNSUPPORTED); }
 TEST(root, .root = true) { check_refused(no_root, "IMAGE_INCONSISTENT", EXIT_IMAGE); }
+TEST(id_of_world, .root = true) { check_refused(world_is_root, "IMAGE_INCONSISTENT", EXIT_IMAGE); }
+TEST(registers, .root = true) { check_refused(short_registers, "IMAGE_INCONSISTENT", EXIT_IMAGE); }
+TEST(nobody, .root = true) { check_refused(nobodys_object, "IMAGE_INCONSISTENT", EXIT_IMAGE); }
 TEST(vdso, .root = true) { check_refused(other_vdso, "VDSO_DIFFERS", EXIT_KERNEL); }
 TEST(descriptor, .root = true) { check_refused(high_fd, "TOO_MANY_FILES", EXIT_SYSTEM); }
 TEST(value, .root = true) { check_refused(bad_signal, "IMAGE_VALUE", EXIT_IMAGE); }

@@ -10,6 +10,7 @@
 #include <sys/xattr.h>
 
 #define TMPFILE_FLAG ((u32)(O_TMPFILE & ~O_DIRECTORY))
+#define SECOND 1000000000ll
 #define XATTRS_MAX 65536 /* XATTR_LIST_MAX; a value has no more either */
 
 static const struct kind kind_ghost = { .name = "ghost", .desc = &ckpt__ghost__descriptor };
@@ -122,7 +123,7 @@ static int collect_first(struct collector *c, const struct subject *subject, Ckp
 	SET(g, mode, st->st_mode & 07777);
 	SET(g, uid, st->st_uid);
 	SET(g, gid, st->st_gid);
-	SET(g, mtime, st->st_mtim.tv_sec * 1000000000l + st->st_mtim.tv_nsec);
+	SET(g, mtime, st->st_mtim.tv_sec * SECOND + st->st_mtim.tv_nsec);
 	if (regular) {
 		SET(g, size, (u64)st->st_size);
 		SET(g, stored, (u64)st->st_blocks * 512);
@@ -320,7 +321,8 @@ static void plan_attributes(const struct making *m)
 	}
 	if (!g->has_mtime)
 		return;
-	struct timespec times[2] = { { .tv_nsec = UTIME_OMIT }, { g->mtime / 1000000000, g->mtime % 1000000000 } };
+	s64 fraction = (g->mtime % SECOND + SECOND) % SECOND; /* also of times before 1970 */
+	struct timespec times[2] = { { .tv_nsec = UTIME_OMIT }, { (g->mtime - fraction) / SECOND, fraction } };
 	plan_call(plan, CREATE, SYS_utimensat, ARG_OF_SLOT(m->own), ARG(0),
 		  ARG_OF_DATA(plan_data(plan, times, sizeof times, 8)), ARG(0));
 }

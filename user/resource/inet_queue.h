@@ -138,8 +138,8 @@ static inline u32 sum16(u32 sum, const void *bytes, size_t len)
 	return sum;
 }
 
-/* An IP packet; room for 40 bytes of header, 8 of UDP and the data. */
-static inline size_t make_packet(u8 *packet, const struct ends *e, const Ckpt__InetDatagram *d, u32 port)
+/* An IP packet: a header of 20 or 40 bytes, 8 of UDP, and the data. */
+static inline void make_packet(u8 *packet, const struct ends *e, const Ckpt__InetDatagram *d, u32 port)
 {
 	size_t udp = 8 + d->data.len, header = e->len == 4 ? 20 : 40;
 	u8 *u = packet + header;
@@ -166,20 +166,21 @@ static inline size_t make_packet(u8 *packet, const struct ends *e, const Ckpt__I
 	sum = ~sum16(sum16(sum, e->destination, e->len), u, udp) & 0xffff;
 	sum = sum ?: 0xffff;
 	u[6] = (u8)(sum >> 8), u[7] = (u8)sum;
-	return header + udp;
 }
 
 static inline void plan_datagram(struct plan *plan, struct place at, const Ckpt__Inet *m, const Ckpt__InetDatagram *d)
 {
-	_cleanup_free_ u8 *packet = malloc(48 + d->data.len);
 	struct ends e = ends_of(m, d);
+	size_t len = (e.len == 4 ? 20 : 40) + 8 + d->data.len;
+	u32 data = plan_data(plan, NULL, len, 8);
 	union address to = { .family = e.len == 4 ? AF_INET : AF_INET6 };
 	memcpy(e.len == 4 ? (void *)&to.v4.sin_addr : &to.v6.sin6_addr, e.destination, e.len);
-	size_t len = packet ? make_packet(packet, &e, d, m->local_port) : 0;
+	if (plan_bytes(plan, data))
+		make_packet(plan_bytes(plan, data), &e, d, m->local_port);
 	u32 raw = step_result(plan,
 			      plan_call(plan, at, SYS_socket, ARG(to.family), ARG(SOCK_RAW | SOCK_CLOEXEC), ARG(IPPROTO_RAW)));
-	step_expect(plan_call(plan, at, SYS_sendto, ARG_OF_SLOT(raw), ARG_OF_DATA(plan_data(plan, packet, len, 8)), ARG(len),
-			      ARG(0), arg_address(plan, &to), ARG(address_size(&to))),
+	step_expect(plan_call(plan, at, SYS_sendto, ARG_OF_SLOT(raw), ARG_OF_DATA(data), ARG(len), ARG(0),
+			      arg_address(plan, &to), ARG(address_size(&to))),
 		    (s64)len);
 	plan_call(plan, at, SYS_close, ARG_OF_SLOT(raw));
 }

@@ -12,6 +12,7 @@
 #define NAMELESS_LINK " (deleted)"
 /* Behind a name that is in use by now; collecting takes it off again. */
 #define NAMELESS_SUFFIX "#ckpt"
+#define NAMELESS_LOST_MAX 2048  /* directories that a path has room for */
 #define NAMELESS_PATIENCE 20000 /* times two system calls, while another restore has the name */
 
 /* What the link of a lost name was: "/tmp/x" of "/tmp/x (deleted)". false: it does not end so, or is too long. */
@@ -77,7 +78,7 @@ static inline int nameless_judge(const char *path, u32 lost, bool is_dir)
 	u32 depth = 0;
 	for (const char *c = path; *c; c++)
 		depth += *c == '/';
-	if (path[0] != '/' || strlen(path) + sizeof NAMELESS_SUFFIX > sizeof dir || lost > depth)
+	if (path[0] != '/' || strlen(path) + sizeof NAMELESS_SUFFIX > sizeof dir || lost > depth || lost > NAMELESS_LOST_MAX)
 		return fail(IMAGE_INCONSISTENT, 0, "%s", path);
 	if (is_dir && !lost)
 		snprintf(dir, sizeof dir, "%s", path);
@@ -167,14 +168,12 @@ static inline void nameless_under(struct plan *plan, struct place at, const stru
 	plan_land(plan, at, failed);
 }
 
-#define NAMELESS_LOST_MAX 32
-
 /* Makes the directories that are lost, from the uppermost on; their results tell whether they are ours. */
 static inline void nameless_make_lost(struct plan *plan, struct place at, const struct nameless *n,
 				      u32 slots[NAMELESS_LOST_MAX])
 {
 	char dir[4096];
-	for (u32 i = MIN(n->lost, (u32)NAMELESS_LOST_MAX); i-- > 0;) {
+	for (u32 i = n->lost; i-- > 0;) {
 		nameless_dir(n->path, i, dir);
 		struct plan_step *make = plan_call(plan, at, SYS_mkdirat, ARG(AT_FDCWD), arg_string(plan, dir), ARG(0700));
 		step_any(make);
@@ -198,7 +197,7 @@ static inline void nameless_remove_lost(struct plan *plan, struct place at, cons
 					const u32 slots[NAMELESS_LOST_MAX])
 {
 	char dir[4096];
-	for (u32 i = 0; i < MIN(n->lost, (u32)NAMELESS_LOST_MAX); i++) {
+	for (u32 i = 0; i < n->lost; i++) {
 		nameless_dir(n->path, i, dir);
 		struct plan_step *foreign = plan_skip(plan, at, ARG_OF_SLOT(slots[i]), -4095, -1);
 		u32 begin = plan_length(plan, at.tid);

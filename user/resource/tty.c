@@ -214,7 +214,7 @@ static int judge_slave(const struct graph *graph, const struct object *o)
 {
 	const Ckpt__Tty *t = o->data;
 	bool has_settings = t->termios.len == sizeof(struct termios2);
-	if (!is_side(t, "slave") && (!is_side(t, "current") || !t->path || t->path[0] != '/'))
+	if (t->has_index || (!is_side(t, "slave") && (!is_side(t, "current") || !t->path || t->path[0] != '/')))
 		return fail(IMAGE_INCONSISTENT, 0, "the side of a terminal");
 	if (!master_of(graph, t) && is_first_of_its_side(graph, o) && !has_settings)
 		return fail(IMAGE_INCONSISTENT, 0, "settings of an external terminal");
