@@ -3,18 +3,26 @@
  * program runs, and is right. The tests take every so many system calls; the soak_ tests (make soak) take all of them. */
 #include "harness/killer.h"
 #include "harness/left.h"
+#include <dirent.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/wait.h>
 
-static struct struck restore_killed_at(const struct target *t, int n)
+struct sweep {
+	const char *const *argv;
+	int step;       /* 0: few */
+	bool fresh;     /* the files of its sockets are not there */
+	bool namespace; /* restored into a pid namespace of its own */
+};
+
+static struct struck restore_killed_at(const struct sweep *s, const struct target *t, int n)
 {
-	const char *argv[] = { "ckpt", "restore", t->image, "-d", NULL };
+	const char *argv[] = { "ckpt", "restore", t->image, "-d", s->namespace ? "--pidns" : NULL, NULL };
 	for (int tries = 0;; tries++) {
 		_cleanup_text_ struct text output = { 0 };
-		struct struck s = strike_run(ckpt_path(), argv, &(struct strike){ .at = n }, &output);
-		if (!WIFEXITED(s.status) || !WEXITSTATUS(s.status))
-			return s;
+		struct struck struck = strike_run(ckpt_path(), argv, &(struct strike){ .at = n }, &output);
+		if (!WIFEXITED(struck.status) || !WEXITSTATUS(struck.status))
+			return struck;
 		/* ids of the dead are out of sight a little before they are free */
 		if (!output.data || !strstr(output.data, "[PID_TAKEN]") || tries == 20)
 			FAIL("the restore itself does not work under a tracer: %s", output.data ?: "");
@@ -29,6 +37,32 @@ static void shell(const char *format, const char *a, const char *b)
 	CHECK_EQ(system(command), 0);
 }
 
+/* The id that a process of another pid namespace has here, 0: there is none. */
+static pid_t find_inside(pid_t inside)
+{
+	struct dirent *e;
+	pid_t found = 0;
+	DIR *proc = opendir("/proc");
+	CHECK(proc);
+	while (!found && (e = readdir(proc))) {
+		char path[300];
+		int here, there;
+		snprintf(path, sizeof path, "/proc/%s/status", e->d_name);
+		_cleanup_free_ char *status = *e->d_name >= '1' && *e->d_name <= '9' ? read_text(path) : NULL;
+		const char *line = status ? strstr(status, "\nNSpid:") : NULL;
+		if (line && sscanf(line, "\nNSpid: %d %d", &here, &there) == 2 && there == inside)
+			found = here;
+	}
+	closedir(proc);
+	return found;
+}
+
+static bool find(const struct sweep *s, struct target *t, pid_t pid)
+{
+	t->pid = s->namespace ? find_inside(pid) : pid;
+	return t->pid && target_alive(t->pid);
+}
+
 /* The program that came out is whole: it gives its verdict. Then its files are put back as they were. */
 static void judge_survivor(struct target *t)
 {
@@ -38,39 +72,44 @@ static void judge_survivor(struct target *t)
 }
 
 /* What became of it: nothing, or all of the program. */
-static bool lives(const struct target *t, const struct struck *s, const char *before)
+static bool lives(const struct sweep *sweep, struct target *t, pid_t pid, const struct struck *s, const char *before)
 {
 	if (!WIFSIGNALED(s->status))
-		return true;
+		return find(sweep, t, pid);
 	for (long long begin = clock_ms(); clock_ms() - begin < 300; nap_ms(1)) {
 		_cleanup_free_ char *now = left_look();
 		if (!strcmp(now, before))
 			return false;
 	}
-	return target_alive(t->pid);
+	return find(sweep, t, pid);
 }
 
 /* Killed at calls first, first + step, ... of the restore of one image. */
-static void sweep(const char *const *argv, int step)
+static void sweep(struct sweep s)
 {
 	struct target t;
-	target_startv(&t, argv);
+	target_startv(&t, s.argv);
 	target_dump(&t, false);
+	pid_t pid = t.pid;
+	if (s.fresh)
+		shell("find %s -type s -delete", t.dir, "");
 	shell("cp -a %s %s.kept", t.dir, t.dir);
 	_cleanup_free_ char *before = left_look_alone();
 	int kills = 0, lived = 0, calls = 0;
 	for (int i = 0; i < 2; i++) { /* the first one fills the cache of capabilities */
-		struct struck whole = restore_killed_at(&t, 0);
+		struct struck whole = restore_killed_at(&s, &t, 0);
+		CHECK(find(&s, &t, pid));
 		judge_survivor(&t);
+		left_check(before, "a whole restore");
 		calls = whole.calls;
 	}
-	step = step ?: calls / 50 + 1;
+	int step = s.step ?: calls / 50 + 1;
 	for (int n = 1; n <= calls; n += n + 30 > calls ? 1 : step) {
 		char what[64];
-		struct struck s = restore_killed_at(&t, n);
-		kills += WIFSIGNALED(s.status);
-		snprintf(what, sizeof what, "killed at call %d of %d (number %d)", n, calls, s.nr);
-		if (lives(&t, &s, before)) {
+		struct struck struck = restore_killed_at(&s, &t, n);
+		kills += WIFSIGNALED(struck.status);
+		snprintf(what, sizeof what, "killed at call %d of %d (number %d)", n, calls, struck.nr);
+		if (lives(&s, &t, pid, &struck, before)) {
 			lived++;
 			judge_survivor(&t);
 		}
@@ -79,10 +118,14 @@ static void sweep(const char *const *argv, int step)
 	printf("%d kills over %d system calls, the program lived %d times\n", kills, calls, lived);
 	fflush(stdout);
 	CHECK(kills > 20);
+	t.pid = pid;
 	target_restore(&t, 0);
 	target_judge(&t);
 }
-#define SWEEP(step, ...) sweep((const char *const[]){ __VA_ARGS__, NULL }, step)
+#define ARGV(...) ((const char *const[]){ __VA_ARGS__, NULL })
+#define SWEEP(step, ...) sweep((struct sweep){ ARGV(__VA_ARGS__), step })
+#define SWEEP_FRESH(step, ...) sweep((struct sweep){ ARGV(__VA_ARGS__), step, .fresh = true })
+#define SWEEP_PIDNS(step, ...) sweep((struct sweep){ ARGV(__VA_ARGS__), step, .fresh = true, .namespace = true })
 
 TEST(sleeper, .root = true, .seconds = 120) { SWEEP(0, "sleeper"); }
 TEST(threads, .root = true, .seconds = 180) { SWEEP(0, "threads"); }
@@ -90,6 +133,11 @@ TEST(python, .root = true, .seconds = 180) { SWEEP(0, "/usr/bin/python3", "pytho
 TEST(tree, .root = true, .seconds = 180) { SWEEP(0, "tree"); }
 TEST(rights, .root = true, .seconds = 180) { SWEEP(0, "userns"); }
 TEST(ghosts, .root = true, .seconds = 180) { SWEEP(0, "ghosts"); }
+TEST(names, .root = true, .seconds = 180) { SWEEP(0, "named"); }
+TEST(fresh_names, .root = true, .seconds = 180) { SWEEP_FRESH(0, "named"); }
+TEST(clone, .root = true, .seconds = 180) { SWEEP_PIDNS(0, "sleeper"); }
+TEST(clone_of_tree, .root = true, .seconds = 180) { SWEEP_PIDNS(0, "tree"); }
+TEST(clone_with_names, .root = true, .seconds = 180) { SWEEP_PIDNS(0, "named"); }
 
 TEST(soak_restore_sleeper, .root = true, .manual = true, .seconds = 7200) { SWEEP(1, "sleeper"); }
 TEST(soak_restore_threads, .root = true, .manual = true, .seconds = 7200) { SWEEP(1, "threads"); }
@@ -98,3 +146,7 @@ TEST(soak_restore_tree, .root = true, .manual = true, .seconds = 7200) { SWEEP(1
 TEST(soak_restore_rights, .root = true, .manual = true, .seconds = 7200) { SWEEP(1, "userns"); }
 TEST(soak_restore_ghosts, .root = true, .manual = true, .seconds = 7200) { SWEEP(1, "ghosts"); }
 TEST(soak_restore_fifos, .root = true, .manual = true, .seconds = 7200) { SWEEP(1, "fifos"); }
+TEST(soak_restore_names, .root = true, .manual = true, .seconds = 7200) { SWEEP(1, "named"); }
+TEST(soak_restore_fresh_names, .root = true, .manual = true, .seconds = 7200) { SWEEP_FRESH(1, "named"); }
+TEST(soak_restore_clone, .root = true, .manual = true, .seconds = 7200) { SWEEP_PIDNS(1, "tree"); }
+TEST(soak_restore_clone_with_names, .root = true, .manual = true, .seconds = 7200) { SWEEP_PIDNS(1, "named"); }

@@ -165,3 +165,13 @@ int shape_judge(const struct graph *g)
 	_cleanup_ghosts_ struct shape_ghosts ghosts = { 0 };
 	return r < 0 ? r : shape_ghosts(&ghosts, g);
 }
+
+bool shape_wants(const struct graph *g, u32 id)
+{
+	bool wanted = graph_find(g, &kind_thread, id);
+	for (struct object *o = NULL; !wanted && (o = graph_next(g, &kind_task, o));) {
+		const Ckpt__Task *t = o->data;
+		wanted = t->pid == id || t->sid == id || t->pgid == id;
+	}
+	return wanted;
+}

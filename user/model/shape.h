@@ -38,3 +38,5 @@ static inline void shape_ghosts_free(struct shape_ghosts *g) { vector_free(&g->l
 const Ckpt__Task *shape_file_owner(const struct graph *, const Ckpt__File *);
 /* Refuses sessions and process groups that no order of making could give again. Parents must be in the graph. */
 int shape_judge(const struct graph *);
+/* Does a process, thread, session or group of the tree have this id? */
+bool shape_wants(const struct graph *, u32 id);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /* Owns the restore into a pid namespace of its own: its first process, who restores in there, and what they tell ckpt. */
 #include "restore/pidns.h"
+#include "model/shape.h"
 #include "base/file.h"
 #include "diag/diag.h"
 #include "reaper.h"
@@ -60,16 +61,6 @@ static u64 highest_id(const struct graph *g)
 	return highest;
 }
 
-static bool is_wanted(const struct graph *g, u32 id)
-{
-	bool wanted = graph_find(g, &kind_thread, id);
-	for (struct object *o = NULL; !wanted && (o = graph_next(g, &kind_task, o));) {
-		const Ckpt__Task *t = o->data;
-		wanted = t->pid == id || t->sid == id || t->pgid == id;
-	}
-	return wanted;
-}
-
 /* The restorer's own id: above all others, so that what it makes by the way does not meet them; else any that is free. */
 static u32 choose_restorer(const struct graph *g)
 {
@@ -80,7 +71,7 @@ static u32 choose_restorer(const struct graph *g)
 	if (highest + RESTORER_DISTANCE + 50 < limit)
 		return (u32)highest + RESTORER_DISTANCE;
 	u32 id = 2;
-	while (is_wanted(g, id))
+	while (shape_wants(g, id))
 		id++;
 	return id;
 }
@@ -267,7 +258,7 @@ int pidns_restore(const struct restore_config *config, const struct graph *graph
 	};
 	if (!host || !graph_find(graph, &kind_thread, host->root_pid))
 		return fail(IMAGE_INCONSISTENT, 0, "it has no root");
-	if (is_wanted(graph, 1))
+	if (shape_wants(graph, 1))
 		return fail(PID_ONE, 0, "the image holds a process 1");
 	n.root = host->root_pid;
 	n.restorer = choose_restorer(graph);

@@ -6,6 +6,7 @@
 #include "model/kinds.h"
 #include "resource/registry.h"
 #include "restore/handed.h"
+	struct names *names = NULL;
 #include "restore/pidns.h"
 #include "restore/terminal.h"
 
@@ -159,11 +160,15 @@ int restore_tree(const struct restore_config *config, struct restored *ret, stru
 	if (r < 0)
 		return r;
 	struct work w = { config, image, &graph, ret, plan_text, { { 0 } } };
+	struct names *names = NULL;
 	r = terminal_open(&ret->terminal, config, &graph);
+	if (r == 0 && !config->plan_only)
+		r = names_guard(&names, &graph);
 	if (r == 0)
 		r = handed_open(&w.handed, config, &graph);
 	if (r == 0)
 		r = config->pidns && !config->plan_only ? restore_outside(&w) : restore_loaded(&w, -1);
+	names_end(names, r < 0);
 	if (r == 0 && !config->plan_only)
 		terminal_released(&ret->terminal);
 	else

@@ -1,0 +1,182 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/* Owns the files of unix sockets until it is known what becomes of the tree. A socket cannot be bound under another name first,
+ * since it would tell that one, so its file is there before the tree lives. */
+#include "restore/names.h"
+#include "base/child.h"
+#include "base/vector.h"
+#include "diag/diag.h"
+#include "model/shape.h"
+#include "resource/registry.h"
+#include "unix.pb-c.h"
+#include <dirent.h>
+#include <fcntl.h>
+#include <linux/sockios.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/ioctl.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <time.h>
+
+#ifndef SIOCUNIXFILE
+#define SIOCUNIXFILE SIOCPROTOPRIVATE /* linux/un.h, which does not go with sys/un.h */
+#endif
+#define PATIENCE 50 /* times 10 ms, for processes that were killed with ckpt */
+
+struct name {
+	const char *path; /* the image's, in ckpt */
+	bool was_there;   /* what a socket had left behind; its file is made anew */
+	struct stat st;
+};
+
+struct names {
+	VECTOR(struct name) list;
+	pid_t guard;
+};
+
+/* Does a living socket have this file? One that listens is not woken by who asks for datagrams. */
+static bool is_bound(int file)
+{
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	snprintf(address.sun_path, sizeof address.sun_path, "/proc/self/fd/%d", file);
+	_cleanup_close_ int asks = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	return asks < 0 || connect(asks, (const struct sockaddr *)&address, sizeof address) == 0 || errno != ECONNREFUSED;
+}
+
+/* The file that a dead socket leaves. */
+static void put_back(const struct name *n)
+{
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	const char *base = strrchr(n->path, '/') + 1;
+	_cleanup_free_ char *above = strndup(n->path, (size_t)(base - n->path));
+	_cleanup_close_ int dir = above ? open(above, O_PATH | O_DIRECTORY | O_CLOEXEC) : -1;
+	_cleanup_close_ int dead = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	int len = snprintf(address.sun_path, sizeof address.sun_path, "/proc/self/fd/%d/%s", dir, base);
+	if (dir < 0 || dead < 0 || len >= (int)sizeof address.sun_path ||
+	    bind(dead, (const struct sockaddr *)&address, sizeof address) < 0)
+		return;
+	(void)!fchownat(dir, base, n->st.st_uid, n->st.st_gid, AT_SYMLINK_NOFOLLOW);
+	(void)!fchmodat(dir, base, n->st.st_mode & 07777, 0);
+}
+
+/* Ends the sockets of that file which ckpt itself has, made by a world that did not get to its end. */
+static void close_ours(const struct stat *st)
+{
+	DIR *fds = opendir("/proc/self/fd");
+	for (struct dirent *e; fds && (e = readdir(fds));) {
+		struct stat its;
+		int fd = atoi(e->d_name);
+		_cleanup_close_ int file = fd > 2 && fd != dirfd(fds) ? ioctl(fd, SIOCUNIXFILE) : -1;
+		if (file >= 0 && fstat(file, &its) == 0 && its.st_ino == st->st_ino && its.st_dev == st->st_dev)
+			close(fd);
+	}
+	if (fds)
+		closedir(fds);
+}
+
+/* True when nothing is left to do for it. */
+static bool settle(const struct name *n)
+{
+	struct stat st;
+	_cleanup_close_ int file = open(n->path, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+	if (file < 0 && errno == ENOENT && n->was_there)
+		put_back(n);
+	if (file < 0 || fstat(file, &st) < 0 || !S_ISSOCK(st.st_mode) || n->was_there)
+		return true;
+	close_ours(&st);
+	if (is_bound(file))
+		return false;
+	unlink(n->path);
+	return true;
+}
+
+/* Until all are free, or it seems that the tree lives. */
+static void settle_all(const struct names *names)
+{
+	bool done = false;
+	for (int tries = 0; !done && tries < PATIENCE; tries++) {
+		if (tries)
+			nanosleep(&(struct timespec){ .tv_nsec = 10000000 }, NULL);
+		done = true;
+		for (size_t i = 0; i < names->list.n; i++)
+			done &= settle(&names->list.v[i]);
+	}
+}
+
+/* Whatever else is sent to ckpt's group or terminal does not end it. */
+static _Noreturn void be_guard(const struct names *names, pid_t ckpt)
+{
+	sigset_t all;
+	siginfo_t info;
+	sigfillset(&all);
+	sigprocmask(SIG_SETMASK, &all, NULL);
+	setsid();
+	prctl(PR_SET_PDEATHSIG, SIGUSR1);
+	sigemptyset(&all);
+	sigaddset(&all, SIGUSR1);
+	while (getppid() == ckpt && sigwaitinfo(&all, &info) != SIGUSR1)
+		;
+	settle_all(names);
+	_exit(0);
+}
+
+static int add(struct names *names, const Ckpt__Unix *u)
+{
+	if (!u->path || u->path[0] != '/' || u->deleted)
+		return 0;
+	for (size_t i = 0; i < names->list.n; i++)
+		if (!strcmp(names->list.v[i].path, u->path))
+			return 0;
+	struct name *n = vector_add(&names->list);
+	if (!n)
+		return fail_memory();
+	*n = (struct name){ .path = u->path };
+	n->was_there = lstat(u->path, &n->st) == 0 && S_ISSOCK(n->st.st_mode);
+	return 0;
+}
+
+/* With an id that the tree does not want. */
+static int start_guard(struct names *names, const struct graph *g)
+{
+	pid_t ckpt = getpid();
+	do {
+		child_end(names->guard);
+		names->guard = fork();
+		if (names->guard == 0)
+			be_guard(names, ckpt);
+		if (names->guard < 0)
+			return fail(SYSCALL, neg_errno(), "fork");
+	} while (shape_wants(g, (u32)names->guard));
+	return 0;
+}
+
+int names_guard(struct names **ret, const struct graph *g)
+{
+	struct names *names = NULL;
+	int r = 0;
+	for (size_t i = 0; r == 0 && i < g->objects.n; i++) {
+		if (g->objects.v[i]->kind != resource_unix.kind)
+			continue;
+		names = names ?: calloc(1, sizeof *names);
+		r = names ? add(names, g->objects.v[i]->data) : fail_memory();
+	}
+	if (r == 0 && names && names->list.n)
+		r = start_guard(names, g);
+	if (r < 0)
+		names_end(take_ptr(names), false);
+	*ret = names;
+	return r;
+}
+
+void names_end(struct names *names, bool undo)
+{
+	if (!names)
+		return;
+	child_end(names->guard);
+	if (undo)
+		settle_all(names);
+	vector_free(&names->list);
+	free(names);
+}

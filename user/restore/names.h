@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Names that a restore makes in directories: files of unix sockets that are bound. */
+#pragma once
+#include "model/model.h"
+#include <sys/types.h>
+
+/* Looks after them until the tree is its own: when ckpt is killed before, the guard takes names away that nobody has, as long as
+ * they are not older than the restore, and puts back those of sockets that were dead before. */
+struct names;
+/* 0 and NULL when the image has no such names. Reports failures. */
+int names_guard(struct names **ret, const struct graph *);
+/* The tree lives, or (undo) what was made of it is gone: then ckpt does itself what the guard would do. Frees. */
+void names_end(struct names *, bool undo);
