@@ -88,7 +88,7 @@ static void dump_at(struct sweep *s, const char *reference, int n, int error)
 static void sweep_errors(struct sweep *s, int step, void (*at)(struct sweep *, int n, int error))
 {
 	s->step = step ?: s->calls / 60 + 1;
-	for (int n = 1; n <= s->calls; n += s->step)
+	for (int n = strike_first(1); n <= s->calls; n += s->step)
 		for (size_t e = 0; e < ARRAY_SIZE(errors); e++)
 			if (step || (n / s->step) % ARRAY_SIZE(errors) == e)
 				at(s, n, errors[e]);

@@ -42,7 +42,7 @@ static void sweep(struct target *t, bool wakes, int first, int step)
 	int kills = 0, calls = count_calls(t);
 	if (step == 0)
 		step = calls / 40 + 1;
-	for (int n = first; n <= calls; n += step) {
+	for (int n = strike_first(first); n <= calls; n += step) {
 		struct struck s = dump_killed_at(t, true, n);
 		snprintf(what, sizeof what, "killed at call %d of %d (number %d)", n, calls, s.nr);
 		left_running(t->pid, wakes && (step == 1 ? n % 50 == 0 : true), what);

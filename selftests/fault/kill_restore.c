@@ -104,7 +104,7 @@ static void sweep(struct sweep s)
 		calls = whole.calls;
 	}
 	int step = s.step ?: calls / 50 + 1;
-	for (int n = 1; n <= calls; n += n + 30 > calls ? 1 : step) {
+	for (int n = strike_first(1); n <= calls; n += n + 30 > calls ? 1 : step) {
 		char what[64];
 		struct struck struck = restore_killed_at(&s, &t, n);
 		kills += WIFSIGNALED(struck.status);

@@ -23,7 +23,7 @@ static bool may_fail(u64 nr)
 		SYS_exit,    SYS_exit_group,  SYS_rt_sigreturn,    SYS_futex,           SYS_getpid,
 		SYS_gettid,  SYS_getppid,     SYS_getuid,          SYS_geteuid,         SYS_getgid,
 		SYS_getegid, SYS_sched_yield, SYS_set_tid_address, SYS_restart_syscall, SYS_set_robust_list,
-		SYS_brk
+		SYS_brk,     SYS_rseq
 	};
 	static const int memory[] = { SYS_mmap, SYS_munmap, SYS_mprotect, SYS_madvise, SYS_mremap };
 	for (size_t i = 0; i < ARRAY_SIZE(never); i++)
@@ -177,4 +177,10 @@ struct struck strike_run(const char *path, const char *const *argv, const struct
 	if (output)
 		CHECK_OK(file_read(AT_FDCWD, link, output));
 	return run.out;
+}
+
+int strike_first(int first)
+{
+	const char *from = getenv("SWEEP_FROM");
+	return from ? atoi(from) : first;
 }

@@ -28,3 +28,6 @@ struct struck {
 
 /* Runs the command to its end. Everything that is traced is gone when this returns. output: what it prints, or NULL. */
 struct struck strike_run(const char *path, const char *const *argv, const struct strike *, struct text *output);
+
+/* The call that a sweep begins with: first, or what SWEEP_FROM says, so that one that was broken off can go on. */
+int strike_first(int first);

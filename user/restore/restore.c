@@ -6,7 +6,7 @@
 #include "model/kinds.h"
 #include "resource/registry.h"
 #include "restore/handed.h"
-	struct names *names = NULL;
+#include "restore/names.h"
 #include "restore/pidns.h"
 #include "restore/terminal.h"
 
