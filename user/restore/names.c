@@ -76,6 +76,11 @@ static void close_ours(const struct stat *st)
 		closedir(fds);
 }
 
+static bool is_as_before(const struct name *n, const struct stat *st)
+{
+	return n->was_there && st->st_mode == n->st.st_mode && st->st_uid == n->st.st_uid && st->st_gid == n->st.st_gid;
+}
+
 /* True when nothing is left to do for it. */
 static bool settle(const struct name *n)
 {
@@ -83,12 +88,14 @@ static bool settle(const struct name *n)
 	_cleanup_close_ int file = open(n->path, O_PATH | O_NOFOLLOW | O_CLOEXEC);
 	if (file < 0 && errno == ENOENT && n->was_there)
 		put_back(n);
-	if (file < 0 || fstat(file, &st) < 0 || !S_ISSOCK(st.st_mode) || n->was_there)
+	if (file < 0 || fstat(file, &st) < 0 || !S_ISSOCK(st.st_mode) || is_as_before(n, &st))
 		return true;
 	close_ours(&st);
 	if (is_bound(file))
 		return false;
 	unlink(n->path);
+	if (n->was_there)
+		put_back(n);
 	return true;
 }
 
