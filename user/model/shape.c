@@ -54,22 +54,22 @@ const Ckpt__Task *shape_file_owner(const struct graph *g, const Ckpt__File *f)
 	return NULL;
 }
 
-/* --- ghosts --- */
+/* --- stand-ins --- */
 
-static struct shape_ghost *find_ghost(struct shape_ghosts *ghosts, u32 id)
+static struct shape_stand_in *find_stand_in(struct shape_stand_ins *stand_ins, u32 id)
 {
-	for (size_t i = 0; i < ghosts->list.n; i++)
-		if (ghosts->list.v[i].id == id)
-			return &ghosts->list.v[i];
+	for (size_t i = 0; i < stand_ins->list.n; i++)
+		if (stand_ins->list.v[i].id == id)
+			return &stand_ins->list.v[i];
 	return NULL;
 }
 
-static struct shape_ghost *add_ghost(struct shape_ghosts *ghosts, u32 id, u32 parent, bool leads_session)
+static struct shape_stand_in *add_stand_in(struct shape_stand_ins *stand_ins, u32 id, u32 parent, bool leads_session)
 {
-	struct shape_ghost *ghost = vector_add(&ghosts->list);
-	if (ghost)
-		*ghost = (struct shape_ghost){ .id = id, .parent = parent, .leads = leads_session };
-	return ghost;
+	struct shape_stand_in *stand_in = vector_add(&stand_ins->list);
+	if (stand_in)
+		*stand_in = (struct shape_stand_in){ .id = id, .parent = parent, .leads = leads_session };
+	return stand_in;
 }
 
 /* A process that lives, whose children are born into the session: its leader, or any member. */
@@ -86,46 +86,46 @@ static const Ckpt__Task *living_member(const struct graph *g, u32 sid)
 	return NULL;
 }
 
-static int session_ghosts(struct shape_ghosts *ghosts, const struct graph *g)
+static int session_stand_ins(struct shape_stand_ins *stand_ins, const struct graph *g)
 {
 	for (struct object *o = NULL; (o = graph_next(g, &kind_task, o));) {
 		const Ckpt__Task *t = o->data;
 		if (shape_birth(g, t) != BIRTH_ADOPTED || shape_task(g, t->sid))
 			continue;
-		struct shape_ghost *ghost = find_ghost(ghosts, t->sid);
+		struct shape_stand_in *stand_in = find_stand_in(stand_ins, t->sid);
 		WORKING_ON_TASK(t->pid);
-		if (ghost && ghost->parent != t->ppid)
+		if (stand_in && stand_in->parent != t->ppid)
 			return fail(SESSION_FOREIGN, 0, "session %u, of which another member has another parent", t->sid);
-		if (!ghost && !add_ghost(ghosts, t->sid, t->ppid, true))
+		if (!stand_in && !add_stand_in(stand_ins, t->sid, t->ppid, true))
 			return fail_memory();
 	}
 	return 0;
 }
 
-static int group_ghosts(struct shape_ghosts *ghosts, const struct graph *g)
+static int group_stand_ins(struct shape_stand_ins *stand_ins, const struct graph *g)
 {
 	for (struct object *o = NULL; (o = graph_next(g, &kind_task, o));) {
 		const Ckpt__Task *t = o->data;
 		if (!t->pgid || t->pgid == t->pid || shape_task(g, t->pgid))
 			continue;
-		struct shape_ghost *ghost = find_ghost(ghosts, t->pgid);
-		const Ckpt__Task *member = ghost ? NULL : living_member(g, t->sid);
+		struct shape_stand_in *stand_in = find_stand_in(stand_ins, t->pgid);
+		const Ckpt__Task *member = stand_in ? NULL : living_member(g, t->sid);
 		WORKING_ON_TASK(t->pid);
-		if (!ghost && !member)
+		if (!stand_in && !member)
 			return fail(GROUP_LEADERLESS, 0, "process group %u", t->pgid);
-		if (!ghost)
-			ghost = add_ghost(ghosts, t->pgid, member->pid, false);
-		if (!ghost)
+		if (!stand_in)
+			stand_in = add_stand_in(stand_ins, t->pgid, member->pid, false);
+		if (!stand_in)
 			return fail_memory();
-		ghost->members++;
+		stand_in->members++;
 	}
 	return 0;
 }
 
-int shape_ghosts(struct shape_ghosts *ret, const struct graph *g)
+int shape_stand_ins(struct shape_stand_ins *ret, const struct graph *g)
 {
-	int r = session_ghosts(ret, g);
-	return r < 0 ? r : group_ghosts(ret, g);
+	int r = session_stand_ins(ret, g);
+	return r < 0 ? r : group_stand_ins(ret, g);
 }
 
 /* --- judgement --- */
@@ -162,8 +162,8 @@ int shape_judge(const struct graph *g)
 		if (!t->pgid && t->group_outside != group_outside)
 			r = fail(GROUP_LEADERLESS, 0, "process group %u", t->group_outside);
 	}
-	_cleanup_ghosts_ struct shape_ghosts ghosts = { 0 };
-	return r < 0 ? r : shape_ghosts(&ghosts, g);
+	_cleanup_stand_ins_ struct shape_stand_ins stand_ins = { 0 };
+	return r < 0 ? r : shape_stand_ins(&stand_ins, g);
 }
 
 bool shape_wants(const struct graph *g, u32 id)

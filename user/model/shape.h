@@ -12,26 +12,26 @@ bool shape_is_zombie(const Ckpt__Task *);
 enum shape_birth {
 	BIRTH_LATE,  /* made by its parent, which has its session already */
 	BIRTH_EARLY, /* made by its parent before that makes a session of its own */
-	BIRTH_ADOPTED, /* made by its session's leader, a child of its parent as well, or a ghost, for its parent: another process had
+	BIRTH_ADOPTED, /* made by its session's leader, a child of its parent as well, or a stand-in, for its parent: another process had
 			  made it and died */
 	BIRTH_FOREIGN, /* nobody could make it in its session */
 };
 enum shape_birth shape_birth(const struct graph *, const Ckpt__Task *);
 
 /* A process that is gone while its id lives on as that of a session or of a group: one is made again for a moment. */
-struct shape_ghost {
+struct shape_stand_in {
 	u32 id;
 	u32 parent;  /* who makes and reaps it; 0: ckpt */
 	bool leads;  /* a session, and makes its members */
 	u32 members; /* of its group */
 };
-struct shape_ghosts {
-	VECTOR(struct shape_ghost) list;
+struct shape_stand_ins {
+	VECTOR(struct shape_stand_in) list;
 };
 /* Those that the tree needs; shape_judge() has said that there is somebody who can make each. */
-int shape_ghosts(struct shape_ghosts *ret, const struct graph *);
-static inline void shape_ghosts_free(struct shape_ghosts *g) { vector_free(&g->list); }
-#define _cleanup_ghosts_ _cleanup_(shape_ghosts_free)
+int shape_stand_ins(struct shape_stand_ins *ret, const struct graph *);
+static inline void shape_stand_ins_free(struct shape_stand_ins *g) { vector_free(&g->list); }
+#define _cleanup_stand_ins_ _cleanup_(shape_stand_ins_free)
 
 /* The process of the tree that can make itself, its group or one of its threads the owner of a file as recorded; NULL
  * when the file has no owner or the owner is outside of the tree. */

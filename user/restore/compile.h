@@ -13,14 +13,14 @@ struct compiler {
 	struct plan *plan;
 	struct site site; /* code and slot are known; the data's size is not */
 	u32 spare_used;
-	struct shape_ghosts ghosts;
+	struct shape_stand_ins stand_ins;
 	struct map table_sharers; /* descriptor table -> processes that have it besides its owner */
 	struct map members;       /* process group -> how many are in it besides its leader */
 };
 
 int compile_site(struct site *ret, const struct graph *, const struct survey *, u64 data_size);
-int compile_tree(struct compiler *);                         /* arrays, fork, sessions, groups, threads */
-int compile_kin(struct compiler *);                          /* arrays of all, births, ghosts, zombies: before compile_tree */
+int compile_tree(struct compiler *); /* arrays, fork, sessions, groups, threads */
+int compile_kin(struct compiler *);  /* arrays of all, births, stand-ins, zombies: before compile_tree */
 void compile_session(struct compiler *, const Ckpt__Task *); /* session and process group of one process */
 int compile_memory(struct compiler *, const Ckpt__Task *);   /* mappings and pages of one process */
 int compile_files(struct compiler *, const Ckpt__Task *);    /* descriptors of one process */

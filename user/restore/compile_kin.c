@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /* Owns the plan of kinship: who makes whom and when, sessions, process groups, and the dead: zombies, which end again as they had
- * ended, and ghosts, which are made for the id of a session or a group and are gone before anybody could see them. */
+ * ended, and stand-ins, which are made for the id of a session or a group and are gone before anybody could see them. */
 #include "restore/compile.h"
 #include <fcntl.h>
 #include <sched.h>
@@ -93,7 +93,7 @@ static u64 shared_flags(const struct compiler *c, const Ckpt__Task *t)
 	       (t->has_sighand && t->sighand != t->pid ? CLONE_SIGHAND : CLONE_CLEAR_SIGHAND);
 }
 
-/* The root is made by ckpt itself, unless its session's leader is a ghost. */
+/* The root is made by ckpt itself, unless its session's leader is a stand-in. */
 static void spawn_process(struct compiler *c, const Ckpt__Task *t)
 {
 	const Ckpt__Thread *leader = graph_data(c->graph, &kind_thread, t->pid);
@@ -123,10 +123,10 @@ static void take_signal(struct compiler *c, u32 parent, u32 signal)
 			   ARG(8)));
 }
 
-/* --- ghosts --- */
+/* --- stand-ins --- */
 
 /* Its children have its exit signal, which is that of a child that was given to another parent. */
-static int ghost(struct compiler *c, const struct shape_ghost *g)
+static int stand_in(struct compiler *c, const struct shape_stand_in *g)
 {
 	struct clone_args args = { .flags = CLONE_CLEAR_SIGHAND, .exit_signal = g->leads ? SIGCHLD : 0 };
 	if (plan_thread(c->plan, g->id) < 0)
@@ -244,13 +244,13 @@ static int make_arrays(struct compiler *c)
 
 int compile_kin(struct compiler *c)
 {
-	int r = shape_ghosts(&c->ghosts, c->graph);
+	int r = shape_stand_ins(&c->stand_ins, c->graph);
 	if (r == 0)
 		r = count_members(c);
 	if (r == 0)
 		r = make_arrays(c);
-	for (size_t i = 0; r == 0 && i < c->ghosts.list.n; i++)
-		r = ghost(c, &c->ghosts.list.v[i]);
+	for (size_t i = 0; r == 0 && i < c->stand_ins.list.n; i++)
+		r = stand_in(c, &c->stand_ins.list.v[i]);
 	for (struct object *o = NULL; r == 0 && (o = graph_next(c->graph, &kind_task, o));) {
 		lifeline(c, o->id, ((const Ckpt__Task *)o->data)->ppid);
 		spawn_process(c, o->data);

@@ -166,7 +166,7 @@ static long clone_patiently(struct clone_args *args)
 	return pid;
 }
 
-/* ckpt's only child: the root, or the ghost that leads its session and makes it. */
+/* ckpt's only child: the root, or the stand-in that leads its session and makes it. */
 static int clone_first(struct execution *x, u32 pid)
 {
 	const Ckpt__Thread *leader = graph_data(x->graph, &kind_thread, pid);
@@ -202,13 +202,13 @@ static int clone_root(struct execution *x)
 	bool adopted = shape_birth(x->graph, root) == BIRTH_ADOPTED;
 	int r = clone_first(x, adopted ? root->sid : root->pid);
 	if (r == 0 && adopted)
-		x->ghost = (pid_t)root->sid;
+		x->stand_in = (pid_t)root->sid;
 	if (r == 0)
 		x->root = (pid_t)root->pid;
 	return r;
 }
 
-#define GHOST_PATIENCE 2000 /* times 1 ms */
+#define STAND_IN_PATIENCE 2000 /* times 1 ms */
 
 /* --- the wait --- */
 
@@ -295,7 +295,7 @@ static int await_birth(struct execution *x, u32 pid)
 {
 	u32 *births = (u32 *)(x->map + plan_births((struct plan *)x->plan));
 	const struct array *array = array_of(x, plan_array(x->plan, pid));
-	while (pid != (u32)x->root || x->ghost) {
+	while (pid != (u32)x->root || x->stand_in) {
 		u32 now = __atomic_load_n(births, __ATOMIC_SEQ_CST);
 		if (__atomic_load_n(&array->pc, __ATOMIC_SEQ_CST) >= PLAN_LIFELINE_STEPS)
 			break;
@@ -359,16 +359,16 @@ static int pass_gate(struct execution *x)
 }
 
 /* Its id is the image's no more: whoever is its parent reaps it. */
-static int bury_ghost(struct execution *x)
+static int bury_stand_in(struct execution *x)
 {
-	if (x->ghost && !x->sibling)
-		waitpid(x->ghost, NULL, __WALL);
-	for (int tries = 0; x->ghost && x->sibling && kill(x->ghost, 0) == 0; tries++) {
-		if (tries == GHOST_PATIENCE)
-			return fail(PIDNS_ENDED, 0, "process 1 does not reap %d", (int)x->ghost);
+	if (x->stand_in && !x->sibling)
+		waitpid(x->stand_in, NULL, __WALL);
+	for (int tries = 0; x->stand_in && x->sibling && kill(x->stand_in, 0) == 0; tries++) {
+		if (tries == STAND_IN_PATIENCE)
+			return fail(PIDNS_ENDED, 0, "process 1 does not reap %d", (int)x->stand_in);
 		nanosleep(&(struct timespec){ .tv_nsec = 1000000 }, NULL);
 	}
-	x->ghost = 0;
+	x->stand_in = 0;
 	return 0;
 }
 
@@ -404,7 +404,7 @@ int execute_wait(struct execution *x)
 		if (r == 0 && may_stop_early(x, o->data))
 			r = tree_stop_early((pid_t)o->id);
 	}
-	return r == 0 ? bury_ghost(x) : r;
+	return r == 0 ? bury_stand_in(x) : r;
 }
 
 void execution_free(struct execution *x)

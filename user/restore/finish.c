@@ -180,9 +180,9 @@ static void reap_threads(const struct execution *x)
 
 void execute_undo(struct execution *x)
 {
-	child_end(x->ghost);
-	x->ghost = 0;
-	if (!child_is_ours(x->root)) /* a root that a ghost has not made yet is another's process, or none */
+	child_end(x->stand_in);
+	x->stand_in = 0;
+	if (!child_is_ours(x->root)) /* a root that a stand-in has not made yet is another's process, or none */
 		return;
 	size_t mark = diag_mark();
 	if (!x->tree.processes.n && tree_scan(&x->tree, x->root) < 0)

@@ -84,7 +84,7 @@ struct execution {
 	int memory; /* the arena's memfd */
 	char *map;  /* the data part as ckpt sees it */
 	pid_t root;
-	pid_t ghost;      /* leads the session of the root, and makes it; 0: none, or gone */
+	pid_t stand_in;   /* leads the session of the root, and makes it; 0: none, or gone */
 	u64 next_check;   /* CLOCK_MONOTONIC, ns: when the living are counted again, which takes long when they are many */
 	u32 held;         /* so many processes of the plan are seized: they die with ckpt */
 	bool sibling;     /* the root is to be a child of ckpt's parent */

@@ -117,12 +117,12 @@ static int survey_pids(struct survey *s, const struct graph *g, bool fresh)
 		if (o->kind == &kind_thread || (t && shape_is_zombie(t)))
 			r = survey_pid(o->id, fresh, &highest) < 0 ? -EEXIST : r;
 	}
-	_cleanup_ghosts_ struct shape_ghosts ghosts = { 0 };
+	_cleanup_stand_ins_ struct shape_stand_ins stand_ins = { 0 };
 	size_t mark = diag_mark();
-	if (shape_ghosts(&ghosts, g) < 0)
+	if (shape_stand_ins(&stand_ins, g) < 0)
 		diag_forget(mark); /* it is judged later */
-	for (size_t i = 0; i < ghosts.list.n; i++)
-		r = survey_pid(ghosts.list.v[i].id, fresh, &highest) < 0 ? -EEXIST : r;
+	for (size_t i = 0; i < stand_ins.list.n; i++)
+		r = survey_pid(stand_ins.list.v[i].id, fresh, &highest) < 0 ? -EEXIST : r;
 	for (u32 pid = highest + 1; s->spare_pids.n < 4 && pid < highest + 200; pid++) {
 		char name[32];
 		u32 *place = !fresh && pid_taken(pid, name, sizeof name) ? NULL : vector_add(&s->spare_pids);
