@@ -75,6 +75,15 @@ size_t arch_note_used(int note, const void *data, size_t len);
 size_t arch_extended_size(void);
 const char *arch_name(void);
 
+/* --- code over an entry of a vDSO that another kernel made (user/collect/vdso.c) --- */
+#define ARCH_ENTRY_MAX 64
+/* Code that goes on at an address as if that had been called; what the entry may be reached by (a landing pad) stays. room:
+ * bytes that are at the entry. Returns its size. */
+size_t arch_entry_jump(u8 ret[ARCH_ENTRY_MAX], const u8 *entry, size_t room, u64 to);
+/* Code that makes the system call that the entry of this name stands for, -ENOSYS for names that are not known. 0: it may stay
+ * as it is, since it reads nothing of the kernel's. */
+size_t arch_entry_call(u8 ret[ARCH_ENTRY_MAX], const char *name);
+
 /* --- the way home of a hijacked thread: code for the dead bytes behind a target's vDSO (user/infect/hijack.c) --- */
 #define ARCH_STUB_NAME "\0ckpt-1" /* with its final 0 */
 struct arch_stub {

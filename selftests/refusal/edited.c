@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /* Images with one fact changed, every checksum right: each is refused by name, and nothing is made. */
+#include "arch/arch.h"
 #include "diag/diag.h"
 #include "harness/edit.h"
 #include "harness/left.h"
@@ -13,9 +14,31 @@ static Ckpt__Host *host(struct graph *g) { return graph_find(g, &kind_host, 1)->
 static void other_arch(struct graph *g, const void *with _unused_) { CHECK(message_set_string(&host(g)->arch, "sparc")); }
 static void later(struct graph *g, const void *with _unused_) { host(g)->monotonic += 1ull << 60; }
 static void no_root(struct graph *g, const void *with _unused_) { host(g)->root_pid = 77777; }
-static void other_vdso(struct graph *g, const void *with _unused_)
+static Ckpt__Vdso *vdso(struct graph *g) { return graph_next(g, &kind_vdso, NULL)->data; }
+static void lost_vdso(struct graph *g, const void *with _unused_)
 {
-	((Ckpt__Vdso *)graph_next(g, &kind_vdso, NULL)->data)->build_id.data[0] ^= 1;
+	vdso(g)->build_id.data[0] ^= 1;
+	vdso(g)->code.len = 0;
+}
+static void short_vdso(struct graph *g, const void *with _unused_)
+{
+	vdso(g)->build_id.data[0] ^= 1;
+	vdso(g)->symbol[0]->size = 5;
+}
+static void wild_vdso(struct graph *g, const void *with _unused_)
+{
+	vdso(g)->build_id.data[0] ^= 1;
+	vdso(g)->symbol[0]->value = ~0ull - 100;
+}
+static void busy_vdso(struct graph *g, const void *with _unused_)
+{
+	const Ckpt__Mm *m = graph_next(g, &kind_mm, NULL)->data;
+	Ckpt__Thread *t = graph_next(g, &kind_thread, NULL)->data;
+	arch_regs regs;
+	vdso(g)->build_id.data[0] ^= 1;
+	memcpy(&regs, t->registers.data, sizeof regs);
+	arch_set_pc(&regs, m->vdso_address + vdso(g)->symbol[0]->value + 20);
+	memcpy(t->registers.data, &regs, sizeof regs);
 }
 static void high_fd(struct graph *g, const void *with _unused_)
 {
@@ -79,7 +102,10 @@ TEST(root, .root = true) { check_refused(no_root, "IMAGE_INCONSISTENT", EXIT_IMA
 TEST(id_of_world, .root = true) { check_refused(world_is_root, "IMAGE_INCONSISTENT", EXIT_IMAGE); }
 TEST(registers, .root = true) { check_refused(short_registers, "IMAGE_INCONSISTENT", EXIT_IMAGE); }
 TEST(nobody, .root = true) { check_refused(nobodys_object, "IMAGE_INCONSISTENT", EXIT_IMAGE); }
-TEST(vdso, .root = true) { check_refused(other_vdso, "VDSO_DIFFERS", EXIT_KERNEL); }
+TEST(vdso_without_code, .root = true) { check_refused(lost_vdso, "VDSO_DIFFERS", EXIT_KERNEL); }
+TEST(vdso_too_short, .root = true) { check_refused(short_vdso, "VDSO_DIFFERS", EXIT_KERNEL); }
+TEST(vdso_wild_symbol, .root = true) { check_refused(wild_vdso, "VDSO_DIFFERS", EXIT_KERNEL); }
+TEST(vdso_busy, .root = true) { check_refused(busy_vdso, "VDSO_BUSY", EXIT_RACED); }
 TEST(descriptor, .root = true) { check_refused(high_fd, "TOO_MANY_FILES", EXIT_SYSTEM); }
 TEST(value, .root = true) { check_refused(bad_signal, "IMAGE_VALUE", EXIT_IMAGE); }
 

@@ -162,6 +162,8 @@ static int add_vmas(struct collector *c, pid_t pid, const struct record_vma *vma
 		*place = (struct vma){
 			.start = v->start, .end = v->end, .pgoff = v->pgoff, .prot = v->prot, .flags = v->flags, .file = file
 		};
+		if (v->flags & VMA_SPECIAL) /* its other flags are the kernel's own matter, and differ between kernels */
+			place->flags = VMA_SPECIAL;
 		memcpy(place->name, v->name, sizeof place->name);
 		place->anon = anon_number(c, v->anon_id);
 		previous = place;

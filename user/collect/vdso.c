@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /* Owns reading a vDSO: an ELF image of another process, so nothing in it is trusted. */
 #include "collect/vdso.h"
+#include "arch/arch.h"
 #include "base/elf.h"
 #include <elf.h>
 
@@ -116,6 +117,8 @@ int vdso_describe(Ckpt__Vdso *m, const struct record_vma *vmas, size_t count, co
 	int r = find_tables(&i, header);
 	if (r == 0)
 		r = find_build_id(m, &i);
+	if (r == 0 && !(m->has_code = message_set_bytes(&m->code, image, len)))
+		r = -ENOMEM;
 	for (size_t n = 1; r == 0 && n < i.nsymbols; n++)
 		r = add_symbol(m, &i, n);
 	u64 base = 0;
@@ -134,4 +137,67 @@ u64 vdso_symbol(const Ckpt__Vdso *m, const char *name)
 		if (!strcmp(m->symbol[i]->name, name))
 			return m->symbol[i]->value;
 	return 0;
+}
+
+/* An image may leave out what it likes. */
+static bool same_name(const char *a, const char *b) { return a && b && !strcmp(a, b); }
+
+static bool same_symbol(const Ckpt__VdsoSymbol *a, const Ckpt__VdsoSymbol *b)
+{
+	return a->value == b->value && a->size == b->size && same_name(a->name, b->name) && same_name(a->version, b->version);
+}
+
+static bool same_part(const Ckpt__VdsoPart *a, const Ckpt__VdsoPart *b)
+{
+	return a->size == b->size && a->offset == b->offset && same_name(a->name, b->name);
+}
+
+bool vdso_same(const Ckpt__Vdso *a, const Ckpt__Vdso *b)
+{
+	bool same = a->build_id.len && a->build_id.len == b->build_id.len &&
+		    !memcmp(a->build_id.data, b->build_id.data, a->build_id.len) && a->n_symbol == b->n_symbol &&
+		    a->n_part == b->n_part;
+	for (size_t i = 0; same && i < a->n_symbol; i++)
+		same = same_symbol(a->symbol[i], b->symbol[i]);
+	for (size_t i = 0; same && i < a->n_part; i++)
+		same = same_part(a->part[i], b->part[i]);
+	return same;
+}
+
+/* The entry of the same name and version, NULL when there is none. */
+static const Ckpt__VdsoSymbol *find_entry(const Ckpt__Vdso *in, const Ckpt__VdsoSymbol *like)
+{
+	for (size_t i = 0; in && i < in->n_symbol; i++)
+		if (same_name(in->symbol[i]->name, like->name) && same_name(in->symbol[i]->version, like->version))
+			return in->symbol[i];
+	return NULL;
+}
+
+static int redirect_entry(u8 *code, const Ckpt__Vdso *old, const Ckpt__VdsoSymbol *from, const Ckpt__VdsoSymbol *to, u64 base)
+{
+	u8 entry[ARCH_ENTRY_MAX], call[ARCH_ENTRY_MAX];
+	if (!from->name || from->value > old->code.len || from->size > old->code.len - from->value)
+		return -ENOSPC;
+	size_t calling = arch_entry_call(call, from->name);
+	size_t jumping = to ? arch_entry_jump(entry, code + from->value, from->size, base + to->value) : 0;
+	if (!calling && (!to || jumping > from->size)) /* it asks nothing of its kernel */
+		return 0;
+	if ((to ? jumping : calling) > from->size)
+		return -ENOSPC;
+	memcpy(code + from->value, to ? entry : call, to ? jumping : calling);
+	return 0;
+}
+
+/* Of the names of one entry some may be in both vDSOs and others not: jumps are written over calls. */
+int vdso_redirect(u8 *code, const Ckpt__Vdso *old, const Ckpt__Vdso *other, u64 base, const char **ret_symbol)
+{
+	int r = 0;
+	for (int jumps = 0; r == 0 && jumps < 2; jumps++)
+		for (size_t i = 0; r == 0 && i < old->n_symbol; i++) {
+			const Ckpt__VdsoSymbol *to = find_entry(other, old->symbol[i]);
+			*ret_symbol = old->symbol[i]->name ?: "an entry without a name";
+			if ((to != NULL) == jumps)
+				r = redirect_entry(code, old, old->symbol[i], to, base);
+		}
+	return r;
 }

@@ -70,6 +70,21 @@ static const char *fate(enum dump_after after)
 	return fates[after];
 }
 
+/* Collects a tree no thread of which is inside of the vDSO, if that can be had. */
+static int collect_outside(struct graph *graph, struct tree *tree, const struct collect_config *how)
+{
+	size_t mark = diag_mark();
+	int r = collect(graph, tree, how);
+	if (r < 0 || !dump_is_in_vdso(graph))
+		return r;
+	diag_forget(mark);
+	memory_sources_free(how->memory);
+	connections_free(how->connections);
+	r = dump_leave_vdso(tree, graph);
+	graph_free(graph);
+	return r == 0 ? collect(graph, tree, how) : r;
+}
+
 int dump_tree(const struct dump_config *config, struct dump_result *ret)
 {
 	_cleanup_tree_ struct tree tree = { 0 };
@@ -93,7 +108,7 @@ int dump_tree(const struct dump_config *config, struct dump_result *ret)
 					    .connections = &connections,
 					    .external = config->external,
 					    .ghost_limit = config->ghost_limit };
-	r = collect(&graph, &tree, &how);
+	r = collect_outside(&graph, &tree, &how);
 	if (r == 0 && config->external)
 		mark_external(&graph);
 	if (r == 0)

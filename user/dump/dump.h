@@ -29,3 +29,8 @@ int dump_tree(const struct dump_config *, struct dump_result *ret);
 
 /* Judges a collected model for a dump; every refusal is reported. 0 or -EINVAL. */
 int judge_dump(const struct graph *);
+
+/* Does the model show a thread inside of the vDSO? Such threads are brought out of it by letting them run on for a moment:
+ * then the model is out of date. */
+bool dump_is_in_vdso(const struct graph *);
+int dump_leave_vdso(struct tree *, const struct graph *);

@@ -168,16 +168,19 @@ static u64 page_bytes(const struct object *o)
 
 /* The place of the slot depends on the size of the data part, some steps on the slot: so the data part gets a generous size
  * first, by what there is to plan. */
-static u64 estimate(const struct graph *g)
+static u64 estimate(const struct graph *g, const struct survey *survey)
 {
 	u64 steps = 4096, bytes = 1u << 20;
+	for (size_t i = 0; i < survey->redirects.n; i++)
+		bytes += survey->redirects.v[i].vdso->code.len;
 	for (size_t i = 0; i < g->objects.n; i++) {
 		const struct object *o = g->objects.v[i];
 		steps += o->kind == &kind_vmas ? 8ull * o->count : o->kind == &kind_fds ? 2ull * o->count : 64;
 		bytes += o->kind == &kind_pages ? page_bytes(o) : o->kind == &kind_thread ? 4096 : 2048;
 		for (u32 k = 0; o->kind == &kind_memory && k < o->count; k++)
 			steps += 4 + 2 * (((const struct page_run *)o->data)[k].len >> 30);
-		if (!o->kind->record_size) /* strings may be long; in a socket every byte may be a message */
+		if (!o->kind->record_size &&
+		    o->kind != &kind_vdso) /* strings may be long; in a socket every byte may be a message */
 			bytes += 512 * protobuf_c_message_get_packed_size(o->data);
 	}
 	return ALIGN_UP(steps * sizeof(struct step) + bytes, (u64)PAGE_BYTES);
@@ -186,7 +189,7 @@ static u64 estimate(const struct graph *g)
 int compile(struct plan **ret, struct site *ret_site, struct tells *ret_tells, const struct graph *g,
 	    const struct survey *survey)
 {
-	u64 room = estimate(g);
+	u64 room = estimate(g, survey);
 	struct plan_config config = { .first_service_fd = compile_first_fd(g),
 				      .caps = survey->caps,
 				      .ignored = survey->ignored,

@@ -33,3 +33,5 @@ void compile_spawn(struct compiler *, u32 by, enum stage, u32 tid, const struct 
 u32 compile_first_fd(const struct graph *);
 /* Judges that the tree is one and that what a plan looks up is there; the graph's host was judged. 0 or -EINVAL. */
 int judge_structure(const struct graph *, const struct survey *);
+int judge_vdso(const struct graph *, const struct survey *); /* vdso.c */
+void compile_vdso(struct compiler *, const Ckpt__Task *);    /* the code of a redirected vDSO */

@@ -454,5 +454,6 @@ int compile_memory(struct compiler *c, const Ckpt__Task *task)
 	}
 	plan_for(c->plan, "pages of process %u", task->pid);
 	fill(&s);
+	compile_vdso(c, task);
 	return 0;
 }

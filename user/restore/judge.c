@@ -85,6 +85,6 @@ int judge_restore(const struct graph *g, const struct survey *s)
 	if (r < 0) /* what follows relies on it */
 		return r;
 	r = shape_judge(g);
-	int resources = judge_resources(g), room = judge_room(g, s);
-	return r < 0 || resources < 0 || room < 0 ? -EINVAL : 0;
+	int resources = judge_resources(g), room = judge_room(g, s), vdso = judge_vdso(g, s);
+	return r < 0 || vdso < 0 || resources < 0 || room < 0 ? -EINVAL : 0;
 }

@@ -178,21 +178,6 @@ static int judge_fds(const struct graph *g, const struct object *o)
 	return r;
 }
 
-static bool same_bytes(const ProtobufCBinaryData *a, const ProtobufCBinaryData *b)
-{
-	return a->len == b->len && (!a->len || !memcmp(a->data, b->data, a->len));
-}
-
-static int judge_vdso(const struct object *o, const struct survey *s)
-{
-	const Ckpt__Vdso *v = o->data;
-	bool same = same_bytes(&v->build_id, &s->vdso->build_id) && v->n_part == s->vdso->n_part;
-	for (size_t i = 0; same && i < v->n_part; i++)
-		same = v->part[i]->name && !strcmp(v->part[i]->name, s->vdso->part[i]->name) &&
-		       v->part[i]->size == s->vdso->part[i]->size;
-	return same ? 0 : fail(VDSO_DIFFERS, 0, "the build-id or the layout of [vdso] and [vvar]");
-}
-
 static int judge_object(const struct graph *g, const struct object *o, const struct survey *s)
 {
 	if (o->kind == &kind_task)
@@ -203,7 +188,7 @@ static int judge_object(const struct graph *g, const struct object *o, const str
 		return judge_fds(g, o);
 	if (o->kind == &kind_pages || o->kind == &kind_memory)
 		return judge_pages(o);
-	return o->kind == &kind_vdso ? judge_vdso(o, s) : 0;
+	return 0;
 }
 
 int judge_structure(const struct graph *g, const struct survey *s)

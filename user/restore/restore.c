@@ -76,6 +76,8 @@ static int prepare(const struct work *w, struct survey *survey, struct plan **pl
 	survey->handed = &w->handed;
 	if (r == 0)
 		r = judge_restore(w->graph, survey);
+	if (r == 0)
+		r = adapt_vdso(w->graph, survey);
 	return r == 0 ? compile(plan, site, tells, w->graph, survey) : r;
 }
 

@@ -24,12 +24,20 @@ struct restore_config {
 	VECTOR(const char *) inherit; /* LINK=fd:N: what takes the place of an external file */
 };
 
+/* An address space whose vDSO was another kernel's: its code stays where it was, and this kernel's answers from base on. */
+struct redirect {
+	u32 mm;
+	const Ckpt__Vdso *vdso; /* of the image */
+	u64 address, base;      /* base 0: this kernel has none */
+};
+
 /* What this host is like, as far as the image refers to it: the only reading before the pure steps. */
 struct survey {
 	const struct caps *caps;
-	VECTOR(struct record_vma) own;   /* ckpt's mappings, which a new task begins with */
-	u64 own_vdso;                    /* address of [vdso], 0: none */
-	Ckpt__Vdso *vdso;                /* what it is */
+	VECTOR(struct record_vma) own; /* ckpt's mappings, which a new task begins with */
+	u64 own_vdso;                  /* address of [vdso], 0: none */
+	Ckpt__Vdso *vdso;              /* what it is */
+	VECTOR(struct redirect) redirects;
 	struct graph self;               /* what ckpt's own threads are like: new tasks begin so */
 	VECTOR(u32) spare_pids;          /* ids that nobody has and the image does not want */
 	const struct terminal *terminal; /* that is handed over, or NULL */
@@ -47,6 +55,8 @@ void survey_free(struct survey *);
 
 /* Judges an image against the host; every refusal is reported. 0 or -EINVAL. */
 int judge_restore(const struct graph *, const struct survey *);
+/* Makes a judged image of another kernel one that this kernel can hold: mappings of vDSOs, and survey.redirects. */
+int adapt_vdso(struct graph *, struct survey *);
 
 /* Where the arena lies: free in every address space of the image and in ckpt's own. */
 struct site {

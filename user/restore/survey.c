@@ -167,6 +167,7 @@ void survey_free(struct survey *s)
 {
 	vector_free(&s->own);
 	vector_free(&s->spare_pids);
+	vector_free(&s->redirects);
 	graph_free(&s->self);
 	free(s->core_dir);
 	if (s->vdso)

@@ -346,6 +346,31 @@ static int freeze(struct freeze *f)
 	return 0;
 }
 
+static int freeze_to_order(struct freeze *f)
+{
+	struct tree *tree = f->tree;
+	sigset_t before;
+	sigemptyset(&f->child);
+	sigaddset(&f->child, SIGCHLD);
+	pthread_sigmask(SIG_BLOCK, &f->child, &before);
+	int r = freeze(f);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	if (r == 0 && tree->processes.v[0].state == 'Z') {
+		WORKING_ON_TASK(tree->processes.v[0].pid);
+		r = fail(TASK_RACED, -ESRCH, "it ended during the freeze");
+	}
+	if (r < 0) {
+		tree_thaw(tree);
+		return r;
+	}
+	for (size_t i = 0; i < tree->processes.n; i++) {
+		struct tree_process *p = &tree->processes.v[i];
+		if (p->threads.n > 2)
+			qsort(p->threads.v + 1, p->threads.n - 1, sizeof *p->threads.v, order_processes);
+	}
+	return 0;
+}
+
 int tree_freeze(struct tree *ret, pid_t root, const struct freeze_options *options)
 {
 	int r = tree_scan_begin(ret, root, SCAN_LEADERS);
@@ -361,24 +386,27 @@ int tree_freeze(struct tree *ret, pid_t root, const struct freeze_options *optio
 		.patience = VFORK_PATIENCE,
 	};
 	f.deadline = begin + (options && options->timeout ? options->timeout : FREEZE_TIMEOUT);
-	sigset_t before;
-	sigemptyset(&f.child);
-	sigaddset(&f.child, SIGCHLD);
-	pthread_sigmask(SIG_BLOCK, &f.child, &before);
-	r = freeze(&f);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	if (r == 0 && ret->processes.v[0].state == 'Z') {
-		WORKING_ON_TASK(root);
-		r = fail(TASK_RACED, -ESRCH, "it ended during the freeze");
-	}
-	if (r < 0) {
-		tree_thaw(ret);
-		return r;
-	}
-	for (size_t i = 0; i < ret->processes.n; i++) {
-		struct tree_process *p = &ret->processes.v[i];
-		if (p->threads.n > 2)
-			qsort(p->threads.v + 1, p->threads.n - 1, sizeof *p->threads.v, order_processes);
-	}
-	return 0;
+	return freeze_to_order(&f);
+}
+
+static void set_running(struct tree *tree, int request)
+{
+	for (size_t i = 0; i < tree->processes.n; i++)
+		for (size_t k = 0; k < tree->processes.v[i].threads.n; k++) {
+			struct tree_thread *t = &tree->processes.v[i].threads.v[k];
+			if (t->runs_on)
+				ptrace((__typeof__(PTRACE_CONT))request, t->tid, 0, 0);
+			t->stopped &= !t->runs_on;
+			t->runs_on &= request == PTRACE_CONT;
+		}
+}
+
+int tree_run_on(struct tree *tree, u64 moment)
+{
+	set_running(tree, PTRACE_CONT);
+	nanosleep(&(struct timespec){ .tv_nsec = (long)moment }, NULL);
+	set_running(tree, PTRACE_INTERRUPT);
+	u64 begin = now_ns();
+	struct freeze f = { .tree = tree, .begin = begin, .patience = VFORK_PATIENCE, .deadline = begin + FREEZE_TIMEOUT };
+	return freeze_to_order(&f);
 }

@@ -9,6 +9,7 @@
 struct tree_thread {
 	pid_t tid;
 	bool seized, stopped;
+	bool runs_on;               /* see tree_run_on() */
 	bool read_out;              /* its children were read while it was stopped: it has no more */
 	int stop_signal;            /* not 0: was in group-stop when the freeze met it */
 	struct arch_seen_call seen; /* what it slept in before, where arch_decides_at_exit() */
@@ -40,6 +41,9 @@ struct freeze_options {
 int tree_scan(struct tree *ret, pid_t root);
 /* Scans and stops every thread; new tasks are caught until nothing moves. On failure everything runs on. */
 int tree_freeze(struct tree *ret, pid_t root, const struct freeze_options *);
+/* Lets the threads that are marked so run for some ns with all others stopped, then freezes the tree again whatever they have
+ * done. On failure the tree is as after a failed freeze. */
+int tree_run_on(struct tree *, u64 moment);
 /* Seizes a new process, or one of its other threads, which runs on: the process dies with ckpt. The freeze takes processes as they
  * are, and threads once PTRACE_INTERRUPT was sent. */
 enum tree_hold {

@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/* Programs of a kernel with another vDSO: their images are changed so that the vDSO in them is not this kernel's, and that only
+ * what an entry leads to can be right: all else of its code is made of traps. The programs read clocks all the time. */
+#include "arch/arch.h"
+#include "harness/edit.h"
+#include "harness/target.h"
+#include "model/kinds.h"
+#include <stdio.h>
+
+#if defined(__x86_64__)
+#define TRAP 0xcc
+#else
+#define TRAP 0
+#endif
+#define PAD 4 /* bytes of a landing pad */
+
+/* All symbols' code becomes traps, and whoever looks at the build-id sees another. */
+static void make_foreign(struct graph *g, const void *with _unused_)
+{
+	for (struct object *o = NULL; (o = graph_next(g, &kind_vdso, o));) {
+		Ckpt__Vdso *v = o->data;
+		v->build_id.data[0] ^= 1;
+		for (size_t i = 0; i < v->n_symbol; i++)
+			memset(v->code.data + v->symbol[i]->value + PAD, TRAP, v->symbol[i]->size - PAD);
+	}
+}
+
+/* No entry of it is known here: all make system calls. */
+static void make_strange(struct graph *g, const void *with _unused_)
+{
+	make_foreign(g, with);
+	for (struct object *o = NULL; (o = graph_next(g, &kind_vdso, o));) {
+		Ckpt__Vdso *v = o->data;
+		for (size_t i = 0; i < v->n_symbol; i++)
+			CHECK(message_set_string(&v->symbol[i]->version, "LINUX_99"));
+	}
+}
+
+/* Two mappings of this name, or one. */
+static int count_maps(pid_t pid, const char *name)
+{
+	char path[64];
+	int n = 0;
+	snprintf(path, sizeof path, "/proc/%d/maps", (int)pid);
+	_cleanup_free_ char *maps = read_text(path);
+	for (const char *at = maps; at && (at = strstr(at, name)); at++)
+		n++;
+	return n;
+}
+
+/* Dumps it, and restores what change() made of the image. */
+static void cross(struct target *t, int leg, void (*change)(struct graph *, const void *))
+{
+	snprintf(t->image, sizeof t->image, WORK "/leg%d", leg);
+	target_dump(t, false);
+	if (change) {
+		char plain[sizeof t->image];
+		memcpy(plain, t->image, sizeof plain);
+		snprintf(t->image, sizeof t->image, WORK "/leg%d.changed", leg);
+		edit_image(plain, t->image, change, NULL);
+	}
+	target_restore(t, 0);
+	CHECK_EQ(count_maps(t->pid, "[vdso]"), 1);
+	nap_ms(20);
+}
+
+/* To another kernel, there dumped and restored, and on to others. */
+static void travel(void (*change)(struct graph *, const void *), const char *const *argv)
+{
+	struct target t;
+	target_startv(&t, argv);
+	cross(&t, 1, change);
+	cross(&t, 2, NULL);
+	cross(&t, 3, change);
+	cross(&t, 4, make_foreign);
+	target_judge(&t);
+}
+
+#define TRAVEL(name, change, ...)                                                                                              \
+	TEST(name, .root = true, .seconds = 60) { travel(change, (const char *const[]){ __VA_ARGS__, NULL }); }
+TRAVEL(clock, make_foreign, "clock")
+TRAVEL(clock_static, make_foreign, "clock.static")
+TRAVEL(clock_musl, make_foreign, "clock.musl")
+TRAVEL(clock_calls, make_strange, "clock")
+TRAVEL(clock_static_calls, make_strange, "clock.static")
+TRAVEL(clock_musl_calls, make_strange, "clock.musl")
+TRAVEL(threads, make_foreign, "threads")
+TRAVEL(prefork, make_foreign, "prefork")
+TRAVEL(python, make_foreign, "/usr/bin/python3", "python.py")
