@@ -123,6 +123,14 @@ static struct ends ends_of(int fd)
 	return e;
 }
 
+static int reuses(int fd)
+{
+	int value = -1;
+	socklen_t len = sizeof value;
+	getsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &value, &len);
+	return value;
+}
+
 int main(int argc, char **argv)
 {
 	int on = 1;
@@ -141,6 +149,7 @@ int main(int argc, char **argv)
 	close(empty.client);
 	close(closing); /* whose connection lives on */
 	MUST_EQ(setsockopt(quiet.client, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on), 0);
+	MUST_EQ(setsockopt(full.server, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on), 0);
 	MUST_EQ(setsockopt(quiet.server, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on), 0);
 	MUST_EQ(fcntl(quiet.server, F_SETFL, O_NONBLOCK), 0);
 	must_talk(quiet);
@@ -201,6 +210,8 @@ int main(int argc, char **argv)
 	must_read(widow.server, "last words");
 	must_end(widow.server);
 	must_end(empty.server);
+	MUST_EQ(reuses(full.server), 1);
+	MUST_EQ(reuses(full.client), 0);
 	drain(full.server, much);
 	drain(full.client, back);
 	must_talk(full);

@@ -7,6 +7,7 @@
 #include "model/kinds.h"
 #include "model/reflect.h"
 #include "persona.pb-c.h"
+#include "reg.pb-c.h"
 #include "resource/registry.h"
 #include <stdio.h>
 
@@ -69,6 +70,18 @@ static void nobodys_object(struct graph *g, const void *with _unused_)
 			g->objects.v[i]->id++;
 }
 
+/* A terminal is none of the devices that are opened by their names: a restore by root must not open what an image names. */
+static void device(struct graph *g, const void *with _unused_)
+{
+	for (size_t i = 0; i < g->objects.n; i++) {
+		Ckpt__Reg *f = g->objects.v[i]->data;
+		if (g->objects.v[i]->kind == resource_reg.kind && !strcmp(f->type, "character")) {
+			CHECK(message_set_string(&f->path, "/dev/tty"));
+			f->has_rdev = 0;
+		}
+	}
+}
+
 static void bad_signal(struct graph *g, const void *with _unused_)
 {
 	for (size_t i = 0; i < g->objects.n; i++)
@@ -107,6 +120,7 @@ TEST(vdso_too_short, .root = true) { check_refused(short_vdso, "VDSO_DIFFERS", E
 TEST(vdso_wild_symbol, .root = true) { check_refused(wild_vdso, "VDSO_DIFFERS", EXIT_KERNEL); }
 TEST(vdso_busy, .root = true) { check_refused(busy_vdso, "VDSO_BUSY", EXIT_RACED); }
 TEST(descriptor, .root = true) { check_refused(high_fd, "TOO_MANY_FILES", EXIT_SYSTEM); }
+TEST(opened_device, .root = true) { check_refused(device, "IMAGE_VALUE", EXIT_IMAGE); }
 TEST(value, .root = true) { check_refused(bad_signal, "IMAGE_VALUE", EXIT_IMAGE); }
 
 TEST(pidfile, .root = true)

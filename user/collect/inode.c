@@ -213,13 +213,13 @@ int collector_find_inodes(struct collector *c, struct inode_name *names, size_t 
 		return 0;
 	_cleanup_close_ int old = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC);
 	_cleanup_(search_free) struct search s = { .names = names, .count = count };
-	bool open = false;
+	bool left = false;
 	int r = 0;
 	for (size_t i = 0; r == 0 && old >= 0 && i < count; i++) {
 		r = by_mounts(c, &names[i]);
-		open |= is_open(&names[i]);
+		left |= is_open(&names[i]);
 	}
 	if (old >= 0 && fchdir(old) < 0)
 		return fail(SYSCALL, neg_errno(), "fchdir back");
-	return r == 0 && open ? search(c, &s, may_list) : r;
+	return r == 0 && left ? search(c, &s, may_list) : r;
 }

@@ -26,13 +26,25 @@ int repair_allowed(void)
 	return fd < 0 ? neg_errno() : set_repair(fd, 1);
 }
 
-int repair_end(int fd) { return set_repair(fd, TCP_REPAIR_OFF_NO_WP); }
+int repair_end(int fd, u8 reuse)
+{
+	int value = reuse, r = set_repair(fd, TCP_REPAIR_OFF_NO_WP);
+	if (r == 0 && setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &value, sizeof value) < 0)
+		r = neg_errno();
+	return r;
+}
 
-static int receive_fd(int wire)
+static bool is_in_repair(int fd)
+{
+	int mode = 0;
+	socklen_t len = sizeof mode;
+	return getsockopt(fd, IPPROTO_TCP, TCP_REPAIR, &mode, &len) == 0 && mode;
+}
+
+static int receive_fd(int wire, u8 *ret_reuse)
 {
 	_Alignas(struct cmsghdr) char control[CMSG_SPACE(sizeof(int))];
-	char byte;
-	struct iovec iov = { &byte, 1 };
+	struct iovec iov = { ret_reuse, 1 };
 	struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control };
 	ssize_t n = recvmsg(wire, &m, MSG_CMSG_CLOEXEC);
 	const struct cmsghdr *c = n == 1 ? CMSG_FIRSTHDR(&m) : NULL;
@@ -49,9 +61,11 @@ static _Noreturn void be_guard(int wire)
 	sigfillset(&all);
 	sigprocmask(SIG_SETMASK, &all, NULL);
 	int last = -1;
-	for (int fd; (fd = receive_fd(wire)) >= 0; last = fd)
+	u8 reuse = 0, next;
+	for (int fd; (fd = receive_fd(wire, &next)) >= 0; last = fd, reuse = next)
 		closep(&last);
-	repair_end(last); /* one at a time is in repair mode */
+	if (is_in_repair(last)) /* one at a time is */
+		repair_end(last, reuse);
 	_exit(0);
 }
 
@@ -75,10 +89,10 @@ static int start_guard(struct connections *c)
 	return r;
 }
 
-static int send_fd(int wire, int fd)
+static int send_fd(int wire, int fd, u8 reuse)
 {
 	_Alignas(struct cmsghdr) char control[CMSG_SPACE(sizeof(int))] = { 0 };
-	struct iovec iov = { "", 1 };
+	struct iovec iov = { &reuse, 1 };
 	struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control };
 	struct cmsghdr *c = CMSG_FIRSTHDR(&m);
 	*c = (struct cmsghdr){ CMSG_LEN(sizeof fd), SOL_SOCKET, SCM_RIGHTS };
@@ -88,18 +102,23 @@ static int send_fd(int wire, int fd)
 
 int connections_add(struct connections *c, int fd)
 {
-	int own = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+	_cleanup_close_ int own = fcntl(fd, F_DUPFD_CLOEXEC, 3);
 	int *place = own < 0 ? NULL : vector_add(&c->fds);
 	if (!place)
 		return own < 0 ? neg_errno() : -ENOMEM;
-	return *place = own;
+	return *place = take_fd(&own);
 }
 
-int repair_begin(struct connections *c, int fd)
+int repair_begin(struct connections *c, int fd, u8 *ret_reuse)
 {
+	int reuse = 0;
+	socklen_t len = sizeof reuse;
+	if (getsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &reuse, &len) < 0)
+		return neg_errno();
+	*ret_reuse = reuse != 0;
 	int r = c->guard ? 0 : start_guard(c);
 	if (r == 0)
-		r = send_fd(c->wire, fd);
+		r = send_fd(c->wire, fd, *ret_reuse);
 	return r == 0 ? set_repair(fd, 1) : r;
 }
 

@@ -15,9 +15,10 @@ struct connections {
 int connections_add(struct connections *, int fd);
 /* May this user put connections into repair mode? 0 or negative errno. */
 int repair_allowed(void);
-/* Puts a connection into repair mode, guarded, and back, without a packet. One at a time. */
-int repair_begin(struct connections *, int fd);
-int repair_end(int fd);
+/* Puts a connection into repair mode, guarded, and back, without a packet. One at a time. SO_REUSEADDR is lost on the way
+ * (tcp(7) does not say so; do_tcp_setsockopt() does): begin tells what it was, end sets it again. */
+int repair_begin(struct connections *, int fd, u8 *ret_reuse);
+int repair_end(int fd, u8 reuse);
 /* Their tree is gone, and the duplicates are the last: they are to end without a word when they are closed, and what the
  * kernel still keeps of closed other ends is given up too, so that nothing is in the way of a restore. */
 void connections_end(struct connections *);

@@ -291,6 +291,7 @@ u32 plan_word(struct plan *plan, const char *name)
 			return plan->words.v[i].offset;
 	struct plan_word *word = vector_add(&plan->words);
 	if (!word || !(word->name = strdup(name))) {
+		plan->words.n -= word != NULL;
 		plan->failed = true;
 		return DATA_START;
 	}

@@ -126,11 +126,12 @@ static inline int read_repaired(int fd, const Ckpt__Inet *m, Ckpt__InetTcp *t)
 
 static inline int read_in_repair(struct connections *all, const Ckpt__Inet *m)
 {
-	int r = repair_begin(all, m->duplicate);
+	u8 reuse;
+	int r = repair_begin(all, m->duplicate, &reuse);
 	if (r < 0)
 		return fail(INET_REPAIR, r, "TCP_REPAIR");
 	r = read_repaired(m->duplicate, m, m->tcp);
-	int ended = repair_end(m->duplicate);
+	int ended = repair_end(m->duplicate, reuse);
 	return r == 0 && ended < 0 ? fail(INET_REPAIR, ended, "TCP_REPAIR") : r;
 }
 

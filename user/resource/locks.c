@@ -245,7 +245,10 @@ static int judge_free(const struct graph *graph, const Ckpt__Lock *l)
 {
 	const Ckpt__File *f = graph_data(graph, &kind_file, l->file);
 	char holder[64];
+	struct stat st;
 	if (!f->kind || strcmp(f->kind, "reg") || !f->link || f->link[0] != '/')
+		return 0;
+	if (lstat(f->link, &st) < 0 || !is_worth_a_look(st.st_mode)) /* to open a device may do something */
 		return 0;
 	_cleanup_close_ int fd = open(f->link, (int)(f->flags & O_ACCMODE) | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
 	if (fd < 0 || is_free(fd, l))

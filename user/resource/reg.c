@@ -209,16 +209,25 @@ static int judge_mapped(const Ckpt__Reg *f, const struct stat *st)
 	return same ? 0 : fail(FILE_REPLACED, 0, "%s was written to since (modification time)", f->path);
 }
 
+/* By a name as it comes from an image: as reg_claims() has it. To open a device may already do something. */
+static bool may_be_opened(u32 flags, const struct stat *st)
+{
+	return (flags & O_PATH) || S_ISREG(st->st_mode) || S_ISDIR(st->st_mode) ||
+	       (S_ISCHR(st->st_mode) && is_memory_device(major(st->st_rdev), minor(st->st_rdev)));
+}
+
 /* Looks at what is there now: a file that cannot be the recorded one is refused before anything is made. */
 static int judge_restore(const struct graph *graph, u32 file, const Ckpt__Reg *f)
 {
 	struct stat st;
 	if (is_of_a_process(f))
-		return opener(graph, file, f) ? 0 : fail(IMAGE_INCONSISTENT, 0, "%s", f->path);
+		return opener(graph, file, f) && !strstr(f->path, "/..") ? 0 : fail(IMAGE_INCONSISTENT, 0, "%s", f->path);
 	if (fstatat(AT_FDCWD, f->path, &st, AT_SYMLINK_NOFOLLOW) < 0)
 		return fail(FILE_MISSING, neg_errno(), "%s", f->path);
 	if (strcmp(type_of(st.st_mode), f->type) || (f->has_rdev && (u32)st.st_rdev != f->rdev))
 		return fail(FILE_CHANGED, 0, "%s is now of type %s, was %s", f->path, type_of(st.st_mode), f->type);
+	if (!may_be_opened(file_flags(graph, file), &st))
+		return fail(IMAGE_VALUE, 0, "%s, of type %s, is to be opened", f->path, f->type);
 	if (S_ISREG(st.st_mode) && (u64)st.st_size < f->size)
 		return fail(FILE_CHANGED, 0, "%s has %llu bytes, had %llu", f->path, (unsigned long long)st.st_size,
 			    (unsigned long long)f->size);

@@ -209,16 +209,28 @@ static int judge_dump(const struct graph *graph, const struct object *o)
 	return r ? r : session;
 }
 
+/* Does a path of the image lead to /dev/ptmx or /dev/tty? To open another device may already do something. */
+static int judge_path(const char *path, unsigned minor_number)
+{
+	struct stat st;
+	if (!path || path[0] != '/')
+		return fail(IMAGE_INCONSISTENT, 0, "a terminal without a path");
+	if (stat(path, &st) < 0)
+		return fail(FILE_MISSING, neg_errno(), "%s", path);
+	return S_ISCHR(st.st_mode) && st.st_rdev == makedev(5, minor_number) ? 0
+									     : fail(FILE_CHANGED, 0, "%s is no terminal", path);
+}
+
 /* Whether there is a terminal to hand over is judged where the command line is known. */
 static int judge_slave(const struct graph *graph, const struct object *o)
 {
 	const Ckpt__Tty *t = o->data;
 	bool has_settings = t->termios.len == sizeof(struct termios2);
-	if (t->has_index || (!is_side(t, "slave") && (!is_side(t, "current") || !t->path || t->path[0] != '/')))
+	if (t->has_index || (!is_side(t, "slave") && !is_side(t, "current")))
 		return fail(IMAGE_INCONSISTENT, 0, "the side of a terminal");
 	if (!master_of(graph, t) && is_first_of_its_side(graph, o) && !has_settings)
 		return fail(IMAGE_INCONSISTENT, 0, "settings of an external terminal");
-	return 0;
+	return is_side(t, "current") ? judge_path(t->path, 0) : 0;
 }
 
 static int judge_restore(const struct graph *graph, const struct object *o)
@@ -227,8 +239,10 @@ static int judge_restore(const struct graph *graph, const struct object *o)
 	char path[32];
 	if (!is_side(t, "master"))
 		return judge_slave(graph, o);
-	if (!t->has_index || t->index >= INDEX_MAX || !t->path || t->path[0] != '/')
+	if (!t->has_index || t->index >= INDEX_MAX)
 		return fail(IMAGE_INCONSISTENT, 0, "terminal %u", t->index);
+	if (judge_path(t->path, 2) < 0)
+		return -EINVAL;
 	if (master_of(graph, t) != o)
 		return fail(IMAGE_INCONSISTENT, 0, "terminal %u has two masters", t->index);
 	if (t->termios.len != sizeof(struct termios2))

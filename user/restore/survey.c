@@ -82,7 +82,7 @@ static bool pid_taken(u32 pid, char *name, size_t room)
 
 static int survey_pid(u32 pid, bool fresh, u32 *highest)
 {
-	char name[32];
+	char name[32] = "?";
 	*highest = MAX(*highest, pid);
 	WORKING_ON_THREAD(pid);
 	return !fresh && pid_taken(pid, name, sizeof name) ? fail(PID_TAKEN, -EEXIST, "%u is \"%s\"", pid, name) : 0;
