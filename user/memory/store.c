@@ -11,7 +11,7 @@
 #include <sys/uio.h>
 
 #define PAGES_FILE "pages"
-#define BATCH_CHUNKS 8
+#define BATCH_CHUNKS 1 /* more at once become larger folios, which the page cache finds less easily */
 #define BATCH ((u64)BATCH_CHUNKS * IMAGE_CHUNK)
 #define INLINE_MAX (1u << 20) /* less than this is not worth a thread */
 #define THREADS_MAX 8
