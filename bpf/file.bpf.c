@@ -67,6 +67,7 @@ int ckpt_file(struct bpf_iter__task_file *ctx)
 	raw->file.flags = f->f_flags;
 	raw->file.pos = f->f_pos;
 	raw->file.file_id = (u64)f;
+	raw->file.dentry_id = (u64)f->f_path.dentry;
 	mount = (void *)((char *)f->f_path.mnt - bpf_core_field_offset(any->mnt));
 	READ(raw->file.mnt_id, mount, mnt_id);
 	read_inode(f->f_inode, raw);

@@ -205,6 +205,7 @@ struct record_file {
 	rec_u32 mnt_id;
 	rec_u32 owner_pid, owner_signum, owner_known;
 	rec_u32 owner_type; /* F_OWNER_TID, F_OWNER_PID, F_OWNER_PGRP */
+	rec_u64 dentry_id;  /* identity: with mnt_id, of the path; 0: not known */
 	rec_u64 magic;      /* f_type of statfs(2), 0: not known */
 	rec_u32 family;     /* of a socket: AF_*, 0: not known */
 	rec_u32 locks;      /* enum record_locks */

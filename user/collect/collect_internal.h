@@ -30,6 +30,8 @@ struct collector {
 	struct bpf_source *bpf; /* of this collection, or the one that was given */
 	struct map by_mapped;   /* struct file of a mapping and flags -> file id */
 	struct map remembered;  /* keys of resources */
+	struct map by_dentry;   /* dentry and mount -> offset + 1 in links */
+	struct text links;      /* NUL-terminated */
 	struct map by_link;     /* device, inode and flags -> file id, of links */
 	struct unix_table unix_sockets;
 	struct map outside; /* ids of sessions and groups that processes outside of the tree are in */

@@ -97,18 +97,23 @@ static const struct resource *claimant(struct collector *c, const struct record_
 	return NULL;
 }
 
-/* Who gets the file's signals: fcntl(2) tells it of a duplicate. */
+/* Who gets the file's signals: what eBPF has not told fcntl(2) tells of a duplicate. */
 static int set_owner(struct collector *c, Ckpt__File *m, const struct record_file *f)
 {
-	int fd = f->flags & O_PATH || f->fd == UINT32_MAX ? -EBADF : collector_fd(c);
-	if (fd < 0)
-		return 0;
-	struct f_owner_ex owner = { 0 };
-	if (fcntl(fd, F_GETOWN_EX, &owner) == 0 && owner.pid) {
+	struct f_owner_ex owner = { .pid = (pid_t)f->owner_pid, .type = (int)f->owner_type };
+	int signal = (int)f->owner_signum;
+	if (!f->owner_known) {
+		int fd = f->flags & O_PATH || f->fd == UINT32_MAX ? -EBADF : collector_fd(c);
+		if (fd < 0)
+			return 0;
+		if (fcntl(fd, F_GETOWN_EX, &owner) < 0)
+			owner.pid = 0;
+		signal = fcntl(fd, F_GETSIG);
+	}
+	if (owner.pid) {
 		SET(m, owner, owner.pid);
 		SET(m, owner_type, (u32)owner.type);
 	}
-	int signal = fcntl(fd, F_GETSIG);
 	if (signal > 0)
 		SET(m, owner_signal, (u32)signal);
 	return 0;
@@ -219,17 +224,24 @@ const char *collector_fdinfo(struct collector *c, const char *name)
 
 /* --- descriptors of the tree --- */
 
+/* What /proc says of a descriptor. Files of one dentry and mount have one path: it is asked for once. */
 static int read_link(struct collector *c, const struct record_file *f, char *link, size_t room)
 {
-	if (*f->link) {
-		snprintf(link, room, "%s", f->link);
+	u64 key = f->dentry_id ? map_mix(f->dentry_id, f->mnt_id) : 0;
+	u32 known = key ? map_get(&c->by_dentry, key) : 0;
+	if (*f->link || known) {
+		snprintf(link, room, "%s", known ? c->links.data + known - 1 : f->link);
 		return 0;
 	}
 	struct tree_process *p = tree_find(c->tree, (pid_t)f->tgid);
 	char path[32];
 	snprintf(path, sizeof path, "fd/%u", f->fd);
 	int r = p ? file_readlink(p->proc, path, link, room) : -ESRCH;
-	return r < 0 ? r : 0;
+	if (r < 0 || !key)
+		return MIN(r, 0);
+	u32 at = (u32)c->links.len + 1;
+	text_add(&c->links, link, strlen(link) + 1);
+	return text_failed(&c->links) ? -ENOMEM : map_set(&c->by_dentry, key, at);
 }
 
 /* Looked at only when the link says that its name is gone. */
