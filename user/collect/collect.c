@@ -249,6 +249,8 @@ void collector_free(struct collector *c)
 	map_free(&c->by_link);
 	map_free(&c->by_dentry);
 	text_free(&c->links);
+	map_free(&c->stat_of);
+	vector_free(&c->stats);
 	map_free(&c->remembered);
 	netlink_unix_free(&c->unix_sockets);
 	map_free(&c->by_mapped);

@@ -5,6 +5,7 @@
 #include "collect/source.h"
 #include "model/kinds.h"
 #include "model/resource.h"
+#include <sys/stat.h>
 
 /* Memory objects whose contents are wanted: readable descriptors, owned by the receiver. */
 struct memory_source {
@@ -69,6 +70,8 @@ u32 collector_recall(const struct collector *, u64 key);
 /* netlink_unix_diag() of a socket, for little where there are many. */
 struct unix_diag;
 int collector_unix(struct collector *, u64 inode, struct unix_diag *ret);
+/* lstat(2) of a path; that of files of one dentry and mount is asked for once. 0 or -errno. */
+int collector_stat(struct collector *, const struct record_file *, const char *path, struct stat *ret);
 /* TCP connections are remembered here, to be looked at in repair mode. */
 struct connections *collector_connections(struct collector *);
 /* Gives the contents of the memory object that is being collected to the dump, by the same id. */

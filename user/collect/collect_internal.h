@@ -32,7 +32,9 @@ struct collector {
 	struct map remembered;  /* keys of resources */
 	struct map by_dentry;   /* dentry and mount -> offset + 1 in links */
 	struct text links;      /* NUL-terminated */
-	struct map by_link;     /* device, inode and flags -> file id, of links */
+	struct map stat_of;     /* dentry and mount -> index + 1 in stats */
+	VECTOR(struct stat) stats;
+	struct map by_link; /* device, inode and flags -> file id, of links */
 	struct unix_table unix_sockets;
 	struct map outside; /* ids of sessions and groups that processes outside of the tree are in */
 	bool seen_outside;

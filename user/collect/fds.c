@@ -224,10 +224,28 @@ const char *collector_fdinfo(struct collector *c, const char *name)
 
 /* --- descriptors of the tree --- */
 
+static u64 dentry_key(const struct record_file *f) { return f->dentry_id ? map_mix(f->dentry_id, f->mnt_id) : 0; }
+
+int collector_stat(struct collector *c, const struct record_file *f, const char *path, struct stat *ret)
+{
+	u64 key = dentry_key(f);
+	u32 known = key ? map_get(&c->stat_of, key) : 0;
+	if (known) {
+		*ret = c->stats.v[known - 1];
+		return 0;
+	}
+	if (fstatat(AT_FDCWD, path, ret, AT_SYMLINK_NOFOLLOW) < 0)
+		return neg_errno();
+	struct stat *place = key ? vector_add(&c->stats) : NULL;
+	if (place)
+		*place = *ret;
+	return place ? map_set(&c->stat_of, key, (u32)c->stats.n) : 0;
+}
+
 /* What /proc says of a descriptor. Files of one dentry and mount have one path: it is asked for once. */
 static int read_link(struct collector *c, const struct record_file *f, char *link, size_t room)
 {
-	u64 key = f->dentry_id ? map_mix(f->dentry_id, f->mnt_id) : 0;
+	u64 key = dentry_key(f);
 	u32 known = key ? map_get(&c->by_dentry, key) : 0;
 	if (*f->link || known) {
 		snprintf(link, room, "%s", known ? c->links.data + known - 1 : f->link);

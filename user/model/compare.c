@@ -137,6 +137,8 @@ static void compare_field(struct comparison *c, const char *where, const struct 
 {
 	if (field_class(f) != FIELD_STATE)
 		return;
+	if (f->type != PROTOBUF_C_TYPE_MESSAGE && !values_differ(c, f, a, b)) /* nobody asks for its name */
+		return;
 	bool silent = c->silent;
 	struct path path = path_below(outer, f->name);
 	c->silent = silent || is_ignored(c, path.text);

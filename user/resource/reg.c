@@ -38,11 +38,10 @@ static bool reg_claims(const struct record_file *file, const char *link)
 /* --- collect --- */
 
 /* Does the path lead to this very file? What the record does not tell is taken from there. */
-static bool path_leads_to(const char *path, struct stat *st)
+static bool path_leads_to(struct collector *c, const struct record_file *file, const char *path, struct stat *st)
 {
 	struct stat there;
-	if (fstatat(AT_FDCWD, path, &there, AT_SYMLINK_NOFOLLOW) < 0 || there.st_dev != st->st_dev ||
-	    there.st_ino != st->st_ino)
+	if (collector_stat(c, file, path, &there) < 0 || there.st_dev != st->st_dev || there.st_ino != st->st_ino)
 		return false;
 	*st = there;
 	return true;
@@ -57,14 +56,14 @@ static int identify(struct collector *c, const struct record_file *file, Ckpt__R
 			     .st_mode = file->mode,
 			     .st_rdev = makedev(file->rdev_major, file->rdev_minor),
 			     .st_nlink = 1 };
-	if (path_leads_to(f->path, st))
+	if (path_leads_to(c, file, f->path, st))
 		return 0;
 	int fd = collector_fd(c);
 	if (fd < 0 && file->fd != UINT32_MAX)
 		return fail(FD_DUPLICATE, fd, "pidfd_getfd");
 	if (fd >= 0 && fstat(fd, st) < 0)
 		return fail(SYSCALL, neg_errno(), "fstat");
-	if (!path_leads_to(f->path, st))
+	if (!path_leads_to(c, file, f->path, st))
 		SET(f, moved, true);
 	return 0;
 }
