@@ -73,6 +73,8 @@ size_t arch_extended_notes(int ret[ARCH_NOTES_MAX]);
 /* How much of what PTRACE_GETREGSET gave for a note is in use. */
 size_t arch_note_used(int note, const void *data, size_t len);
 size_t arch_extended_size(void);
+/* XXH3-128 of the data, low half first, where this processor does it faster than the library; else false. */
+bool arch_hash(const void *data, size_t len, u64 ret[2]);
 const char *arch_name(void);
 
 /* --- code over an entry of a vDSO that another kernel made (user/collect/vdso.c) --- */

@@ -5,6 +5,8 @@
 #include "diag/diag.h"
 #include "image/trust.h"
 #include <fcntl.h>
+#include <signal.h>
+#include <sys/mman.h>
 #include <xxhash.h>
 
 /* What one image_read may bring into memory. */
@@ -209,6 +211,8 @@ static int damaged(const Ckpt__ManifestFile *file, u64 from, u64 to)
 		    (unsigned long long)(from * IMAGE_CHUNK), (unsigned long long)MIN(to * IMAGE_CHUNK, (u64)file->size));
 }
 
+static void free_state(XXH3_state_t **state) { XXH3_freeState(*state); }
+
 /* The checksum of one chunk, read in steps that fit into the processor's cache. */
 static int hash_chunk(int fd, u64 offset, size_t len, XXH3_state_t *state, void *buffer, struct image_hash *ret)
 {
@@ -226,6 +230,58 @@ static int hash_chunk(int fd, u64 offset, size_t len, XXH3_state_t *state, void 
 	return 0;
 }
 
+#define MAPPED_MIN (4u << 20) /* a shorter file is read */
+#define WINDOW_CHUNKS 8u
+
+/* Some chunks of a file where they lie in the page cache: copying them costs as much as their checksums. */
+struct window {
+	u8 *at; /* NULL: none */
+	u64 first, count;
+};
+
+/* The image was cut short while it was looked at: nothing can be said about what is left, and what was being made ends with
+ * ckpt. */
+static void on_cut(int signal _unused_)
+{
+	static const char text[] = "error: cannot read the image [IMAGE_READ]\n"
+				   "  why:   a file of it became shorter while it was read\n"
+				   "  do:    keep others from changing the image meanwhile\n"
+				   "  result: not done; what had been made is ended\n";
+	ssize_t ignored _unused_ = write(STDERR_FILENO, text, sizeof text - 1);
+	_exit(EXIT_IMAGE);
+}
+
+static void window_close(struct window *w)
+{
+	if (w->at)
+		munmap(w->at, w->count * IMAGE_CHUNK);
+	w->at = NULL;
+}
+
+/* False where the file cannot be mapped, or a part of it not read: read(2) tells why. */
+static bool window_move(struct window *w, int fd, u64 chunk, u64 size)
+{
+	if (w->at && chunk - w->first < w->count)
+		return true;
+	window_close(w);
+	if (size < MAPPED_MIN || chunk + WINDOW_CHUNKS > size / IMAGE_CHUNK)
+		return false;
+	void *at = mmap(NULL, WINDOW_CHUNKS * IMAGE_CHUNK, PROT_READ, MAP_SHARED, fd, (off_t)(chunk * IMAGE_CHUNK));
+	*w = (struct window){ at == MAP_FAILED ? NULL : at, chunk, WINDOW_CHUNKS };
+	if (w->at && madvise(w->at, w->count * IMAGE_CHUNK, MADV_POPULATE_READ) < 0)
+		window_close(w);
+	return w->at;
+}
+
+/* The checksum of one chunk. */
+static int check_chunk(int fd, u64 size, u64 c, struct window *w, XXH3_state_t *state, void *buffer, struct image_hash *ret)
+{
+	if (!window_move(w, fd, c, size))
+		return hash_chunk(fd, c * IMAGE_CHUNK, image_chunk_len(size, c), state, buffer, ret);
+	*ret = image_hash(w->at + (c - w->first) * IMAGE_CHUNK, IMAGE_CHUNK);
+	return 0;
+}
+
 int image_check_chunks(struct image *image, size_t i, u64 first, u64 count, void *buffer)
 {
 	const Ckpt__ManifestFile *file = image->manifest->file[i];
@@ -234,22 +290,21 @@ int image_check_chunks(struct image *image, size_t i, u64 first, u64 count, void
 	if (fd < 0)
 		return fd;
 	WORKING_ON_IMAGE_FILE(image, file->name);
-	XXH3_state_t *state = XXH3_createState();
-	for (u64 c = first; c < end && state; c++) {
+	_cleanup_(window_close) struct window window = { 0 };
+	_cleanup_(free_state) XXH3_state_t *state = XXH3_createState();
+	if (!state)
+		return fail_memory();
+	signal(SIGBUS, on_cut);
+	for (u64 c = first; c < end; c++) {
 		struct image_hash found;
-		int r = hash_chunk(fd, c * IMAGE_CHUNK, image_chunk_len(file->size, c), state, buffer, &found);
-		if (r < 0) {
-			XXH3_freeState(state);
+		int r = check_chunk(fd, file->size, c, &window, state, buffer, &found);
+		if (r < 0)
 			return fail(IMAGE_READ, r, "at offset %llu", (unsigned long long)(c * IMAGE_CHUNK));
-		}
 		if (memcmp(&found, &manifest_hashes(file)[c], sizeof found))
 			bad++;
 		else if (bad)
 			result = damaged(file, c - bad, c), bad = 0;
 	}
-	if (!state)
-		return fail_memory();
-	XXH3_freeState(state);
 	return bad ? damaged(file, end - bad, end) : result;
 }
 
