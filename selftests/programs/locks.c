@@ -92,6 +92,7 @@ static int receive_fd(int from)
 	struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control };
 	int fd;
 	MUST_EQ(recvmsg(from, &m, 0), 1);
+	MUST(CMSG_FIRSTHDR(&m));
 	memcpy(&fd, CMSG_DATA(CMSG_FIRSTHDR(&m)), sizeof(int));
 	return fd;
 }

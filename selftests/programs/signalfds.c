@@ -162,6 +162,7 @@ static int hold_refused(const char *what)
 	close(ep);
 	judge_wait();
 	MUST_EQ(recvmsg(sockets[1], &m, 0), 1);
+	MUST(CMSG_FIRSTHDR(&m));
 	memcpy(&ep, CMSG_DATA(CMSG_FIRSTHDR(&m)), sizeof(int));
 	MUST_EQ(kill(getpid(), SIGUSR1), 0);
 	MUST_EQ(told(ep, 1000), 1);

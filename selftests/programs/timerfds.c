@@ -87,7 +87,7 @@ static void make(void)
 	nonblock = make_timer(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC, 0, LONG, 0);
 	/* far between: expired once or more, nothing new while the test runs */
 	unread = make_timer(CLOCK_MONOTONIC, 0, 0, 0.000001, LONG);
-	resting = make_timer(CLOCK_REALTIME, 0, TFD_TIMER_ABSTIME, realtime_at - 11 * LONG + LONG / 2, LONG);
+	resting = make_timer(CLOCK_REALTIME, 0, TFD_TIMER_ABSTIME, realtime_at - 10.5 * LONG, LONG);
 	alarm_clock = timerfd_create(CLOCK_BOOTTIME_ALARM, 0); /* needs a right */
 	if (alarm_clock >= 0)
 		MUST_EQ(timerfd_settime(alarm_clock, 0, &(struct itimerspec){ .it_value = { LONG, 0 } }, NULL), 0);
