@@ -86,6 +86,8 @@ int main(void)
 	int console = open("/dev/console", O_RDWR);
 	for (int fd = 0; console >= 0 && fd < 3; fd++)
 		dup2(console, fd);
+	if (console > 2)
+		close(console);
 	setvbuf(stdout, NULL, _IONBF, 0);
 	printf("\n@@ckpt-vm begin\n");
 	int status = run_command();

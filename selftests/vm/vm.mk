@@ -12,7 +12,13 @@ test-vm: tests-built ckpt $(T)/vm/init
 	$(Q)selftests/vm/run $(abspath $(B)) "$(or $(KERNELS),$(VM_MATRIX))" "$(or $(TESTS),$(VM_TESTS))"
 test-vm-quick: tests-built ckpt $(T)/vm/init
 	$(Q)selftests/vm/run $(abspath $(B)) "$(or $(KERNELS),5.10 newest)" "$(or $(TESTS),$(VM_QUICK))"
-.PHONY: test-vm test-vm-quick btf-check
+# From kernel to kernel with the image of the one before: KERNELS="5.10 6.12 newest 5.10".
+VM_CROSS := clock clock.static clock.musl threads
+$(T)/vm/leg: selftests/vm/leg.c
+	$(call say,CC,$<) mkdir -p $(@D) && $(CC) -std=gnu17 -D_GNU_SOURCE $(WARN) -O2 -static -o $@ $<
+test-cross: tests-built ckpt $(T)/vm/init $(T)/vm/leg
+	$(Q)selftests/vm/cross $(abspath $(B)) "$(or $(KERNELS),5.10 6.12 newest 5.10)" "$(or $(PROGRAMS_CROSS),$(VM_CROSS))"
+.PHONY: test-vm test-vm-quick test-cross btf-check
 
 # Every BPF object against the type information of every kernel of the matrix, without booting it.
 BTF_SERIES := 5.10 6.1 6.12 6.18 newest
