@@ -28,9 +28,7 @@ SOAKS    := $(foreach i,$(shell seq $(SWEEPS)),$(foreach s,kill kill_restore inj
 soak: tests-built
 	$(Q)mkdir -p $(B)/soak && for mark in $(SOAKS); do test -e $$mark && continue; echo "  SOAK    $${mark##*/} of $(SWEEPS)"; \
 	  case $$mark in *.hijack) HIJACK_STRIDE=1 HIJACK_RANDOM=100 $(RUNTESTS) -o $(B)/soak.ktap $(T)/fault/hijack;; \
-	  *) CKPT=$(abspath $(B))/ckpt $(T)/fault/$${mark##*.} 'soak_*';; esac || exit 1; touch $$mark; done; rm -rf $(B)/soak
-	$(Q)for i in $$(seq $(SWEEPS)); do echo "  SOAK    $$i of $(SWEEPS)"; $(T)/fault/kill 'soak_*' && \
-	  HIJACK_STRIDE=1 HIJACK_RANDOM=100 $(RUNTESTS) -o $(B)/soak.ktap $(T)/fault/hijack || exit 1; done
+	  *) SWEEP_TURN=$$(basename $${mark%.*}) CKPT=$(abspath $(B))/ckpt $(T)/fault/$${mark##*.} 'soak_*';; esac || exit 1; touch $$mark; done; rm -rf $(B)/soak
 # BENCH_ROUNDS=N so many rounds (15), BENCH_ONLY=REGEX only programs whose name matches.
 bench: tests-built
 	$(Q)selftests/bench/run $(B)

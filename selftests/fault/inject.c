@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /* An error at every system call of a dump and of a restore, and at every step of a plan: the tree runs on untouched and no image
  * is left, or nothing is left of the tree, and a diagnostic says why; or it went well all the same, and image or program are
- * right. The tests take every so many; the soak_ tests (make soak) take all of them with each error. */
+ * right. The tests take every so many; the soak_ tests (make soak) take all of them, with another error in each round. */
 #include "diag/diag.h"
 #include "harness/killer.h"
 #include "harness/left.h"
-#include "wire.h"
-#include <fcntl.h>
+#include "harness/spoil.h"
 #include <stdio.h>
 #include <sys/wait.h>
 
@@ -90,7 +89,7 @@ static void sweep_errors(struct sweep *s, int step, void (*at)(struct sweep *, i
 	s->step = step ?: s->calls / 60 + 1;
 	for (int n = strike_first(1); n <= s->calls; n += s->step)
 		for (size_t e = 0; e < ARRAY_SIZE(errors); e++)
-			if (step || (n / s->step) % ARRAY_SIZE(errors) == e)
+			if ((size_t)(n / s->step + strike_turn()) % ARRAY_SIZE(errors) == e)
 				at(s, n, errors[e]);
 	printf("%d failed, %d went well\n", s->failed, s->passed);
 	CHECK(s->failed > 10 && s->passed > 2);
@@ -167,6 +166,8 @@ static void begin_restore(struct sweep *s, const char *const *argv)
 	for (int i = 0; i < 2; i++) {
 		_cleanup_text_ struct text output = { 0 };
 		struct struck whole = strike_at(s, 0, 0, false, what, &output);
+		if (failed(&whole, &output, what))
+			FAIL("the restore itself does not work under a tracer: %s", output.data);
 		judge_restore(s, &whole, &output, what);
 		s->calls = whole.calls;
 	}
@@ -189,54 +190,10 @@ static void sweep_restore(const char *const *argv, int step)
 
 /* --- a step of the plan, made impossible in the arena before the root is born --- */
 
-struct spoil {
-	u32 step;  /* of all arrays but the world's */
-	u32 steps; /* there are so many */
-};
-
-static u64 find_arena(pid_t pid)
-{
-	char path[32], line[512];
-	unsigned long long start = 0, begin, end;
-	char rights[5];
-	snprintf(path, sizeof path, "/proc/%d/maps", pid);
-	FILE *maps = fopen(path, "re");
-	CHECK(maps);
-	while (fgets(line, sizeof line, maps))
-		if (strstr(line, "memfd:ckpt-arena") && sscanf(line, "%llx-%llx %4s", &begin, &end, rights) == 3 &&
-		    rights[1] == 'w')
-			start = begin;
-	fclose(maps);
-	CHECK(start);
-	return start;
-}
-
-static void spoil_step(pid_t pid, void *arg)
-{
-	struct spoil *spoil = arg;
-	struct arena arena;
-	struct array world;
-	struct step step;
-	char path[32];
-	u64 base = find_arena(pid);
-	snprintf(path, sizeof path, "/proc/%d/mem", pid);
-	_cleanup_close_ int memory = (int)CHECK_OK(open(path, O_RDWR | O_CLOEXEC));
-	CHECK_EQ(pread(memory, &arena, sizeof arena, (off_t)base), sizeof arena);
-	CHECK_EQ(pread(memory, &world, sizeof world, (off_t)(base + arena.arrays)), sizeof world);
-	spoil->steps = arena.nsteps - world.count;
-	off_t at = (off_t)(base + arena.steps + (world.count + spoil->step) * sizeof step);
-	if (spoil->step >= spoil->steps)
-		return;
-	CHECK_EQ(pread(memory, &step, sizeof step, at), sizeof step);
-	step.op = OP_CALL;
-	step.nr = 0xfff0; /* ENOSYS */
-	CHECK_EQ(pwrite(memory, &step, sizeof step, at), sizeof step);
-}
-
 static void sweep_steps(const char *const *argv, u32 slice)
 {
 	struct sweep s;
-	struct spoil spoil = { .step = UINT32_MAX };
+	struct spoil spoil = { .step = UINT32_MAX, .how = SPOIL_FAILS };
 	struct strike strike = { .at_birth = spoil_step, .arg = &spoil };
 	begin_restore(&s, argv);
 	s.failed = s.passed = 0;
@@ -266,6 +223,8 @@ static void sweep_steps(const char *const *argv, u32 slice)
 TEST(dump_sleeper, .root = true, .seconds = 120) { sweep_dump(ARGV("sleeper"), 0, true); }
 TEST(dump_python, .root = true, .seconds = 120) { sweep_dump(PYTHON, 0, false); }
 TEST(dump_tree, .root = true, .seconds = 120) { sweep_dump(ARGV("tree"), 0, true); }
+TEST(dump_shell, .root = true, .seconds = 120) { sweep_dump(ARGV("pty"), 0, false); }
+TEST(restore_shell, .root = true, .seconds = 120) { sweep_restore(ARGV("pty"), 0); }
 TEST(restore_sleeper, .root = true, .seconds = 120) { sweep_restore(ARGV("sleeper"), 0); }
 TEST(restore_python, .root = true, .seconds = 120) { sweep_restore(PYTHON, 0); }
 TEST(restore_tree, .root = true, .seconds = 120) { sweep_restore(ARGV("tree"), 0); }
@@ -280,6 +239,8 @@ TEST(soak_inject_dump_tree, .root = true, .manual = true, .seconds = 7200) { swe
 TEST(soak_inject_restore_sleeper, .root = true, .manual = true, .seconds = 7200) { sweep_restore(ARGV("sleeper"), 1); }
 TEST(soak_inject_restore_python, .root = true, .manual = true, .seconds = 7200) { sweep_restore(PYTHON, 1); }
 TEST(soak_inject_restore_tree, .root = true, .manual = true, .seconds = 7200) { sweep_restore(ARGV("tree"), 1); }
+TEST(soak_inject_dump_shell, .root = true, .manual = true, .seconds = 7200) { sweep_dump(ARGV("pty"), 1, false); }
+TEST(soak_inject_restore_shell, .root = true, .manual = true, .seconds = 7200) { sweep_restore(ARGV("pty"), 1); }
 TEST(soak_inject_restore_names, .root = true, .manual = true, .seconds = 7200) { sweep_restore(ARGV("named"), 1); }
 TEST(soak_steps_sleeper, .root = true, .manual = true, .seconds = 7200) { sweep_steps(ARGV("sleeper"), 0); }
 TEST(soak_steps_tree, .root = true, .manual = true, .seconds = 7200) { sweep_steps(ARGV("tree"), 0); }

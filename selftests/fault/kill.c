@@ -129,6 +129,21 @@ TEST(prefork, .root = true, .seconds = 180)
 	sweep(&t, false, 5, 0);
 }
 
+static void start_redis(struct target *t)
+{
+	if (access("/usr/bin/redis-server", X_OK) < 0)
+		SKIP("redis-server is not installed");
+	target_start(t, "/usr/bin/python3", "redis.py");
+}
+
+/* A server with its clients: connections, threads, data on its way. */
+TEST(redis, .root = true, .net = true, .seconds = 180)
+{
+	struct target t;
+	start_redis(&t);
+	sweep(&t, true, 6, 0);
+}
+
 TEST(ending_dump, .root = true, .seconds = 180) { sweep_ending("threads.static", 0); }
 
 TEST(soak_sleeper, .root = true, .manual = true, .seconds = 7200)
@@ -173,4 +188,11 @@ TEST(soak_prefork, .root = true, .manual = true, .seconds = 7200)
 	struct target t;
 	target_start(&t, "cow");
 	sweep(&t, false, 1, 1);
+}
+
+TEST(soak_redis, .root = true, .net = true, .manual = true, .seconds = 7200)
+{
+	struct target t;
+	start_redis(&t);
+	sweep(&t, true, 1, 1);
 }

@@ -135,6 +135,7 @@ TEST(rights, .root = true, .seconds = 180) { SWEEP(0, "userns"); }
 TEST(ghosts, .root = true, .seconds = 180) { SWEEP(0, "ghosts"); }
 TEST(names, .root = true, .seconds = 180) { SWEEP(0, "named"); }
 TEST(fresh_names, .root = true, .seconds = 180) { SWEEP_FRESH(0, "named"); }
+TEST(shell, .root = true, .seconds = 180) { SWEEP(0, "pty"); }
 TEST(clone, .root = true, .seconds = 180) { SWEEP_PIDNS(0, "sleeper"); }
 TEST(clone_of_tree, .root = true, .seconds = 180) { SWEEP_PIDNS(0, "tree"); }
 TEST(clone_with_names, .root = true, .seconds = 180) { SWEEP_PIDNS(0, "named"); }
@@ -150,3 +151,4 @@ TEST(soak_restore_names, .root = true, .manual = true, .seconds = 7200) { SWEEP(
 TEST(soak_restore_fresh_names, .root = true, .manual = true, .seconds = 7200) { SWEEP_FRESH(1, "named"); }
 TEST(soak_restore_clone, .root = true, .manual = true, .seconds = 7200) { SWEEP_PIDNS(1, "tree"); }
 TEST(soak_restore_clone_with_names, .root = true, .manual = true, .seconds = 7200) { SWEEP_PIDNS(1, "named"); }
+TEST(soak_restore_shell, .root = true, .manual = true, .seconds = 7200) { SWEEP(1, "pty"); }

@@ -184,3 +184,9 @@ int strike_first(int first)
 	const char *from = getenv("SWEEP_FROM");
 	return from ? atoi(from) : first;
 }
+
+int strike_turn(void)
+{
+	const char *turn = getenv("SWEEP_TURN");
+	return turn ? atoi(turn) : 0;
+}

@@ -31,3 +31,5 @@ struct struck strike_run(const char *path, const char *const *argv, const struct
 
 /* The call that a sweep begins with: first, or what SWEEP_FROM says, so that one that was broken off can go on. */
 int strike_first(int first);
+/* SWEEP_TURN, the number of the round: a sweep takes another error for the same call in each. */
+int strike_turn(void);

@@ -11,13 +11,25 @@ static const struct {
 } namespaces[] = { { "uts", CLONE_NEWUTS }, { "ipc", CLONE_NEWIPC },  { "net", CLONE_NEWNET }, { "mnt", CLONE_NEWNS },
 		   { "pid", CLONE_NEWPID }, { "cgroup", 0x02000000 }, { "time", 0x00000080 } };
 
+/* arg: what it shares with no other thread, NULL: nothing. */
 static void *sleeper(void *arg)
 {
 	if (arg)
-		MUST_EQ(unshare(CLONE_NEWUTS), 0);
+		MUST_EQ(unshare(*(const int *)arg), 0);
 	while (!judge_asked())
 		judge_nap(10);
 	return NULL;
+}
+
+static timer_t timer_of_thread;
+
+/* Ends, and its timer does not. */
+static void *make_timer(void *arg)
+{
+	struct sigevent event = { .sigev_notify = SIGEV_THREAD_ID, .sigev_signo = SIGUSR1 };
+	event._sigev_un._tid = gettid();
+	MUST_EQ(timer_create(CLOCK_MONOTONIC, &event, &timer_of_thread), 0);
+	return arg;
 }
 
 static char selector = 0; /* SYSCALL_DISPATCH_FILTER_ALLOW */
@@ -38,12 +50,21 @@ static void take(const char *what)
 	for (size_t i = 0; i < sizeof namespaces / sizeof *namespaces; i++)
 		if (!strcmp(what, namespaces[i].name))
 			MUST_EQ(unshare(namespaces[i].flag), 0);
+	static const int uts = CLONE_NEWUTS, files = CLONE_FILES, directories = CLONE_FS;
 	if (!strcmp(what, "thread"))
-		MUST_EQ(pthread_create(&thread, NULL, sleeper, "unshare"), 0);
+		MUST_EQ(pthread_create(&thread, NULL, sleeper, (void *)&uts), 0);
+	if (!strcmp(what, "thread-files"))
+		MUST_EQ(pthread_create(&thread, NULL, sleeper, (void *)&files), 0);
+	if (!strcmp(what, "thread-fs"))
+		MUST_EQ(pthread_create(&thread, NULL, sleeper, (void *)&directories), 0);
+	if (!strcmp(what, "thread-timer"))
+		MUST(!pthread_create(&thread, NULL, make_timer, NULL) && !pthread_join(thread, NULL));
 	if (!strcmp(what, "user")) {
 		MUST_EQ(unshare(CLONE_NEWUSER), 0);
 		MUST_EQ(pthread_create(&thread, NULL, sleeper, NULL), 0);
 	}
+	if (!strcmp(what, "supervisor"))
+		MUST(syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_NEW_LISTENER, &program) >= 0);
 	if (!strcmp(what, "listener"))
 		MUST_EQ(close((int)syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_NEW_LISTENER, &program)),
 			0);

@@ -10,6 +10,8 @@
 #include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/socket.h>
+#include <sys/types.h>
+#include <termios.h>
 
 static int open_perf(void)
 {
@@ -46,6 +48,18 @@ static int open_packet(void) { return socket(AF_PACKET, SOCK_RAW, 0); }
 static int open_vsock(void) { return socket(AF_VSOCK, SOCK_STREAM, 0); }
 static int open_alg(void) { return socket(AF_ALG, SOCK_SEQPACKET, 0); }
 
+static int open_landlock(void)
+{
+	unsigned long long rights = 1;
+	return (int)syscall(444 /* landlock_create_ruleset */, &rights, sizeof rights, 0);
+}
+
+static int open_kvm(void)
+{
+	int kvm = open("/dev/kvm", O_RDWR);
+	return kvm < 0 ? kvm : ioctl(kvm, 0xae01 /* KVM_CREATE_VM */, 0);
+}
+
 static int open_aio(void)
 {
 	aio_context_t context = 0;
@@ -54,8 +68,9 @@ static int open_aio(void)
 
 /* --- what somebody outside of the tree holds the other side of --- */
 
-/* The caller's descriptor stays open in a process that is not of the tree, until the program ends. */
-static void keep_outside(int fd)
+/* The caller's descriptor stays open in a process that is not of the tree, until the program ends; it may be the terminal that
+ * controls the session of that process. */
+static void keep_outside_as(int fd, bool controls)
 {
 	int gone[2];
 	MUST_EQ(pipe(gone), 0);
@@ -63,8 +78,11 @@ static void keep_outside(int fd)
 	if (child == 0) {
 		if (fork() == 0) {
 			setsid();
-			close(gone[0]);
-			close(gone[1]);
+			if (controls)
+				ioctl(fd, TIOCSCTTY, 0);
+			close_range(3, fd - 1, 0);
+			close_range(fd + 1, ~0u, 0);
+			judge_write("kept", "");
 			while (access(judge_path("verdict"), F_OK) < 0)
 				judge_nap(20);
 		}
@@ -74,7 +92,11 @@ static void keep_outside(int fd)
 	close(gone[0]);
 	close(gone[1]);
 	close(fd);
+	while (access(judge_path("kept"), F_OK) < 0)
+		judge_nap(5);
 }
+
+static void keep_outside(int fd) { keep_outside_as(fd, false); }
 
 static int half_of_pipe(void)
 {
@@ -126,6 +148,67 @@ static int slave_of_nobody(void)
 	int slave, master = open_pty(&slave);
 	close(master);
 	return slave;
+}
+
+static int of_other_session(void)
+{
+	int slave, master = open_pty(&slave);
+	keep_outside_as(slave, true);
+	return master;
+}
+
+/* The group in the foreground has ended, and its session goes on. */
+static int dead_foreground(void)
+{
+	int slave, master = open_pty(&slave);
+	if (fork() == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		signal(SIGTTOU, SIG_IGN);
+		MUST(setsid() > 0 && ioctl(slave, TIOCSCTTY, 0) == 0);
+		pid_t child = fork();
+		if (child == 0)
+			for (;;)
+				judge_nap(1000);
+		MUST(setpgid(child, child) == 0 && tcsetpgrp(slave, child) == 0);
+		MUST(kill(child, SIGKILL) == 0 && waitpid(child, NULL, 0) == child);
+		judge_write("ended", "");
+		for (;;)
+			judge_nap(1000);
+	}
+	while (access(judge_path("ended"), F_OK) < 0)
+		judge_nap(5);
+	return master;
+}
+
+/* Another line discipline: N_NULL, which needs no module. */
+static int other_discipline(void)
+{
+	int slave, master = open_pty(&slave), null = 27;
+	return ioctl(slave, TIOCSETD, &null) ? -1 : master;
+}
+
+/* Bytes came first, then the mode of packets. */
+static int half_packets(void)
+{
+	static char bytes[10000];
+	int fds[2];
+	MUST_EQ(pipe(fds), 0);
+	MUST(write(fds[1], bytes, sizeof bytes) == sizeof bytes && fcntl(fds[1], F_SETFL, O_DIRECT) == 0);
+	return fds[0];
+}
+
+/* A parent that waits in the kernel until its child, which lives on its memory, has ended. */
+static int parent_in_vfork(void)
+{
+	judge_ready();
+	pid_t child = vfork();
+	if (child == 0) {
+		while (!judge_asked())
+			judge_nap(10);
+		_exit(0);
+	}
+	MUST_EQ(waitpid(child, NULL, 0), child);
+	return 0;
 }
 
 static int urgent(void)
@@ -234,6 +317,13 @@ static const struct kind {
 	{ "fifo-reader", reader_of_fifo },
 	{ "fifo-writer", writer_of_fifo },
 	{ "socket", half_of_socket },
+	{ "other-session", of_other_session },
+	{ "dead-foreground", dead_foreground },
+	{ "discipline", other_discipline },
+	{ "packets", half_packets },
+	{ "vfork", parent_in_vfork },
+	{ "landlock", open_landlock },
+	{ "kvm", open_kvm },
 	{ "typed", typed_ahead },
 	{ "hung-up", slave_of_nobody },
 	{ "urgent", urgent },

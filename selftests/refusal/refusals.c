@@ -118,6 +118,8 @@ KIND(bpf, "FD_BPF", "a BPF object")
 KIND(device, "FD_DEVICE", "a device (/dev/kmsg)")
 KIND(fanotify, "FD_FANOTIFY", "a fanotify group")
 KIND(io_uring, "FD_IO_URING", "an io_uring instance")
+KIND(kvm, "FD_KVM", "a virtual machine")
+KIND(landlock, "FD_LANDLOCK", "a Landlock ruleset")
 KIND(mount, "FD_MOUNT", "a file system context")
 KIND(namespace, "FD_NAMESPACE", "a network namespace")
 KIND(netlink, "SOCKET_NETLINK", "a netlink socket")
@@ -154,6 +156,53 @@ TEST(terminal_hung_up, .root = true) { refused_program("holds", "hung-up", EXIT_
 TEST(file_leased, .root = true) { refused_program("holds", "lease", EXIT_UNSUPPORTED, "[FILE_LEASED]"); }
 TEST(file_of_process, .root = true) { refused_program("holds", "status", EXIT_UNSUPPORTED, "[FILE_OF_PROCESS]"); }
 TEST(file_owner, .root = true) { refused_program("holds", "owner", EXIT_UNSUPPORTED, "[FILE_OWNER]"); }
+
+TEST(terminal_of_another_session, .root = true)
+{
+	refused_program("holds", "other-session", EXIT_UNSUPPORTED, "[TTY_SESSION]");
+}
+TEST(terminal_without_foreground, .root = true) { refused_program("holds", "dead-foreground", EXIT_RACED, "[TTY_GROUP]"); }
+TEST(terminal_discipline, .root = true) { refused_kind("discipline", "[TTY_DISCIPLINE]", "line discipline 27"); }
+TEST(pipe_half_packets, .root = true) { refused_program("holds", "packets", EXIT_UNSUPPORTED, "[PIPE_PACKETS]"); }
+
+TEST(parent_in_vfork, .root = true)
+{
+	struct target t;
+	char pid[16];
+	_cleanup_text_ struct text output = { 0 };
+	target_start(&t, "holds", "vfork");
+	snprintf(pid, sizeof pid, "%d", t.pid);
+	CHECK_EQ(ckpt(&output, "dump", "--freeze-timeout", "0.3", pid, t.image), EXIT_RACED);
+	CHECK_CONTAINS(output.data, "[FREEZE_TIMEOUT]");
+	CHECK_CONTAINS(output.data, "  do:");
+	CHECK(access(t.image, F_OK) < 0);
+	target_judge(&t);
+}
+
+/* Somebody else has got the number of the terminal meanwhile. */
+TEST(terminal_number_taken, .root = true)
+{
+	struct target t;
+	char name[32];
+	int master = -1;
+	_cleanup_text_ struct text output = { 0 };
+	target_start(&t, "pty");
+	target_dump(&t, false);
+	for (int tries = 0; tries < 100; tries++, nap_ms(10)) { /* it is given back when all who had it are gone */
+		closep(&master);
+		master = (int)CHECK_OK(posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC));
+		CHECK_EQ(ptsname_r(master, name, sizeof name), 0);
+		if (!strcmp(name, "/dev/pts/0"))
+			break;
+	}
+	CHECK_STR(name, "/dev/pts/0");
+	CHECK_EQ(ckpt(&output, "restore", t.image, "-d"), EXIT_UNSUPPORTED);
+	CHECK_CONTAINS(output.data, "[TTY_TAKEN]");
+	CHECK_CONTAINS(output.data, "  do:");
+	close(master);
+	target_restore(&t, 0);
+	target_judge(&t);
+}
 
 TEST(terminal_data, .root = true)
 {

@@ -69,12 +69,15 @@ static int mark_queued(Ckpt__Timers *m, u32 tid, bool of_process)
 	return n < 0 ? n : 0;
 }
 
-static int collect_queued(Ckpt__Timers *m, u32 pid)
+/* A thread that has ended has no queue, and its id may be another's. */
+static int collect_queued(const struct graph *graph, Ckpt__Timers *m, u32 pid)
 {
 	int err = m->n_timer ? mark_queued(m, pid, true) : 0;
-	for (size_t i = 0; err >= 0 && i < m->n_timer; i++)
-		if (m->timer[i]->tid)
-			err = mark_queued(m, m->timer[i]->tid, false);
+	for (size_t i = 0; err >= 0 && i < m->n_timer; i++) {
+		const Ckpt__Thread *t = m->timer[i]->tid ? graph_data(graph, &kind_thread, m->timer[i]->tid) : NULL;
+		if (t && t->pid == pid)
+			err = mark_queued(m, t->tid, false);
+	}
 	return err;
 }
 
@@ -94,7 +97,7 @@ static int timers_collect(struct collector *collector, const struct subject *sub
 	if (collector_live(collector))
 		SET(m, live, true);
 	else if (err >= 0)
-		err = collect_queued(m, task->tgid);
+		err = collect_queued(collector_graph(collector), m, task->tgid);
 	return err;
 }
 

@@ -145,6 +145,8 @@ static int tty_collect(struct collector *c, const struct subject *subject, struc
 		SET(t, unread, (u32)unread);
 	bool master = is_side(t, "master");
 	int r = master ? !t->other : is_first_of_its_side(collector_graph(c), o);
+	if (discipline) /* it is refused, and may lack the rest */
+		return 0;
 	if (r)
 		r = collect_settings(fd, t);
 	return r == 0 && master && !t->other ? collect_master(fd, t) : r;

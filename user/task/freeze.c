@@ -161,6 +161,14 @@ static int seize(struct tree_process *p, struct tree_thread *t, bool held)
 	return fail(PTRACE_DENIED, err, "PTRACE_SEIZE");
 }
 
+/* PTRACE_SEIZE refuses the dead as it refuses those that it may not have. */
+static bool is_dead(pid_t tid)
+{
+	_cleanup_text_ struct text stat = { 0 };
+	const char *name = file_readf(&stat, AT_FDCWD, "/proc/%d/stat", tid) == 0 && stat.data ? strrchr(stat.data, ')') : NULL;
+	return !name || (name[1] && strchr("ZX", name[2]));
+}
+
 /* Its own children stop for nobody: each is held by itself. */
 int tree_hold(pid_t tid, enum tree_hold how)
 {
@@ -170,8 +178,10 @@ int tree_hold(pid_t tid, enum tree_hold how)
 	WORKING_ON_THREAD(tid);
 	if (ptrace(PTRACE_SEIZE, tid, 0, options) == 0)
 		return 0;
-	return unfiltered ? fail(SECCOMP_SUSPEND, neg_errno(), "PTRACE_SEIZE")
-			  : fail(PTRACE_DENIED, neg_errno(), "PTRACE_SEIZE");
+	int err = neg_errno();
+	if (is_dead(tid))
+		return fail(TASK_DIED, err, "before it was held");
+	return unfiltered ? fail(SECCOMP_SUSPEND, err, "PTRACE_SEIZE") : fail(PTRACE_DENIED, err, "PTRACE_SEIZE");
 }
 
 int tree_stop_early(pid_t tid)
@@ -318,8 +328,10 @@ static int settle(struct freeze *f)
 			r = tree_scan_all(f->tree, f->held ? SCAN_LEADERS : SCAN_ALL, &grew);
 			if (r < 0)
 				return r;
-			release_vfork_children(f->tree);
-			f->released = true;
+			if (!f->held) { /* who is held is in no vfork(2), and could not be taken again */
+				release_vfork_children(f->tree);
+				f->released = true;
+			}
 		}
 		if (f->here)
 			sigtimedwait(&f->child, NULL, &(struct timespec){ .tv_nsec = 100000 });
