@@ -213,7 +213,7 @@ static void sweep_steps(const char *const *argv, u32 slice)
 	}
 	CHECK(named > 10);
 	printf("%d failed, %d went well\n", s.failed, s.passed);
-	CHECK(s.failed > 10 && s.passed < s.failed);
+	CHECK(s.failed > 10); /* what a thread tells of itself may fail: then it is asked from outside */
 	end_restore(&s);
 }
 
