@@ -73,6 +73,16 @@ size_t arch_extended_notes(int ret[ARCH_NOTES_MAX]);
 /* How much of what PTRACE_GETREGSET gave for a note is in use. */
 size_t arch_note_used(int note, const void *data, size_t len);
 size_t arch_extended_size(void);
+/* Do the extended registers of a thread of an image fit this processor and its kernel? */
+enum arch_fit {
+	ARCH_FIT_SAME,
+	ARCH_FIT_OTHER, /* of another processor, and the same once it was converted */
+	ARCH_FIT_LACKS, /* they hold what there are no registers for here: ret names it, for people */
+	ARCH_FIT_MOVED, /* they are kept in another way there */
+};
+enum arch_fit arch_extended_fit(const void *data, size_t len, char *ret, size_t room);
+/* As the kernel takes them here and gives them back; ret: arch_extended_size() bytes. Returns how many they are. */
+size_t arch_extended_convert(void *ret, const void *data, size_t len);
 /* XXH3-128 of the data, low half first, where this processor does it faster than the library; else false. */
 bool arch_hash(const void *data, size_t len, u64 ret[2]);
 const char *arch_name(void);

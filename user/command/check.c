@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /* Owns `ckpt check`: what this kernel and this user can do, as text and JSON. */
 #include "command/check.h"
+#include "command/restore_options.h"
 #include <getopt.h>
 #include <sys/utsname.h>
 
@@ -181,37 +182,67 @@ static int check_host(const struct check_options *options)
 	return able ? 0 : fail(HOST_LACKS, 0, "%s", sentence.data);
 }
 
-int command_check(int argc, char **argv)
+static int parse(int argc, char **argv, struct check_options *o)
 {
 	static const struct option options[] = {
 		{ "json", no_argument, NULL, 'j' },
 		{ "verbose", no_argument, NULL, 'v' },
 		{ "pid", required_argument, NULL, 'p' },
+		{ "image", required_argument, NULL, 'm' },
+		{ "detach", no_argument, NULL, 'd' },
+		RESTORE_OPTIONS,
 		{ 0 },
 	};
-	struct check_options o = { 0 };
-	int c, r;
-	diag_begin("use", "this host");
+	bool handed = false;
+	int r = 0;
 	opterr = 0;
-	while ((c = getopt_long(argc, argv, ":vp:", options, NULL)) != -1) {
+	for (int c; r >= 0 && (c = getopt_long(argc, argv, ":vdp:", options, NULL)) != -1;) {
 		switch (c) {
 		case 'j':
-			o.json = true;
+			o->json = true;
 			break;
 		case 'v':
-			o.verbose = true;
+			o->verbose = true;
 			break;
 		case 'p':
-			r = command_pid(optarg, &o.pid);
-			if (r < 0)
-				return r;
+			r = command_pid(optarg, &o->pid);
+			break;
+		case 'm':
+			o->restore.dir = optarg;
+			break;
+		case 'd':
+			o->restore.detach = handed = true;
 			break;
 		default:
-			return fail(USAGE, 0, "ckpt check [-v] [--json] [--pid PID]");
+			r = restore_option(&o->restore, c, optarg);
+			handed |= r > 0;
+			if (r == 0)
+				return fail(USAGE, 0,
+					    "ckpt check [-v] [--json] [--pid PID | --image DIR [-d] " RESTORE_OPTIONS_TEXT "]");
 		}
 	}
-	if (optind != argc)
+	if (r >= 0 && optind != argc)
 		return fail(USAGE, 0, "ckpt check takes no argument \"%s\"", argv[optind]);
-	r = o.pid ? command_stand(&o.pid) : 0;
-	return r < 0 ? r : o.pid ? check_tree(&o) : check_host(&o);
+	if (r >= 0 && (o->restore.dir ? o->pid : handed))
+		return fail(USAGE, 0, o->pid ? "--pid and --image are two questions" : "an option is for --image alone");
+	return r < 0 ? r : 0;
+}
+
+static int answer(struct check_options *o)
+{
+	int r = o->pid ? command_stand(&o->pid) : 0;
+	if (r < 0)
+		return r;
+	return o->restore.dir ? check_image(o) : o->pid ? check_tree(o) : check_host(o);
+}
+
+int command_check(int argc, char **argv)
+{
+	struct check_options o = { 0 };
+	diag_begin("use", "this host");
+	int r = parse(argc, argv, &o);
+	if (r == 0)
+		r = answer(&o);
+	restore_options_free(&o.restore);
+	return r;
 }

@@ -2,6 +2,7 @@
 /* ckpt restore DIR */
 #include "base/file.h"
 #include "command/command.h"
+#include "command/restore_options.h"
 #include "restore/restore.h"
 #include <fcntl.h>
 #include <getopt.h>
@@ -14,18 +15,21 @@ struct restore_options {
 	const char *pidfile;
 };
 
-static void options_free(struct restore_options *o) { vector_free(&o->config.inherit); }
+static void options_free(struct restore_options *o) { restore_options_free(&o->config); }
 
 static int parse(int argc, char **argv, struct restore_options *ret)
 {
 	static const struct option options[] = {
-		{ "detach", no_argument, NULL, 'd' },        { "pidfile", required_argument, NULL, 'p' },
-		{ "plan", no_argument, NULL, 'P' },          { "verify", no_argument, NULL, 'v' },
-		{ "no-verify", no_argument, NULL, 'V' },     { "trust", no_argument, NULL, 't' },
-		{ "pidns", no_argument, NULL, 'n' },         { "json", no_argument, NULL, 'j' },
-		{ "tty", optional_argument, NULL, 'T' },     { "stdio", no_argument, NULL, 's' },
-		{ "inherit", required_argument, NULL, 'i' }, { 0 },
+		{ "detach", no_argument, NULL, 'd' },
+		{ "pidfile", required_argument, NULL, 'p' },
+		{ "plan", no_argument, NULL, 'P' },
+		{ "verify", no_argument, NULL, 'v' },
+		{ "no-verify", no_argument, NULL, 'V' },
+		{ "json", no_argument, NULL, 'j' },
+		RESTORE_OPTIONS,
+		{ 0 },
 	};
+	int taken;
 	ret->config.verify = true;
 	for (int o; (o = getopt_long(argc, argv, "d", options, NULL)) != -1;) {
 		switch (o) {
@@ -44,33 +48,17 @@ static int parse(int argc, char **argv, struct restore_options *ret)
 		case 'V':
 			ret->config.verify = false;
 			break;
-		case 't':
-			ret->config.trust = true;
-			break;
-		case 'n':
-			ret->config.pidns = true;
-			break;
-		case 's':
-			ret->config.stdio = true;
-			break;
-		case 'i': {
-			const char **place = vector_add(&ret->config.inherit);
-			if (!place)
-				return fail_memory();
-			*place = optarg;
-			break;
-		}
-		case 'T':
-			ret->config.terminal = optarg ?: "";
-			break;
 		case 'j':
 			ret->json = true;
 			break;
 		default:
-			return fail(USAGE, 0,
-				    "restore takes DIR [-d] [--pidns] [--tty[=PATH|fd:N]] [--stdio] [--inherit FILE=fd:N] "
-				    "[--pidfile FILE] [--plan] "
-				    "[--no-verify] [--trust] [--json]");
+			taken = restore_option(&ret->config, o, optarg);
+			if (taken < 0)
+				return taken;
+			if (taken == 0)
+				return fail(USAGE, 0,
+					    "restore takes DIR [-d] [--pidfile FILE] [--plan] [--no-verify] "
+					    "[--json] " RESTORE_OPTIONS_TEXT);
 		}
 	}
 	if (argc - optind != 1)

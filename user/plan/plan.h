@@ -166,5 +166,7 @@ const char *plan_syscall_name(long nr);
 const char *plan_object_name(const struct plan *, u32 object);
 /* One line per step, slots and data by name. results: a copy of the arena after the run, or NULL. */
 void plan_print(struct text *, const struct plan *, const void *results);
+/* Every step in the order of arrays, and within one as it runs. */
+void plan_walk(const struct plan *, void (*visit)(void *arg, const struct step *), void *arg);
 /* One step as a line. */
 void plan_print_step(struct text *, const struct plan *, const struct step *);

@@ -56,6 +56,14 @@ void plan_print_step(struct text *t, const struct plan *plan, const struct step 
 	text_addf(t, "  # %s", plan_object_name(plan, step->object));
 }
 
+void plan_walk(const struct plan *plan, void (*visit)(void *arg, const struct step *), void *arg)
+{
+	for (size_t i = 0; i < plan->arrays.n; i++)
+		for (enum stage stage = 0; stage < STAGE_COUNT; stage++)
+			for (const struct plan_step *s = plan->arrays.v[i].first[stage]; s; s = s->next)
+				visit(arg, &s->step);
+}
+
 void plan_print(struct text *t, const struct plan *plan, const void *results)
 {
 	const struct arena *arena = results;

@@ -66,14 +66,39 @@ static int find_name(const char *name)
 	return -1;
 }
 
-static int limits_judge(const struct graph *graph _unused_, const struct object *object, enum direction direction _unused_)
+static struct rlimit64 limit_of(const Ckpt__Limit *l)
+{
+	return (struct rlimit64){ l->has_soft ? l->soft : RLIM64_INFINITY, l->has_hard ? l->hard : RLIM64_INFINITY };
+}
+
+/* May ckpt set it? A right, and for open files fs.nr_open, decide: it tries, and goes back. */
+static int judge_hard(const Ckpt__Limit *l)
+{
+	int number = find_name(l->name);
+	struct rlimit64 own, wanted = limit_of(l);
+	if (prlimit64(0, number, NULL, &own) < 0)
+		return fail(SYSCALL, neg_errno(), "prlimit(%s)", l->name);
+	if (wanted.rlim_max <= own.rlim_max)
+		return 0;
+	wanted.rlim_cur = own.rlim_cur;
+	if (prlimit64(0, number, &wanted, NULL) < 0)
+		return fail(LIMIT_RAISED, neg_errno(), "%s: %llu is wanted, ckpt has %llu", l->name,
+			    (unsigned long long)wanted.rlim_max, (unsigned long long)own.rlim_max);
+	return prlimit64(0, number, &own, NULL) < 0 ? fail(SYSCALL, neg_errno(), "prlimit(%s)", l->name) : 0;
+}
+
+static int limits_judge(const struct graph *graph _unused_, const struct object *object, enum direction direction)
 {
 	const Ckpt__Limits *m = object->data;
+	int r = 0;
 	WORKING_ON_TASK(object->id);
-	for (size_t i = 0; i < m->n_limit; i++)
+	for (size_t i = 0; i < m->n_limit; i++) {
 		if (find_name(m->limit[i]->name) < 0)
 			return fail(IMAGE_VALUE, 0, "limit '%s'", m->limit[i]->name ? m->limit[i]->name : "");
-	return 0;
+		if (direction == DIRECTION_RESTORE && judge_hard(m->limit[i]) < 0)
+			r = -EINVAL;
+	}
+	return r;
 }
 
 /* After the threads were made (RLIMIT_NPROC) and before rights are given up: a hard limit above what ckpt inherited needs
@@ -83,7 +108,7 @@ static int limits_plan(struct plan *plan, const struct graph *graph _unused_, co
 	const Ckpt__Limits *m = object->data;
 	for (size_t i = 0; i < m->n_limit; i++) {
 		const Ckpt__Limit *l = m->limit[i];
-		struct rlimit64 limit = { l->has_soft ? l->soft : RLIM64_INFINITY, l->has_hard ? l->hard : RLIM64_INFINITY };
+		struct rlimit64 limit = limit_of(l);
 		u32 data = plan_data(plan, &limit, sizeof limit, 8);
 		plan_for(plan, "limit %s of process %u", l->name, object->id);
 		plan_call(plan, AT(object->id, STAGE_IDS), SYS_prlimit64, ARG(0), ARG(find_name(l->name)), ARG_OF_DATA(data));

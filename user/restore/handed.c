@@ -50,8 +50,8 @@ static bool is_open_for(int fd, u32 flags)
 }
 
 /* Flags are of an open file description, which ckpt's own would share with whoever called it: so pipes and terminals are opened
- * again. A file keeps its position by being shared, as among the programs of a script. */
-static int open_own(int fd, u32 flags)
+ * again. A file keeps its position by being shared, as among the programs of a script. dry: nothing is opened or set. */
+static int open_own(int fd, u32 flags, bool dry)
 {
 	struct stat st;
 	char path[32];
@@ -59,7 +59,7 @@ static int open_own(int fd, u32 flags)
 	if (fstat(fd, &st) < 0)
 		return neg_errno();
 	snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
-	if (S_ISFIFO(st.st_mode) || S_ISCHR(st.st_mode)) {
+	if (!dry && (S_ISFIFO(st.st_mode) || S_ISCHR(st.st_mode))) {
 		int access = (flags & O_ACCMODE) == O_RDWR ? have & O_ACCMODE : (int)(flags & O_ACCMODE);
 		own = open(path, access | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
 	}
@@ -67,7 +67,7 @@ static int open_own(int fd, u32 flags)
 		own = fcntl(fd, F_DUPFD_CLOEXEC, 3);
 		return own < 0 ? neg_errno() : own;
 	}
-	if (fcntl(own, F_SETFL, flags & (O_NONBLOCK | (S_ISFIFO(st.st_mode) ? O_DIRECT : 0))) < 0) {
+	if (!dry && fcntl(own, F_SETFL, flags & (O_NONBLOCK | (S_ISFIFO(st.st_mode) ? O_DIRECT : 0))) < 0) {
 		int r = neg_errno();
 		close(own);
 		return r;
@@ -97,7 +97,7 @@ static int hand_over(struct handed_files *h, const struct restore_config *config
 	if (!is_open_for(source, f->flags))
 		return fail(FILE_HANDED, 0, "descriptor %d is not open for %s, as %s was", source,
 			    (f->flags & O_ACCMODE) == O_RDONLY ? "reading" : "writing", f->link);
-	int fd = open_own(source, f->flags);
+	int fd = open_own(source, f->flags, config->plan_only || config->check_only);
 	struct handed *place = fd < 0 ? NULL : vector_add(&h->list);
 	if (!place)
 		return fd < 0 ? fail(FILE_HANDED, fd, "descriptor %d", source) : fail_memory();

@@ -7,7 +7,7 @@
 #include "resource/registry.h"
 #include "restore/compile.h"
 
-static int judge_host(const struct graph *g, const struct survey *s)
+static int judge_host(const struct graph *g)
 {
 	const Ckpt__Host *host = graph_data(g, &kind_host, 1);
 	if (!host || !host->arch)
@@ -17,11 +17,16 @@ static int judge_host(const struct graph *g, const struct survey *s)
 	const Ckpt__Task *root = graph_data(g, &kind_task, host->root_pid);
 	if (!root || root->ppid)
 		return fail(IMAGE_INCONSISTENT, 0, "process %u is not the root of its tree", host->root_pid);
-	if (host->monotonic > s->now_monotonic || host->boottime > s->now_boottime)
-		return fail(CLOCK_BEHIND, 0, "CLOCK_MONOTONIC was %llu s, here it is %llu s",
-			    (unsigned long long)(host->monotonic / 1000000000u),
-			    (unsigned long long)(s->now_monotonic / 1000000000u));
 	return 0;
+}
+
+static int judge_clock(const struct graph *g, const struct survey *s)
+{
+	const Ckpt__Host *host = graph_data(g, &kind_host, 1);
+	if (host->monotonic <= s->now_monotonic && host->boottime <= s->now_boottime)
+		return 0;
+	return fail(CLOCK_BEHIND, 0, "CLOCK_MONOTONIC was %llu s, here it is %llu s",
+		    (unsigned long long)(host->monotonic / 1000000000u), (unsigned long long)(s->now_monotonic / 1000000000u));
 }
 
 /* Is the process, the thread or the file there that it is about? */
@@ -79,12 +84,12 @@ static int judge_room(const struct graph *g, const struct survey *s)
 
 int judge_restore(const struct graph *g, const struct survey *s)
 {
-	int r = judge_host(g, s);
+	int r = judge_host(g);
 	if (r == 0)
 		r = judge_structure(g, s);
 	if (r < 0) /* what follows relies on it */
 		return r;
-	r = shape_judge(g);
+	int clock = judge_clock(g, s), cpu = judge_cpu(g), shape = shape_judge(g);
 	int resources = judge_resources(g), room = judge_room(g, s), vdso = judge_vdso(g, s);
-	return r < 0 || vdso < 0 || resources < 0 || room < 0 ? -EINVAL : 0;
+	return clock < 0 || cpu < 0 || shape < 0 || resources < 0 || room < 0 || vdso < 0 ? -EINVAL : 0;
 }

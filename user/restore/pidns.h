@@ -6,7 +6,8 @@
 #include "restore/restore.h"
 
 /* Makes the namespaces and lets run(arg, channel) restore in there, in a process that ends afterwards. run must call
- * pidns_ready() before it lets the tree go. 0: the tree runs, *ret says where; on failure nothing is left. */
+ * pidns_ready() before it lets the tree go. 0: the tree runs, *ret says where; on failure, and when it was only to be checked,
+ * nothing is left. */
 int pidns_restore(const struct restore_config *, const struct graph *, int (*run)(void *arg, int channel), void *arg,
 		  struct restored *ret);
 /* The restorer tells ckpt which process the root is. */

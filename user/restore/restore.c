@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /* The spine of a restore; it reads like its arrow in the design. */
 #include "restore/restore.h"
+#include "base/child.h"
 #include "collect/collect.h"
 #include "diag/diag.h"
 #include "model/kinds.h"
@@ -17,7 +18,10 @@ struct work {
 	struct restored *ret;
 	struct text *plan_text;
 	struct handed_files handed;
+	int given; /* negative: what the caller hands over does not do, as was reported */
 };
+
+static bool is_dry(const struct restore_config *config) { return config->plan_only || config->check_only; }
 
 /* Do all page runs of this kind lie within the file of pages? */
 static int check_runs(const struct graph *graph, const struct kind *kind, const char *dir, u64 size)
@@ -69,16 +73,28 @@ static bool is_small(struct image *image, const struct graph *g)
 	return threads <= FEW_THREADS && image_file_fd(image, "pages", &size) >= 0 && size < SMALL;
 }
 
-static int prepare(const struct work *w, struct survey *survey, struct plan **plan, struct site *site, struct tells *tells)
+/* Everything that is found out before the plan, whatever it is. */
+static int examine(const struct work *w, struct survey *survey)
 {
 	int r = survey_host(survey, w->config->caps, w->graph, w->config->pidns);
 	survey->terminal = &w->ret->terminal;
 	survey->handed = &w->handed;
-	if (r == 0)
-		r = judge_restore(w->graph, survey);
+	if (r < 0)
+		return r;
+	int ids = survey_ids(survey, w->graph, w->config->pidns), judged = judge_restore(w->graph, survey);
+	return w->given < 0 ? w->given : ids < 0 ? ids : judged;
+}
+
+static int prepare(const struct work *w, struct survey *survey, struct plan **plan, struct site *site, struct tells *tells)
+{
+	int r = examine(w, survey);
 	if (r == 0)
 		r = adapt_vdso(w->graph, survey);
-	return r == 0 ? compile(plan, site, tells, w->graph, survey) : r;
+	if (r == 0)
+		r = adapt_cpu(w->graph);
+	if (r == 0)
+		r = compile(plan, site, tells, w->graph, survey);
+	return r == 0 ? judge_needs(*plan, w->config->caps) : r;
 }
 
 static int run(const struct restore_config *config, struct execution *x, const struct plan *plan, const struct site *site,
@@ -117,10 +133,12 @@ static int restore_loaded(const struct work *w, int channel)
 	int r = prepare(w, &survey, &plan, &site, &tells);
 	if (r < 0)
 		return r;
-	if (w->config->plan_only) {
+	if (w->config->plan_only)
 		plan_print(w->plan_text, plan, NULL);
+	if (w->config->check_only && channel >= 0)
+		return pidns_ready(channel, getpid());
+	if (is_dry(w->config))
 		return 0;
-	}
 	_cleanup_(execution_free) struct execution x = { .memory = -1, .sibling = channel >= 0, .stay = &stay };
 	r = run(w->config, &x, plan, &site, w->graph, w->image, &survey, &tells);
 	if (r == 0 && channel >= 0)
@@ -145,6 +163,10 @@ static int restore_outside(struct work *w)
 	int r = pidns_restore(w->config, w->graph, restore_inside, w, w->ret);
 	if (r < 0)
 		return r;
+	if (w->config->check_only) {
+		child_end(w->ret->reaper);
+		return 0;
+	}
 	host = graph_data(w->graph, &kind_host, 1);
 	w->ret->root_inside = (pid_t)host->root_pid;
 	pidns_note_outside(w->config, w->graph);
@@ -152,29 +174,58 @@ static int restore_outside(struct work *w)
 	return 0;
 }
 
-int restore_tree(const struct restore_config *config, struct restored *ret, struct text *plan_text)
+/* What the caller hands over: all of it is looked at, whatever is found. */
+static int take_given(struct work *w, struct names **names)
+{
+	w->given = terminal_open(&w->ret->terminal, w->config, w->graph);
+	int r = is_dry(w->config) ? 0 : names_guard(names, w->graph);
+	if (r == 0 && handed_open(&w->handed, w->config, w->graph) < 0)
+		w->given = -EINVAL;
+	return r;
+}
+
+static int check_bytes(struct image *image)
+{
+	struct image_verification *check = NULL;
+	int r = image_verify_start(&check, image, "pages"), damaged = image_verify_join(check);
+	return r < 0 ? r : damaged;
+}
+
+static int restore_graph(const struct restore_config *config, struct graph *graph, struct restored *ret, struct text *plan_text)
 {
 	_cleanup_image_ struct image *image = NULL;
-	_cleanup_graph_ struct graph graph = { 0 };
 	*ret = (struct restored){ .reaper_fd = -1, .channel = -1, .terminal = { .fd = -1, .master = -1 } };
 	diag_result("not restored; nothing was made");
-	int r = load(config, &image, &graph);
+	int r = load(config, &image, graph);
 	if (r < 0)
 		return r;
-	struct work w = { config, image, &graph, ret, plan_text, { { 0 } } };
+	int damaged = config->check_only ? check_bytes(image) : 0;
+	struct work w = { config, image, graph, ret, plan_text, { { 0 } }, 0 };
 	struct names *names = NULL;
-	r = terminal_open(&ret->terminal, config, &graph);
-	if (r == 0 && !config->plan_only)
-		r = names_guard(&names, &graph);
-	if (r == 0)
-		r = handed_open(&w.handed, config, &graph);
+	r = take_given(&w, &names);
 	if (r == 0)
 		r = config->pidns && !config->plan_only ? restore_outside(&w) : restore_loaded(&w, -1);
 	names_end(names, r < 0);
-	if (r == 0 && !config->plan_only)
+	if (r == 0 && !is_dry(config))
 		terminal_released(&ret->terminal);
-	else
+	else if (!is_dry(config))
 		terminal_undo(&ret->terminal);
 	handed_free(&w.handed);
+	return r < 0 ? r : damaged;
+}
+
+int restore_tree(const struct restore_config *config, struct restored *ret, struct text *plan_text)
+{
+	_cleanup_graph_ struct graph graph = { 0 };
+	return restore_graph(config, &graph, ret, plan_text);
+}
+
+int restore_check(const struct restore_config *config, struct graph *ret)
+{
+	struct restore_config dry = *config;
+	_cleanup_(restored_free) struct restored nothing;
+	dry.check_only = true;
+	int r = restore_graph(&dry, ret, &nothing, NULL);
+	diag_result("nothing was made or changed");
 	return r;
 }

@@ -17,6 +17,7 @@ struct restore_config {
 	const struct caps *caps;
 	const char *dir;
 	bool trust, verify, plan_only;
+	bool check_only;              /* all is examined, nothing is done */
 	bool pidns;                   /* in a pid namespace of its own, and a mount namespace with its /proc */
 	bool detach;                  /* nobody will wait for it */
 	const char *terminal;         /* a path or fd:N; "": that of ckpt; NULL: none */
@@ -53,10 +54,17 @@ struct survey {
 int survey_host(struct survey *ret, const struct caps *, const struct graph *, bool fresh);
 void survey_free(struct survey *);
 
+/* Ids that the image wants and somebody has, each reported; and some that nobody has. */
+int survey_ids(struct survey *, const struct graph *, bool fresh);
+
 /* Judges an image against the host; every refusal is reported. 0 or -EINVAL. */
 int judge_restore(const struct graph *, const struct survey *);
+int judge_cpu(const struct graph *);                       /* what threads have in registers: cpu.c */
+int judge_needs(const struct plan *, const struct caps *); /* what its steps need of the kernel: needs.c */
 /* Makes a judged image of another kernel one that this kernel can hold: mappings of vDSOs, and survey.redirects. */
 int adapt_vdso(struct graph *, struct survey *);
+/* Registers of a judged image of another processor, in the form of this one. */
+int adapt_cpu(struct graph *);
 
 /* Where the arena lies: free in every address space of the image and in ckpt's own. */
 struct site {
@@ -152,3 +160,6 @@ void restored_free(struct restored *);
 int restore_wait(struct restored *, const sigset_t *signals);
 /* Restores a tree and lets it go. On failure nothing is left of it; diag_result() says so. plan_only: prints the plan. */
 int restore_tree(const struct restore_config *, struct restored *ret, struct text *plan_text);
+/* Everything that speaks against a restore here, all at once, as restore_tree() would say it; makes nothing. ret: the image, as
+ * far as it could be loaded; the caller frees it. */
+int restore_check(const struct restore_config *, struct graph *ret);

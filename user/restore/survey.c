@@ -107,7 +107,7 @@ static int survey_core(struct survey *s, const struct graph *g)
 	return s->core_dir ? 0 : fail_memory();
 }
 
-static int survey_pids(struct survey *s, const struct graph *g, bool fresh)
+int survey_ids(struct survey *s, const struct graph *g, bool fresh)
 {
 	int r = 0;
 	u32 highest = 300;
@@ -158,9 +158,7 @@ int survey_host(struct survey *s, const struct caps *caps, const struct graph *g
 		r = survey_vdso(s);
 	if (r == 0)
 		r = collect_self(&s->self, &(struct collect_config){ .caps = caps, .resources = registry });
-	if (r == 0)
-		r = survey_core(s, g);
-	return r == 0 ? survey_pids(s, g, fresh) : r;
+	return r == 0 ? survey_core(s, g) : r;
 }
 
 void survey_free(struct survey *s)

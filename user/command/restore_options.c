@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/* Owns the options that say how an image is to be restored. */
+#include "command/restore_options.h"
+#include "diag/diag.h"
+
+static int add_inherited(struct restore_config *config, const char *text)
+{
+	const char **place = vector_add(&config->inherit);
+	if (!place)
+		return fail_memory();
+	*place = text;
+	return 1;
+}
+
+int restore_option(struct restore_config *config, int option, const char *argument)
+{
+	switch (option) {
+	case 't':
+		config->trust = true;
+		return 1;
+	case 'n':
+		config->pidns = true;
+		return 1;
+	case 's':
+		config->stdio = true;
+		return 1;
+	case 'T':
+		config->terminal = argument ?: "";
+		return 1;
+	case 'i':
+		return add_inherited(config, argument);
+	default:
+		return 0;
+	}
+}
+
+void restore_options_free(struct restore_config *config) { vector_free(&config->inherit); }

@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Options that say how an image is to be restored: those of `ckpt restore` that `ckpt check --image` knows too. */
+#pragma once
+#include "restore/restore.h"
+
+#define RESTORE_OPTIONS                                                                                                        \
+	{ "trust", no_argument, NULL, 't' }, { "pidns", no_argument, NULL, 'n' }, { "tty", optional_argument, NULL, 'T' },     \
+		{ "stdio", no_argument, NULL, 's' },                                                                           \
+	{                                                                                                                      \
+		"inherit", required_argument, NULL, 'i'                                                                        \
+	}
+#define RESTORE_OPTIONS_TEXT "[--trust] [--pidns] [--tty[=PATH|fd:N]] [--stdio] [--inherit FILE=fd:N]"
+/* Takes what getopt_long() gave; 1: it was one of these, 0: it was none. The argument must outlive config. */
+int restore_option(struct restore_config *, int option, const char *argument);
+void restore_options_free(struct restore_config *);
