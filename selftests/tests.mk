@@ -33,7 +33,13 @@ soak: tests-built
 bench: tests-built
 	$(Q)selftests/bench/run $(B)
 tests-built: $(B)/ckpt $(UNITS) $(SELFS) $(PROGRAMS) $(T)/run
-.PHONY: soak tests-built
+# As kselftest takes them (selftests/Makefile): without the scripts, which look at the sources.
+BINARIES := $(filter-out %.sh,$(UNITS) $(SELFS))
+install-tests: tests-built
+	$(Q)CROSS_COMPILE=$(CROSS_COMPILE) selftests/kselftest/install $(B) "$(INSTALL_PATH)" $(BINARIES:$(B)/%=%)
+list-tests:
+	$(Q)printf '%s\n' $(BINARIES:$(B)/%=%)
+.PHONY: soak tests-built install-tests list-tests
 
 $(B)/selftests/%.o: ALLCFLAGS += -Iselftests
 $(filter $(T)/%,$(UNITS) $(SELFS)): $(T)/%: $(T)/%.o $(HARNESS) $(OBJS)

@@ -15,6 +15,7 @@
 
 struct tally {
 	int passed, failed, skipped;
+	char reason[200]; /* of the last that was skipped */
 };
 
 struct job {
@@ -93,11 +94,13 @@ static bool count_line(struct tally *tally, const char *line, int *plan)
 	}
 	if (strncmp(line, "ok ", 3))
 		return false;
-	if (!strstr(line, "# SKIP")) {
+	const char *skip = strstr(line, "# SKIP");
+	if (!skip) {
 		tally->passed++;
 		return false;
 	}
 	tally->skipped++;
+	sscanf(skip, "# SKIP %199[^\n]", tally->reason);
 	return true;
 }
 
@@ -176,8 +179,9 @@ static void finish(struct job *job, int status, int number, struct tally *total)
 		if (!outputs[i])
 			continue;
 		copy_log(log, outputs[i], "  ");
-		fprintf(outputs[i], "%sok %d %s%s\n", tally.failed ? "not " : "", number, name,
-			tally.passed + tally.failed ? "" : " # SKIP all of it");
+		bool none = !tally.passed && !tally.failed;
+		fprintf(outputs[i], "%sok %d %s%s%s\n", tally.failed ? "not " : "", number, name, none ? " # SKIP " : "",
+			none ? tally.reason : "");
 		fflush(outputs[i]);
 	}
 	if (!settings.ktap)

@@ -2,6 +2,7 @@
 /* Owns targets and runs of ckpt. */
 #include "harness/target.h"
 #include "base/file.h"
+#include <elf.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <signal.h>
@@ -62,6 +63,35 @@ void target_gone(pid_t pid)
 	}
 }
 
+/* The loader that a program asks for (elf(5), PT_INTERP) into path, which is PATH_MAX long; false: it asks for none. */
+static bool find_loader(const char *program, char *path)
+{
+	Elf64_Ehdr header;
+	Elf64_Phdr segment;
+	_cleanup_close_ int fd = open(program, O_RDONLY | O_CLOEXEC);
+	if (fd < 0 || pread(fd, &header, sizeof header, 0) != sizeof header || memcmp(header.e_ident, ELFMAG, SELFMAG))
+		return false;
+	for (int i = 0; i < header.e_phnum; i++) {
+		off_t at = (off_t)(header.e_phoff + (u64)i * sizeof segment);
+		if (pread(fd, &segment, sizeof segment, at) != sizeof segment)
+			return false;
+		if (segment.p_type != PT_INTERP || !segment.p_filesz || segment.p_filesz > PATH_MAX)
+			continue;
+		ssize_t n = pread(fd, path, segment.p_filesz, (off_t)segment.p_offset);
+		return n == (ssize_t)segment.p_filesz && !path[n - 1];
+	}
+	return false;
+}
+
+void need_program(const char *path)
+{
+	char loader[PATH_MAX];
+	if (access(path, X_OK) < 0)
+		SKIP("%s is not installed", path);
+	if (find_loader(path, loader) && access(loader, X_OK) < 0)
+		SKIP("%s needs %s, which is not installed", path, loader);
+}
+
 static void make_place(struct target *t)
 {
 	struct stat here, above;
@@ -101,6 +131,7 @@ void target_spawnv(struct target *t, const char *const *argv)
 {
 	int tell[2];
 	char byte;
+	need_program(argv[0]);
 	*t = (struct target){ 0 };
 	make_place(t);
 	CHECK_OK(pipe2(tell, O_CLOEXEC));
@@ -169,6 +200,8 @@ void target_startv(struct target *t, const char *const *argv)
 		print_output(t);
 		snprintf(path, sizeof path, "%s/verdict", t->dir);
 		_cleanup_free_ char *verdict = read_text(path);
+		if (verdict && !strncmp(verdict, "skip: ", 6))
+			SKIP("%s", verdict + 6);
 		FAIL("%s did not get ready: %s", argv[0], verdict ?: "no verdict");
 	}
 }
@@ -201,6 +234,7 @@ int run_program(struct text *output, const char *path, const char *const *argv)
 {
 	int out[2], status = 0;
 	char bytes[4096];
+	need_program(path);
 	CHECK_OK(pipe2(out, O_CLOEXEC));
 	for (size_t i = 0; argv[i]; i++)
 		printf("%s%s", i ? " " : "$ ", argv[i]);
@@ -229,7 +263,11 @@ int run_program(struct text *output, const char *path, const char *const *argv)
 	return result;
 }
 
-int ckptv(struct text *output, const char *const *argv) { return run_program(output, ckpt_path(), argv); }
+int ckptv(struct text *output, const char *const *argv)
+{
+	CHECK_OK(access(ckpt_path(), X_OK));
+	return run_program(output, ckpt_path(), argv);
+}
 
 void target_dump(struct target *t, bool leave_running)
 {

@@ -33,8 +33,10 @@ char target_state(pid_t);
 #define ckpt(output, ...) ckptv(output, (const char *const[]){ "ckpt", __VA_ARGS__, NULL })
 int ckptv(struct text *output, const char *const *argv);
 const char *ckpt_path(void);
-/* Runs any program likewise. */
+/* Runs any program likewise; without it the test is skipped. */
 int run_program(struct text *output, const char *path, const char *const *argv);
+/* Skips the test when this program, or the loader that it asks for, is not there: systems for tests may have little. */
+void need_program(const char *path);
 
 /* A dump that must succeed; without leave_running it ends with the tree gone. */
 void target_dump(struct target *, bool leave_running);

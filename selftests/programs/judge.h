@@ -69,6 +69,14 @@ __attribute__((unused, format(printf, 1, 2), noreturn)) static void judge_fail(c
 				   a_, #b, b_, b_, errno);                                                                     \
 	} while (0)
 
+/* Ends the program before it is ready, and the test is skipped, when one of these is not there (NULL ends the list). */
+__attribute__((unused)) static void judge_need(const char *const *paths)
+{
+	for (; *paths; paths++)
+		if (access(*paths, X_OK) < 0)
+			judge_fail("skip: %s is not installed", *paths);
+}
+
 __attribute__((unused)) static void judge_start(int argc, char **argv)
 {
 	if (argc < 2 || !realpath(argv[1], judge_dir)) {
