@@ -202,13 +202,14 @@ static void start_outside(char ret_pid[16])
 
 TEST(outside_ends, .root = true)
 {
+	static const char image[] = WORK "/image";
 	char pid[16];
 	start_outside(pid);
-	CHECK_EQ(ckpt(NULL, "dump", "--external", pid, WORK "/image"), 0);
+	CHECK_EQ(ckpt(NULL, "dump", "--external", pid, image), 0);
 	target_gone(atoi(pid));
-	REFUSED(WORK "/image", EXIT_USAGE, "FILE_NOT_GIVEN");
-	check_refused(WORK "/image", CODES("--inherit", "pipe:[1]=fd:1"), EXIT_USAGE, CODES("FILE_HANDED", "FILE_NOT_GIVEN"));
-	check_able(WORK "/image", CODES("--stdio"));
+	REFUSED(image, EXIT_USAGE, "FILE_NOT_GIVEN");
+	check_refused(image, CODES("--inherit", "pipe:[1]=fd:1"), EXIT_USAGE, CODES("FILE_HANDED", "FILE_NOT_GIVEN"));
+	check_able(image, CODES("--stdio"));
 }
 
 TEST(terminal, .root = true)

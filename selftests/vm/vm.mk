@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # Other kernels, under QEMU and offline. KERNELS="5.10 6.12 newest" TESTS="tree/programs" choose; V=1 shows all output.
 VM_MATRIX := 5.10 6.1 6.12 6.18 newest
-VM_TESTS  := resource/facts_differential tree/programs tree/resources tree/calls
+VM_TESTS  := resource/capabilities resource/facts_differential tree/programs tree/resources tree/calls
 # What every change must pass: a sleeping program, a static one, one with an rseq area of its own, and the facts.
 both       = $(1)_dump_restore,$(1)_leave_running
-VM_QUICK  := resource/facts_differential tree/programs:$(call both,sleeper),$(call both,sleeper_static) \
+VM_QUICK  := resource/capabilities resource/facts_differential tree/programs:$(call both,sleeper),$(call both,sleeper_static) \
              tree/resources:$(call both,rseq_own)
 $(T)/vm/init: selftests/vm/init.c
 	$(call say,CC,$<) mkdir -p $(@D) && $(CC) -std=gnu17 -D_GNU_SOURCE $(WARN) -O2 -static -o $@ $<
@@ -18,7 +18,10 @@ $(T)/vm/leg: selftests/vm/leg.c
 	$(call say,CC,$<) mkdir -p $(@D) && $(CC) -std=gnu17 -D_GNU_SOURCE $(WARN) -O2 -static -o $@ $<
 test-cross: tests-built ckpt $(T)/vm/init $(T)/vm/leg
 	$(Q)selftests/vm/cross $(abspath $(B)) "$(or $(KERNELS),5.10 6.12 newest 5.10)" "$(or $(PROGRAMS_CROSS),$(VM_CROSS))"
-.PHONY: test-vm test-vm-quick test-cross btf-check
+# The answers that resource/capabilities compares: after a new row of caps.def, or for a new kernel.
+tables: ckpt $(T)/vm/init
+	$(Q)selftests/vm/tables $(abspath $(B)) "$(or $(KERNELS),$(VM_MATRIX))"
+.PHONY: tables test-vm test-vm-quick test-cross btf-check
 
 # Every BPF object against the type information of every kernel of the matrix, without booting it.
 BTF_SERIES := 5.10 6.1 6.12 6.18 newest
