@@ -18,7 +18,11 @@
 #define CLOCK_GETTIME "__kernel_clock_gettime"
 #endif
 
-static void describe(Ckpt__Vdso *ret)
+static void free_vdso(Ckpt__Vdso **m) { ckpt__vdso__free_unpacked(*m, NULL); }
+#define _cleanup_vdso_ _cleanup_(free_vdso)
+
+/* This process's own. */
+static Ckpt__Vdso *describe(void)
 {
 	_cleanup_text_ struct text maps = { 0 };
 	VECTOR(struct record_vma) own = { 0 };
@@ -31,9 +35,11 @@ static void describe(Ckpt__Vdso *ret)
 		if (!strcmp(v.name, "[vdso]"))
 			len = v.end - v.start;
 	}
-	ckpt__vdso__init(ret);
-	CHECK_OK(vdso_describe(ret, own.v, own.n, (const void *)getauxval(AT_SYSINFO_EHDR), len));
+	Ckpt__Vdso *m = MESSAGE_NEW(Ckpt__Vdso, ckpt__vdso);
+	CHECK(m);
+	CHECK_OK(vdso_describe(m, own.v, own.n, (const void *)getauxval(AT_SYSINFO_EHDR), len));
 	vector_free(&own);
+	return m;
 }
 
 /* The code, redirected, where it can be run. */
@@ -68,27 +74,24 @@ static void check_clocks(const u8 *code, u64 entry)
 
 TEST(entries_jump)
 {
-	Ckpt__Vdso v;
-	describe(&v);
-	check_clocks(make_code(&v, &v), vdso_symbol(&v, CLOCK_GETTIME));
+	_cleanup_vdso_ Ckpt__Vdso *v = describe();
+	check_clocks(make_code(v, v), vdso_symbol(v, CLOCK_GETTIME));
 }
 
 TEST(entries_call)
 {
-	Ckpt__Vdso v;
-	describe(&v);
-	check_clocks(make_code(&v, NULL), vdso_symbol(&v, CLOCK_GETTIME));
+	_cleanup_vdso_ Ckpt__Vdso *v = describe();
+	check_clocks(make_code(v, NULL), vdso_symbol(v, CLOCK_GETTIME));
 }
 
 #if defined(__x86_64__)
 TEST(random_without_state)
 {
-	Ckpt__Vdso v;
-	describe(&v);
-	u64 entry = vdso_symbol(&v, "__vdso_getrandom");
+	_cleanup_vdso_ Ckpt__Vdso *v = describe();
+	u64 entry = vdso_symbol(v, "__vdso_getrandom");
 	if (!entry)
 		SKIP("this kernel's vDSO has no getrandom");
-	const u8 *at = make_code(&v, NULL) + entry;
+	const u8 *at = make_code(v, NULL) + entry;
 	ssize_t (*get)(void *, size_t, unsigned, void *, size_t);
 	memcpy(&get, &at, sizeof at);
 	u8 bytes[16] = { 0 };
@@ -100,16 +103,14 @@ TEST(random_without_state)
 
 TEST(identity)
 {
-	Ckpt__Vdso a, b;
-	describe(&a);
-	describe(&b);
-	CHECK(vdso_same(&a, &b));
-	b.symbol[0]->size++;
-	CHECK(!vdso_same(&a, &b));
-	b.symbol[0]->size--;
-	b.part[0]->size += PAGE_BYTES;
-	CHECK(!vdso_same(&a, &b));
-	b.part[0]->size -= PAGE_BYTES;
-	a.build_id.len = b.build_id.len = 0;
-	CHECK(!vdso_same(&a, &b));
+	_cleanup_vdso_ Ckpt__Vdso *a = describe(), *b = describe();
+	CHECK(vdso_same(a, b));
+	b->symbol[0]->size++;
+	CHECK(!vdso_same(a, b));
+	b->symbol[0]->size--;
+	b->part[0]->size += PAGE_BYTES;
+	CHECK(!vdso_same(a, b));
+	b->part[0]->size -= PAGE_BYTES;
+	a->build_id.len = b->build_id.len = 0;
+	CHECK(!vdso_same(a, b));
 }

@@ -161,7 +161,8 @@ static inline void make_packet(u8 *packet, const struct ends *e, const Ckpt__Ine
 	u[0] = (u8)(d->source_port >> 8), u[1] = (u8)d->source_port;
 	u[2] = (u8)(port >> 8), u[3] = (u8)port;
 	u[4] = (u8)(udp >> 8), u[5] = (u8)udp;
-	memcpy(u + 8, d->data.data, d->data.len);
+	if (d->data.len)
+		memcpy(u + 8, d->data.data, d->data.len);
 	u32 sum = sum16((u32)(IPPROTO_UDP + udp), e->source, e->len);
 	sum = ~sum16(sum16(sum, e->destination, e->len), u, udp) & 0xffff;
 	sum = sum ?: 0xffff;

@@ -242,7 +242,8 @@ static inline bool needs_reaching(const Ckpt__Unix *u) { return u->deleted || (u
 static inline struct arg arg_name(struct plan *plan, const Ckpt__Unix *u)
 {
 	struct sockaddr_un address = { .sun_family = AF_UNIX };
-	memcpy(address.sun_path, u->address.data, u->address.len);
+	if (u->address.len) /* protobuf-c has no pointer to no bytes, and memcpy(3) wants one */
+		memcpy(address.sun_path, u->address.data, u->address.len);
 	return ARG_OF_DATA(plan_data(plan, &address, sizeof address, 8));
 }
 #define NAME_LEN(u) (sizeof(sa_family_t) + (u)->address.len)
