@@ -92,7 +92,7 @@ static void sweep_errors(struct sweep *s, int step, void (*at)(struct sweep *, i
 			if ((size_t)(n / s->step + strike_turn()) % ARRAY_SIZE(errors) == e)
 				at(s, n, errors[e]);
 	printf("%d failed, %d went well\n", s->failed, s->passed);
-	CHECK(s->failed > 10 && s->passed > 2);
+	CHECK(s->failed > 5 && s->passed > 2); /* with sanitizers, what is asked of memory does not fail */
 }
 
 static char reference[80];
@@ -111,13 +111,13 @@ static void sweep_dump(const char *const *argv, int step, bool rests)
 		CHECK_EQ(ckpt(NULL, "dump", pid, reference, "--leave-running"), 0);
 	s.before = left_look();
 	memcpy(s.argv, (const char *[]){ "ckpt", "dump", pid, s.t.image, "--leave-running", NULL }, 6 * sizeof *s.argv);
-	for (int i = 0; i < 2; i++) {
+	for (int i = 0; i < STRIKE_WHOLE; i++) {
 		char what[200];
 		_cleanup_text_ struct text output = { 0 };
 		struct struck whole = strike_at(&s, 0, 0, true, what, &output);
 		CHECK(!failed(&whole, &output, what));
 		check_image(&s.t, reference, what);
-		s.calls = whole.calls;
+		s.calls = strike_least(s.calls, &whole);
 	}
 	sweep_errors(&s, step, dump_one);
 	target_dump(&s.t, false);
@@ -163,13 +163,13 @@ static void begin_restore(struct sweep *s, const char *const *argv)
 	shell("cp -a %s %s.kept", s->t.dir, s->t.dir);
 	s->before = left_look_alone();
 	memcpy(s->argv, (const char *[]){ "ckpt", "restore", s->t.image, "-d", NULL }, 5 * sizeof *s->argv);
-	for (int i = 0; i < 2; i++) {
+	for (int i = 0; i < STRIKE_WHOLE; i++) {
 		_cleanup_text_ struct text output = { 0 };
 		struct struck whole = strike_at(s, 0, 0, false, what, &output);
 		if (failed(&whole, &output, what))
 			FAIL("the restore itself does not work under a tracer: %s", output.data);
 		judge_restore(s, &whole, &output, what);
-		s->calls = whole.calls;
+		s->calls = strike_least(s->calls, &whole);
 	}
 }
 
@@ -228,7 +228,7 @@ TEST(restore_shell, .root = true, .seconds = 120) { sweep_restore(ARGV("pty"), 0
 TEST(restore_sleeper, .root = true, .seconds = 120) { sweep_restore(ARGV("sleeper"), 0); }
 TEST(restore_python, .root = true, .seconds = 120) { sweep_restore(PYTHON, 0); }
 TEST(restore_tree, .root = true, .seconds = 120) { sweep_restore(ARGV("tree"), 0); }
-TEST(restore_names, .root = true, .seconds = 120) { sweep_restore(ARGV("named"), 0); }
+TEST(restore_names, .root = true, .net = true, .seconds = 120) { sweep_restore(ARGV("named"), 0); }
 TEST(steps_sleeper, .root = true, .seconds = 120) { sweep_steps(ARGV("sleeper"), 30); }
 TEST(steps_tree, .root = true, .seconds = 120) { sweep_steps(ARGV("tree"), 40); }
 TEST(steps_userns, .root = true, .seconds = 120) { sweep_steps(ARGV("userns"), 30); }
@@ -241,7 +241,7 @@ TEST(soak_inject_restore_python, .root = true, .manual = true, .seconds = 7200) 
 TEST(soak_inject_restore_tree, .root = true, .manual = true, .seconds = 7200) { sweep_restore(ARGV("tree"), 1); }
 TEST(soak_inject_dump_shell, .root = true, .manual = true, .seconds = 7200) { sweep_dump(ARGV("pty"), 1, false); }
 TEST(soak_inject_restore_shell, .root = true, .manual = true, .seconds = 7200) { sweep_restore(ARGV("pty"), 1); }
-TEST(soak_inject_restore_names, .root = true, .manual = true, .seconds = 7200) { sweep_restore(ARGV("named"), 1); }
+TEST(soak_inject_restore_names, .root = true, .net = true, .manual = true, .seconds = 7200) { sweep_restore(ARGV("named"), 1); }
 TEST(soak_steps_sleeper, .root = true, .manual = true, .seconds = 7200) { sweep_steps(ARGV("sleeper"), 0); }
 TEST(soak_steps_tree, .root = true, .manual = true, .seconds = 7200) { sweep_steps(ARGV("tree"), 0); }
 TEST(soak_steps_userns, .root = true, .manual = true, .seconds = 7200) { sweep_steps(ARGV("userns"), 0); }

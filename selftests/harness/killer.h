@@ -7,8 +7,8 @@
 #include <linux/ptrace.h> /* behind the C library's */
 
 struct strike {
-	int at;        /* system call number, from 1, when it is entered; 0: never */
-	int error;     /* it fails with this errno (positive) without being made; 0: the command is killed (SIGKILL) */
+	int at;    /* system call number, from 1, when it is entered; 0: never */
+	int error; /* it fails with this errno (positive) without being made (but close(2)); 0: the command is killed (SIGKILL) */
 	bool children; /* those of its child processes count too; else they are not traced (a restore traces its own) */
 	int nr;        /* only calls of this number are counted, 0: all */
 	/* Called once instead of a strike, when the first call is entered that makes a child with an id of its own (clone3). */
@@ -28,6 +28,11 @@ struct struck {
 
 /* Runs the command to its end. Everything that is traced is gone when this returns. output: what it prints, or NULL. */
 struct struck strike_run(const char *path, const char *const *argv, const struct strike *, struct text *output);
+
+/* The calls of a whole run are the least of so many runs: one that finds no cache of capabilities makes more, which is the first,
+ * and any for which another test took the cache away. calls: what was the least until now, 0 at first. */
+#define STRIKE_WHOLE 3
+int strike_least(int calls, const struct struck *whole);
 
 /* The call that a sweep begins with: first, or what SWEEP_FROM says, so that one that was broken off can go on. */
 int strike_first(int first);
