@@ -55,7 +55,8 @@ int main(int argc, char **argv)
 	say("\x1a"); /* ^Z */
 	expect("Stopped");
 	expect("PROMPT-3> ");
-	say("sleep 1000 &\n");
+	/* the next prompt comes when the job has executed its program */
+	say("sleep 1000 & until [ \"$(cat /proc/$!/comm)\" = sleep ]; do :; done\n");
 	expect("PROMPT-4> ");
 	pid_t foreground = tcgetpgrp(master);
 	MUST_EQ(foreground, shell);

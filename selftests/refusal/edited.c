@@ -98,7 +98,7 @@ static void check_refused(void (*change)(struct graph *, const void *), const ch
 	target_dump(&t, false);
 	snprintf(edited, sizeof edited, "%s.edited", t.image);
 	edit_image(t.image, edited, change, NULL);
-	_cleanup_free_ char *before = left_look();
+	_cleanup_free_ char *before = left_look_alone();
 	CHECK_EQ(ckpt(&output, "restore", edited, "-d"), status);
 	snprintf(name, sizeof name, "[%s]", code);
 	CHECK_CONTAINS(output.data, name);
