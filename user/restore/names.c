@@ -14,7 +14,6 @@
 #include <signal.h>
 #include <stdio.h>
 #include <sys/ioctl.h>
-#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -23,7 +22,10 @@
 #ifndef SIOCUNIXFILE
 #define SIOCUNIXFILE SIOCPROTOPRIVATE /* linux/un.h, which does not go with sys/un.h */
 #endif
-#define PATIENCE 50 /* times 10 ms, for processes that were killed with ckpt */
+/* Times 10 ms. Processes that were killed with ckpt have their sockets until they have ended, which a machine with much to do
+ * may take its time for; when they may have been let go, they may as well live for ever. */
+#define PATIENCE 6000
+#define PATIENCE_LET_GO 500
 
 struct name {
 	const char *path; /* the image's, in ckpt */
@@ -34,6 +36,7 @@ struct name {
 struct names {
 	VECTOR(struct name) list;
 	pid_t guard;
+	int life[2]; /* a pipe; whoever makes names has the end to write to: ckpt, who restores for it, their helpers */
 };
 
 /* Does a living socket have this file? One that listens is not woken by who asks for datagrams. */
@@ -100,10 +103,10 @@ static bool settle(const struct name *n)
 }
 
 /* Until all are free, or it seems that the tree lives. */
-static void settle_all(const struct names *names)
+static void settle_all(const struct names *names, int patience)
 {
 	bool done = false;
-	for (int tries = 0; !done && tries < PATIENCE; tries++) {
+	for (int tries = 0; !done && tries < patience; tries++) {
 		if (tries)
 			nanosleep(&(struct timespec){ .tv_nsec = 10000000 }, NULL);
 		done = true;
@@ -112,20 +115,19 @@ static void settle_all(const struct names *names)
 	}
 }
 
-/* Whatever else is sent to ckpt's group or terminal does not end it. */
-static _Noreturn void be_guard(const struct names *names, pid_t ckpt)
+/* Acts when nobody is left who could make a name. Whatever is sent to ckpt's group or terminal does not end it. */
+static _Noreturn void be_guard(const struct names *names)
 {
 	sigset_t all;
-	siginfo_t info;
+	char byte;
+	int patience = PATIENCE;
 	sigfillset(&all);
 	sigprocmask(SIG_SETMASK, &all, NULL);
 	setsid();
-	prctl(PR_SET_PDEATHSIG, SIGUSR1);
-	sigemptyset(&all);
-	sigaddset(&all, SIGUSR1);
-	while (getppid() == ckpt && sigwaitinfo(&all, &info) != SIGUSR1)
-		;
-	settle_all(names);
+	close(names->life[1]);
+	while (read(names->life[0], &byte, 1) == 1)
+		patience = PATIENCE_LET_GO;
+	settle_all(names, patience);
 	_exit(0);
 }
 
@@ -147,16 +149,25 @@ static int add(struct names *names, const Ckpt__Unix *u)
 /* With an id that the tree does not want. */
 static int start_guard(struct names *names, const struct graph *g)
 {
-	pid_t ckpt = getpid();
+	if (pipe2(names->life, O_CLOEXEC) < 0)
+		return fail(SYSCALL, neg_errno(), "pipe2");
 	do {
 		child_end(names->guard);
 		names->guard = fork();
 		if (names->guard == 0)
-			be_guard(names, ckpt);
+			be_guard(names);
 		if (names->guard < 0)
 			return fail(SYSCALL, neg_errno(), "fork");
 	} while (shape_wants(g, (u32)names->guard));
 	return 0;
+}
+
+static struct names *names_new(void)
+{
+	struct names *names = calloc(1, sizeof *names);
+	if (names)
+		names->life[0] = names->life[1] = -1;
+	return names;
 }
 
 int names_guard(struct names **ret, const struct graph *g)
@@ -166,7 +177,7 @@ int names_guard(struct names **ret, const struct graph *g)
 	for (size_t i = 0; r == 0 && i < g->objects.n; i++) {
 		if (g->objects.v[i]->kind != resource_unix.kind)
 			continue;
-		names = names ?: calloc(1, sizeof *names);
+		names = names ?: names_new();
 		r = names ? add(names, g->objects.v[i]->data) : fail_memory();
 	}
 	if (r == 0 && names && names->list.n)
@@ -177,13 +188,22 @@ int names_guard(struct names **ret, const struct graph *g)
 	return r;
 }
 
+int names_let_go(const struct names *names)
+{
+	if (!names || !names->guard)
+		return 0;
+	return write(names->life[1], "", 1) == 1 ? 0 : fail(SYSCALL, neg_errno(), "write");
+}
+
 void names_end(struct names *names, bool undo)
 {
 	if (!names)
 		return;
 	child_end(names->guard);
+	closep(&names->life[0]);
+	closep(&names->life[1]);
 	if (undo)
-		settle_all(names);
+		settle_all(names, PATIENCE_LET_GO);
 	vector_free(&names->list);
 	free(names);
 }

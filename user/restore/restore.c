@@ -18,6 +18,7 @@ struct work {
 	struct restored *ret;
 	struct text *plan_text;
 	struct handed_files handed;
+	struct names *names;
 	int given; /* negative: what the caller hands over does not do, as was reported */
 };
 
@@ -144,6 +145,8 @@ static int restore_loaded(const struct work *w, int channel)
 	if (r == 0 && channel >= 0)
 		r = pidns_ready(channel, x.root);
 	if (r == 0)
+		r = names_let_go(w->names);
+	if (r == 0)
 		r = tree_release(&x.tree);
 	if (r < 0) {
 		execute_undo(&x);
@@ -175,10 +178,10 @@ static int restore_outside(struct work *w)
 }
 
 /* What the caller hands over: all of it is looked at, whatever is found. */
-static int take_given(struct work *w, struct names **names)
+static int take_given(struct work *w)
 {
 	w->given = terminal_open(&w->ret->terminal, w->config, w->graph);
-	int r = is_dry(w->config) ? 0 : names_guard(names, w->graph);
+	int r = is_dry(w->config) ? 0 : names_guard(&w->names, w->graph);
 	if (r == 0 && handed_open(&w->handed, w->config, w->graph) < 0)
 		w->given = -EINVAL;
 	return r;
@@ -200,12 +203,11 @@ static int restore_graph(const struct restore_config *config, struct graph *grap
 	if (r < 0)
 		return r;
 	int damaged = config->check_only ? check_bytes(image) : 0;
-	struct work w = { config, image, graph, ret, plan_text, { { 0 } }, 0 };
-	struct names *names = NULL;
-	r = take_given(&w, &names);
+	struct work w = { config, image, graph, ret, plan_text, { { 0 } }, NULL, 0 };
+	r = take_given(&w);
 	if (r == 0)
 		r = config->pidns && !config->plan_only ? restore_outside(&w) : restore_loaded(&w, -1);
-	names_end(names, r < 0);
+	names_end(w.names, r < 0);
 	if (r == 0 && !is_dry(config))
 		terminal_released(&ret->terminal);
 	else if (!is_dry(config))
