@@ -2,7 +2,6 @@
 /* The command table, nothing else. */
 #include "command/command.h"
 #include <stdio.h>
-#include <sys/mman.h>
 
 static const struct {
 	const char *name, *help;
@@ -24,19 +23,8 @@ static int usage(FILE *to)
 	return to == stdout ? EXIT_OK : EXIT_USAGE;
 }
 
-extern const char __executable_start, __etext;
-
-/* Maps ckpt's code at once: fifty page faults are one twentieth of a small dump. Where the kernel has no such advice (before
- * 5.14) they happen. */
-static void map_code(void)
-{
-	uintptr_t from = (uintptr_t)&__executable_start, to = ALIGN_UP((uintptr_t)&__etext, (uintptr_t)PAGE_BYTES);
-	madvise((void *)from, to - from, 22 /* MADV_POPULATE_READ */);
-}
-
 int main(int argc, char **argv)
 {
-	map_code();
 	if (argc < 2)
 		return usage(stderr);
 	if (!strcmp(argv[1], "help") || !strcmp(argv[1], "--help"))

@@ -36,11 +36,15 @@ void text_addv(struct text *t, const char *format, va_list args)
 {
 	va_list again;
 	va_copy(again, args);
-	int need = vsnprintf(NULL, 0, format, args);
-	if (need >= 0 && text_grow(t, (size_t)need)) {
+	size_t room = t->data && !t->failed ? t->room - t->len : 0; /* most fits at once */
+	int need = vsnprintf(room ? t->data + t->len : NULL, room, format, args);
+	bool fits = need >= 0 && (size_t)need < room;
+	if (!fits && need >= 0 && text_grow(t, (size_t)need)) {
 		vsnprintf(t->data + t->len, (size_t)need + 1, format, again);
-		t->len += (size_t)need;
+		fits = true;
 	}
+	if (fits)
+		t->len += (size_t)need;
 	va_end(again);
 }
 

@@ -77,11 +77,10 @@ void plan_free(struct plan *plan)
 		next = b->next;
 		free(b);
 	}
-	for (size_t i = 0; i < plan->objects.n; i++)
-		free(plan->objects.v[i]);
 	for (size_t i = 0; i < plan->words.n; i++)
 		free(plan->words.v[i].name);
 	vector_free(&plan->objects);
+	text_free(&plan->names);
 	vector_free(&plan->words);
 	vector_free(&plan->pointers);
 	vector_free(&plan->arrays);
@@ -94,21 +93,20 @@ void plan_free(struct plan *plan)
 
 void plan_for(struct plan *plan, const char *format, ...)
 {
-	struct text name = { 0 };
+	size_t *place = vector_add(&plan->objects);
+	if (place)
+		*place = plan->names.len;
 	va_list args;
 	va_start(args, format);
-	text_addv(&name, format, args);
+	text_addv(&plan->names, format, args);
 	va_end(args);
-	char **place = vector_add(&plan->objects);
-	if (place)
-		*place = text_take(&name);
-	plan->failed |= !place || !*place;
-	text_free(&name);
+	text_add(&plan->names, "", 1);
+	plan->failed |= !place || text_failed(&plan->names);
 }
 
 const char *plan_object_name(const struct plan *plan, u32 object)
 {
-	return object < plan->objects.n ? plan->objects.v[object] : "?";
+	return object < plan->objects.n && !text_failed(&plan->names) ? plan->names.data + plan->objects.v[object] : "?";
 }
 
 /* --- arrays, found by tid --- */

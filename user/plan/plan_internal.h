@@ -41,7 +41,8 @@ struct plan {
 	VECTOR(struct plan_array) arrays;
 	VECTOR(struct plan_word) words;
 	VECTOR(struct plan_pointer) pointers;
-	VECTOR(char *) objects;
+	VECTOR(size_t) objects; /* where their names begin */
+	struct text names;
 	VECTOR(u32) gated; /* tids */
 	VECTOR(struct plan_hold) holds;
 	struct text data;
