@@ -55,6 +55,9 @@ int compile_site(struct site *ret, const struct graph *g, const struct survey *s
 			at = ALIGN_UP(used.v[i].end + SITE_MARGIN, 0x10000ull);
 	vector_free(&used);
 	*ret = (struct site){ .code = at, .data = at + SITE_CODE, .slot = at + SITE_CODE + data_size, .end = at + need };
+	for (size_t i = 0; i < survey->own.n; i++)
+		if (!strcmp(survey->own.v[i].name, "[heap]"))
+			ret->heap = survey->own.v[i].start;
 	return 0;
 }
 

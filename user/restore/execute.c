@@ -156,14 +156,12 @@ static void drop_own_rseq(void)
 
 #define CLONE_PATIENCE 100 /* times 2 ms */
 
-/* release_task() takes a dead task out of sight a little before its id is free (free_pid() without the lock, since 6.15). */
-static long clone_patiently(struct clone_args *args)
+/* The new task leaves for the blob at once: without ckpt's heap neither has to copy a page of it. */
+static void keep_heap(const struct execution *x, int advice)
 {
-	long pid;
-	for (int tries = 0; (pid = syscall(SYS_clone3, args, sizeof *args)) < 0 && errno == EEXIST && tries < CLONE_PATIENCE;
-	     tries++)
-		nanosleep(&(struct timespec){ .tv_nsec = 2000000 }, NULL);
-	return pid;
+	uintptr_t end = (uintptr_t)sbrk(0);
+	if (x->site.heap && end > x->site.heap)
+		madvise((void *)(uintptr_t)x->site.heap, end - x->site.heap, advice);
 }
 
 /* ckpt's only child: the root, or the stand-in that leads its session and makes it. */
@@ -184,10 +182,17 @@ static int clone_first(struct execution *x, u32 pid)
 	u64 all = ~0ull, old;
 	drop_own_rseq();
 	syscall(SYS_rt_sigprocmask, SIG_SETMASK, &all, &old, sizeof old);
-	long child = clone_patiently(&args);
+	keep_heap(x, MADV_DONTFORK);
+	long child;
+	/* release_task() takes a dead task out of sight a little before its id is free (free_pid() without the lock, since
+	 * 6.15). */
+	for (int tries = 0; (child = syscall(SYS_clone3, &args, sizeof args)) < 0 && errno == EEXIST && tries < CLONE_PATIENCE;
+	     tries++)
+		nanosleep(&(struct timespec){ .tv_nsec = 2000000 }, NULL);
 	if (child == 0)
 		arch_enter(entry, arena, index, stack);
 	int err = neg_errno();
+	keep_heap(x, MADV_DOFORK);
 	syscall(SYS_rt_sigprocmask, SIG_SETMASK, &old, NULL, sizeof old);
 	WORKING_ON_TASK(pid);
 	if (child < 0)

@@ -72,6 +72,7 @@ struct site {
 	u64 data; /* plan_size() bytes, rw- */
 	u64 slot; /* VDSO_SLOT bytes where a vDSO waits */
 	u64 end;
+	u64 heap; /* where ckpt's own begins; 0: not known */
 };
 #define VDSO_SLOT 0x20000ull
 #define PAGES_FILE PLAN_PAGES
