@@ -10,6 +10,8 @@ __attribute__((noreturn, used, visibility("hidden"))) void blob_run(struct arena
 	machine_run(arena, array);
 	if (array->pc < array->ends)
 		blob_exit(1);
+	if (array->parks && array->state == ARRAY_PARKED)
+		machine_park(arena, array);
 	for (;;)
 		blob_futex_wait(&array->state, array->state);
 }

@@ -125,3 +125,13 @@ static inline void machine_run(struct arena *arena, struct array *array)
 	}
 	machine_state(array, ARRAY_PARKED);
 }
+
+/* What a thread does when it is done, until it is stopped; pc tells that the call has ended. */
+static inline void machine_park(struct arena *arena, struct array *array)
+{
+	struct step *step = (struct step *)machine_data(arena, arena->steps) + array->first + array->count;
+	if (array->count >= arena->nsteps - array->first)
+		return;
+	step->result = machine_step(arena, array, step);
+	array->pc++;
+}

@@ -47,7 +47,8 @@ struct array {
 	int64_t error;         /* negative errno or the unexpected result of the failed step */
 	uint64_t stack_top;    /* data offset */
 	uint32_t loops;
-	uint32_t ends; /* who stops before step number `ends` ends instead of parking: all ones for a helper process */
+	uint32_t parks; /* 1: the step behind the others is the call that the thread sleeps in when it is done */
+	uint32_t ends;  /* who stops before step number `ends` ends instead of parking: all ones for a helper process */
 };
 
 struct arena {

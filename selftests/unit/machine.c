@@ -452,6 +452,30 @@ MACHINE_TEST(an_unknown_operation_fails)
 	check_fails(0, -ENOSYS);
 }
 
+/* The step behind the last one is made when everybody has been told, and pc tells when it has ended. */
+TEST(a_parked_thread_sleeps_in_its_call)
+{
+	by_blob = true;
+	begin();
+	call(SYS_getpid, 0, 0, 0);
+	struct step *park = call(SYS_futex, WORD(0), FUTEX_WAIT, 0);
+	kind(park, 0, ARG_DATA);
+	struct array *array = &program->arrays[0];
+	array->count = 1;
+	array->parks = 1;
+	pid_t pid = launch();
+	CHECK_EQ(await(0), ARRAY_PARKED);
+	CHECK_EQ(__atomic_load_n(&array->pc, __ATOMIC_SEQ_CST), 1);
+	for (int i = 0; i < 5000 && raw_call(SYS_futex, (long)&program->words[0], FUTEX_WAKE, 1, 0, 0, 0) != 1; i++)
+		usleep(1000);
+	for (int i = 0; i < 5000 && __atomic_load_n(&array->pc, __ATOMIC_SEQ_CST) < 2; i++)
+		usleep(1000);
+	CHECK_EQ(array->pc, 2);
+	CHECK_EQ(park->result, 0);
+	CHECK_EQ(array->state, ARRAY_PARKED);
+	end(pid);
+}
+
 TEST(a_helper_ends_with_its_array)
 {
 	int status;

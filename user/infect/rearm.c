@@ -49,56 +49,67 @@ long rearm_call_number(enum restart_call block, const struct arch_call *call)
 	}
 }
 
-static void put_time(void *scratch, u64 ns)
-{
-	struct timespec t = { .tv_sec = (time_t)(ns / 1000000000), .tv_nsec = (long)(ns % 1000000000) };
-	memset(scratch, 0, REARM_SCRATCH);
-	memcpy(scratch, &t, sizeof t);
-}
-
 static bool futex_time_is_absolute(u64 operation) { return (operation & FUTEX_CMD_MASK) == FUTEX_WAIT_BITSET; }
 
-/* Arguments that make the call wait for what was left; futex(2): WAIT_BITSET's time is absolute on a clock that the
- * target sees going on, so its own argument still says it. */
-static int aim_rest(enum rearm_form form, u64 a[6], const struct rearm *rearm, u64 scratch, void *here)
+/* Which argument is the time; futex(2): WAIT_BITSET's is absolute on a clock that the target sees going on, so its own argument
+ * still says it. */
+static int aim_rest(enum rearm_form form, u64 a[6], const struct rearm *rest, int *ret_time_at)
 {
+	*ret_time_at = -1;
 	if (form == REARM_FUTEX && futex_time_is_absolute(a[1]))
 		return 0;
-	if (form == REARM_POLL && rearm->endless) {
+	if (form == REARM_POLL && rest->endless) {
 		a[2] = (u64)-1;
 		return 0;
 	}
-	if (!rearm->known)
+	if (!rest->known)
 		return -ENODATA;
-	put_time(here, rearm->left);
 	switch (form) {
 	case REARM_SLEEP:
-		a[0] = scratch;
+		*ret_time_at = 0;
 		return 0;
 	case REARM_CLOCK_SLEEP:
-		a[0] = (u64)(s64)rearm->clock;
+		a[0] = (u64)(s64)rest->clock;
 		a[1] = 0;
-		a[2] = scratch;
+		*ret_time_at = 2;
 		return 0;
 	case REARM_POLL: /* never too early */
-		a[2] = MIN((rearm->left + 999999) / 1000000, 0x7fffffffull);
+		a[2] = MIN((rest->left + 999999) / 1000000, 0x7fffffffull);
 		return 0;
 	case REARM_FUTEX:
-		a[3] = scratch;
+		*ret_time_at = 3;
 		return 0;
 	}
 	return -EOPNOTSUPP;
 }
 
-static int give_eintr(struct remote_home *home, const char *name)
+int remote_rest(const struct arch_call *call, const struct rearm *rest, u64 ret_args[6], struct timespec *ret_left, int *ret_time_at)
+{
+	*ret_left = (struct timespec){ .tv_sec = (time_t)(rest->left / 1000000000), .tv_nsec = (long)(rest->left % 1000000000) };
+	memcpy(ret_args, call->arg, sizeof call->arg);
+	for (size_t i = 0; i < ARRAY_SIZE(rearmable); i++)
+		if (rearmable[i].nr == call->nr)
+			return aim_rest(rearmable[i].form, ret_args, rest, ret_time_at);
+	return -EOPNOTSUPP;
+}
+
+static const char *name_of(long nr)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(rearmable); i++)
+		if (rearmable[i].nr == nr)
+			return rearmable[i].name;
+	return "unknown";
+}
+
+static int give_eintr(struct remote_home *home)
 {
 	arch_finish_call(&home->regs, -EINTR);
 	home->call.interrupted = false;
-	return warn(RESTART_LOST, 0, "system call %s (%ld)", name, home->call.nr);
+	return warn(RESTART_LOST, 0, "system call %s (%ld)", name_of(home->call.nr), home->call.nr);
 }
 
 /* What the armed call gave is the truth: a restart of its own, or a result. */
-static void take_result(struct remote_home *home, s64 result)
+void remote_take_rest(struct remote_home *home, s64 result)
 {
 	home->call.interrupted = result == -512 || result == -513 || result == -514 || result == -516;
 	if (home->call.interrupted) {
@@ -110,20 +121,19 @@ static void take_result(struct remote_home *home, s64 result)
 	}
 }
 
-int remote_rearm(pid_t tid, struct remote_home *home, const struct rearm *rearm, u64 pc, u64 scratch, void *scratch_here)
+int remote_rearm(pid_t tid, struct remote_home *home, const struct rearm *rest, u64 pc, u64 scratch, void *scratch_here)
 {
-	for (size_t i = 0; i < ARRAY_SIZE(rearmable); i++) {
-		if (rearmable[i].nr != home->call.nr)
-			continue;
-		u64 args[6];
-		s64 result;
-		memcpy(args, home->call.arg, sizeof args);
-		if (aim_rest(rearmable[i].form, args, rearm, scratch, scratch_here) < 0)
-			return give_eintr(home, rearmable[i].name);
-		int err = remote_call_trapped(tid, &home->regs, pc, home->call.nr, args, &result);
-		if (!err)
-			take_result(home, result);
-		return err;
-	}
-	return give_eintr(home, "unknown");
+	struct timespec left;
+	u64 args[6];
+	int time_at;
+	s64 result;
+	if (remote_rest(&home->call, rest, args, &left, &time_at) < 0)
+		return give_eintr(home);
+	memcpy(scratch_here, &left, sizeof left);
+	if (time_at >= 0)
+		args[time_at] = scratch;
+	int err = remote_call_trapped(tid, &home->regs, pc, home->call.nr, args, &result);
+	if (!err)
+		remote_take_rest(home, result);
+	return err;
 }

@@ -77,6 +77,12 @@ struct rearm {
 /* The call that a restart block belongs to, as a record tells it, and the registers: needed when call.nr is
  * restart_syscall. -1 when not known. */
 long rearm_call_number(enum restart_call, const struct arch_call *);
+/* Arguments that make an interrupted call wait for what was left of it; *ret_time_at: the one that must be the address of
+ * *ret_left, -1: none. -ENODATA: what was left is not known; -EOPNOTSUPP: not a call that ckpt knows. */
+struct timespec;
+int remote_rest(const struct arch_call *, const struct rearm *, u64 ret_args[6], struct timespec *ret_left, int *ret_time_at);
+/* What the call gave that was entered again, so that home says how the thread goes on: with it, or with its result. */
+void remote_take_rest(struct remote_home *, s64 result);
 /* home->call.code is 516, the thread at an event stop with all signals blocked: gives the thread a restart block of its
  * own by letting it enter the same call for the time left, at the `syscall` instruction at pc. scratch: address in the
  * target of REARM_SCRATCH bytes that ckpt sees at scratch_here. Afterwards home says how the thread goes on: with the

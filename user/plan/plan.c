@@ -47,6 +47,7 @@ static const char *const stage_names[STAGE_COUNT] = {
 	[STAGE_LOCKS] = "locks",
 	[STAGE_TELL] = "tell",
 	[STAGE_SECCOMP] = "seccomp",
+	[STAGE_PARK] = "park",
 };
 
 const char *stage_name(enum stage stage) { return stage_names[stage]; }
@@ -307,9 +308,22 @@ void plan_post(struct plan *plan, struct place place, u32 word)
 	plan_op(plan, place, OP_POST, 0, (struct arg[6]){ ARG(word) });
 }
 
+void plan_park(struct plan *plan, u32 tid, long nr, const struct arg args[6])
+{
+	step_any(plan_op(plan, AT(tid, STAGE_PARK), OP_CALL, nr, args));
+}
+
 u32 plan_gate_come(struct plan *plan) { return plan_word(plan, "come to the gate"); }
 u32 plan_gate_open(struct plan *plan) { return plan_word(plan, "gate is open"); }
 u32 plan_gated(const struct plan *plan, u32 i) { return i < plan->gated.n ? plan->gated.v[i] : 0; }
+
+bool plan_is_gated(const struct plan *plan, u32 tid)
+{
+	for (size_t i = 0; i < plan->gated.n; i++)
+		if (plan->gated.v[i] == tid)
+			return true;
+	return false;
+}
 
 void plan_gate(struct plan *plan, struct place place)
 {
@@ -414,7 +428,10 @@ void plan_emit(const struct plan *plan, void *to, u64 base)
 	for (size_t i = 0; i < plan->arrays.n; i++) {
 		const struct plan_array *a = &plan->arrays.v[i];
 		u32 ends = a->tid >= PLAN_HELPER ? UINT32_MAX : a->first[STAGE_LIFELINE] ? PLAN_LIFELINE_STEPS : 0;
-		arrays[i] = (struct array){ .first = n, .count = a->count, .stack_top = a->stack, .ends = ends };
+		u32 parks = a->first[STAGE_PARK] != NULL;
+		arrays[i] = (struct array){
+			.first = n, .count = a->count - parks, .stack_top = a->stack, .ends = ends, .parks = parks
+		};
 		for (enum stage stage = 0; stage < STAGE_COUNT; stage++)
 			for (const struct plan_step *s = a->first[stage]; s; s = s->next)
 				steps[n++] = s->step;

@@ -45,6 +45,7 @@ enum stage {
 	STAGE_LOCKS, /* what a process loses with each descriptor that it closes */
 	STAGE_TELL,  /* what a thread tells of itself, to be compared with the image */
 	STAGE_SECCOMP,
+	STAGE_PARK, /* behind the end: the call that a thread sleeps in until it is stopped */
 	STAGE_COUNT
 };
 const char *stage_name(enum stage);
@@ -112,12 +113,15 @@ void plan_pointer(struct plan *, u32 at, u32 target);
 /* A word for WAIT and POST, by name: equal names give the same word. */
 u32 plan_word(struct plan *, const char *name);
 void plan_wait(struct plan *, struct place, u32 word, u32 value);
+/* The call that a thread is in when it has done its steps, instead of waiting for nothing; it may end. */
+void plan_park(struct plan *, u32 tid, long nr, const struct arg args[6]);
 void plan_post(struct plan *, struct place, u32 word);
 
 /* From this step on ckpt must have seized the thread with PTRACE_O_SUSPEND_SECCOMP: the thread says that it has come, and
  * waits until the gate is open. Who runs the plan seizes all gated threads when as many have come, and opens. */
 void plan_gate(struct plan *, struct place);
 /* The i-th gated thread, 0 behind the last. */
+bool plan_is_gated(const struct plan *, u32 tid);
 u32 plan_gated(const struct plan *, u32 i);
 /* Data offsets of the gate's words: how many threads have come; 1 when it is open (a futex word). */
 u32 plan_gate_come(struct plan *);

@@ -218,6 +218,8 @@ int compile(struct plan **ret, struct site *ret_site, struct tells *ret_tells, c
 		r = compile_owners(&c);
 	if (r == 0)
 		r = compile_tells(&c, ret_tells);
+	if (r == 0)
+		r = compile_interrupted(&c);
 	shape_stand_ins_free(&c.stand_ins);
 	map_free(&c.members);
 	map_free(&c.table_sharers);

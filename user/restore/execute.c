@@ -54,6 +54,8 @@ static struct array *array_of(struct execution *x, u32 index)
 	return (struct array *)(x->map + execution_arena(x)->arrays) + index;
 }
 
+struct array *execution_array(struct execution *x, u32 tid) { return array_of(x, plan_array(x->plan, tid)); }
+
 /* --- the arena --- */
 
 static int map_at(u64 where, size_t len, int prot, int memory, off_t offset)
@@ -234,7 +236,7 @@ static bool is_thread_there(const Ckpt__Thread *t) { return t->pid != t->tid && 
 static int check_alive(struct execution *x, const Ckpt__Thread *t)
 {
 	u32 tid = t->tid;
-	struct array *array = array_of(x, plan_array(x->plan, tid));
+	struct array *array = execution_array(x, tid);
 	if (__atomic_load_n(&array->state, __ATOMIC_SEQ_CST) != ARRAY_RUNNING || is_thread_there(t))
 		return 0;
 	bool begun = __atomic_load_n(&array->pc, __ATOMIC_SEQ_CST); /* before it is looked for: it may be born meanwhile */
@@ -277,7 +279,7 @@ static int check_all(struct execution *x)
 
 static int await_thread(struct execution *x, u32 tid)
 {
-	struct array *array = array_of(x, plan_array(x->plan, tid));
+	struct array *array = execution_array(x, tid);
 	while (__atomic_load_n(&array->state, __ATOMIC_SEQ_CST) == ARRAY_RUNNING) {
 		wait_on(&array->state, ARRAY_RUNNING);
 		int r = array->state == ARRAY_RUNNING ? check_all(x) : 0;
@@ -287,19 +289,11 @@ static int await_thread(struct execution *x, u32 tid)
 	return array->state == ARRAY_FAILED ? report_step(x, array) : 0;
 }
 
-static bool is_gated(const struct plan *plan, u32 tid)
-{
-	for (u32 i = 0, gated; (gated = plan_gated(plan, i)); i++)
-		if (gated == tid)
-			return true;
-	return false;
-}
-
 /* Until the process hangs on its parent, which a root that ckpt has made itself does as soon as it runs. */
 static int await_birth(struct execution *x, u32 pid)
 {
 	u32 *births = (u32 *)(x->map + plan_births((struct plan *)x->plan));
-	const struct array *array = array_of(x, plan_array(x->plan, pid));
+	const struct array *array = execution_array(x, pid);
 	while (pid != (u32)x->root || x->stand_in) {
 		u32 now = __atomic_load_n(births, __ATOMIC_SEQ_CST);
 		if (__atomic_load_n(&array->pc, __ATOMIC_SEQ_CST) >= PLAN_LIFELINE_STEPS)
@@ -326,7 +320,7 @@ static int hold_all(struct execution *x)
 	for (const struct plan_held *p; (p = plan_held(x->plan, x->held)); x->held++) {
 		int r = await_birth(x, p->pid);
 		if (r == 0)
-			r = tree_hold((pid_t)p->pid, HOLD_PROCESS | (is_gated(x->plan, p->pid) ? HOLD_UNFILTERED : 0));
+			r = tree_hold((pid_t)p->pid, HOLD_PROCESS | (plan_is_gated(x->plan, p->pid) ? HOLD_UNFILTERED : 0));
 		if (r < 0)
 			return r;
 		count_held(x, p->word);
@@ -398,7 +392,7 @@ int execute_start(struct execution *x, const struct plan *plan, const struct sit
 static bool may_stop_early(const struct execution *x, const Ckpt__Thread *t)
 {
 	const Ckpt__Task *task = shape_task(x->graph, t->pid);
-	return t->pid != t->tid && !strcmp(task->state, "running") && !is_gated(x->plan, t->tid);
+	return t->pid != t->tid && !strcmp(task->state, "running") && !plan_is_gated(x->plan, t->tid);
 }
 
 int execute_wait(struct execution *x)

@@ -5,8 +5,12 @@
 #include "restore/restore.h"
 
 struct arena *execution_arena(struct execution *);
+struct array *execution_array(struct execution *, u32 tid);
 /* The `syscall` instruction of the blob: whatever else a task has lost, this page it has. */
 u64 execution_syscall(const struct execution *);
 /* Stops the tasks that were stopped; swallow_stops() lets their (seized) parents take the wait status and SIGCHLD. */
 int stop_tasks(struct execution *);
 int swallow_stops(struct execution *);
+/* How a thread that is stopped goes on, with a restart block when the image's had one. */
+struct remote_home;
+int restore_interrupted(struct execution *, const Ckpt__Thread *, struct remote_home *ret);

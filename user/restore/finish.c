@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-/* Owns the last steps, which the tracer makes: restart blocks, the arena's end, registers. */
+/* Owns the last steps, which the tracer makes: the arena's end, registers. */
 #include "arch/arch.h"
 #include "base/child.h"
 #include "diag/diag.h"
 #include "infect/remote.h"
 #include "model/shape.h"
 #include "restore/execute_internal.h"
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/ptrace.h>
@@ -18,48 +19,19 @@ u64 execution_syscall(const struct execution *x)
 	return x->site.code + (u64)offset;
 }
 
-static int home_of(const Ckpt__Thread *t, struct remote_home *ret)
-{
-	if (t->registers.len != sizeof ret->regs)
-		return fail(IMAGE_INCONSISTENT, 0, "%zu bytes of registers", t->registers.len);
-	*ret = (struct remote_home){ 0 };
-	memcpy(&ret->regs, t->registers.data, sizeof ret->regs);
-	if (!t->call)
-		return 0;
-	arch_call_arguments(&ret->regs, ret->call.arg);
-	ret->call.interrupted = true;
-	ret->call.code = (int)t->call->code;
-	ret->call.nr = (long)t->call->nr;
-	return 0;
-}
-
-static int rearm_thread(struct execution *x, const Ckpt__Thread *t, struct remote_home *home, u64 pc)
-{
-	const Ckpt__InterruptedCall *call = t->call;
-	/* the thread's own stack in the arena is free now */
-	u32 scratch = plan_stack(x->plan, t->tid) - REARM_SCRATCH;
-	struct rearm rearm = {
-		.known = call->has_left || call->endless, .endless = call->endless, .left = call->left, .clock = call->clock
-	};
-	return remote_rearm((pid_t)t->tid, home, &rearm, pc, x->site.data + scratch, x->map + scratch);
-}
-
 struct finish {
 	VECTOR(struct remote_home) homes; /* in the order of the graph's threads */
 };
 
 static int arm_all(struct execution *x, struct finish *f)
 {
-	u64 pc = execution_syscall(x);
 	for (struct object *o = NULL; (o = graph_next(x->graph, &kind_thread, o));) {
 		const Ckpt__Thread *t = o->data;
 		WORKING_ON_THREAD(t->tid);
 		struct remote_home *home = vector_add(&f->homes);
-		int r = home ? home_of(t, home) : fail_memory();
-		if (r == 0 && t->call && t->call->code == 516)
-			r = rearm_thread(x, t, home, pc);
+		int r = home ? restore_interrupted(x, t, home) : fail_memory();
 		if (r < 0)
-			return r < 0 && !diag_failed() ? fail(REGISTERS, r, "rebuilding the interrupted call") : r;
+			return r;
 	}
 	return 0;
 }
@@ -138,6 +110,8 @@ int execute_finish(struct execution *x)
 	int r = bring_all(x, &brought);
 	if (r < 0)
 		return r;
+	if (brought) /* who has woken ckpt is on its way into its interrupted call */
+		sched_yield();
 	for (u32 i = 0, tid; (tid = plan_gated(x->plan, i)); i++)
 		if (!graph_find(x->graph, &kind_task, tid))
 			ptrace(PTRACE_INTERRUPT, (pid_t)tid, 0, 0); /* seized already */
