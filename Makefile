@@ -105,6 +105,8 @@ cross:
 	$(Q)tools/deps cross && $(MAKE) --no-print-directory ARCH=aarch64 CROSS_COMPILE=aarch64-linux-gnu- SYSROOT=$$(tools/sysroot arm64) build/aarch64/ckpt
 install: ckpt
 	$(Q)install -Dm755 ckpt $(DESTDIR)$(PREFIX)/sbin/ckpt
+	$(Q)mkdir -p $(DESTDIR)$(PREFIX)/lib/systemd/system && sed 's|@SBIN@|$(PREFIX)/sbin|' tools/ckpt-pin.service.in \
+	  >$(DESTDIR)$(PREFIX)/lib/systemd/system/ckpt-pin.service
 	$(Q)for m in docs/man/*.8; do install -Dm644 $$m $(DESTDIR)$(PREFIX)/share/man/man8/$${m##*/}; done
 clean:
 	$(Q)rm -rf build ckpt
