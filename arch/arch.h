@@ -72,6 +72,8 @@ u64 arch_task_size(void);
 size_t arch_extended_notes(int ret[ARCH_NOTES_MAX]);
 /* How much of what PTRACE_GETREGSET gave for a note is in use. */
 size_t arch_note_used(int note, const void *data, size_t len);
+/* Makes two states of a note that mean the same equal, byte for byte. */
+void arch_note_settle(int note, void *data, size_t len);
 size_t arch_extended_size(void);
 /* Do the extended registers of a thread of an image fit this processor and its kernel? */
 enum arch_fit {

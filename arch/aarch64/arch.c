@@ -217,4 +217,6 @@ size_t arch_note_used(int note, const void *data, size_t len)
 }
 
 /* The largest SVE state (vectors of 2048 bits) takes 9 KiB. */
+void arch_note_settle(int note _unused_, void *data _unused_, size_t len _unused_) {}
+
 size_t arch_extended_size(void) { return 16384; }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /* Owns the registers of x86-64: what a stopped thread was doing, and how it is made to do something. */
 #include "arch/arch.h"
+#include <cpuid.h>
 #include <elf.h>
 #include <sys/syscall.h>
 
@@ -150,4 +151,55 @@ size_t arch_extended_notes(int ret[ARCH_NOTES_MAX])
 size_t arch_note_used(int note _unused_, const void *data _unused_, size_t len) { return len; }
 
 /* AMX makes it about 11 KiB. CPUID would tell, but it traps where CPUs are virtual: ten microseconds a time. */
+/* Intel SDM volume 1, 13.4: the header of an XSAVE area says which components are not in their initial state, and a processor may
+ * or may not notice that one has come back to it (13.6, "init optimization"). */
+#define XSTATE_HEADER 512
+#define XSTATE_EXTENDED 576
+
+enum { XSTATE_X87, XSTATE_SSE };
+
+static bool is_zero(const u8 *data, size_t len)
+{
+	for (size_t i = 0; i < len; i++)
+		if (data[i])
+			return false;
+	return true;
+}
+
+/* As after FNINIT. */
+static bool is_initial_x87(const u8 *area)
+{
+	return area[0] == 0x7f && area[1] == 0x03 && is_zero(area + 2, 22) && is_zero(area + 32, 128);
+}
+
+/* MXCSR is part of it: with the bit the kernel takes its value, and sets this one without (copy_uabi_to_xstate()). */
+static bool is_initial_sse(const u8 *area)
+{
+	return area[24] == 0x80 && area[25] == 0x1f && is_zero(area + 26, 2) && is_zero(area + 160, 256);
+}
+
+static bool is_initial(u32 component, const u8 *area, size_t len)
+{
+	u32 size, offset, unused_c, unused_d;
+	if (component == XSTATE_X87)
+		return is_initial_x87(area);
+	if (component == XSTATE_SSE)
+		return is_initial_sse(area);
+	return __get_cpuid_count(0xd, component, &size, &offset, &unused_c, &unused_d) && offset >= XSTATE_EXTENDED &&
+	       offset <= len && size <= len - offset && is_zero(area + offset, size);
+}
+
+void arch_note_settle(int note, void *data, size_t len)
+{
+	u8 *area = data;
+	u64 used;
+	if (note != NT_X86_XSTATE || len < XSTATE_EXTENDED)
+		return;
+	memcpy(&used, area + XSTATE_HEADER, sizeof used);
+	for (u32 i = 0; i < 63; i++)
+		if (used >> i & 1 && is_initial(i, area, len))
+			used &= ~(1ull << i);
+	memcpy(area + XSTATE_HEADER, &used, sizeof used);
+}
+
 size_t arch_extended_size(void) { return 16384; }

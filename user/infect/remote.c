@@ -69,6 +69,8 @@ int remote_get_extended(pid_t tid, void *ret, size_t room, size_t *ret_len)
 	*ret_len = room;
 	if (count == 1) {
 		int r = transfer_regset(PTRACE_GETREGSET, tid, notes[0], ret, ret_len);
+		if (r == 0)
+			arch_note_settle(notes[0], ret, *ret_len);
 		return r == 0 && *ret_len == room ? -E2BIG : r; /* the kernel fills what there is room for */
 	}
 	char *at = ret;
