@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-# A new selftests/unit/X.c (no root) or selftests/{resource,tree,refusal,fault}/X.c (root) is built against all of ckpt but
+# A new selftests/unit/X.c (no root) or selftests/{resource,tree,refusal,rights,fault}/X.c (root) is built against all of ckpt but
 # main.o and run; an executable X.sh there is run; each prints KTAP. selftests/programs/X.c are what gets checkpointed:
 # X.static.c is linked statically, X.musl.c with musl, others dynamically. Nothing needs to be added here.
 # With SAN=1 ckpt is sanitized too; its alternate stacks are off, since restored tasks would inherit them.
@@ -7,7 +7,7 @@
 T        := $(B)/selftests
 JOBS     ?= $(shell nproc)
 UNITC    := $(wildcard selftests/unit/*.c)
-SELFC    := $(wildcard selftests/resource/*.c selftests/tree/*.c selftests/refusal/*.c selftests/fault/*.c)
+SELFC    := $(wildcard $(foreach room,resource tree refusal rights fault,selftests/$(room)/*.c))
 PROGC    := $(wildcard selftests/programs/*.c)
 HARNESS  := $(patsubst %.c,$(B)/%.o,$(filter-out selftests/harness/run.c,$(wildcard selftests/harness/*.c)))
 UNITS    := $(UNITC:selftests/%.c=$(T)/%) $(wildcard selftests/unit/*.sh)

@@ -2,6 +2,8 @@
 /* The command table, nothing else. */
 #include "command/command.h"
 #include <stdio.h>
+#include <sys/auxv.h>
+#include <sys/prctl.h>
 
 static const struct {
 	const char *name, *help;
@@ -23,8 +25,17 @@ static int usage(FILE *to)
 	return to == stdout ? EXIT_OK : EXIT_USAGE;
 }
 
+/* A program that gains capabilities from its file has /proc files that root owns (proc(5), PR_SET_DUMPABLE), and new tasks
+ * begin as copies of it. Who lacks these capabilities still may not trace it (cap_ptrace_access_check). */
+static void own_proc_files(void)
+{
+	if (getauxval(AT_SECURE))
+		prctl(PR_SET_DUMPABLE, 1);
+}
+
 int main(int argc, char **argv)
 {
+	own_proc_files();
 	if (argc < 2)
 		return usage(stderr);
 	if (!strcmp(argv[1], "help") || !strcmp(argv[1], "--help"))

@@ -98,12 +98,16 @@ long long test_check_ok(const char *file, int line, const char *text, long long 
 	return value;
 }
 
+static char build_dir[PATH_MAX];
+
+void test_move_build_dir(const char *dir) { snprintf(build_dir, sizeof build_dir, "%s", dir); }
+
 const char *test_build_dir(void)
 {
-	static char dir[PATH_MAX];
+	char *dir = build_dir;
 	if (*dir)
 		return dir;
-	ssize_t len = readlink("/proc/self/exe", dir, sizeof dir - 1);
+	ssize_t len = readlink("/proc/self/exe", dir, sizeof build_dir - 1);
 	dir[MAX(len, 0)] = 0;
 	/* B/selftests/GROUP/TEST */
 	for (int up = 0; up < 3 && strrchr(dir, '/'); up++)

@@ -51,3 +51,5 @@ long long test_check_ok(const char *file, int line, const char *text, long long 
 
 /* The build directory (where ckpt and selftests/programs are), absolute; known from the place of the test's binary. */
 const char *test_build_dir(void);
+/* From now on it is found here too: for a user who may not pass the directories above. */
+void test_move_build_dir(const char *);

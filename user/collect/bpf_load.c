@@ -166,7 +166,8 @@ static void object_closep(struct bpf_object **object) { bpf_object__close(*objec
 static int cold_load(void *arg)
 {
 	const struct cold_load *load = arg;
-	LIBBPF_OPTS(bpf_object_open_opts, opts, .object_name = load->image.name);
+	/* named, so that libbpf does not look for types in modules: that takes CAP_SYS_ADMIN (BPF_BTF_GET_NEXT_ID) */
+	LIBBPF_OPTS(bpf_object_open_opts, opts, .object_name = load->image.name, .btf_custom_path = KERNEL_BTF);
 	_cleanup_(object_closep) struct bpf_object *object = bpf_object__open_mem(load->image.elf, load->image.len, &opts);
 	if (!object)
 		return neg_errno();

@@ -7,6 +7,7 @@
 #include "dump/pages.h"
 #include "model/reflect.h"
 #include "resource/registry.h"
+#include <linux/seccomp.h>
 #include <stdio.h>
 
 /* One look at the tree: what it is, what it would cost, and in the log what speaks against a dump. */
@@ -25,17 +26,29 @@ static void look_free(struct look *look)
 	graph_free(&look->graph);
 }
 
-/* A freeze would meet a tracer that is there already. */
-static void judge_process(const struct tree_process *p)
+/* A field of /proc/PID/task/TID/status, 0 when there is none. */
+static int status_field(const struct text *status, const char *name)
+{
+	const char *at = status->data ? strstr(status->data, name) : NULL;
+	return at ? atoi(at + strlen(name)) : 0;
+}
+
+/* A freeze would meet a tracer that is there already, and a stopped thread would not show its filters. */
+static void judge_process(const struct caps *caps, const struct tree_process *p)
 {
 	WORKING_ON_TASK(p->pid);
-	_cleanup_text_ struct text status = { 0 };
-	if (file_read(p->proc, "status", &status) < 0)
-		return;
-	const char *tracer = strstr(status.data, "\nTracerPid:");
-	int pid = tracer ? atoi(tracer + 11) : 0;
-	if (pid)
-		fail(TRACED, 0, "by process %d", pid);
+	int tracer = 0, filtered = 0;
+	for (size_t i = 0; i < p->threads.n; i++) {
+		_cleanup_text_ struct text status = { 0 };
+		if (file_readf(&status, p->proc, "task/%d/status", (int)p->threads.v[i].tid) < 0)
+			continue;
+		tracer = tracer ?: status_field(&status, "\nTracerPid:");
+		filtered += status_field(&status, "\nSeccomp:") == SECCOMP_MODE_FILTER;
+	}
+	if (tracer)
+		fail(TRACED, 0, "by process %d", tracer);
+	if (filtered && caps->state[CAN_SECCOMP_GET_FILTER].answer == CAP_NO)
+		fail(SECCOMP_READ, 0, "%d of its %zu threads have some", filtered, p->threads.n);
 }
 
 /* What only a stopped thread tells is not known here; but whether it could be asked is. */
@@ -71,7 +84,7 @@ static int look_at(struct look *ret, const struct caps *caps, pid_t pid)
 		return r;
 	for (size_t i = 0; i < ret->tree.processes.n; i++) {
 		ret->threads += ret->tree.processes.v[i].threads.n;
-		judge_process(&ret->tree.processes.v[i]);
+		judge_process(caps, &ret->tree.processes.v[i]);
 	}
 	judge_rights(caps);
 	if (collect(&ret->graph, &ret->tree, &how) < 0)

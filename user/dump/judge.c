@@ -14,13 +14,6 @@ static const struct resource *resource_of_kind(const struct kind *kind)
 	return NULL;
 }
 
-/* Facts that only a stopped tree gives are not missed in one that was seen running. */
-static bool is_live(const struct graph *g)
-{
-	const Ckpt__Host *host = graph_data(g, &kind_host, 1);
-	return host && host->live;
-}
-
 static int judge_thread(const Ckpt__Thread *t)
 {
 	WORKING_ON_THREAD(t->tid);
@@ -46,11 +39,11 @@ static int judge_task(const struct graph *g, const Ckpt__Task *t)
 	if (t->has_unshared_thread)
 		r = fail(THREAD_UNSHARED, 0, "thread %u", t->unshared_thread);
 	const Ckpt__Mm *mm = graph_data(g, &kind_mm, t->mm);
-	if (mm && !mm->has_brk && !is_live(g))
+	if (mm && !mm->has_brk && !shape_is_live(g))
 		r = fail(THREAD_FACTS, 0, "the end of the heap (brk)");
 	for (size_t i = 0; i < t->n_tid; i++) {
 		const Ckpt__Thread *thread = graph_data(g, &kind_thread, t->tid[i]);
-		if (thread && !is_live(g) && judge_thread(thread) < 0)
+		if (thread && !shape_is_live(g) && judge_thread(thread) < 0)
 			r = -EINVAL;
 	}
 	return r;

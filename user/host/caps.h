@@ -12,6 +12,9 @@ enum cap_id {
 	CAN_NOTHING = -1, /* a failure that hangs on no capability */
 };
 
+/* Where a kernel shows its types (since 5.4). */
+#define KERNEL_BTF "/sys/kernel/btf/vmlinux"
+
 enum cap_answer { CAP_UNKNOWN, CAP_NO, CAP_YES };
 
 /* One row of the table; every text is for people. */

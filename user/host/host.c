@@ -19,7 +19,6 @@
 #include <sys/wait.h>
 #include <time.h>
 
-#define BTF_PATH "/sys/kernel/btf/vmlinux"
 #define CHILD_MS 2000
 
 static u64 effective_capabilities(void)
@@ -52,7 +51,7 @@ bool host_capable(const struct host *host, int cap) { return host->effective >> 
 
 const struct kbtf *host_btf(struct host *host)
 {
-	if (!host->btf_tried && kbtf_open(&host->btf, BTF_PATH) < 0)
+	if (!host->btf_tried && kbtf_open(&host->btf, KERNEL_BTF) < 0)
 		host->btf = NULL;
 	host->btf_tried = true;
 	return host->btf;

@@ -16,7 +16,8 @@
 
 int probe_access(struct host *host _unused_, const struct probe *p, char *note _unused_)
 {
-	return access(p->name, (int)p->arg[0]) == 0 ? PROBE_YES : neg_errno();
+	/* access(2) asks for the real user, whom the kernel takes all capabilities from */
+	return faccessat(AT_FDCWD, p->name, (int)p->arg[0], AT_EACCESS) == 0 ? PROBE_YES : neg_errno();
 }
 
 int probe_file_handle(struct host *host _unused_, const struct probe *p _unused_, char *note)
@@ -203,7 +204,7 @@ int probe_cgroup_file(struct host *host _unused_, const struct probe *p, char *n
 		if (e->d_type != DT_DIR || e->d_name[0] == '.')
 			continue;
 		snprintf(file, sizeof file, "%s/%s/%s", path, e->d_name, p->name);
-		return access(file, W_OK) == 0 ? PROBE_YES : neg_errno();
+		return faccessat(AT_FDCWD, file, W_OK, AT_EACCESS) == 0 ? PROBE_YES : neg_errno();
 	}
 	snprintf(note, NOTE_BYTES, "no cgroup to look at below %.60s", path);
 	return PROBE_UNKNOWN;

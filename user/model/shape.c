@@ -9,6 +9,12 @@ const Ckpt__Task *shape_task(const struct graph *g, u32 pid) { return pid ? grap
 
 bool shape_is_zombie(const Ckpt__Task *t) { return t->state && !strcmp(t->state, "zombie"); }
 
+bool shape_is_live(const struct graph *g)
+{
+	const Ckpt__Host *host = graph_data(g, &kind_host, 1);
+	return host && host->live;
+}
+
 static bool leads(const Ckpt__Task *t) { return t->sid == t->pid; }
 
 /* The session that a leader was in before it made its own. */

@@ -7,6 +7,8 @@
 /* The process of this pid in the tree; NULL for 0 and for others. */
 const Ckpt__Task *shape_task(const struct graph *, u32 pid);
 bool shape_is_zombie(const Ckpt__Task *);
+/* Was the tree seen while it ran? Facts that only a stopped tree gives are not missed then. */
+bool shape_is_live(const struct graph *);
 
 /* How a process comes to be in its session. */
 enum shape_birth {

@@ -6,6 +6,7 @@
 #include "creds.pb-c.h"
 #include "diag/diag.h"
 #include "model/kinds.h"
+#include "model/shape.h"
 #include "plan/plan.h"
 #include <fcntl.h>
 #include <linux/capability.h>
@@ -105,14 +106,14 @@ static int creds_collect(struct collector *collector, const struct subject *subj
 	return err < 0 || (leader && !leader->label) ? err : collect_label(proc, t->tid, m);
 }
 
-static int creds_judge(const struct graph *graph _unused_, const struct object *object, enum direction direction)
+static int creds_judge(const struct graph *graph, const struct object *object, enum direction direction)
 {
 	const Ckpt__Creds *m = object->data;
 	int err = 0;
 	WORKING_ON_THREAD(object->id);
 	if (!m->has_uid)
 		err = fail(CREDS, 0, "ids and capabilities are not known");
-	if (!m->has_securebits)
+	if (!m->has_securebits && !(direction == DIRECTION_DUMP && shape_is_live(graph)))
 		err = fail(SECUREBITS, 0, "no source told them");
 	if (direction == DIRECTION_DUMP && m->foreign_label)
 		err = fail(LSM_LABEL, 0, "it runs as '%s'", m->label);

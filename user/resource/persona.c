@@ -3,6 +3,7 @@
 #include "base/file.h"
 #include "collect/collect.h"
 #include "diag/diag.h"
+#include "model/shape.h"
 #include "persona.pb-c.h"
 #include "plan/plan.h"
 #include <linux/prctl.h>
@@ -55,12 +56,12 @@ static int persona_collect(struct collector *collector, const struct subject *su
 	return collect_personality(proc, t, m);
 }
 
-static int persona_judge(const struct graph *graph _unused_, const struct object *object, enum direction direction _unused_)
+static int persona_judge(const struct graph *graph, const struct object *object, enum direction direction)
 {
 	const Ckpt__Persona *m = object->data;
 	int err = 0;
 	WORKING_ON_THREAD(object->id);
-	if (!m->has_pdeath_signal)
+	if (!m->has_pdeath_signal && !(direction == DIRECTION_DUMP && shape_is_live(graph)))
 		err = fail(PRCTL, 0, "its parent-death signal");
 	if (m->syscall_dispatch)
 		err = fail(SYSCALL_DISPATCH, 0, "PR_SET_SYSCALL_USER_DISPATCH is on");

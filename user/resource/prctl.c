@@ -5,6 +5,7 @@
 #include "collect/collect.h"
 #include "diag/diag.h"
 #include "model/kinds.h"
+#include "model/shape.h"
 #include "plan/plan.h"
 #include "prctl.pb-c.h"
 #include <fcntl.h>
@@ -83,7 +84,8 @@ static int prctl_judge(const struct graph *graph, const struct object *object, e
 	const Ckpt__Task *task = graph_data(graph, &kind_task, object->id);
 	const Ckpt__Mm *mm = task ? graph_data(graph, &kind_mm, task->mm) : NULL;
 	WORKING_ON_TASK(object->id);
-	if (!m->has_subreaper || (mm && (!mm->has_dumpable || !mm->has_thp_disable || !mm->has_mdwe)))
+	bool live = direction == DIRECTION_DUMP && shape_is_live(graph);
+	if (!live && (!m->has_subreaper || (mm && (!mm->has_dumpable || !mm->has_thp_disable || !mm->has_mdwe))))
 		return fail(PRCTL, 0, "child subreaper, dumpable, thp_disable and MDWE");
 	if (m->oom_score_adj < -1000 || m->oom_score_adj > 1000)
 		return fail(IMAGE_VALUE, 0, "oom_score_adj %d", m->oom_score_adj);

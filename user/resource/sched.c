@@ -4,6 +4,7 @@
 #include "base/file.h"
 #include "collect/collect.h"
 #include "diag/diag.h"
+#include "model/shape.h"
 #include "plan/plan.h"
 #include "sched.pb-c.h"
 #include <fcntl.h>
@@ -118,6 +119,7 @@ static int collect_io(u32 tid, u32 policy, Ckpt__Sched *m)
 	return 0;
 }
 
+/* Of others CAP_SYS_NICE reads it; without, a stopped process is asked itself. */
 static int collect_slack(const struct record_task *t, Ckpt__Sched *m)
 {
 	_cleanup_text_ struct text value = { 0 };
@@ -126,6 +128,8 @@ static int collect_slack(const struct record_task *t, Ckpt__Sched *m)
 		return 0;
 	}
 	int err = file_readf(&value, AT_FDCWD, "/proc/%u/timerslack_ns", t->tid);
+	if (err == -EPERM || err == -EACCES)
+		return 0;
 	if (err < 0)
 		return fail(SYSCALL, err, "read(/proc/%u/timerslack_ns)", t->tid);
 	SET(m, timer_slack, strtoull(value.data, NULL, 10));
@@ -161,7 +165,7 @@ static bool parse_cpus(const char *list, u64 *mask)
 	return true;
 }
 
-static int sched_judge(const struct graph *graph _unused_, const struct object *object, enum direction direction _unused_)
+static int sched_judge(const struct graph *graph, const struct object *object, enum direction direction)
 {
 	const Ckpt__Sched *m = object->data;
 	u64 mask[CPU_ROOM / 64] = { 0 };
@@ -170,6 +174,8 @@ static int sched_judge(const struct graph *graph _unused_, const struct object *
 		return fail(SCHED_POLICY, 0, "its policy is not one that ckpt knows");
 	if (!m->cpus || !parse_cpus(m->cpus, mask))
 		return fail(IMAGE_VALUE, 0, "cpus '%s'", m->cpus ? m->cpus : "");
+	if (!m->has_timer_slack && direction == DIRECTION_DUMP && !shape_is_live(graph))
+		return fail(PRCTL, 0, "its timer slack, which CAP_SYS_NICE shows too");
 	return 0;
 }
 
