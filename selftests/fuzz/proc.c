@@ -17,6 +17,7 @@ int LLVMFuzzerTestOneInput(const u8 *data, size_t size)
 {
 	struct record_task task = { 0 };
 	struct record_file file = { 0 };
+	s64 monotonic, boottime;
 	char *text = malloc(size + 1);
 	if (!text)
 		return 0;
@@ -27,6 +28,7 @@ int LLVMFuzzerTestOneInput(const u8 *data, size_t size)
 	parse_stat(text, &task);
 	parse_fdinfo(text, &file);
 	parse_mappings(text);
+	parse_clock_offsets(text, &monotonic, &boottime);
 	free(text);
 	return 0;
 }

@@ -5,14 +5,6 @@
 #include "diag/diag.h"
 #include "infect/ask.h"
 #include <sys/utsname.h>
-#include <time.h>
-
-static u64 clock_ns(clockid_t clock)
-{
-	struct timespec t;
-	clock_gettime(clock, &t);
-	return (u64)t.tv_sec * 1000000000u + (u64)t.tv_nsec;
-}
 
 static int collect_host(struct collector *c)
 {
@@ -22,9 +14,9 @@ static int collect_host(struct collector *c)
 	Ckpt__Host *host = o->data;
 	struct utsname uts;
 	uname(&uts);
-	SET(host, realtime, clock_ns(CLOCK_REALTIME));
-	SET(host, monotonic, clock_ns(CLOCK_MONOTONIC));
-	SET(host, boottime, clock_ns(CLOCK_BOOTTIME));
+	SET(host, realtime, (u64)collector_clock(c, CLOCK_REALTIME));
+	SET(host, monotonic, (u64)collector_clock(c, CLOCK_MONOTONIC));
+	SET(host, boottime, (u64)collector_clock(c, CLOCK_BOOTTIME));
 	SET(host, page_size, PAGE_BYTES);
 	if (c->config->live)
 		SET(host, live, true);
@@ -269,6 +261,8 @@ int collect(struct graph *ret, struct tree *tree, const struct collect_config *c
 {
 	_cleanup_(collector_free) struct collector c = { .config = config, .tree = tree, .graph = ret };
 	int r = collect_facts(&c);
+	if (r == 0)
+		r = collect_clocks(&c);
 	if (r == 0)
 		r = collect_host(&c);
 	if (r == 0)

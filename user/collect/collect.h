@@ -80,6 +80,8 @@ int collector_keep_memory(struct collector *, u32 file);
 int collector_proc(struct collector *, u32 pid);
 /* fdinfo of the file that is being collected: the value after "name:" and white space, NULL when absent. */
 const char *collector_fdinfo(struct collector *, const char *name);
+/* What a clock shows to the tree now, in ns: it may be in another time namespace than ckpt. */
+s64 collector_clock(const struct collector *, clockid_t);
 /* The file object of a descriptor that ckpt itself holds (a file in flight); collects it when it is new. fd stays the
  * caller's. Negative errno. */
 int collector_add_file(struct collector *, int fd, u32 *ret_file);

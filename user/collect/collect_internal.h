@@ -2,6 +2,7 @@
 /* The collector: what one collection holds while it runs. Private to collect/. */
 #pragma once
 #include "base/map.h"
+#include "collect/clocks.h"
 #include "collect/collect.h"
 #include "collect/netlink.h"
 #include <sys/stat.h>
@@ -22,6 +23,9 @@ struct collector {
 	struct tree *tree;
 	struct graph *graph;
 	struct facts facts;
+	struct clock_offsets ahead;      /* of the tree's clocks before ckpt's: another time namespace */
+	struct clock_offsets own_clocks; /* of ckpt's before the kernel's */
+	bool have_own_clocks;
 	struct map by_identity; /* kernel identity -> file id */
 	struct map by_inode;    /* device and inode -> index + 1 in known_files of the first in the list */
 	struct map by_order;    /* the same, of the root of the tree */
@@ -64,6 +68,9 @@ int collect_ptrace(struct collector *); /* ptrace.c: masks, rseq, robust lists *
 int collect_tasks(struct collector *);  /* tasks.c: task and thread objects */
 /* kin.c: does a session or group belong to others, outside of the tree? Not when nobody else is in it: its leader is dead then. */
 int kin_outside(struct collector *, u32 id, bool *ret);
+int collect_clocks(struct collector *); /* clocks.c: before anything that tells a time */
+/* What a clock shows outside of any time namespace: what restart blocks count by. */
+int collect_kernel_clock(struct collector *, clockid_t, s64 *ret);
 int collect_memory(struct collector *);  /* mm.c: mm, vmas, vdso objects */
 int collect_sharing(struct collector *); /* sharing.c: memory, descriptors, cwd shared between processes */
 int collect_resources(struct collector *, enum scope);

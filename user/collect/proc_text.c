@@ -265,3 +265,24 @@ int parse_fdinfo(const char *text, struct record_file *f)
 	f->locks = status_field(text, "lock") ? LOCKS_SOME : LOCKS_NONE;
 	return 0;
 }
+
+/* time_namespaces(7): "monotonic  864000         0", by seconds and nanoseconds; the first kernels had the clock's number. */
+static int parse_clock_offset(const char **line, const char *name, unsigned number, s64 *ret)
+{
+	char clock[12];
+	long long seconds, nanoseconds;
+	int read = 0;
+	if (sscanf(*line, "%11s %lld %lld%n", clock, &seconds, &nanoseconds, &read) != 3 || nanoseconds < 0 ||
+	    nanoseconds >= 1000000000 || llabs(seconds) > INT64_MAX / 1000000000 - 1 ||
+	    (strcmp(clock, name) != 0 && strtoul(clock, NULL, 10) != number))
+		return -EBADMSG;
+	*ret = (s64)seconds * 1000000000 + (s64)nanoseconds;
+	*line += read;
+	return 0;
+}
+
+int parse_clock_offsets(const char *text, s64 *ret_monotonic, s64 *ret_boottime)
+{
+	int r = parse_clock_offset(&text, "monotonic", 1, ret_monotonic);
+	return r < 0 ? r : parse_clock_offset(&text, "boottime", 7, ret_boottime);
+}

@@ -11,12 +11,6 @@
 #include <sys/syscall.h>
 #include <time.h>
 
-static s64 clock_now(clockid_t clock)
-{
-	struct timespec t;
-	return clock_gettime(clock, &t) < 0 ? 0 : (s64)t.tv_sec * 1000000000 + t.tv_nsec;
-}
-
 /* When the call of a restart block ends; false when the record does not tell. The registers have said that there is one. */
 static bool restart_end(const struct record_task *t, enum restart_call restart, const struct arch_call *call, s64 *ret_expires,
 			clockid_t *ret_clock)
@@ -69,7 +63,7 @@ static long true_call(const struct record_task *t, const struct arch_call *call)
 	return nr < 0 ? call->nr : nr;
 }
 
-static int thread_call(Ckpt__Thread *m, const struct record_task *t, struct remote_home *home)
+static int thread_call(struct collector *c, Ckpt__Thread *m, const struct record_task *t, struct remote_home *home)
 {
 	struct arch_call call = home->call;
 	if (!call.interrupted)
@@ -88,7 +82,11 @@ static int thread_call(Ckpt__Thread *m, const struct record_task *t, struct remo
 		SET(m->call, endless, true);
 	if (call.code != 516 || !(t->known & KNOWN_RESTART) || !restart_end(t, restart, &call, &expires, &clock))
 		return 0;
-	s64 left = expires - clock_now(clock);
+	s64 now, left;
+	int r = collect_kernel_clock(c, clock, &now);
+	if (r < 0)
+		return r;
+	left = expires - now;
 	SET(m->call, expires, (u64)expires);
 	SET(m->call, clock, clock);
 	SET(m->call, left, (u64)MAX(left, (s64)0));
@@ -109,7 +107,7 @@ static int thread_abort_rseq(Ckpt__Thread *m, const struct record_task *t, struc
 	return r;
 }
 
-static int thread_registers(Ckpt__Thread *m, const struct record_task *t)
+static int thread_registers(struct collector *c, Ckpt__Thread *m, const struct record_task *t)
 {
 	struct remote_home home;
 	int r = remote_freeze_point((pid_t)t->tid, &home);
@@ -117,7 +115,7 @@ static int thread_registers(Ckpt__Thread *m, const struct record_task *t)
 		return fail(TASK_RACED, r, "reading its registers");
 	r = thread_abort_rseq(m, t, &home);
 	if (r == 0)
-		r = thread_call(m, t, &home);
+		r = thread_call(c, m, t, &home);
 	if (r < 0)
 		return r;
 	SET(m, pc, arch_pc(&home.regs));
@@ -197,7 +195,7 @@ static int add_thread(struct collector *c, const struct record_task *t, const st
 	int r = thread_fields(o->data, t);
 	if (r < 0)
 		return r;
-	return tt->stopped ? thread_registers(o->data, t) : thread_restart_block(o->data, t);
+	return tt->stopped ? thread_registers(c, o->data, t) : thread_restart_block(o->data, t);
 }
 
 static const char *state_name(const struct tree_process *p)

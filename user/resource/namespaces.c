@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /* Owns the facts about namespaces other than user namespaces: which ones a thread shares with ckpt. Those that it does not
- * share cannot be made again yet. */
+ * share cannot be made again yet, but a time namespace that the whole tree is in: the image holds what its clocks showed, and
+ * restore/clock.c makes them go on. */
 #include "collect/collect.h"
 #include "diag/diag.h"
 #include "model/kinds.h"
@@ -85,7 +86,7 @@ static int collect_one(int proc, const struct record_task *t, unsigned i, Ckpt__
 		err = is_foreign(t, i, theirs, &foreign);
 	if (err >= 0)
 		err = add_id(m, names[i], theirs);
-	if (err >= 0 && foreign)
+	if (err >= 0 && foreign && i != RECORD_NS_TIME)
 		err = add_name(&m->n_foreign, &m->foreign, names[i]);
 	if (err < 0 || (i != RECORD_NS_PID && i != RECORD_NS_TIME))
 		return err;
@@ -116,11 +117,28 @@ static int namespaces_collect(struct collector *collector, const struct subject 
 	return err;
 }
 
-static int namespaces_judge(const struct graph *graph _unused_, const struct object *object, enum direction direction _unused_)
+/* Of a leader; 0: none. */
+static u64 time_of(const Ckpt__Namespaces *m)
+{
+	for (size_t i = 0; m && i < m->n_id; i++)
+		if (m->id[i]->name && !strcmp(m->id[i]->name, names[RECORD_NS_TIME]))
+			return m->id[i]->inode;
+	return 0;
+}
+
+static bool has_time_of_root(const struct graph *graph, const Ckpt__Namespaces *m)
+{
+	const Ckpt__Host *host = graph_data(graph, &kind_host, 1);
+	return !m->n_id || !host || time_of(m) == time_of(graph_data(graph, &kind_namespaces, host->root_pid));
+}
+
+static int namespaces_judge(const struct graph *graph, const struct object *object, enum direction direction)
 {
 	const Ckpt__Namespaces *m = object->data;
 	int err = 0;
 	WORKING_ON_THREAD(object->id);
+	if (direction == DIRECTION_DUMP && !has_time_of_root(graph, m))
+		err = fail(NAMESPACE_FOREIGN, 0, "time: not that of the first process");
 	for (size_t i = 0; i < m->n_foreign; i++)
 		err = fail(NAMESPACE_FOREIGN, 0, "%s", m->foreign[i]);
 	for (size_t i = 0; i < m->n_differing; i++)

@@ -23,8 +23,6 @@ static bool timerfd_claims(const struct record_file *file, const char *link)
 
 /* --- collect --- */
 
-static u64 ns_of(const struct timespec *t) { return (u64)t->tv_sec * SECOND + (u64)t->tv_nsec; }
-
 static struct timespec timespec_of(u64 ns)
 {
 	return (struct timespec){ .tv_sec = (time_t)(ns / SECOND), .tv_nsec = (long)(ns % SECOND) };
@@ -70,14 +68,13 @@ static int timerfd_collect(struct collector *c, const struct subject *subject, s
 {
 	(void)subject;
 	Ckpt__Timerfd *t = o->data;
-	struct timespec now;
 	int r = parse(collector_fdinfo(c, "clockid"), t);
 	if (r == 0 && !t->left && !t->ticks)
 		r = look_again(c, t, false);
 	if (r == 0 && !t->left && t->ticks && t->interval && !collector_live(c))
 		r = look_again(c, t, true);
-	if (r == 0 && t->left && t->flags & TFD_TIMER_ABSTIME && clock_gettime(t->clock, &now) == 0)
-		SET(t, expires, ns_of(&now) + t->left);
+	if (r == 0 && t->left && t->flags & TFD_TIMER_ABSTIME)
+		SET(t, expires, (u64)collector_clock(c, t->clock) + t->left);
 	return r;
 }
 

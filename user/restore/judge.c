@@ -20,15 +20,6 @@ static int judge_host(const struct graph *g)
 	return 0;
 }
 
-static int judge_clock(const struct graph *g, const struct survey *s)
-{
-	const Ckpt__Host *host = graph_data(g, &kind_host, 1);
-	if (host->monotonic <= s->now_monotonic && host->boottime <= s->now_boottime)
-		return 0;
-	return fail(CLOCK_BEHIND, 0, "CLOCK_MONOTONIC was %llu s, here it is %llu s",
-		    (unsigned long long)(host->monotonic / 1000000000u), (unsigned long long)(s->now_monotonic / 1000000000u));
-}
-
 /* Is the process, the thread or the file there that it is about? */
 static bool has_subject(const struct graph *g, const struct resource *res, const struct object *o)
 {

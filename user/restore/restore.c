@@ -141,6 +141,9 @@ static int restore_loaded(const struct work *w, int channel)
 	if (is_dry(w->config))
 		return 0;
 	_cleanup_(execution_free) struct execution x = { .memory = -1, .sibling = channel >= 0, .stay = &stay };
+	r = clock_enter(w->graph, &survey);
+	if (r < 0)
+		return r;
 	r = run(w->config, &x, plan, &site, w->graph, w->image, &survey, &tells);
 	if (r == 0 && channel >= 0)
 		r = pidns_ready(channel, x.root);

@@ -59,8 +59,11 @@ int survey_ids(struct survey *, const struct graph *, bool fresh);
 
 /* Judges an image against the host; every refusal is reported. 0 or -EINVAL. */
 int judge_restore(const struct graph *, const struct survey *);
-int judge_cpu(const struct graph *);                       /* what threads have in registers: cpu.c */
-int judge_needs(const struct plan *, const struct caps *); /* what its steps need of the kernel: needs.c */
+int judge_clock(const struct graph *, const struct survey *); /* do clocks go on? clock.c */
+int judge_cpu(const struct graph *);                          /* what threads have in registers: cpu.c */
+int judge_needs(const struct plan *, const struct caps *);    /* what its steps need of the kernel: needs.c */
+/* Enters a time namespace when a judged image needs one. ckpt is still a single thread. 0 or negative (reported). */
+int clock_enter(const struct graph *, const struct survey *);
 /* Makes a judged image of another kernel one that this kernel can hold: mappings of vDSOs, and survey.redirects. */
 int adapt_vdso(struct graph *, struct survey *);
 /* Registers of a judged image of another processor, in the form of this one. */

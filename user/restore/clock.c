@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/* Owns the clocks that never go back. Where this machine's are behind those of the image ckpt enters a time namespace in which
+ * they are not (time_namespaces(7)); all that it makes then is born there, and its own steps count by the same clocks. */
+#include "base/file.h"
+#include "collect/clocks.h"
+#include "diag/diag.h"
+#include "model/kinds.h"
+#include "restore/restore.h"
+#include <fcntl.h>
+#include <linux/sched.h>
+#include <sched.h>
+#include <stdio.h>
+
+#define SECOND 1000000000
+/* kernel/time/namespace.c takes no clock above this: half of what 63 bits hold. */
+#define LATEST (1ull << 62)
+
+static bool is_behind(const Ckpt__Host *host, const struct survey *s)
+{
+	return host->monotonic > s->now_monotonic || host->boottime > s->now_boottime;
+}
+
+int judge_clock(const struct graph *g, const struct survey *s)
+{
+	const Ckpt__Host *host = graph_data(g, &kind_host, 1);
+	unsigned long long then = host->monotonic / SECOND, now = s->now_monotonic / SECOND;
+	if (!is_behind(host, s))
+		return 0;
+	if (host->monotonic > LATEST || host->boottime > LATEST)
+		return fail(IMAGE_VALUE, 0, "clocks of %llu s and %llu s", then, (unsigned long long)(host->boottime / SECOND));
+	if (!caps_has(s->caps, CAN_TIME_NS))
+		return fail(CLOCK_BEHIND, 0, "CLOCK_MONOTONIC was %llu s, here it is %llu s", then, now);
+	return 0;
+}
+
+/* Two lines for timens_offsets, whose nanoseconds are never negative. */
+static int set_offsets(int proc, const struct clock_offsets *o)
+{
+	char text[128];
+	s64 m = o->monotonic, b = o->boottime;
+	s64 m_rest = (m % SECOND + SECOND) % SECOND, b_rest = (b % SECOND + SECOND) % SECOND;
+	snprintf(text, sizeof text, "monotonic %lld %lld\nboottime %lld %lld\n", (long long)((m - m_rest) / SECOND),
+		 (long long)m_rest, (long long)((b - b_rest) / SECOND), (long long)b_rest);
+	_cleanup_close_ int fd = openat(proc, "timens_offsets", O_WRONLY | O_CLOEXEC);
+	return fd < 0 ? neg_errno() : file_write_full(fd, text, strlen(text));
+}
+
+/* setns(2) moves a process to another time namespace only while it has one thread. */
+static int enter(int proc, const struct clock_offsets *offsets)
+{
+	if (unshare(CLONE_NEWTIME) < 0)
+		return fail(TIME_NAMESPACE, neg_errno(), "unshare(CLONE_NEWTIME)");
+	int r = set_offsets(proc, offsets);
+	if (r < 0)
+		return fail(TIME_NAMESPACE, r, "write(/proc/self/timens_offsets)");
+	_cleanup_close_ int fd = openat(proc, "ns/time_for_children", O_RDONLY | O_CLOEXEC);
+	r = fd < 0 || setns(fd, CLONE_NEWTIME) < 0 ? neg_errno() : 0;
+	return r < 0 ? fail(TIME_NAMESPACE, r, "setns(CLONE_NEWTIME)") : 0;
+}
+
+int clock_enter(const struct graph *g, const struct survey *s)
+{
+	const Ckpt__Host *host = graph_data(g, &kind_host, 1);
+	struct clock_offsets offsets = { 0 };
+	if (!is_behind(host, s))
+		return 0;
+	_cleanup_close_ int proc = open("/proc/self", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	int r = proc < 0 ? neg_errno() : clock_offsets_read(proc, &offsets);
+	if (r < 0)
+		return fail(PROC_READ, r, "/proc/self/timens_offsets");
+	if (host->monotonic > s->now_monotonic)
+		offsets.monotonic += (s64)(host->monotonic - s->now_monotonic);
+	if (host->boottime > s->now_boottime)
+		offsets.boottime += (s64)(host->boottime - s->now_boottime);
+	return enter(proc, &offsets);
+}
