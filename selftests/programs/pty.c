@@ -37,7 +37,7 @@ int main(int argc, char **argv)
 	struct winsize size = { .ws_row = 33, .ws_col = 111 }, size_now;
 	struct termios modes, modes_now;
 	judge_start(argc, argv);
-	judge_need((const char *const[]){ "/bin/bash", "/bin/cat", "/bin/sed", "/bin/sleep", "/bin/stty", NULL });
+	judge_need((const char *const[]){ "/bin/bash", "/bin/cat", "/bin/sed", "/bin/sleep", "/bin/stty", "/bin/wc", NULL });
 	pid_t shell = forkpty(&master, NULL, NULL, &size);
 	if (shell == 0) {
 		setenv("PS1", "PROMPT-\\#> ", 1);

@@ -53,8 +53,9 @@ static void must_serve(int generation)
 	must_answer_at(four, "del", key, NULL, "1\n");
 }
 
-/* What is stored moves with every command, and it waits for another time by its timer. */
-static const char *const moving = "pages,thread.registers,thread.extended";
+/* What is stored moves with every command, it waits for another time by its timer, and a thread of its allocator waits with a
+ * limit or without. */
+static const char *const moving = "pages,thread.registers,thread.extended,thread.call";
 
 static void generations(int count)
 {
@@ -78,4 +79,5 @@ static void generations(int count)
 	must_serve(count + 1);
 }
 
+TEST(redis, .root = true, .net = true, .seconds = 120) { generations(2); }
 TEST(redis_20_generations, .root = true, .net = true, .seconds = 120) { generations(20); }
