@@ -392,5 +392,24 @@ struct bpf_iter__task {
 	struct task_struct *task;
 };
 
+/* --- packets --- */
+struct sk_buff {
+	u32 mark;
+};
+struct nf_hook_state {
+	u8 hook, pf;
+};
+struct bpf_nf_ctx {
+	const struct nf_hook_state *state;
+	struct sk_buff *skb;
+};
+
 #pragma clang attribute pop
+
+struct __sk_buff {
+	u32 len;
+};
+struct bpf_dynptr {
+	u64 opaque[2];
+} __attribute__((aligned(8)));
 #endif

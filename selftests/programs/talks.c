@@ -86,7 +86,8 @@ static void hold(const char *what)
 	} else if (!strcmp(what, "ended")) {
 		int client = connected(4100), server = accept(listener, NULL, NULL);
 		MUST(shutdown(client, SHUT_WR) == 0 && read(server, text, 1) == 0);
-		MUST(shutdown(server, SHUT_WR) == 0 && read(client, text, 1) == 0);
+		struct pollfd end = { client, POLLRDHUP, 0 };
+		MUST(write(server, "!", 1) == 1 && shutdown(server, SHUT_WR) == 0 && poll(&end, 1, 5000) == 1);
 	} else if (!strcmp(what, "urgent")) {
 		int client = connected(4100);
 		MUST(accept(listener, NULL, NULL) >= 0);

@@ -16,7 +16,7 @@
 #include <netinet/in.h>
 #include <linux/capability.h>
 
-static void refused(const char *program, const char *what, int exit_class, const char *code)
+static void refused(const char *program, const char *what, const char *option, int exit_class, const char *code)
 {
 	struct target t;
 	char pid[16], path[96];
@@ -27,18 +27,21 @@ static void refused(const char *program, const char *what, int exit_class, const
 		SKIP("%s: %s", what, reason);
 	snprintf(pid, sizeof pid, "%d", t.pid);
 	_cleanup_text_ struct text output = { 0 };
-	CHECK_EQ(ckpt(&output, "dump", pid, t.image), exit_class);
+	CHECK_EQ(ckpt(&output, "dump", pid, t.image, option), exit_class);
 	CHECK_CONTAINS(output.data, code);
 	CHECK_CONTAINS(output.data, "  why:");
 	CHECK_CONTAINS(output.data, "  do:");
 	target_judge(&t);
 }
 #define REFUSED_UNIX(name, what, exit_class, code)                                                                             \
-	TEST(name, .root = true, .net = true) { refused("unix", what, exit_class, "[" code "]"); }
+	TEST(name, .root = true, .net = true) { refused("unix", what, NULL, exit_class, "[" code "]"); }
 #define REFUSED(name, what, exit_class, code)                                                                                  \
-	TEST(name, .root = true, .net = true) { refused("talks", what, exit_class, "[" code "]"); }
+	TEST(name, .root = true, .net = true) { refused("talks", what, NULL, exit_class, "[" code "]"); }
 
-REFUSED(external, "external", EXIT_UNSUPPORTED, "INET_EXTERNAL")
+TEST(external, .root = true, .net = true)
+{
+	refused("talks", "external", "--policy=tcp=refuse", EXIT_UNSUPPORTED, "[INET_EXTERNAL]");
+}
 REFUSED(waiting_from_outside, "waiting-outside", EXIT_RACED, "INET_WAITING")
 REFUSED(waiting_with_data, "waiting-data", EXIT_RACED, "INET_WAITING")
 REFUSED(ended, "ended", EXIT_RACED, "INET_ENDED")
@@ -52,6 +55,21 @@ REFUSED(group, "group", EXIT_UNSUPPORTED, "INET_GROUP")
 REFUSED(namespace, "namespace", EXIT_UNSUPPORTED, "INET_NAMESPACE")
 REFUSED(shared_queue, "shared-queue", EXIT_UNSUPPORTED, "INET_QUEUE")
 REFUSED(connecting, "full", EXIT_RACED, "INET_CONNECTING")
+
+/* eBPF alone was asked for, and may not be loaded. */
+TEST(without_lock, .root = true, .net = true)
+{
+	struct target t;
+	char pid[16];
+	target_start(&t, "parts", "reset");
+	snprintf(pid, sizeof pid, "%d", t.pid);
+	CHECK_OK(prctl(PR_CAPBSET_DROP, CAP_BPF, 0, 0, 0));
+	CHECK_OK(prctl(PR_CAPBSET_DROP, CAP_SYS_ADMIN, 0, 0, 0));
+	_cleanup_text_ struct text output = { 0 };
+	CHECK_EQ(ckpt(&output, "dump", pid, t.image, "--network-lock=link"), EXIT_PRIVILEGE);
+	CHECK_CONTAINS(output.data, "[NETLOCK]");
+	CHECK_CONTAINS(output.data, "--policy tcp=close");
+}
 
 REFUSED_UNIX(unix_waiting_with_data, "data", EXIT_RACED, "UNIX_PENDING")
 REFUSED_UNIX(unix_source_gone, "source", EXIT_RACED, "UNIX_PENDING")

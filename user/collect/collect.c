@@ -228,6 +228,18 @@ int collect_resources(struct collector *c, enum scope scope)
 	return 0;
 }
 
+static int settle(struct collector *c)
+{
+	int r = 0;
+	for (const struct resource *const *resource = c->config->resources; *resource; resource++)
+		for (struct object *o = NULL;
+		     (*resource)->settle && r == 0 && (o = graph_next(c->graph, (*resource)->kind, o));) {
+			size_t mark = diag_mark();
+			r = collect_survive(c, mark, (*resource)->settle(c, o));
+		}
+	return r;
+}
+
 void collector_free(struct collector *c)
 {
 	for (size_t i = 0; i < c->own_fds.n; i++)
@@ -278,6 +290,8 @@ int collect(struct graph *ret, struct tree *tree, const struct collect_config *c
 	if (r == 0)
 		r = collect_resources(&c, SCOPE_THREAD);
 	if (r == 0)
+		r = settle(&c);
+	if (r == 0)
 		graph_sort(ret);
 	return r;
 }
@@ -291,6 +305,14 @@ bool collector_storing(const struct collector *c) { return c->config->memory; }
 int collector_unix(struct collector *c, u64 inode, struct unix_diag *ret)
 {
 	return netlink_unix_ask(&c->unix_sockets, inode, ret);
+}
+
+struct netlock *collector_netlock(const struct collector *c) { return c->config->lock; }
+
+enum policy_choice collector_policy(const struct collector *c, enum policy_id id)
+{
+	static const struct policies defaults;
+	return policy_of(c->config->policies ?: &defaults, id);
 }
 
 bool collector_external(const struct collector *c) { return c->config->external; }

@@ -4,6 +4,7 @@
 #include "collect/repair.h"
 #include "collect/source.h"
 #include "model/kinds.h"
+#include "model/policy.h"
 #include "model/resource.h"
 #include <sys/stat.h>
 
@@ -29,6 +30,7 @@ static inline void told_free(struct told *told)
 }
 #define _cleanup_told_ _cleanup_(told_free)
 
+struct netlock;
 struct collect_config {
 	const struct caps *caps;
 	const struct resource *const *resources; /* NULL-terminated */
@@ -41,6 +43,8 @@ struct collect_config {
 	struct memory_sources *memory;   /* filled; NULL: not wanted */
 	struct connections *connections; /* filled, to end them with the tree; NULL: not wanted */
 	bool external;                   /* pipes whose other side is open outside may change while they are looked at */
+	struct netlock *lock;            /* locks connections to the outside; NULL: they are locked, or need not be */
+	const struct policies *policies; /* NULL: the defaults */
 	u64 ghost_limit;                 /* bytes that a file without a name may hold on a disk; 0: GHOST_LIMIT */
 };
 
@@ -72,6 +76,9 @@ struct unix_diag;
 int collector_unix(struct collector *, u64 inode, struct unix_diag *ret);
 /* lstat(2) of a path; that of files of one dentry and mount is asked for once. 0 or -errno. */
 int collector_stat(struct collector *, const struct record_file *, const char *path, struct stat *ret);
+enum policy_choice collector_policy(const struct collector *, enum policy_id);
+/* NULL: nothing is to be locked. */
+struct netlock *collector_netlock(const struct collector *);
 /* TCP connections are remembered here, to be looked at in repair mode. */
 struct connections *collector_connections(struct collector *);
 /* Gives the contents of the memory object that is being collected to the dump, by the same id. */

@@ -224,5 +224,6 @@ s64 netlink_tcp_inode(const void *local, const void *remote)
 		return n < 0 ? neg_errno() : -EBADMSG;
 	if (h->nlmsg_type == NLMSG_ERROR)
 		return ((const struct nlmsgerr *)NLMSG_DATA(h))->error ?: -EBADMSG;
-	return ((const struct inet_diag_msg *)NLMSG_DATA(h))->idiag_inode;
+	const struct inet_diag_msg *m = NLMSG_DATA(h);
+	return m->id.idiag_dport == id->idiag_dport ? (s64)m->idiag_inode : -ENOENT; /* not one that listens there */
 }

@@ -103,10 +103,49 @@ static int send_fd(int wire, int fd, u8 reuse)
 int connections_add(struct connections *c, int fd)
 {
 	_cleanup_close_ int own = fcntl(fd, F_DUPFD_CLOEXEC, 3);
-	int *place = own < 0 ? NULL : vector_add(&c->fds);
+	struct connection *place = own < 0 ? NULL : vector_add(&c->list);
 	if (!place)
 		return own < 0 ? neg_errno() : -ENOMEM;
-	return *place = take_fd(&own);
+	place->fd = take_fd(&own);
+	int r = map_set(&c->place, (u64)place->fd, (u32)c->list.n);
+	return r < 0 ? r : place->fd;
+}
+
+static struct connection *find(struct connections *c, int own)
+{
+	u32 at = map_get(&c->place, (u64)own);
+	return at && c->list.v[at - 1].fd == own ? &c->list.v[at - 1] : NULL;
+}
+
+static u32 segments_of(int fd)
+{
+	struct tcp_info info = { 0 };
+	socklen_t len = sizeof info;
+	return getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) < 0 ? 0 : info.tcpi_segs_in;
+}
+
+void connections_mark_outside(struct connections *c, int own)
+{
+	struct connection *connection = find(c, own);
+	if (!connection)
+		return;
+	connection->outside = true;
+	connection->segments = segments_of(own);
+}
+
+void connections_give_up(struct connections *c, int own)
+{
+	struct connection *connection = find(c, own);
+	if (connection)
+		connection->given_up = true;
+}
+
+bool connections_moved(const struct connections *c)
+{
+	for (size_t i = 0; i < c->list.n; i++)
+		if (c->list.v[i].outside && segments_of(c->list.v[i].fd) != c->list.v[i].segments)
+			return true;
+	return false;
 }
 
 int repair_begin(struct connections *c, int fd, u8 *ret_reuse)
@@ -133,26 +172,35 @@ static void end_guard(struct connections *c)
 }
 
 /* Of a connection whose other end was closed the kernel keeps that end for a minute (tcp_fin_timeout), with its address. A
- * reset makes it forget. */
-void connections_end(struct connections *c)
+ * reset makes it forget. What it keeps of a connection that is given up lets others have the address. */
+static void end_one(const struct connection *connection)
 {
 	const struct linger at_once = { 1, 0 };
+	const int on = 1;
+	struct tcp_info info = { 0 };
+	socklen_t len = sizeof info;
+	if (connection->given_up)
+		setsockopt(connection->fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+	else if (!connection->outside && getsockopt(connection->fd, IPPROTO_TCP, TCP_INFO, &info, &len) == 0 &&
+		 info.tcpi_state == CLOSE_WAIT)
+		setsockopt(connection->fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
+	else
+		set_repair(connection->fd, 1);
+}
+
+void connections_end(struct connections *c)
+{
 	end_guard(c);
-	for (size_t i = 0; i < c->fds.n; i++) {
-		struct tcp_info info = { 0 };
-		socklen_t len = sizeof info;
-		if (getsockopt(c->fds.v[i], IPPROTO_TCP, TCP_INFO, &info, &len) == 0 && info.tcpi_state == CLOSE_WAIT)
-			setsockopt(c->fds.v[i], SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
-		else
-			set_repair(c->fds.v[i], 1);
-	}
+	for (size_t i = 0; i < c->list.n; i++)
+		end_one(&c->list.v[i]);
 }
 
 void connections_free(struct connections *c)
 {
 	end_guard(c);
-	for (size_t i = 0; i < c->fds.n; i++)
-		close(c->fds.v[i]);
-	vector_free(&c->fds);
+	for (size_t i = 0; i < c->list.n; i++)
+		close(c->list.v[i].fd);
+	vector_free(&c->list);
+	map_free(&c->place);
 	*c = (struct connections){ 0 };
 }

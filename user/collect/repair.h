@@ -2,17 +2,32 @@
 /* TCP connections of a frozen tree, and the guard: a process that takes a connection out of repair mode when ckpt dies while
  * it is in it. A program would see errors otherwise. */
 #pragma once
+#include "base/map.h"
 #include "base/vector.h"
 #include <sys/types.h>
 
+struct connection {
+	int fd;        /* a duplicate */
+	bool outside;  /* its other end lies outside of the tree */
+	bool given_up; /* and shall notice */
+	u32 segments;  /* that it had got when it was read; of outside ones */
+};
+
 struct connections {
-	VECTOR(int) fds; /* duplicates */
-	pid_t guard;     /* 0: not needed so far */
-	int wire;        /* what the guard reads; ckpt's death closes it */
+	VECTOR(struct connection) list;
+	struct map place; /* descriptor -> index + 1 in list */
+	pid_t guard;      /* 0: not needed so far */
+	int wire;         /* what the guard reads; ckpt's death closes it */
 };
 
 /* Remembers a connection. The duplicate of fd that is kept, or negative errno. */
 int connections_add(struct connections *, int fd);
+/* Its other end, outside, must not notice the end of the tree: it was read and is quiet from now on. */
+void connections_mark_outside(struct connections *, int own);
+/* Its connection is given up: it ends with the tree, tells its other end so, and leaves its address free. */
+void connections_give_up(struct connections *, int own);
+/* Has one of the outside ones received anything since it was read? */
+bool connections_moved(const struct connections *);
 /* May this user put connections into repair mode? 0 or negative errno. */
 int repair_allowed(void);
 /* Puts a connection into repair mode, guarded, and back, without a packet. One at a time. SO_REUSEADDR is lost on the way

@@ -2,6 +2,7 @@
 /* Owns `ckpt check`: what this kernel and this user can do, as text and JSON. */
 #include "command/check.h"
 #include "command/restore_options.h"
+#include "netlock/lock.h"
 #include <getopt.h>
 #include <sys/utsname.h>
 
@@ -153,6 +154,29 @@ static void host_json(struct text *t, const struct caps *caps, const struct utsn
 	text_adds(t, "],\n");
 }
 
+/* Locks that a dump has left for a restore, the first thing to look at when a host drops packets. */
+static void locks_text(struct text *t)
+{
+	struct netlock_entry e;
+	for (size_t i = 0; netlock_entry(i, &e) == 0; i++)
+		text_addf(t, "network lock %s (%s), of the image %s%s\n", e.id, e.method, *e.dir ? e.dir : "?",
+			  *e.dir && access(e.dir, F_OK) < 0 ? ", which is gone: `ckpt unlock` with this id ends it" : "");
+}
+
+static void locks_json(struct text *t)
+{
+	struct netlock_entry e;
+	text_adds(t, "\"network_locks\":[");
+	for (size_t i = 0; netlock_entry(i, &e) == 0; i++) {
+		text_adds(t, i ? ",{" : "{");
+		json_string(t, "id", e.id);
+		json_string(t, "method", e.method);
+		json_string(t, "image", e.dir);
+		text_addf(t, "\"orphan\":%s}", *e.dir && access(e.dir, F_OK) < 0 ? "true" : "false");
+	}
+	text_adds(t, "],");
+}
+
 static int check_host(const struct check_options *options)
 {
 	struct caps caps;
@@ -169,12 +193,14 @@ static int check_host(const struct check_options *options)
 	bool able = verdict(&sentence, &caps);
 	if (options->json) {
 		host_json(&t, &caps, &name);
+		locks_json(&t);
 		json_string(&t, "verdict", sentence.data);
 		text_addf(&t, "\"able\":%s,\"exit_class\":%d}\n", able ? "true" : "false", able ? EXIT_OK : EXIT_KERNEL);
 	} else {
 		host_text(&t, &caps, &name, options->verbose);
 		text_add_wrapped(&t, 9, 9, command_width(), sentence.data);
 		text_adds(&t, "\n");
+		locks_text(&t);
 	}
 	r = command_output(&t);
 	if (r < 0)

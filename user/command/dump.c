@@ -9,6 +9,7 @@
 
 struct dump_options {
 	struct dump_config config;
+	struct policies policies;
 	int pid; /* as it was named */
 	bool json;
 };
@@ -35,6 +36,9 @@ static int parse(int argc, char **argv, struct dump_options *ret)
 		{ "no-bpf", no_argument, NULL, 'b' },
 		{ "external", no_argument, NULL, 'e' },
 		{ "ghost-limit", required_argument, NULL, 'g' },
+		{ "policy", required_argument, NULL, 'p' },
+		{ "network-lock", required_argument, NULL, 'l' },
+		{ "lock-timeout", required_argument, NULL, 'L' },
 		{ 0 },
 	};
 	ret->config.durable = -1;
@@ -63,6 +67,17 @@ static int parse(int argc, char **argv, struct dump_options *ret)
 			r = command_size(optarg, &ret->config.ghost_limit);
 			ret->config.ghost_limit += r == 0 && !ret->config.ghost_limit; /* 0 would be the default */
 			break;
+		case 'p':
+			r = policy_parse(&ret->policies, optarg, POLICY_AT_DUMP);
+			break;
+		case 'l':
+			r = netlock_parse(optarg, &ret->config.lock)
+				    ? 0
+				    : fail(USAGE, 0, "\"%s\" is no method: there are auto, link, nftables and none", optarg);
+			break;
+		case 'L':
+			r = parse_seconds(optarg, &ret->config.lock_timeout);
+			break;
 		case 'e':
 			ret->config.external = true;
 			break;
@@ -72,7 +87,8 @@ static int parse(int argc, char **argv, struct dump_options *ret)
 		default:
 			r = fail(USAGE, 0,
 				 "dump takes PID DIR [--leave-running | --leave-stopped] [--freeze-timeout SECONDS] "
-				 "[--durable | --no-durable] [--ghost-limit SIZE] [--external] [--no-bpf] [--json]");
+				 "[--durable | --no-durable] [--ghost-limit SIZE] [--policy NAME=POLICY] "
+				 "[--network-lock METHOD] [--lock-timeout SECONDS] [--external] [--no-bpf] [--json]");
 		}
 		if (r < 0)
 			return r;
@@ -113,6 +129,7 @@ int command_dump(int argc, char **argv)
 	if (caps_load(&caps, getenv("CKPT_DISABLE")) < 0)
 		return fail(USAGE, 0, "CKPT_DISABLE names a capability that there is not");
 	o.config.caps = &caps;
+	o.config.policies = &o.policies;
 	_cleanup_close_ int above = image_open_above(o.config.dir);
 	o.config.above = above;
 	r = command_stand(&o.config.pid);

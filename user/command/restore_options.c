@@ -27,6 +27,10 @@ int restore_option(struct restore_config *config, int option, const char *argume
 	case 'T':
 		config->terminal = argument ?: "";
 		return 1;
+	case 'o': {
+		int r = policy_parse(&config->policies, argument, POLICY_AT_RESTORE);
+		return r < 0 ? r : 1;
+	}
 	case 'i':
 		return add_inherited(config, argument);
 	default:

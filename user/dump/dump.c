@@ -18,8 +18,17 @@ static u64 now_ns(void)
 	return (u64)t.tv_sec * 1000000000u + (u64)t.tv_nsec;
 }
 
+/* A packet that was on its way when its connection was locked may have come after it was read. */
+static int check_quiet(const struct connections *connections, const struct netlock *lock)
+{
+	return lock->backend && connections_moved(connections)
+		       ? fail(TASK_RACED, 0, "a packet came while its connection was locked")
+		       : 0;
+}
+
 static int write_image(const struct dump_config *config, struct tree *tree, struct graph *graph,
-		       const struct memory_sources *memory, struct dump_result *ret)
+		       const struct memory_sources *memory, const struct connections *connections, const struct netlock *lock,
+		       struct dump_result *ret)
 {
 	_cleanup_image_writer_ struct image_writer *writer = NULL;
 	int r = image_create_below(&writer, config->above, config->dir);
@@ -31,6 +40,8 @@ static int write_image(const struct dump_config *config, struct tree *tree, stru
 		graph_pack(&facts, graph);
 		r = text_failed(&facts) ? fail_memory() : image_write(writer, "facts", facts.data, facts.len);
 	}
+	if (r == 0)
+		r = check_quiet(connections, lock);
 	if (r < 0)
 		return r;
 	bool on_disk = config->after == DUMP_KILL && image_on_disk(writer);
@@ -48,15 +59,33 @@ static void mark_external(struct graph *g)
 		}
 }
 
-/* What becomes of the tree once its image is whole. */
-static int release(const struct dump_config *config, struct tree *tree, struct connections *connections)
+static void note_lock(struct graph *graph, const struct netlock *lock)
 {
-	if (config->after == DUMP_KILL) {
-		int r = tree_kill(tree);
-		if (r == 0)
-			connections_end(connections);
+	Ckpt__Host *host = graph_data(graph, &kind_host, 1);
+	if (lock->backend && host)
+		message_set_string(&host->network_lock, lock->id);
+}
+
+/* The lock outlives ckpt from before the tree dies. */
+static int end_tree(const struct dump_config *config, struct tree *tree, struct connections *connections, struct netlock *lock)
+{
+	int r = netlock_keep(lock, config->dir, tree->processes.v[0].pid);
+	if (r < 0) {
+		diag_result("dumped to %s, but the process tree runs on unchanged", config->dir);
 		return r;
 	}
+	r = tree_kill(tree);
+	if (r == 0)
+		connections_end(connections);
+	netlock_kept(lock);
+	return r;
+}
+
+/* What becomes of the tree once its image is whole. */
+static int release(const struct dump_config *config, struct tree *tree, struct connections *connections, struct netlock *lock)
+{
+	if (config->after == DUMP_KILL)
+		return end_tree(config, tree, connections, lock);
 	if (config->after == DUMP_LEAVE_STOPPED)
 		for (size_t i = 0; i < tree->processes.n; i++)
 			syscall(SYS_pidfd_send_signal, tree->processes.v[i].pidfd, SIGSTOP, NULL, 0);
@@ -90,6 +119,7 @@ int dump_tree(const struct dump_config *config, struct dump_result *ret)
 	_cleanup_tree_ struct tree tree = { 0 };
 	_cleanup_graph_ struct graph graph = { 0 };
 	_cleanup_(memory_sources_free) struct memory_sources memory = { 0 };
+	_cleanup_(netlock_free) struct netlock lock = { .method = config->lock, .timeout = config->lock_timeout };
 	_cleanup_(connections_free) struct connections connections = { 0 };
 	diag_result("not dumped; the process tree runs on unchanged; no image was left in %s", config->dir);
 	int err;
@@ -106,6 +136,8 @@ int dump_tree(const struct dump_config *config, struct dump_result *ret)
 					    .no_bpf = config->no_bpf,
 					    .memory = &memory,
 					    .connections = &connections,
+					    .lock = &lock,
+					    .policies = config->policies,
 					    .external = config->external,
 					    .ghost_limit = config->ghost_limit };
 	r = collect_outside(&graph, &tree, &how);
@@ -114,7 +146,9 @@ int dump_tree(const struct dump_config *config, struct dump_result *ret)
 	if (r == 0)
 		r = judge_dump(&graph);
 	if (r == 0)
-		r = write_image(config, &tree, &graph, &memory, ret);
+		note_lock(&graph, &lock);
+	if (r == 0)
+		r = write_image(config, &tree, &graph, &memory, &connections, &lock, ret);
 	if (r < 0)
 		return r;
 	u64 frozen = tree.frozen_at;
@@ -122,7 +156,7 @@ int dump_tree(const struct dump_config *config, struct dump_result *ret)
 	for (size_t i = 0; i < tree.processes.n; i++)
 		ret->threads += tree.processes.v[i].threads.n;
 	diag_result("dumped to %s; the process tree %s", config->dir, fate(config->after));
-	r = release(config, &tree, &connections);
+	r = release(config, &tree, &connections, &lock);
 	ret->frozen_ns = now_ns() - frozen;
 	return r;
 }

@@ -3,6 +3,8 @@
 #pragma once
 #include "host/caps.h"
 #include "model/model.h"
+#include "model/policy.h"
+#include "netlock/lock.h"
 #include "task/tree.h"
 
 enum dump_after { DUMP_KILL, DUMP_LEAVE_RUNNING, DUMP_LEAVE_STOPPED };
@@ -16,8 +18,11 @@ struct dump_config {
 	u64 freeze_timeout; /* ns, 0: default */
 	int durable;        /* 1 yes, 0 no, -1: when the tree is killed and the image lies on a disk */
 	bool no_bpf;
-	u64 ghost_limit; /* see collect_config */
-	bool external;   /* pipes and sockets whose other side lies outside of the tree are left to a restore to hand over */
+	u64 ghost_limit;                 /* see collect_config */
+	const struct policies *policies; /* NULL: the defaults */
+	enum netlock_method lock;        /* how connections to the outside are held */
+	u64 lock_timeout;                /* ns, 0: default */
+	bool external; /* pipes and sockets whose other side lies outside of the tree are left to a restore to hand over */
 };
 struct dump_result {
 	u64 frozen_ns, bytes;

@@ -6,6 +6,7 @@
 
 struct collector;
 struct plan;
+struct policies;
 
 enum scope {
 	SCOPE_TASK,   /* one object per process, id: pid */
@@ -30,8 +31,13 @@ struct resource {
 	bool (*claims)(const struct record_file *, const char *link);
 	/* Fills the object's message from outside of the target; only reads. */
 	int (*collect)(struct collector *, const struct subject *, struct object *);
+	/* When all of the tree has been collected: what an object can tell only then, and what must not move any more from then on
+	 * (the network is locked). May be NULL. */
+	int (*settle)(struct collector *, struct object *);
 	/* Refuses by fail() what cannot be carried; 0 or negative errno. May be NULL. */
 	int (*judge)(const struct graph *, const struct object *, enum direction);
+	/* A loaded object becomes what the policies of the restore make of it. Pure; 0 or -ENOMEM. May be NULL. */
+	int (*choose)(struct object *, const struct policies *);
 	/* FILE scope: does its other side lie outside of the tree, so that another file could take its place? May be NULL. At restore
 	 * such a file is neither judged nor planned. */
 	bool (*external)(const struct graph *, const struct object *);

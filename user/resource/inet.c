@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-/* Owns sockets of ip(7) and ipv6(7): UDP and TCP, also multipath TCP, that are new, bound or listen, connected UDP, TCP with both
- * ends in the tree. */
+/* Owns sockets of ip(7) and ipv6(7): UDP and TCP, also multipath TCP, that are new, bound or listen, connected UDP, TCP connections
+ * within the tree and to the outside. */
 #include "collect/collect.h"
 #include "collect/socket.h"
 #include "resource/inet_group.h"
+#include "resource/inet_outside.h"
 #include "resource/inet_queue.h"
 #include "resource/inet_tcp.h"
 #include <sys/stat.h>
@@ -67,7 +68,7 @@ static void collect_moment(int fd, Ckpt__Inet *m)
 		SET(m, error, true);
 	if (m->listening || !m->remote)
 		SET(m, ended, is_tcp(m) && m->state == CLOSED && (poll_fd.revents & POLLRDHUP));
-	else if (is_tcp(m) && ioctl(fd, SIOCINQ, &unread) == 0)
+	if (is_tcp(m) && !m->listening && ioctl(fd, SIOCINQ, &unread) == 0)
 		SET(m, unread, (u32)unread);
 	u32 shutdown = (poll_fd.revents & POLLRDHUP ? 1 : 0) | (STATE_IN(m->state, SENT_END_STATES) ? 2 : 0);
 	if (!is_tcp(m) && (poll_fd.revents & POLLHUP))
@@ -76,6 +77,21 @@ static void collect_moment(int fd, Ckpt__Inet *m)
 		SET(m, shutdown, shutdown);
 	if (is_tcp(m) && m->remote && recv(fd, &byte, 1, MSG_OOB | MSG_PEEK | MSG_DONTWAIT) > 0)
 		SET(m, urgent, true);
+}
+
+/* Has it had a connection, which is over? An error that waits to be told is taken for a reset. The address that it still shows is not
+ * its own any more. */
+static int collect_over(int fd, Ckpt__Inet *m)
+{
+	struct pollfd poll_fd = { .fd = fd, .events = POLLRDHUP };
+	struct tcp_info info = { 0 };
+	socklen_t len = sizeof info;
+	if (m->remote || getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) < 0 || info.tcpi_state != CLOSED)
+		return 0;
+	if (poll(&poll_fd, 1, 0) != 1 || !(poll_fd.revents & (POLLRDHUP | POLLERR)))
+		return 0;
+	forget_address(m);
+	return message_set_string(&m->over, poll_fd.revents & POLLERR ? OVER_RESET : OVER_CLOSED) ? 0 : fail_memory();
 }
 
 static int collect_tcp(struct collector *c, int fd, struct object *o)
@@ -93,13 +109,17 @@ static int collect_tcp(struct collector *c, int fd, struct object *o)
 	if (layered && !message_set_string(&m->layer, layer))
 		return fail_memory();
 	if (info.tcpi_state == LISTEN) {
+		if (m->local_port && collector_remember(c, listener_key(m->local_port), o->id) < 0)
+			return fail_memory();
 		SET(m, listening, true);
 		SET(m, backlog, info.tcpi_sacked);
 		SET(m, waiting, info.tcpi_unacked);
 	}
 	SET(m, sent, info.tcpi_bytes_acked > 1 || info.tcpi_unacked || info.tcpi_notsent_bytes);
 	collect_moment(fd, m);
-	if (!is_connection(m) || m->urgent)
+	if (m->over)
+		return 0;
+	if (m->protocol != IPPROTO_TCP || !STATE_IN(m->state, OUTSIDE_STATES) || m->urgent)
 		return 0;
 	if (m->state == CLOSE_WAIT && is_widow(m)) {
 		SET(m, peer_closed, true);
@@ -107,6 +127,55 @@ static int collect_tcp(struct collector *c, int fd, struct object *o)
 	}
 	int r = collect_connection(c, fd, &info, m);
 	return r == 0 ? find_peer(c, &kind_inet, o, m) : r;
+}
+
+/* An end of a connection whose other end nobody in the tree has. */
+static int settle_outside(struct collector *c, Ckpt__Inet *m)
+{
+	struct netlock *lock = collector_netlock(c);
+	enum policy_choice policy = collector_policy(c, POLICY_TCP);
+	struct tcp_info info = { 0 };
+	socklen_t len = sizeof info;
+	if (policy == POLICY_REFUSE)
+		return 0;
+	SET(m, outside, true);
+	if (collector_live(c))
+		return 0;
+	if (policy != POLICY_KEEP) {
+		connections_give_up(collector_connections(c), m->duplicate);
+		return give_up(m, policy == POLICY_RESET ? OVER_RESET : OVER_CLOSED);
+	}
+	struct flow flow = flow_of(m);
+	int r = lock && !m->repair ? netlock_add(lock, &flow) : 0;
+	if (r < 0)
+		return r;
+	if (getsockopt(m->duplicate, IPPROTO_TCP, TCP_INFO, &info, &len) < 0)
+		return fail(SYSCALL, neg_errno(), "TCP_INFO");
+	SET(m, state, info.tcpi_state);
+	if (!STATE_IN(m->state, OUTSIDE_STATES)) /* it has ended since it was looked at first */
+		return fail(TASK_RACED, 0, "a connection to %s ended", m->remote);
+	collect_moment(m->duplicate, m);
+	connections_mark_outside(collector_connections(c), m->duplicate);
+	return m->urgent ? 0 : read_outside(c, m);
+}
+
+static int inet_settle(struct collector *c, struct object *o)
+{
+	Ckpt__Inet *m = o->data;
+	WORKING_ON("file %u", o->id);
+	if (m->listening && m->waiting && collector_policy(c, POLICY_TCP_WAITING) == POLICY_RESET)
+		SET(m, waiting, waiting_at(collector_graph(c), &kind_inet, m));
+	if (!m->tcp || m->peer || m->peer_closed || waits_inside(c, m))
+		return 0;
+	return settle_outside(c, m);
+}
+
+static int inet_choose(struct object *o, const struct policies *policies)
+{
+	Ckpt__Inet *m = o->data;
+	enum policy_choice policy = policy_of(policies, POLICY_TCP);
+	bool keeps = !m->outside || policy == POLICY_KEEP || policy == POLICY_REFUSE;
+	return keeps ? 0 : give_up(m, policy == POLICY_RESET ? OVER_RESET : OVER_CLOSED);
 }
 
 static int collect_owner(int fd, Ckpt__Inet *m)
@@ -139,6 +208,8 @@ static int inet_collect(struct collector *c, const struct subject *subject, stru
 		return r;
 	SET(m, reuse, socket_int(fd, SO_REUSEADDR) != 0);
 	r = collect_owner(fd, m);
+	if (r == 0 && m->protocol == IPPROTO_TCP)
+		r = collect_over(fd, m);
 	if (r == 0)
 		r = collect_options(fd, m, type);
 	if (r == 0)
@@ -163,13 +234,15 @@ static int judge_tcp_dump(const struct graph *graph, const Ckpt__Inet *m)
 		return fail(INET_LAYER, 0, "%s on the socket at %s", m->layer, a);
 	if (m->urgent)
 		return fail(INET_URGENT, 0, "from %s to %s", b, a);
-	if (m->ended || STATE_IN(m->state, ENDING_STATES))
+	if (m->over)
+		return is_over(m, OVER_CLOSED) && m->unread ? fail(INET_ENDED, 0, "%u bytes at %s", m->unread, a) : 0;
+	if (!m->outside && STATE_IN(m->state, ENDING_STATES))
 		return fail(INET_ENDED, 0, "at %s", a);
 	if (m->state == SYN_SENT || m->state == SYN_RECV)
 		return fail(INET_CONNECTING, 0, "from %s", a);
-	if (m->listening && m->waiting > waiting_at(graph, &kind_inet, m))
+	if (m->listening && m->waiting && m->waiting > waiting_at(graph, &kind_inet, m))
 		return fail(INET_WAITING, 0, "%u of them at %s", m->waiting, a);
-	return is_connection(m) ? judge_connection_dump(graph, &kind_inet, m) : 0;
+	return m->outside ? judge_outside_dump(m) : m->tcp ? judge_connection_dump(graph, &kind_inet, m) : 0;
 }
 
 static int judge_dump(const struct graph *graph, const Ckpt__Inet *m)
@@ -235,7 +308,9 @@ static int judge_restore(const struct graph *graph, const struct object *o)
 	const Ckpt__Inet *m = o->data;
 	union address a;
 	if (!m->family || !m->type || !is_known(m) || (m->remote && !remote_address(m, &a)) ||
-	    ((m->tcp || m->peer || m->peer_closed) && !(m->tcp && is_tcp(m))))
+	    ((m->tcp || m->peer || m->peer_closed || m->outside) && !(m->tcp && is_tcp(m))) ||
+	    (m->over &&
+	     (m->local || m->remote || m->tcp || m->listening || !(is_over(m, OVER_CLOSED) || is_over(m, OVER_RESET)))))
 		return fail(IMAGE_INCONSISTENT, 0, "socket %u", o->id);
 	int r = judge_options(m);
 	if (r == 0)
@@ -244,7 +319,9 @@ static int judge_restore(const struct graph *graph, const struct object *o)
 		r = judge_groups_restore(m);
 	if (r == 0)
 		r = judge_datagrams_restore(m);
-	if (r == 0 && m->tcp)
+	if (r == 0 && m->tcp && m->outside)
+		r = judge_outside_restore(o, m);
+	else if (r == 0 && m->tcp)
 		r = judge_connection_restore(graph, &kind_inet, o, m);
 	return r == 0 ? judge_address(m) : r;
 }
@@ -269,7 +346,7 @@ static void plan_bind(struct plan *plan, struct arg fd, const Ckpt__Inet *m)
 	if (!local_address(m, &local))
 		return;
 	plan_int(plan, CREATE, fd, SOL_SOCKET, SO_REUSEADDR, 1);
-	if (m->tcp && (m->peer || m->peer_closed))
+	if (m->tcp && (m->peer || m->peer_closed || m->outside))
 		plan_tcp(plan, STAGE_CREATE, fd, TCP_REPAIR, 1);
 	step_expect(plan_call(plan, CREATE, SYS_bind, fd, arg_address(plan, &local), ARG(address_size(&local))), 0);
 }
@@ -281,6 +358,10 @@ static void plan_link(struct plan *plan, struct arg fd, const Ckpt__Inet *m, con
 		plan_call(plan, LINK, SYS_listen, fd, ARG(m->backlog));
 	if (peer) {
 		plan_connection(plan, fd, m, peer);
+	} else if (m->outside) {
+		plan_outside(plan, fd, m);
+	} else if (m->over) {
+		plan_over(plan, fd, m);
 	} else if (remote_address(m, &remote)) {
 		/* TCP: to a listener of the tree, which need not accept now */
 		s64 result = is_tcp(m) ? -EINPROGRESS : 0;
@@ -295,7 +376,7 @@ static void plan_last(struct plan *plan, const struct graph *graph, u32 file, co
 	struct arg fd = ARG(plan_fd(plan, file));
 	for (size_t i = 0; i < m->n_datagram; i++)
 		plan_datagram(plan, SETTLE, m, m->datagram[i]);
-	if (m->tcp && (m->peer || m->peer_closed))
+	if (m->tcp && (m->peer || m->peer_closed || m->outside))
 		plan_buffers(plan, fd, m);
 	plan_groups(plan, SETTLE, fd, m);
 	plan_filter(plan, SETTLE, fd, m);
@@ -366,6 +447,8 @@ const struct resource resource_inet = {
 	.kind = &kind_inet,
 	.claims = inet_claims,
 	.collect = inet_collect,
+	.settle = inet_settle,
+	.choose = inet_choose,
 	.judge = inet_judge,
 	.plan = inet_plan,
 };

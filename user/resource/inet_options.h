@@ -115,7 +115,7 @@ static inline bool is_wanted(const Ckpt__Inet *m, const struct inet_option *o)
 		return false;
 	if (o->when == ANY)
 		return !m->local || is_any_address(m->local);
-	return o->when != IDLE || !m->remote || m->protocol != IPPROTO_TCP;
+	return o->when != IDLE || !(m->remote || m->over) || m->protocol != IPPROTO_TCP;
 }
 
 static inline int collect_options(int fd, Ckpt__Inet *m, int type)

@@ -2,7 +2,7 @@
 /* Datagrams that were not read yet: looked at without taking them, and sent again with their old source by a raw socket. A
  * part of inet.c. */
 #pragma once
-#include "resource/inet_options.h"
+#include "resource/inet_packet.h"
 #include <poll.h>
 
 #define DATAGRAM_ROOM 65536u
@@ -111,77 +111,36 @@ static inline int judge_datagrams_restore(const Ckpt__Inet *m)
 
 /* --- plan --- */
 
-struct ends {
-	u8 source[16], destination[16]; /* network order */
-	size_t len;                     /* 4 or 16 */
-};
-
 static inline struct ends ends_of(const Ckpt__Inet *m, const Ckpt__InetDatagram *d)
 {
 	const char *from = plain_address(d->source), *to = plain_address(m->local);
-	bool six = strchr(from, ':') != NULL;
-	struct ends e = { .len = six ? 16 : 4 };
 	if (is_any_address(to))
-		to = six ? "::1" : "127.0.0.1";
-	inet_pton(six ? AF_INET6 : AF_INET, from, e.source);
-	inet_pton(six ? AF_INET6 : AF_INET, to, e.destination);
-	return e;
-}
-
-static inline u32 sum16(u32 sum, const void *bytes, size_t len)
-{
-	const u8 *b = bytes;
-	for (size_t i = 0; i < len; i++)
-		sum += i % 2 ? b[i] : (u32)b[i] << 8;
-	while (sum >> 16)
-		sum = (sum & 0xffff) + (sum >> 16);
-	return sum;
+		to = strchr(from, ':') ? "::1" : "127.0.0.1";
+	return ends_make(from, to);
 }
 
 /* An IP packet: a header of 20 or 40 bytes, 8 of UDP, and the data. */
-static inline void make_packet(u8 *packet, const struct ends *e, const Ckpt__InetDatagram *d, u32 port)
+static inline void make_datagram(u8 *packet, const struct ends *e, const Ckpt__InetDatagram *d, u32 port)
 {
-	size_t udp = 8 + d->data.len, header = e->len == 4 ? 20 : 40;
-	u8 *u = packet + header;
-	memset(packet, 0, header + 8);
-	if (e->len == 4) {
-		packet[0] = 0x45; /* length, identification and checksum are the kernel's */
-		packet[8] = 64;
-		packet[9] = IPPROTO_UDP;
-		memcpy(packet + 12, e->source, 4);
-		memcpy(packet + 16, e->destination, 4);
-	} else {
-		packet[0] = 0x60;
-		packet[4] = (u8)(udp >> 8), packet[5] = (u8)udp;
-		packet[6] = IPPROTO_UDP;
-		packet[7] = 64;
-		memcpy(packet + 8, e->source, 16);
-		memcpy(packet + 24, e->destination, 16);
-	}
+	size_t udp = 8 + d->data.len;
+	u8 *u = packet + packet_header(e);
+	packet_make(packet, e, IPPROTO_UDP, udp);
+	memset(u, 0, 8);
 	u[0] = (u8)(d->source_port >> 8), u[1] = (u8)d->source_port;
 	u[2] = (u8)(port >> 8), u[3] = (u8)port;
 	u[4] = (u8)(udp >> 8), u[5] = (u8)udp;
 	if (d->data.len)
 		memcpy(u + 8, d->data.data, d->data.len);
-	u32 sum = sum16((u32)(IPPROTO_UDP + udp), e->source, e->len);
-	sum = ~sum16(sum16(sum, e->destination, e->len), u, udp) & 0xffff;
-	sum = sum ?: 0xffff;
+	u32 sum = packet_sum(e, IPPROTO_UDP, u, udp);
 	u[6] = (u8)(sum >> 8), u[7] = (u8)sum;
 }
 
 static inline void plan_datagram(struct plan *plan, struct place at, const Ckpt__Inet *m, const Ckpt__InetDatagram *d)
 {
 	struct ends e = ends_of(m, d);
-	size_t len = (e.len == 4 ? 20 : 40) + 8 + d->data.len;
+	size_t len = packet_header(&e) + 8 + d->data.len;
 	u32 data = plan_data(plan, NULL, len, 8);
-	union address to = { .family = e.len == 4 ? AF_INET : AF_INET6 };
-	memcpy(e.len == 4 ? (void *)&to.v4.sin_addr : &to.v6.sin6_addr, e.destination, e.len);
 	if (plan_bytes(plan, data))
-		make_packet(plan_bytes(plan, data), &e, d, m->local_port);
-	u32 raw = step_result(plan,
-			      plan_call(plan, at, SYS_socket, ARG(to.family), ARG(SOCK_RAW | SOCK_CLOEXEC), ARG(IPPROTO_RAW)));
-	step_expect(plan_call(plan, at, SYS_sendto, ARG_OF_SLOT(raw), ARG_OF_DATA(data), ARG(len), ARG(0),
-			      arg_address(plan, &to), ARG(address_size(&to))),
-		    (s64)len);
-	plan_call(plan, at, SYS_close, ARG_OF_SLOT(raw));
+		make_datagram(plan_bytes(plan, data), &e, d, m->local_port);
+	plan_packet(plan, at, &e, data, len, 0, 0);
 }

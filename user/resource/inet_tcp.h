@@ -15,6 +15,7 @@ enum { ESTABLISHED = 1, SYN_SENT, SYN_RECV, FIN_WAIT1, FIN_WAIT2, TIME_WAIT, CLO
 enum { TCPOPT_MSS = 2, TCPOPT_WINDOW_SCALE = 3, TCPOPT_SACK_ALLOWED = 4, TCPOPT_TIMESTAMPS = 8 };
 #define STATE_IN(state, set) ((state) < 32 && (1u << (state) & (set)))
 #define CONNECTED_STATES (1u << ESTABLISHED | 1u << FIN_WAIT1 | 1u << FIN_WAIT2 | 1u << CLOSE_WAIT)
+#define OUTSIDE_STATES (CONNECTED_STATES | 1u << LAST_ACK | 1u << CLOSING)
 #define ENDING_STATES (1u << LAST_ACK | 1u << CLOSING | 1u << TIME_WAIT)
 #define SENT_END_STATES (1u << FIN_WAIT1 | 1u << FIN_WAIT2 | ENDING_STATES)
 #define READ_END_STATES (1u << CLOSE_WAIT | ENDING_STATES)
@@ -28,7 +29,7 @@ static inline bool is_connection(const Ckpt__Inet *m)
 static inline const Ckpt__Inet *listener_of(const struct graph *graph, const struct kind *kind, const Ckpt__Inet *m)
 {
 	for (const struct object *o = NULL;
-	     m->tcp && m->remote && !m->peer && !m->peer_closed && (o = graph_next(graph, kind, o));) {
+	     m->tcp && m->remote && !m->peer && !m->peer_closed && !m->outside && (o = graph_next(graph, kind, o));) {
 		const Ckpt__Inet *other = o->data;
 		if (other->listening && other->local_port == m->remote_port &&
 		    (is_any_address(other->local) || same_address(other->local, other->local_port, m->remote, m->remote_port)))
@@ -57,21 +58,6 @@ static inline int tcp_int(int fd, int option)
 static inline int set_tcp_int(int fd, int option, int value)
 {
 	return setsockopt(fd, IPPROTO_TCP, option, &value, sizeof value) < 0 ? neg_errno() : 0;
-}
-
-/* Has the other end, on this host, been closed? What the kernel still has of it belongs to nobody. */
-static inline bool is_widow(const Ckpt__Inet *m)
-{
-	union address mine, theirs;
-	const char *local = plain_address(m->local), *remote = plain_address(m->remote);
-	int family = strchr(local, ':') ? AF_INET6 : AF_INET;
-	if (strcmp(local, remote) && strncmp(remote, "127.", 4))
-		return false;
-	if (!address_make(&mine, family, local, m->local_port, m->local_scope) ||
-	    !address_make(&theirs, family, remote, m->remote_port, m->remote_scope))
-		return false;
-	s64 inode = netlink_tcp_inode(&theirs, &mine);
-	return inode == 0 || (inode == -ENOENT && netlink_tcp_inode(&mine, &theirs) > 0); /* else it does not answer at all */
 }
 
 /* Looks at len bytes of a queue. */

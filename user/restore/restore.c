@@ -5,6 +5,7 @@
 #include "collect/collect.h"
 #include "diag/diag.h"
 #include "model/kinds.h"
+#include "netlock/lock.h"
 #include "resource/registry.h"
 #include "restore/handed.h"
 #include "restore/names.h"
@@ -51,6 +52,16 @@ static int check_pages(const struct restore_config *config, struct image *image,
 	return r < 0 ? r : check_runs(graph, &kind_memory, config->dir, size);
 }
 
+/* Objects of the image become what the policies say. */
+static int choose(struct graph *graph, const struct policies *policies)
+{
+	int r = 0;
+	for (const struct resource *const *resource = registry; *resource; resource++)
+		for (struct object *o = NULL; (*resource)->choose && r == 0 && (o = graph_next(graph, (*resource)->kind, o));)
+			r = (*resource)->choose(o, policies);
+	return r;
+}
+
 static int load(const struct restore_config *config, struct image **image, struct graph *graph)
 {
 	const struct kind *kinds[REGISTRY_KINDS];
@@ -58,6 +69,8 @@ static int load(const struct restore_config *config, struct image **image, struc
 	int r = image_open(image, config->dir, config->trust);
 	if (r == 0)
 		r = image_load(*image, kinds, graph);
+	if (r == 0)
+		r = choose(graph, &config->policies);
 	return r < 0 ? r : check_pages(config, *image, graph);
 }
 
@@ -121,6 +134,21 @@ static int run(const struct restore_config *config, struct execution *x, const s
 	return r == 0 && config->verify ? verify_restored(x, survey, &told) : r;
 }
 
+/* The network lock of the image goes with the first moment of the tree: a guard ends it when ckpt dies in between. */
+static int release(const struct graph *graph, struct execution *x)
+{
+	const Ckpt__Host *host = graph_data(graph, &kind_host, 1);
+	const char *lock = host->network_lock && netlock_exists(host->network_lock) ? host->network_lock : NULL;
+	pid_t guard = lock ? netlock_guard(lock, x->root) : 0;
+	if (guard < 0)
+		return fail(NETLOCK, (int)guard, "taking it over");
+	int r = tree_release(&x->tree);
+	if (r == 0 && lock && netlock_release(lock) < 0)
+		warn(NETLOCK_STAYS, 0, "%s", lock);
+	netlock_unguard(guard);
+	return r;
+}
+
 /* channel: to ckpt, who waits outside of the pid namespace; -1: this is ckpt. */
 static int restore_loaded(const struct work *w, int channel)
 {
@@ -150,7 +178,7 @@ static int restore_loaded(const struct work *w, int channel)
 	if (r == 0)
 		r = names_let_go(w->names);
 	if (r == 0)
-		r = tree_release(&x.tree);
+		r = release(w->graph, &x);
 	if (r < 0) {
 		execute_undo(&x);
 		diag_result("not restored; what had been made of the tree was ended again");

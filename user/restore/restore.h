@@ -6,6 +6,7 @@
 #include "host/caps.h"
 #include "image/image.h"
 #include "model/kinds.h"
+#include "model/policy.h"
 #include "plan/plan.h"
 #include "record.h"
 #include "task/tree.h"
@@ -17,10 +18,11 @@ struct restore_config {
 	const struct caps *caps;
 	const char *dir;
 	bool trust, verify, plan_only;
-	bool check_only;              /* all is examined, nothing is done */
-	bool pidns;                   /* in a pid namespace of its own, and a mount namespace with its /proc */
-	bool detach;                  /* nobody will wait for it */
-	const char *terminal;         /* a path or fd:N; "": that of ckpt; NULL: none */
+	bool check_only;      /* all is examined, nothing is done */
+	bool pidns;           /* in a pid namespace of its own, and a mount namespace with its /proc */
+	bool detach;          /* nobody will wait for it */
+	const char *terminal; /* a path or fd:N; "": that of ckpt; NULL: none */
+	struct policies policies;
 	bool stdio;                   /* external files of the root's descriptors 0 to 2 become those of ckpt */
 	VECTOR(const char *) inherit; /* LINK=fd:N: what takes the place of an external file */
 };

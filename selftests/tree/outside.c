@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/* TCP connections to peers outside of the tree: they go on after a dump and a restore, and the peers see no reset. */
+#include "tree/program.h"
+#include <sched.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+PROGRAM(loopback, NET, "outside", "127.0.0.1")
+PROGRAM(loopback_gap, NET | GAP, "outside", "127.0.0.1")
+PROGRAM(loopback6, NET, "outside", "::1")
+PROGRAM(mapped, NET, "outside", "::ffff:127.0.0.1")
+
+#define CHECK_RUN(...) CHECK_EQ(run_program(NULL, "/bin/ip", (const char *[]){ "ip", __VA_ARGS__, NULL }), 0)
+
+/* A process in another network namespace at the other end of a veth: 10.9.0.2 and fd00:9::2 there, ...1 here. */
+static pid_t neighbour(void)
+{
+	static const char far[] = "ip addr add 10.9.0.2/24 dev far && ip addr add fd00:9::2/64 dev far nodad && "
+				  "ip link set lo up && ip link set far up";
+	int pipes[2];
+	char byte = 0, pid[16], ns[40];
+	CHECK_OK(pipe(pipes));
+	pid_t other = fork();
+	if (other == 0) {
+		CHECK_OK(unshare(CLONE_NEWNET));
+		CHECK_EQ(write(pipes[1], &byte, 1), 1);
+		for (;;)
+			pause();
+	}
+	CHECK_EQ(read(pipes[0], &byte, 1), 1);
+	snprintf(pid, sizeof pid, "%d", other);
+	snprintf(ns, sizeof ns, "--net=/proc/%d/ns/net", other);
+	CHECK_RUN("link", "add", "near", "type", "veth", "peer", "name", "far", "netns", pid);
+	CHECK_RUN("addr", "add", "10.9.0.1/24", "dev", "near");
+	CHECK_RUN("addr", "add", "fd00:9::1/64", "dev", "near", "nodad");
+	CHECK_RUN("link", "set", "near", "up");
+	CHECK_EQ(run_program(NULL, "/usr/bin/nsenter", (const char *[]){ "nsenter", ns, "sh", "-c", far, NULL }), 0);
+	return other;
+}
+
+static void across_veth(const char *address, const char *option)
+{
+	struct target t;
+	char ns[40], pid[16];
+	pid_t other = neighbour();
+	snprintf(ns, sizeof ns, "/proc/%d/ns/net", other);
+	target_start(&t, "outside", address, ns);
+	snprintf(pid, sizeof pid, "%d", t.pid);
+	CHECK_EQ(ckpt(NULL, "dump", pid, t.image, option), 0);
+	target_gone(t.pid);
+	target_restore(&t, 300);
+	target_judge(&t);
+	kill(other, SIGKILL);
+	waitpid(other, NULL, 0);
+}
+
+TEST(veth, .root = true, .net = true, .seconds = 60) { across_veth("10.9.0.1", NULL); }
+TEST(veth6, .root = true, .net = true, .seconds = 60) { across_veth("fd00:9::1", NULL); }
+TEST(veth_nftables, .root = true, .net = true, .seconds = 60) { across_veth("10.9.0.1", "--network-lock=nftables"); }
+TEST(veth6_nftables, .root = true, .net = true, .seconds = 60) { across_veth("fd00:9::1", "--network-lock=nftables"); }
+
+static void dump_with(struct target *t, const char *option)
+{
+	char pid[16];
+	snprintf(pid, sizeof pid, "%d", t->pid);
+	CHECK_EQ(ckpt(NULL, "dump", pid, t->image, option), 0);
+	target_gone(t->pid);
+}
+
+/* What is given up is chosen at the dump, or by the restore of an image that has kept it. */
+static void given_up(const char *what, const char *dump, const char *restore)
+{
+	struct target t;
+	target_start(&t, "parts", what);
+	dump_with(&t, dump);
+	CHECK_EQ(ckpt(NULL, "restore", t.image, "-d", restore), 0);
+	target_judge(&t);
+}
+
+TEST(closed_by_dump, .root = true, .net = true) { given_up("closed", "--policy=tcp=close", NULL); }
+TEST(reset_by_dump, .root = true, .net = true) { given_up("reset", "--policy=tcp=reset", NULL); }
+TEST(closed_by_restore, .root = true, .net = true) { given_up("closed", NULL, "--policy=tcp=close"); }
+TEST(reset_by_restore, .root = true, .net = true) { given_up("reset", NULL, "--policy=tcp=reset"); }
+TEST(waiting_given_up, .root = true, .net = true) { given_up("waits", "--policy=tcp-waiting=reset", NULL); }
+
+TEST(policies_are_checked, .root = true, .net = true)
+{
+	_cleanup_text_ struct text output = { 0 };
+	CHECK_EQ(ckpt(&output, "dump", "1", "/mnt/x", "--policy=tcp=explode"), 2);
+	CHECK_CONTAINS(output.data, "keep, close, reset, refuse");
+	CHECK_EQ(ckpt(&output, "restore", "/mnt/x", "--policy=tcp-waiting=reset"), 2);
+	CHECK_CONTAINS(output.data, "names are tcp");
+	CHECK_EQ(ckpt(&output, "dump", "1", "/mnt/x", "--network-lock=iptables"), 2);
+}
+
+/* Is the lock of the image in the list of `ckpt check`? */
+static bool is_listed(const struct target *t)
+{
+	_cleanup_text_ struct text image = { 0 }, list = { 0 };
+	char id[17] = "";
+	CHECK_EQ(ckpt(&image, "show", "--json", "--section", "host", t->image), 0);
+	const char *at = image.data ? strstr(image.data, "\"network_lock\"") : NULL;
+	CHECK(at != NULL && sscanf(at, "\"network_lock\":%*[ \"]%16[0-9a-f]", id) == 1);
+	run_program(&list, ckpt_path(), (const char *[]){ "ckpt", "check", "--json", NULL });
+	return list.data && strstr(list.data, id);
+}
+
+/* When the lock is gone and the sockets are, the peer learns it. */
+static void peer_learns(const struct target *t)
+{
+	char path[96], *text = NULL;
+	snprintf(path, sizeof path, "%s/verdict", t->dir);
+	for (long long start = clock_ms(); !(text = read_text(path)) && clock_ms() - start < 15000;)
+		nap_ms(5);
+	CHECK(text != NULL);
+	CHECK_CONTAINS(text, "errno");
+	free(text);
+}
+
+static void unlocked(const char *method)
+{
+	struct target t;
+	_cleanup_text_ struct text output = { 0 };
+	target_start(&t, "outside", "127.0.0.1");
+	dump_with(&t, method);
+	CHECK(is_listed(&t));
+	CHECK_EQ(ckpt(NULL, "unlock", t.image), 0);
+	CHECK(!is_listed(&t));
+	CHECK_EQ(ckpt(&output, "unlock", t.image), 2);
+	CHECK_CONTAINS(output.data, "[NETLOCK_NONE]");
+	peer_learns(&t);
+}
+
+TEST(unlock_link, .root = true, .net = true, .seconds = 60) { unlocked("--network-lock=link"); }
+TEST(unlock_nftables, .root = true, .net = true, .seconds = 60) { unlocked("--network-lock=nftables"); }
+
+static void times_out(const char *method)
+{
+	struct target t;
+	char pid[16];
+	target_start(&t, "outside", "127.0.0.1");
+	snprintf(pid, sizeof pid, "%d", t.pid);
+	CHECK_EQ(ckpt(NULL, "dump", pid, t.image, method, "--lock-timeout=1"), 0);
+	target_gone(t.pid);
+	peer_learns(&t);
+	CHECK_EQ(ckpt(NULL, "unlock", t.image), 0); /* its time was up, and it is still there to be tidied up */
+}
+
+TEST(lock_timeout_link, .root = true, .net = true, .seconds = 60) { times_out("--network-lock=link"); }
+TEST(lock_timeout_nftables, .root = true, .net = true, .seconds = 60) { times_out("--network-lock=nftables"); }
+
+/* What the others prove they could not prove if this passed. */
+TEST(peer_is_reset_without_lock, .root = true, .net = true, .seconds = 60)
+{
+	struct target t;
+	target_start(&t, "outside", "127.0.0.1");
+	dump_with(&t, "--network-lock=none");
+	peer_learns(&t);
+}

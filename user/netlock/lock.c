@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/* Owns the choice between the methods of locking, and the life of a lock. */
+#include "diag/diag.h"
+#include "netlock/backend.h"
+#include <stdio.h>
+#include <sys/random.h>
+#include <time.h>
+
+static const struct netlock_backend *const backends[] = { &netlock_link, &netlock_nftables };
+
+bool netlock_parse(const char *name, enum netlock_method *ret)
+{
+	static const char *const names[] = { "auto", "link", "nftables", "none" };
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+		if (!strcmp(name, names[i])) {
+			*ret = (enum netlock_method)i;
+			return true;
+		}
+	return false;
+}
+
+static int begin(struct netlock *lock)
+{
+	struct timespec now;
+	u64 number;
+	int r = -EOPNOTSUPP;
+	clock_gettime(CLOCK_BOOTTIME, &now);
+	lock->until = (u64)now.tv_sec * 1000000000u + (u64)now.tv_nsec + (lock->timeout ?: NETLOCK_TIMEOUT);
+	if (getrandom(&number, sizeof number, 0) != sizeof number)
+		return fail(SYSCALL, neg_errno(), "getrandom");
+	snprintf(lock->id, sizeof lock->id, "%016llx", (unsigned long long)number);
+	for (size_t i = 0; r < 0 && i < ARRAY_SIZE(backends); i++) {
+		if (lock->method != NETLOCK_ANY && lock->method != backends[i]->method)
+			continue;
+		r = backends[i]->begin(lock);
+		if (r == 0)
+			lock->backend = backends[i];
+	}
+	return r < 0 ? fail(NETLOCK, r, "making the lock") : 0;
+}
+
+int netlock_add(struct netlock *lock, const struct flow *flow)
+{
+	int r = lock->backend || lock->method == NETLOCK_NONE ? 0 : begin(lock);
+	if (r < 0 || lock->method == NETLOCK_NONE)
+		return r;
+	r = lock->backend->add(lock, flow);
+	return r < 0 ? fail(NETLOCK, r, "adding a connection") : 0;
+}
+
+int netlock_keep(struct netlock *lock, const char *dir, pid_t root)
+{
+	if (!lock->backend)
+		return 0;
+	_cleanup_free_ char *path = realpath(dir, NULL);
+	lock->guard = netlock_guard(lock->id, root);
+	int r = lock->guard < 0 ? (int)lock->guard : lock->backend->keep(lock, path ?: dir);
+	if (r == 0)
+		return 0;
+	lock->backend->release(lock->id);
+	return fail(NETLOCK, r, "handing it on to the image");
+}
+
+void netlock_kept(struct netlock *lock)
+{
+	netlock_unguard(lock->guard);
+	lock->guard = 0;
+}
+
+void netlock_free(struct netlock *lock)
+{
+	netlock_kept(lock);
+	if (lock->backend)
+		lock->backend->end(lock);
+	lock->backend = NULL;
+}
+
+/* Ids come from images. */
+static bool is_id(const char *id) { return strlen(id) == NETLOCK_ID - 1 && strspn(id, "0123456789abcdef") == NETLOCK_ID - 1; }
+
+bool netlock_exists(const char *id)
+{
+	bool there = false;
+	for (size_t i = 0; is_id(id) && !there && i < ARRAY_SIZE(backends); i++)
+		there = backends[i]->exists(id);
+	return there;
+}
+
+int netlock_release(const char *id)
+{
+	int result = -ENOENT;
+	for (size_t i = 0; is_id(id) && i < ARRAY_SIZE(backends); i++) {
+		int r = backends[i]->release(id);
+		if (r != -ENOENT && result >= -ENOENT)
+			result = r;
+	}
+	return result;
+}
+
+int netlock_entry(size_t index, struct netlock_entry *ret)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(backends); i++) {
+		size_t n = 0;
+		*ret = (struct netlock_entry){ .method = backends[i]->name };
+		if (backends[i]->entry(index, ret) == 0)
+			return 0;
+		for (struct netlock_entry skipped; backends[i]->entry(n, &skipped) == 0;)
+			n++;
+		index -= n;
+	}
+	return -ENOENT;
+}
