@@ -122,6 +122,15 @@ static void live_tight(void)
 		MUST(refused(calls[i]));
 }
 
+/* As an ordinary user has them. */
+static void live_filtered(void)
+{
+	MUST_EQ(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
+	MUST_EQ(install(0, SYS_getcpu), 0);
+	judge_wait();
+	MUST(refused(SYS_getcpu));
+}
+
 static void live_strict(void)
 {
 	int ask[2], answer[2], status;
@@ -262,6 +271,8 @@ int main(int argc, char **argv)
 		live_threads();
 	else if (!strcmp(mode, "tight"))
 		live_tight();
+	else if (!strcmp(mode, "filtered"))
+		live_filtered();
 	else if (!strcmp(mode, "strict"))
 		live_strict();
 	else if (!strcmp(mode, "chroot"))

@@ -15,8 +15,7 @@ struct known_file {
 	pid_t pid;
 	int fd;
 	u32 id;
-	u32 mode;  /* st_mode */
-	u32 locks; /* enum record_locks */
+	u32 mode; /* st_mode */
 };
 
 struct collector {

@@ -76,7 +76,7 @@ static int remember(struct collector *c, const struct record_file *f, pid_t pid,
 	struct known_file *k = vector_add(&c->known_files);
 	if (!k)
 		return -ENOMEM;
-	*k = (struct known_file){ .pid = pid, .fd = fd, .id = id, .mode = f->mode, .locks = f->locks };
+	*k = (struct known_file){ .pid = pid, .fd = fd, .id = id, .mode = f->mode };
 	u32 index = (u32)c->known_files.n;
 	if (f->file_id) {
 		k->next[0] = map_get(&c->by_inode, key);
@@ -438,6 +438,8 @@ int collector_add_link_as(struct collector *c, u32 pid, const char *magic_link, 
 	int r = p ? file_readlink(p->proc, magic_link, link, sizeof link) : -ESRCH;
 	if (r >= 0 && fstatat(p->proc, magic_link, &st, 0) < 0)
 		r = neg_errno();
+	if (r == -EPERM && !strncmp(magic_link, "map_files/", 10))
+		return fail(MAPPED_HIDDEN, r, "/proc/%u/%s", pid, magic_link);
 	if (r < 0)
 		return fail(PROC_READ, r, "/proc/%u/%s", pid, magic_link);
 	collect_find_name(&st, link, sizeof link);

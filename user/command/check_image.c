@@ -72,6 +72,7 @@ int check_image(struct check_options *o)
 	if (r < 0)
 		return r;
 	o->restore.caps = &caps;
+	o->restore.disable = getenv("CKPT_DISABLE");
 	restore_check(&o->restore, &graph); /* what it found is in the log */
 	if (o->json) {
 		image_json(&t, o->restore.dir, &graph);

@@ -52,7 +52,7 @@ static void judge_process(const struct caps *caps, const struct tree_process *p)
 }
 
 /* What only a stopped thread tells is not known here; but whether it could be asked is. */
-static void judge_rights(const struct caps *caps)
+static void judge_access(const struct caps *caps)
 {
 	if (!caps_serves(caps, CAN_RSEQ_CONFIG))
 		fail(RSEQ_CONFIG, 0, "%s", caps->state[CAN_RSEQ_CONFIG].note);
@@ -86,7 +86,7 @@ static int look_at(struct look *ret, const struct caps *caps, pid_t pid)
 		ret->threads += ret->tree.processes.v[i].threads.n;
 		judge_process(caps, &ret->tree.processes.v[i]);
 	}
-	judge_rights(caps);
+	judge_access(caps);
 	if (collect(&ret->graph, &ret->tree, &how) < 0)
 		return 0;
 	judge_dump(&ret->graph);

@@ -113,6 +113,7 @@ int command_restore(int argc, char **argv)
 	if (caps_load(&caps, getenv("CKPT_DISABLE")) < 0)
 		return fail(USAGE, 0, "CKPT_DISABLE names a capability that there is not");
 	o.config.caps = &caps;
+	o.config.disable = getenv("CKPT_DISABLE");
 	_cleanup_(restored_free) struct restored restored;
 	_cleanup_text_ struct text plan = { 0 };
 	sigset_t set;

@@ -21,6 +21,12 @@ int restore_option(struct restore_config *config, int option, const char *argume
 	case 'n':
 		config->pidns = true;
 		return 1;
+	case 'u':
+		config->pidns = config->userns = true;
+		return 1;
+	case 'g':
+		config->own_groups = true;
+		return 1;
 	case 's':
 		config->stdio = true;
 		return 1;

@@ -183,6 +183,8 @@ static int judge_file(const struct graph *g, const struct users *users, const st
 		: v ? diag_scope_enter(&fd, "mapping %llx-%llx (%s)", (unsigned long long)v->start, (unsigned long long)v->end,
 				       f->link)
 		    : diag_scope_enter(&fd, "file %s", f->link);
+	if (v && !f->has_device) /* seen from afar */
+		return fail(MAPPED_HIDDEN, 0, "%s", f->link);
 	if (!f->kind || !*f->kind)
 		return refuse_kind(f->link);
 	int owner = f->owner && !shape_file_owner(g, f) ? fail(FILE_OWNER, 0, "process or group %d", f->owner) : 0;

@@ -97,6 +97,18 @@ int caps_load(struct caps *ret, const char *disable)
 	return 0;
 }
 
+void caps_again(struct caps *caps, const char *disable)
+{
+	struct host host;
+	host_open(&host);
+	caps->tier = tier_of(&host);
+	for (int i = 0; i < CAN_COUNT; i++)
+		if (caps->state[i].answer == CAP_NO && (caps->state[i].err == EPERM || caps->state[i].err == EACCES))
+			caps->state[i] = host_judge(&host, (enum cap_id)i);
+	host_close(&host);
+	disable_rows(caps, disable);
+}
+
 bool caps_serves(const struct caps *caps, enum cap_id id)
 {
 	enum cap_id instead = probes[id].instead;

@@ -48,6 +48,8 @@ int caps_probe_all(struct caps *ret, const char *disable);
 int caps_load(struct caps *ret, const char *disable);
 /* Does every id of the list have a row? If not, the first that has none. */
 bool caps_disable_valid(const char *disable, char *ret_unknown, size_t room);
+/* Asks again what policy has refused: for who has other rights now than when it was asked. */
+void caps_again(struct caps *, const char *disable);
 static inline bool caps_has(const struct caps *caps, enum cap_id id) { return caps->state[id].answer == CAP_YES; }
 
 enum cap_need { CAP_FOR_DUMP, CAP_FOR_RESTORE };

@@ -58,6 +58,10 @@ int probe_prctl_child(struct host *host _unused_, const struct probe *p, char *n
 
 int probe_capability(struct host *host, const struct probe *p, char *note)
 {
+	if (p->arg[2] && !host->init_userns) {
+		snprintf(note, NOTE_BYTES, "counts in the initial user namespace only");
+		return -EPERM;
+	}
 	if (host_capable(host, (int)p->arg[0])) {
 		if (!host->init_userns)
 			snprintf(note, NOTE_BYTES, "only over what belongs to this user namespace");

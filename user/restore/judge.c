@@ -81,6 +81,6 @@ int judge_restore(const struct graph *g, const struct survey *s)
 	if (r < 0) /* what follows relies on it */
 		return r;
 	int clock = judge_clock(g, s), cpu = judge_cpu(g), shape = shape_judge(g);
-	int resources = judge_resources(g), room = judge_room(g, s), vdso = judge_vdso(g, s);
-	return clock < 0 || cpu < 0 || shape < 0 || resources < 0 || room < 0 || vdso < 0 ? -EINVAL : 0;
+	int resources = judge_resources(g), room = judge_room(g, s), vdso = judge_vdso(g, s), rights = judge_rights(g, s);
+	return clock < 0 || cpu < 0 || shape < 0 || resources < 0 || room < 0 || vdso < 0 || rights < 0 ? -EINVAL : 0;
 }

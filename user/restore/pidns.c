@@ -23,6 +23,7 @@ extern const char parasite_reaper_begin[], parasite_reaper_end[];
 struct nursery {
 	const struct restore_config *config;
 	u32 root, restorer; /* ids inside */
+	u32 uid, gid;       /* of ckpt */
 	int ours, theirs;   /* ends of the channel */
 	int reaper;         /* the program of pid 1 */
 	bool own_terminals; /* it gets a /dev/pts */
@@ -109,6 +110,29 @@ static bool has_terminals(const struct graph *g)
 	return false;
 }
 
+static int write_own(const char *name, const char *text)
+{
+	char path[40];
+	snprintf(path, sizeof path, "/proc/self/%s", name);
+	_cleanup_close_ int fd = open(path, O_WRONLY | O_CLOEXEC);
+	int r = fd < 0 ? neg_errno() : file_write_full(fd, text, strlen(text));
+	return r < 0 ? fail(USERNS, r, "write(%s)", path) : 0;
+}
+
+/* user_namespaces(7): who has no right outside may map himself alone, and gives up setgroups(2) for it. */
+static int map_ids(const struct nursery *n)
+{
+	char uid[40], gid[40];
+	if (!n->config->userns)
+		return 0;
+	snprintf(uid, sizeof uid, "%u %u 1", n->uid, n->uid);
+	snprintf(gid, sizeof gid, "%u %u 1", n->gid, n->gid);
+	int r = write_own("setgroups", "deny");
+	if (r == 0)
+		r = write_own("gid_map", gid);
+	return r == 0 ? write_own("uid_map", uid) : r;
+}
+
 /* A tree with terminals of its own gets a /dev/pts where all numbers are free; a terminal that is handed over is another's. */
 static int own_mounts(const struct nursery *n)
 {
@@ -116,8 +140,8 @@ static int own_mounts(const struct nursery *n)
 		return fail(PIDNS, neg_errno(), "mount(MS_SLAVE)");
 	if (mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL) < 0)
 		return fail(PIDNS, neg_errno(), "mount(/proc)");
-	if (n->own_terminals &&
-	    mount("devpts", "/dev/pts", "devpts", MS_NOSUID | MS_NOEXEC, "ptmxmode=0666,mode=620,gid=5") < 0)
+	if (n->own_terminals && mount("devpts", "/dev/pts", "devpts", MS_NOSUID | MS_NOEXEC,
+				      n->config->userns ? "ptmxmode=0666,mode=620" : "ptmxmode=0666,mode=620,gid=5") < 0)
 		return fail(PIDNS, neg_errno(), "mount(/dev/pts)");
 	return 0;
 }
@@ -165,7 +189,9 @@ static void be_first(struct nursery *n)
 		_exit(1);
 	if (n->config->detach)
 		setsid();
-	int r = own_mounts(n);
+	int r = map_ids(n);
+	if (r == 0)
+		r = own_mounts(n);
 	if (r == 0) {
 		move_ids(n->restorer);
 		r = spawn_restorer(n);
@@ -179,7 +205,8 @@ static void be_first(struct nursery *n)
 
 static int spawn_first(struct nursery *n, struct restored *ret)
 {
-	struct clone_args args = { .flags = CLONE_NEWPID | CLONE_NEWNS | CLONE_PIDFD,
+	u64 user = n->config->userns ? CLONE_NEWUSER : 0;
+	struct clone_args args = { .flags = CLONE_NEWPID | CLONE_NEWNS | CLONE_PIDFD | user,
 				   .exit_signal = SIGCHLD,
 				   .pidfd = (u64)(uintptr_t)&ret->reaper_fd };
 	n->mask = set_mask(~0ull);
@@ -191,6 +218,8 @@ static int spawn_first(struct nursery *n, struct restored *ret)
 	closep(&n->theirs);
 	if (pid < 0) {
 		ret->reaper_fd = -1;
+		if (user)
+			return fail(USERNS, err, "clone3(CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNS)");
 		return fail(PIDNS, err, "clone3(CLONE_NEWPID | CLONE_NEWNS)");
 	}
 	ret->reaper = (pid_t)pid;
@@ -253,9 +282,14 @@ int pidns_restore(const struct restore_config *config, const struct graph *graph
 		  struct restored *ret)
 {
 	const Ckpt__Host *host = graph_data(graph, &kind_host, 1);
-	_cleanup_(nursery_free) struct nursery n = {
-		.config = config, .ours = -1, .theirs = -1, .reaper = -1, .run = run, .arg = arg
-	};
+	_cleanup_(nursery_free) struct nursery n = { .config = config,
+						     .ours = -1,
+						     .theirs = -1,
+						     .reaper = -1,
+						     .run = run,
+						     .arg = arg,
+						     .uid = geteuid(),
+						     .gid = getegid() };
 	if (!host || !graph_find(graph, &kind_thread, host->root_pid))
 		return fail(IMAGE_INCONSISTENT, 0, "it has no root");
 	if (shape_wants(graph, 1))

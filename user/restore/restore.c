@@ -95,6 +95,8 @@ static int examine(const struct work *w, struct survey *survey)
 	survey->handed = &w->handed;
 	if (r < 0)
 		return r;
+	if (w->config->own_groups && adapt_groups(w->graph, survey) < 0)
+		return -ENOMEM;
 	int ids = survey_ids(survey, w->graph, w->config->pidns), judged = judge_restore(w->graph, survey);
 	return w->given < 0 ? w->given : ids < 0 ? ids : judged;
 }
@@ -189,7 +191,19 @@ static int restore_loaded(const struct work *w, int channel)
 	return 0;
 }
 
-static int restore_inside(void *arg, int channel) { return restore_loaded(arg, channel); }
+/* In a user namespace of its own ckpt has other rights. */
+static int restore_inside(void *arg, int channel)
+{
+	const struct work *outside = arg;
+	struct work w = *outside;
+	struct caps caps = *outside->config->caps;
+	struct restore_config config = *outside->config;
+	if (config.userns)
+		caps_again(&caps, config.disable);
+	config.caps = &caps;
+	w.config = &config;
+	return restore_loaded(&w, channel);
+}
 
 static int restore_outside(struct work *w)
 {

@@ -16,10 +16,13 @@
 
 struct restore_config {
 	const struct caps *caps;
+	const char *disable; /* CKPT_DISABLE, or NULL */
 	const char *dir;
 	bool trust, verify, plan_only;
 	bool check_only;      /* all is examined, nothing is done */
 	bool pidns;           /* in a pid namespace of its own, and a mount namespace with its /proc */
+	bool userns;          /* these in a user namespace of its own, where the caller is who he was and may do all */
+	bool own_groups;      /* it gets the supplementary groups of ckpt */
 	bool detach;          /* nobody will wait for it */
 	const char *terminal; /* a path or fd:N; "": that of ckpt; NULL: none */
 	struct policies policies;
@@ -66,6 +69,10 @@ int judge_cpu(const struct graph *);                          /* what threads ha
 int judge_needs(const struct plan *, const struct caps *);    /* what its steps need of the kernel: needs.c */
 /* Enters a time namespace when a judged image needs one. ckpt is still a single thread. 0 or negative (reported). */
 int clock_enter(const struct graph *, const struct survey *);
+/* Refuses the rights that ckpt cannot give, each by its name. 0 or -EINVAL. */
+int judge_rights(const struct graph *, const struct survey *);
+/* Gives every thread of the image the supplementary groups of ckpt. */
+int adapt_groups(struct graph *, const struct survey *);
 /* Makes a judged image of another kernel one that this kernel can hold: mappings of vDSOs, and survey.redirects. */
 int adapt_vdso(struct graph *, struct survey *);
 /* Registers of a judged image of another processor, in the form of this one. */

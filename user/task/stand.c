@@ -12,7 +12,7 @@
 #include <sys/wait.h>
 
 struct stand {
-	int proc, pid_ns, mnt_ns;
+	int proc, pid_ns, mnt_ns, user_ns;
 	pid_t inside;
 };
 
@@ -21,6 +21,7 @@ static void stand_free(struct stand *s)
 	closep(&s->proc);
 	closep(&s->pid_ns);
 	closep(&s->mnt_ns);
+	closep(&s->user_ns);
 }
 
 /* The last of the ids that /proc tells, one for each pid namespace on the way down; 0 when there is but one. */
@@ -101,6 +102,7 @@ static bool find(struct stand *s, pid_t pid)
 		return false;
 	s->pid_ns = openat(s->proc, "ns/pid", O_RDONLY | O_CLOEXEC);
 	s->mnt_ns = openat(s->proc, "ns/mnt", O_RDONLY | O_CLOEXEC);
+	s->user_ns = openat(s->proc, "ns/user", O_RDONLY | O_CLOEXEC);
 	return s->pid_ns >= 0 && s->mnt_ns >= 0 && same_mounts(s->proc);
 }
 
@@ -124,9 +126,20 @@ static int await(pid_t child)
 	return fail(TASK_RACED, 0, "who looked at it in its pid namespace was ended by signal %d", WTERMSIG(status));
 }
 
+/* Who has no right outside has all rights in a user namespace that he owns. It is entered by a child, whom ckpt waits for,
+ * since nobody comes back from there. In the child: 1 when it may go on in the pid namespace. */
+static int join_user_namespace(const struct stand *s)
+{
+	pid_t child = fork();
+	if (child)
+		return child < 0 ? fail(SYSCALL, neg_errno(), "fork") : await(child);
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	return setns(s->user_ns, CLONE_NEWUSER) == 0 && setns(s->pid_ns, CLONE_NEWPID) == 0;
+}
+
 int stand_in_tree(pid_t *pid)
 {
-	_cleanup_(stand_free) struct stand s = { .proc = -1, .pid_ns = -1, .mnt_ns = -1 };
+	_cleanup_(stand_free) struct stand s = { .proc = -1, .pid_ns = -1, .mnt_ns = -1, .user_ns = -1 };
 	if (!find(&s, *pid))
 		return 0;
 	int life[2];
@@ -134,8 +147,11 @@ int stand_in_tree(pid_t *pid)
 	if (back < 0 || pipe2(life, O_CLOEXEC) < 0)
 		return fail(SYSCALL, neg_errno(), "pipe2");
 	_cleanup_close_ int ours = life[1], theirs = life[0];
-	if (setns(s.pid_ns, CLONE_NEWPID) < 0)
-		return 0;
+	int joined = setns(s.pid_ns, CLONE_NEWPID) < 0 ? 0 : 1;
+	if (!joined && errno == EPERM && s.user_ns >= 0)
+		joined = join_user_namespace(&s);
+	if (joined <= 0)
+		return joined;
 	pid_t child = fork();
 	if (child) {
 		int r = child < 0 ? fail(SYSCALL, neg_errno(), "fork") : await(child);
