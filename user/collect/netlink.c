@@ -199,13 +199,14 @@ static u32 diag_end(const void *address, __be16 *ret_port, __be32 ret_address[4]
 	return 0;
 }
 
-s64 netlink_tcp_inode(const void *local, const void *remote)
+/* A socket that has been asked for the TCP socket with these ends. */
+static int tcp_ask(u16 type, u16 flags, const void *local, const void *remote)
 {
 	struct {
 		struct nlmsghdr h;
 		struct inet_diag_req_v2 r;
 	} request = {
-		.h = { .nlmsg_len = sizeof request, .nlmsg_type = SOCK_DIAG_BY_FAMILY, .nlmsg_flags = NLM_F_REQUEST },
+		.h = { .nlmsg_len = sizeof request, .nlmsg_type = type, .nlmsg_flags = NLM_F_REQUEST | flags },
 		.r = { .sdiag_family = (u8)((const struct sockaddr *)local)->sa_family,
 		       .sdiag_protocol = IPPROTO_TCP,
 		       .idiag_states = UINT32_MAX,
@@ -217,13 +218,35 @@ s64 netlink_tcp_inode(const void *local, const void *remote)
 	_cleanup_close_ int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_SOCK_DIAG);
 	if (fd < 0 || send(fd, &request, sizeof request, 0) < 0)
 		return neg_errno();
+	return take_fd(&fd);
+}
+
+static u16 port_of(const void *address) { return ((const struct sockaddr_in *)address)->sin_port; } /* as in sockaddr_in6 */
+
+s64 netlink_tcp_inode(const void *local, const void *remote)
+{
+	_cleanup_close_ int fd = tcp_ask(SOCK_DIAG_BY_FAMILY, 0, local, remote);
 	_Alignas(struct nlmsghdr) char reply[4096];
-	ssize_t n = recv(fd, reply, sizeof reply, 0);
+	ssize_t n = fd < 0 ? -1 : recv(fd, reply, sizeof reply, 0);
 	const struct nlmsghdr *h = (const void *)reply;
 	if (n < 0 || !NLMSG_OK(h, (size_t)n))
 		return n < 0 ? neg_errno() : -EBADMSG;
 	if (h->nlmsg_type == NLMSG_ERROR)
 		return ((const struct nlmsgerr *)NLMSG_DATA(h))->error ?: -EBADMSG;
 	const struct inet_diag_msg *m = NLMSG_DATA(h);
-	return m->id.idiag_dport == id->idiag_dport ? (s64)m->idiag_inode : -ENOENT; /* not one that listens there */
+	return m->id.idiag_dport == port_of(remote) ? (s64)m->idiag_inode : -ENOENT; /* not one that listens there */
+}
+
+int netlink_tcp_destroy(const void *local, const void *remote)
+{
+	s64 inode = netlink_tcp_inode(local, remote);
+	if (inode)
+		return inode < 0 ? (int)inode : -EBUSY;
+	_cleanup_close_ int fd = tcp_ask(SOCK_DESTROY, NLM_F_ACK, local, remote);
+	_Alignas(struct nlmsghdr) char reply[4096];
+	ssize_t n = fd < 0 ? -1 : recv(fd, reply, sizeof reply, 0);
+	const struct nlmsghdr *h = (const void *)reply;
+	if (n < 0 || !NLMSG_OK(h, (size_t)n))
+		return n < 0 ? neg_errno() : -EBADMSG;
+	return h->nlmsg_type == NLMSG_ERROR ? ((const struct nlmsgerr *)NLMSG_DATA(h))->error : -EBADMSG;
 }

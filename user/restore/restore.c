@@ -9,6 +9,7 @@
 #include "resource/registry.h"
 #include "restore/handed.h"
 #include "restore/names.h"
+#include "restore/orphans.h"
 #include "restore/pidns.h"
 #include "restore/terminal.h"
 
@@ -227,6 +228,8 @@ static int take_given(struct work *w)
 {
 	w->given = terminal_open(&w->ret->terminal, w->config, w->graph);
 	int r = is_dry(w->config) ? 0 : names_guard(&w->names, w->graph);
+	if (r == 0 && !is_dry(w->config))
+		orphans_end(w->graph);
 	if (r == 0 && handed_open(&w->handed, w->config, w->graph) < 0)
 		w->given = -EINVAL;
 	return r;

@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/* kill -9 of ckpt at system calls of dump and restore of a program that is connected to a peer outside of the tree: the peer sees
+ * no reset, and the connections go on, at once when the program was not ended, else after a restore. */
+#include "harness/killer.h"
+#include "harness/target.h"
+#include <stdio.h>
+#include <sys/wait.h>
+
+#define LAST 60 /* calls: the lock is handed on, the tree ends; the tree is let go, the lock ends */
+
+/* The first runs are whole; then the calls, the last ones close together. False behind them. */
+struct sweep {
+	int round, at, calls, step;
+};
+
+static bool next(struct sweep *s)
+{
+	if (s->round++ < STRIKE_WHOLE)
+		return true;
+	if (!s->step)
+		s->step = s->calls / 8 + 1;
+	int last = MAX(s->calls - LAST, 1);
+	s->at = s->at < last ? MIN(s->at + s->step, last) : s->at + MIN(s->step, 5);
+	return s->at <= s->calls;
+}
+
+static void note(struct sweep *s, const char *verb, const struct struck *struck)
+{
+	if (!s->at)
+		s->calls = strike_least(s->calls, struck);
+	printf("%s: call %d of %d (number %d)\n", verb, s->at, s->calls, struck->nr);
+	fflush(stdout);
+}
+
+static struct struck killed(const char *verb, const char *first, const char *second, const char *option, int n)
+{
+	const char *argv[] = { "ckpt", verb, first, second, option, NULL };
+	return strike_run(ckpt_path(), argv, &(struct strike){ .at = n }, NULL);
+}
+
+/* Is it there, and will it stay? A process that was killed may take a moment to go. */
+static bool lives_on(const struct target *t)
+{
+	for (int i = 0; i < 50 && target_alive(t->pid); i++)
+		nap_ms(2);
+	return target_alive(t->pid);
+}
+
+static void again(const struct target *t)
+{
+	char command[160];
+	snprintf(command, sizeof command, "rm -rf %s* %s", t->image, t->dir);
+	CHECK_EQ(system(command), 0);
+}
+
+static void sweep_dump(int step)
+{
+	int kills = 0, gone = 0;
+	for (struct sweep sweep = { .step = step }; next(&sweep);) {
+		struct target t;
+		char pid[16];
+		target_start(&t, "outside", "127.0.0.1");
+		snprintf(pid, sizeof pid, "%d", t.pid);
+		struct struck s = killed("dump", pid, t.image, NULL, sweep.at);
+		note(&sweep, "dump", &s);
+		kills += WIFSIGNALED(s.status);
+		if (!lives_on(&t)) {
+			target_gone(t.pid);
+			target_restore(&t, 0);
+			gone += WIFSIGNALED(s.status);
+		}
+		target_judge(&t);
+		target_gone(t.pid);
+		again(&t);
+	}
+	printf("%d kills, the program was gone %d times\n", kills, gone);
+	fflush(stdout);
+	CHECK(kills > 10 && gone > 0);
+}
+
+/* What a killed restore leaves of the program is gone before the next one. */
+static void sweep_restore(int step)
+{
+	int kills = 0, lived = 0;
+	for (struct sweep sweep = { .step = step }; next(&sweep);) {
+		struct target t;
+		target_start(&t, "outside", "127.0.0.1");
+		target_dump(&t, false);
+		struct struck s = killed("restore", t.image, "-d", NULL, sweep.at);
+		note(&sweep, "restore", &s);
+		kills += WIFSIGNALED(s.status);
+		if (lives_on(&t)) {
+			lived++;
+		} else {
+			target_gone(t.pid);
+			nap_ms(20); /* ids of the dead are out of sight a little before they are free */
+			target_restore(&t, 0);
+		}
+		target_judge(&t);
+		target_gone(t.pid);
+		again(&t);
+	}
+	printf("%d kills, the program lived %d times\n", kills, lived);
+	fflush(stdout);
+	CHECK(kills > 10);
+}
+
+TEST(dump, .root = true, .net = true, .seconds = 600) { sweep_dump(0); }
+TEST(restore, .root = true, .net = true, .seconds = 600) { sweep_restore(0); }
+
+TEST(soak_outside_dump, .root = true, .net = true, .manual = true, .seconds = 7200) { sweep_dump(1); }
+TEST(soak_outside_restore, .root = true, .net = true, .manual = true, .seconds = 7200) { sweep_restore(1); }
