@@ -2,8 +2,15 @@
 # make            builds ./ckpt                    make test     everything that a change must pass
 # make demo       checkpoints a real program       make check    layers, generated docs, format, lint, unit tests
 # make deps       installs what the build needs    make install  DESTDIR= PREFIX=
-# Variables: ARCH=aarch64 CROSS_COMPILE=aarch64-linux-gnu- SYSROOT=DIR  SAN=1 (ASan, UBSan)  V=1  B=DIR
+# Variables: ARCH=aarch64 CROSS_COMPILE=aarch64-linux-gnu- SYSROOT=DIR (else Debian's packages, unpacked below ~/.cache)
+# SAN=1 (ASan, UBSan)  V=1  B=DIR
 ARCH    ?= $(shell uname -m)
+ifneq ($(ARCH),$(shell uname -m))
+CROSS_COMPILE ?= $(ARCH)-linux-gnu-
+ifndef SYSROOT
+SYSROOT := $(shell tools/sysroot $(if $(filter aarch64,$(ARCH)),arm64,amd64))
+endif
+endif
 ifeq ($(MAKELEVEL),0)
 MAKEFLAGS += -j$(shell nproc)
 endif
@@ -102,7 +109,7 @@ test: deps
 	$(Q)$(MAKE) --no-print-directory static && $(MAKE) --no-print-directory selftest
 # aarch64, against the libraries of Debian's arm64 packages, which are unpacked below ~/.cache.
 cross:
-	$(Q)tools/deps cross && $(MAKE) --no-print-directory ARCH=aarch64 CROSS_COMPILE=aarch64-linux-gnu- SYSROOT=$$(tools/sysroot arm64) build/aarch64/ckpt
+	$(Q)tools/deps cross && $(MAKE) --no-print-directory ARCH=aarch64 build/aarch64/ckpt
 install: ckpt
 	$(Q)install -Dm755 ckpt $(DESTDIR)$(PREFIX)/sbin/ckpt
 	$(Q)mkdir -p $(DESTDIR)$(PREFIX)/lib/systemd/system && sed 's|@SBIN@|$(PREFIX)/sbin|' tools/ckpt-pin.service.in \

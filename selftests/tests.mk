@@ -12,7 +12,9 @@ PROGC    := $(wildcard selftests/programs/*.c)
 HARNESS  := $(patsubst %.c,$(B)/%.o,$(filter-out selftests/harness/run.c,$(wildcard selftests/harness/*.c)))
 UNITS    := $(UNITC:selftests/%.c=$(T)/%) $(wildcard selftests/unit/*.sh)
 SELFS    := $(SELFC:selftests/%.c=$(T)/%) $(wildcard selftests/*/*.sh)
-PROGRAMS := $(if $(shell command -v musl-gcc),$(PROGC),$(filter-out %.musl.c,$(PROGC)))
+MUSLSPEC := $(wildcard $(SYSROOT)/usr/lib/$(ARCH)-linux-musl/sysroot.specs)
+MUSLCC   := $(if $(SYSROOT),$(MUSLSPEC:%=$(CC) -specs=%),$(shell command -v musl-gcc))
+PROGRAMS := $(if $(MUSLCC),$(PROGC),$(filter-out %.musl.c,$(PROGC)))
 PROGRAMS := $(PROGRAMS:selftests/%.c=$(T)/%) $(patsubst selftests/%,$(T)/%,$(wildcard selftests/programs/*.py))
 pick      = $(if $(TESTS),$(foreach t,$(TESTS),$(filter %/$(t) %/$(t).sh,$(1))),$(1))
 RUNTESTS  = $(if $(SAN),ASAN_OPTIONS=use_sigaltstack=0 )CKPT=$(abspath $(B))/ckpt B=$(abspath $(B)) $(T)/run $(if $(V),-k) -j $(JOBS)
@@ -49,11 +51,11 @@ $(T)/run: $(T)/harness/run.o
 
 PROGFLAGS := -std=gnu17 -D_GNU_SOURCE -O1 -g -Wall -Wextra -Werror -Iselftests/programs
 $(T)/programs/%.static: selftests/programs/%.static.c
-	$(call say,PROG,$@) mkdir -p $(@D) && $(CC) $(PROGFLAGS) -static -o $@ $< -MMD -lpthread
+	$(call say,PROG,$@) mkdir -p $(@D) && $(CC) $(if $(SYSROOT),--sysroot=$(SYSROOT)) $(PROGFLAGS) -static -o $@ $< -MMD -lpthread
 $(T)/programs/%.musl: selftests/programs/%.musl.c
-	$(call say,PROG,$@) mkdir -p $(@D) && musl-gcc $(PROGFLAGS) -static -o $@ $< -MMD
+	$(call say,PROG,$@) mkdir -p $(@D) && $(MUSLCC) $(PROGFLAGS) -static -o $@ $< -MMD
 $(T)/programs/%: selftests/programs/%.c
-	$(call say,PROG,$@) mkdir -p $(@D) && $(CC) $(PROGFLAGS) -o $@ $< -MMD -lpthread -lutil -lm
+	$(call say,PROG,$@) mkdir -p $(@D) && $(CC) $(if $(SYSROOT),--sysroot=$(SYSROOT)) $(PROGFLAGS) -o $@ $< -MMD -lpthread -lutil -lm
 
 $(T)/programs/%.py: selftests/programs/%.py
 	$(Q)mkdir -p $(@D) && cp $< $@

@@ -6,21 +6,22 @@ VM_TESTS  := resource/capabilities resource/facts_differential tree/programs tre
 both       = $(1)_dump_restore,$(1)_leave_running
 VM_QUICK  := resource/capabilities resource/facts_differential tree/programs:$(call both,sleeper),$(call both,sleeper_static) \
              tree/resources:$(call both,rseq_own)
+VM_ENV    := VM_ARCH=$(if $(filter aarch64,$(ARCH)),arm64,amd64) CROSS_COMPILE=$(CROSS_COMPILE) SYSROOT=$(SYSROOT)
 $(T)/vm/init: selftests/vm/init.c
-	$(call say,CC,$<) mkdir -p $(@D) && $(CC) -std=gnu17 -D_GNU_SOURCE $(WARN) -O2 -static -o $@ $<
-test-vm: tests-built ckpt $(T)/vm/init
-	$(Q)selftests/vm/run $(abspath $(B)) "$(or $(KERNELS),$(VM_MATRIX))" "$(or $(TESTS),$(VM_TESTS))"
-test-vm-quick: tests-built ckpt $(T)/vm/init
-	$(Q)selftests/vm/run $(abspath $(B)) "$(or $(KERNELS),5.10 newest)" "$(or $(TESTS),$(VM_QUICK))"
+	$(call say,CC,$<) mkdir -p $(@D) && $(CC) -std=gnu17 -D_GNU_SOURCE $(WARN) -O2 -static $(if $(SYSROOT),--sysroot=$(SYSROOT)) -o $@ $<
+test-vm: tests-built $(T)/vm/init
+	$(Q)$(VM_ENV) selftests/vm/run $(abspath $(B)) "$(or $(KERNELS),$(VM_MATRIX))" "$(or $(TESTS),$(VM_TESTS))"
+test-vm-quick: tests-built $(T)/vm/init
+	$(Q)$(VM_ENV) selftests/vm/run $(abspath $(B)) "$(or $(KERNELS),5.10 newest)" "$(or $(TESTS),$(VM_QUICK))"
 # From kernel to kernel with the image of the one before: KERNELS="5.10 6.12 newest 5.10".
 VM_CROSS := clock clock.static clock.musl threads
 $(T)/vm/leg: selftests/vm/leg.c
-	$(call say,CC,$<) mkdir -p $(@D) && $(CC) -std=gnu17 -D_GNU_SOURCE $(WARN) -O2 -static -o $@ $<
-test-cross: tests-built ckpt $(T)/vm/init $(T)/vm/leg
-	$(Q)selftests/vm/cross $(abspath $(B)) "$(or $(KERNELS),5.10 6.12 newest 5.10)" "$(or $(PROGRAMS_CROSS),$(VM_CROSS))"
+	$(call say,CC,$<) mkdir -p $(@D) && $(CC) -std=gnu17 -D_GNU_SOURCE $(WARN) -O2 -static $(if $(SYSROOT),--sysroot=$(SYSROOT)) -o $@ $<
+test-cross: tests-built $(T)/vm/init $(T)/vm/leg
+	$(Q)$(VM_ENV) selftests/vm/cross $(abspath $(B)) "$(or $(KERNELS),5.10 6.12 newest 5.10)" "$(or $(PROGRAMS_CROSS),$(VM_CROSS))"
 # The answers that resource/capabilities compares: after a new row of caps.def, or for a new kernel.
-tables: ckpt $(T)/vm/init
-	$(Q)selftests/vm/tables $(abspath $(B)) "$(or $(KERNELS),$(VM_MATRIX))"
+tables: $(B)/ckpt $(T)/vm/init
+	$(Q)$(VM_ENV) selftests/vm/tables $(abspath $(B)) "$(or $(KERNELS),$(VM_MATRIX))"
 .PHONY: tables test-vm test-vm-quick test-cross btf-check
 
 # Every BPF object against the type information of every kernel of the matrix, without booting it.
