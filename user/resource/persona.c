@@ -7,6 +7,7 @@
 #include "persona.pb-c.h"
 #include "plan/plan.h"
 #include <linux/prctl.h>
+#include <sys/prctl.h>
 #include <sys/ptrace.h>
 #include <sys/syscall.h>
 
@@ -30,7 +31,13 @@ static int collect_personality(int proc, const struct record_task *t, Ckpt__Pers
 	return 0;
 }
 
-/* A kernel before 5.11 has no dispatch to be on; between that and 6.4 only BPF can tell. */
+/* prctl(2): a kernel without dispatch (before 5.11, or without the generic entry code) does not even turn it off. It is off here. */
+static bool kernel_dispatches(void)
+{
+	return prctl(PR_SET_SYSCALL_USER_DISPATCH, PR_SYS_DISPATCH_OFF, 0, 0, 0) == 0 || errno != EINVAL;
+}
+
+/* Between 5.11 and 6.4 only BPF can tell. */
 static void collect_dispatch(struct collector *collector, const struct record_task *t, Ckpt__Persona *m)
 {
 	struct {
@@ -41,6 +48,8 @@ static void collect_dispatch(struct collector *collector, const struct record_ta
 	else if (!collector_live(collector) &&
 		 !ptrace(PTRACE_GET_SYSCALL_USER_DISPATCH_CONFIG, (pid_t)t->tid, sizeof config, &config))
 		SET(m, syscall_dispatch, config.mode == PR_SYS_DISPATCH_ON);
+	else if (!kernel_dispatches())
+		SET(m, syscall_dispatch, false);
 }
 
 static int persona_collect(struct collector *collector, const struct subject *subject, struct object *object)
