@@ -7,8 +7,10 @@
 
 #if defined(__x86_64__)
 typedef struct user_regs_struct arch_regs;
+#define ARCH_O_LARGEFILE 0100000u /* of 64-bit C libraries O_LARGEFILE is 0; the kernel shows it */
 #elif defined(__aarch64__)
 typedef struct user_regs_struct arch_regs;
+#define ARCH_O_LARGEFILE 0400000u
 #else
 #error "ckpt knows x86_64 and aarch64"
 #endif

@@ -27,10 +27,10 @@ static void judge_ends(const int fds[4], const char *text)
 {
 	char bytes[32];
 	int unread = 0;
-	MUST_EQ(fcntl(fds[0], F_GETFL) & ~0100000, O_RDONLY | O_NONBLOCK);
-	MUST_EQ(fcntl(fds[1], F_GETFL) & ~0100000, O_WRONLY);
-	MUST_EQ(fcntl(fds[2], F_GETFL) & ~0100000, O_RDONLY);
-	MUST_EQ(fcntl(fds[3], F_GETFL) & ~0100000, O_WRONLY | O_APPEND | O_NOFOLLOW | O_NONBLOCK);
+	MUST_EQ(judge_flags(fds[0]), O_RDONLY | O_NONBLOCK);
+	MUST_EQ(judge_flags(fds[1]), O_WRONLY);
+	MUST_EQ(judge_flags(fds[2]), O_RDONLY);
+	MUST_EQ(judge_flags(fds[3]), O_WRONLY | O_APPEND | O_NOFOLLOW | O_NONBLOCK);
 	MUST_EQ(fcntl(fds[0], F_GETPIPE_SZ), 1 << 17);
 	MUST(ioctl(fds[2], FIONREAD, &unread) == 0 && unread == (int)strlen(text));
 	MUST(read(fds[2], bytes, sizeof bytes) == unread && !memcmp(bytes, text, (size_t)unread));

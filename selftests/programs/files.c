@@ -85,9 +85,9 @@ static void judge_files(void)
 	char text[64];
 	struct stat a, b;
 	static char much[200000];
-	MUST_EQ(fcntl(reg, F_GETFL) & ~0100000, O_RDWR);
-	MUST_EQ(fcntl(append, F_GETFL) & ~0100000, O_WRONLY | O_APPEND);
-	MUST_EQ(fcntl(rdonly, F_GETFL) & ~0100000, O_RDONLY | O_NOATIME);
+	MUST_EQ(judge_flags(reg), O_RDWR);
+	MUST_EQ(judge_flags(append), O_WRONLY | O_APPEND);
+	MUST_EQ(judge_flags(rdonly), O_RDONLY | O_NOATIME);
 	MUST_EQ(fcntl(rdonly, F_GETFD), FD_CLOEXEC);
 	MUST_EQ(fcntl(high, F_GETFD), FD_CLOEXEC);
 	MUST_EQ(fcntl(reg, F_GETFD), 0);

@@ -69,6 +69,16 @@ __attribute__((unused, format(printf, 1, 2), noreturn)) static void judge_fail(c
 				   a_, #b, b_, b_, errno);                                                                     \
 	} while (0)
 
+/* fcntl(F_GETFL) without O_LARGEFILE, which the kernel adds. */
+__attribute__((unused)) static int judge_flags(int fd)
+{
+#if defined(__x86_64__)
+	return fcntl(fd, F_GETFL) & ~0100000;
+#else
+	return fcntl(fd, F_GETFL) & ~0400000;
+#endif
+}
+
 /* Ends the program before it is ready, and the test is skipped, when one of these is not there (NULL ends the list). */
 __attribute__((unused)) static void judge_need(const char *const *paths)
 {

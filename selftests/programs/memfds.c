@@ -75,8 +75,8 @@ static void judge_plain(void)
 	char text[32];
 	check_name(plain, "/memfd:plain (deleted)");
 	MUST_EQ(fcntl(plain, F_GETFD), FD_CLOEXEC);
-	MUST_EQ(fcntl(plain, F_GETFL) & ~0100000, O_RDWR | O_APPEND);
-	MUST_EQ(fcntl(reader, F_GETFL) & ~0100000, O_RDONLY);
+	MUST_EQ(judge_flags(plain), O_RDWR | O_APPEND);
+	MUST_EQ(judge_flags(reader), O_RDONLY);
 	MUST(fcntl(path, F_GETFL) & O_PATH);
 	MUST_EQ(lseek(plain, 0, SEEK_CUR), 77);
 	MUST_EQ(fcntl(plain, F_GET_SEALS), F_SEAL_SEAL);

@@ -256,6 +256,7 @@ TEST(limit, .root = true)
 
 /* --- the processor --- */
 
+#if defined(__x86_64__)
 #define AT_ENABLED 464 /* XCR0 of an XSAVE area in its standard form */
 #define AT_IN_USE 512
 
@@ -294,7 +295,6 @@ static void is_shorter(struct graph *g, const void *with _unused_)
 		((Ckpt__Thread *)o->data)->extended.len = 512;
 }
 
-#if defined(__x86_64__)
 TEST(processor, .root = true, .seconds = 60)
 {
 	struct target t;

@@ -12,9 +12,6 @@
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
 
-#ifndef O_LARGEFILE_KERNEL /* O_LARGEFILE is 0 in 64-bit C libraries; the kernel shows it */
-#define O_LARGEFILE_KERNEL 0100000u
-#endif
 #define KCMP_FILE 0
 #define KCMP_EPOLL_TFD 7
 
@@ -131,7 +128,7 @@ static int fill_file(struct collector *c, const struct record_file *f, const cha
 {
 	Ckpt__File *m = o->data;
 	const struct resource *resource = claimant(c, f, link);
-	SET(m, flags, f->flags & ~O_LARGEFILE_KERNEL);
+	SET(m, flags, f->flags & ~ARCH_O_LARGEFILE);
 	SET(m, pos, f->pos);
 	SET(m, inode, f->ino);
 	SET(m, device, (u32)makedev(f->dev_major, f->dev_minor));
