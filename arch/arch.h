@@ -70,9 +70,15 @@ s64 arch_find_syscall(const void *code, size_t len);
 u64 arch_task_size(void);
 /* The register sets besides the general one, as note types for PTRACE_GETREGSET, and the room that they take together, with
  * 8 bytes for each. One set alone is the extended state as it is; more are put one behind the other. */
-#define ARCH_NOTES_MAX 8
-size_t arch_extended_notes(int ret[ARCH_NOTES_MAX]);
-/* How much of what PTRACE_GETREGSET gave for a note is in use. */
+#define ARCH_NOTES_MAX 12
+struct arch_note {
+	int type;
+	bool optional; /* a kernel without the set has no such state; else all of it must be had */
+};
+size_t arch_extended_notes(struct arch_note ret[ARCH_NOTES_MAX]);
+/* The size of every set divides this: a request for a part of what is in this unit has no meaning (kernel/ptrace.c, ptrace_regset()). */
+#define ARCH_NOTE_UNIT 64
+/* How much of what PTRACE_GETREGSET gave for a note is in use; 0: it is left out. */
 size_t arch_note_used(int note, const void *data, size_t len);
 /* Makes two states of a note that mean the same equal, byte for byte. */
 void arch_note_settle(int note, void *data, size_t len);

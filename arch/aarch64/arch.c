@@ -1,19 +1,8 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /* Owns the registers of arm64: what a stopped thread was doing, and how it is made to do something. */
 #include "arch/arch.h"
-#include <asm/hwcap.h>
-#include <elf.h>
-#include <sys/auxv.h>
 #include <sys/syscall.h>
 
-/* linux/elf.h; what the C library does not name yet */
-#ifndef NT_ARM_TAGGED_ADDR_CTRL
-#define NT_ARM_TAGGED_ADDR_CTRL 0x409
-#endif
-#ifndef NT_ARM_PACA_KEYS
-#define NT_ARM_PACA_KEYS 0x407
-#define NT_ARM_PACG_KEYS 0x408
-#endif
 #define SVC 0xd4000001u
 #define PSTATE_BTYPE 0xc00ull
 #define PSTATE_SS (1ull << 21)
@@ -190,33 +179,3 @@ s64 arch_find_syscall(const void *code, size_t len)
 
 /* Documentation/arch/arm64/memory.rst: 48 bits; more only by hint, which ckpt refuses. */
 u64 arch_task_size(void) { return 1ull << 48; }
-
-/* Thread pointers; vector registers, by the set that the CPU has; the keys of pointer authentication, without which no
- * signed return address is valid; tagged addresses. */
-size_t arch_extended_notes(int ret[ARCH_NOTES_MAX])
-{
-	unsigned long has = getauxval(AT_HWCAP);
-	size_t n = 0;
-	ret[n++] = NT_ARM_TLS;
-	ret[n++] = has & HWCAP_SVE ? NT_ARM_SVE : NT_PRFPREG;
-	if (has & HWCAP_PACA)
-		ret[n++] = NT_ARM_PACA_KEYS;
-	if (has & HWCAP_PACG)
-		ret[n++] = NT_ARM_PACG_KEYS;
-	ret[n++] = NT_ARM_TAGGED_ADDR_CTRL;
-	return n;
-}
-
-/* struct user_sve_header (asm/ptrace.h) begins with the size; behind that nothing is written. */
-size_t arch_note_used(int note, const void *data, size_t len)
-{
-	u32 size = (u32)len;
-	if (note == NT_ARM_SVE && len >= sizeof size)
-		memcpy(&size, data, sizeof size);
-	return MIN((size_t)size, len);
-}
-
-/* The largest SVE state (vectors of 2048 bits) takes 9 KiB. */
-void arch_note_settle(int note _unused_, void *data _unused_, size_t len _unused_) {}
-
-size_t arch_extended_size(void) { return 16384; }

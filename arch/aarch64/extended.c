@@ -1,39 +1,142 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-/* Owns the question whether the extended registers of a thread fit this processor: sets that it has no registers for. */
+/* Owns the extended registers: which sets there are, how much of each is in use, and whether those of an image fit this processor. */
 #include "arch/arch.h"
+#include <asm/hwcap.h>
 #include <elf.h>
 #include <stdio.h>
+#include <sys/auxv.h>
 
+/* linux/elf.h, asm/hwcap.h; what the C library does not name yet */
 #ifndef NT_ARM_PACA_KEYS
 #define NT_ARM_PACA_KEYS 0x407
 #define NT_ARM_PACG_KEYS 0x408
 #endif
+#ifndef NT_ARM_TAGGED_ADDR_CTRL
+#define NT_ARM_TAGGED_ADDR_CTRL 0x409
+#endif
+#ifndef NT_ARM_PAC_ENABLED_KEYS
+#define NT_ARM_PAC_ENABLED_KEYS 0x40a
+#endif
+#ifndef NT_ARM_SSVE
+#define NT_ARM_SSVE 0x40b
+#define NT_ARM_ZA 0x40c
+#endif
+#ifndef NT_ARM_ZT
+#define NT_ARM_ZT 0x40d
+#endif
+#ifndef NT_ARM_FPMR
+#define NT_ARM_FPMR 0x40e
+#endif
+#ifndef NT_ARM_POE
+#define NT_ARM_POE 0x40f
+#endif
+#ifndef HWCAP2_SME
+#define HWCAP2_SME (1ul << 23)
+#endif
+#ifndef HWCAP2_SME2
+#define HWCAP2_SME2 (1ul << 37)
+#endif
+#ifndef HWCAP2_FPMR
+#define HWCAP2_FPMR (1ul << 48)
+#endif
+#ifndef HWCAP2_POE
+#define HWCAP2_POE (1ul << 63)
+#endif
 
-static const char *name_of(u32 note)
+/* The extended state as it is put one set behind the other. Of the two vector sets the one of the mode that the thread is in is
+ * written last: writing one selects its mode (Documentation/arch/arm64/sme.rst). What only newer kernels have is optional where
+ * an older one has no such state. */
+static const struct {
+	struct arch_note note;
+	const char *name;        /* of the feature that its registers belong to */
+	unsigned long cap, cap2; /* of AT_HWCAP, AT_HWCAP2: with either there is the set; none: every processor has it */
+} sets[] = {
+	{ { NT_ARM_TLS }, "thread pointers" },
+	{ { NT_PRFPREG }, "FPSIMD" }, /* where there is no SVE, whose set has these too */
+	{ { NT_ARM_SVE }, "SVE", HWCAP_SVE },
+	{ { NT_ARM_ZA }, "SME", .cap2 = HWCAP2_SME },
+	{ { NT_ARM_ZT }, "SME2", .cap2 = HWCAP2_SME2 },
+	{ { NT_ARM_SSVE }, "SME", .cap2 = HWCAP2_SME },
+	{ { NT_ARM_FPMR }, "FPMR", .cap2 = HWCAP2_FPMR },
+	{ { NT_ARM_POE }, "permission overlays", .cap2 = HWCAP2_POE },
+	{ { NT_ARM_PACA_KEYS }, "pointer authentication", HWCAP_PACA },
+	{ { NT_ARM_PACG_KEYS }, "pointer authentication", HWCAP_PACG },
+	{ { NT_ARM_PAC_ENABLED_KEYS, .optional = true },
+	  "pointer authentication",
+	  HWCAP_PACA }, /* before 5.13 no key can be off */
+	{ { NT_ARM_TAGGED_ADDR_CTRL, .optional = true }, "tagged addresses" },
+};
+
+static bool is_here(size_t set)
 {
-	if (note == NT_ARM_SVE)
-		return "SVE";
-	if (note == NT_ARM_PACA_KEYS || note == NT_ARM_PACG_KEYS)
-		return "pointer authentication";
-	return NULL; /* every processor has it, or its kernel says what it thinks of it */
+	unsigned long cap = sets[set].cap, cap2 = sets[set].cap2, has = getauxval(AT_HWCAP);
+	if (sets[set].note.type == NT_PRFPREG)
+		return !(has & HWCAP_SVE);
+	return (!cap && !cap2) || has & cap || getauxval(AT_HWCAP2) & cap2;
+}
+
+size_t arch_extended_notes(struct arch_note ret[ARCH_NOTES_MAX])
+{
+	size_t n = 0;
+	_Static_assert(ARRAY_SIZE(sets) <= ARCH_NOTES_MAX, "room");
+	for (size_t i = 0; i < ARRAY_SIZE(sets); i++)
+		if (is_here(i))
+			ret[n++] = sets[i].note;
+	return n;
+}
+
+/* asm/ptrace.h: struct user_sve_header, and user_za_header with the same fields. */
+struct vector_header {
+	u32 size, max_size;
+	u16 vl, max_vl, flags, reserved;
+};
+#define VECTOR_IN_USE 1 /* SVE_PT_REGS_SVE; of the streaming set: the thread is in that mode */
+
+/* Registers that are written are turned on: those that are off are left out (ZT0 is zero then, and when ZA is turned on). */
+size_t arch_note_used(int note, const void *data, size_t len)
+{
+	static const u8 zero[64];
+	struct vector_header header;
+	if (note == NT_ARM_ZT)
+		return len == sizeof zero && !memcmp(data, zero, len) ? 0 : len;
+	if ((note != NT_ARM_SVE && note != NT_ARM_SSVE && note != NT_ARM_ZA) || len < sizeof header)
+		return len;
+	memcpy(&header, data, sizeof header);
+	if (note == NT_ARM_SSVE && !(header.flags & VECTOR_IN_USE))
+		return 0;
+	/* of a mode that the thread is not in, 6.18 gives the size of a pointer */
+	return MAX((size_t)header.size, sizeof header);
+}
+
+void arch_note_settle(int note _unused_, void *data _unused_, size_t len _unused_) {}
+
+/* SVE takes 9 KiB and as much in streaming mode when vectors have 2048 bits, ZA 64 KiB. */
+size_t arch_extended_size(void) { return getauxval(AT_HWCAP2) & HWCAP2_SME ? 98304 : 16384; }
+
+static bool fits(u32 note, const char **ret_name)
+{
+	*ret_name = "unknown registers";
+	for (size_t i = 0; i < ARRAY_SIZE(sets); i++) {
+		if ((u32)sets[i].note.type != note)
+			continue;
+		*ret_name = sets[i].name;
+		/* FPSIMD alone goes into every processor */
+		return note == NT_PRFPREG || is_here(i);
+	}
+	return false;
 }
 
 /* Sets lie one behind the other: u32 note, u32 length, registers. */
 enum arch_fit arch_extended_fit(const void *data, size_t len, char *ret, size_t room)
 {
-	int notes[ARCH_NOTES_MAX];
-	size_t count = arch_extended_notes(notes);
-	for (size_t at = 0; at + 8 <= len;) {
-		u32 head[2];
-		bool has = false;
+	const char *name;
+	u32 head[2];
+	for (size_t at = 0; at + sizeof head <= len; at += sizeof head + head[1]) {
 		memcpy(head, (const char *)data + at, sizeof head);
-		for (size_t i = 0; i < count; i++)
-			has |= (u32)notes[i] == head[0];
-		if (!has && name_of(head[0])) {
-			snprintf(ret, room, "%s", name_of(head[0]));
+		if (!fits(head[0], &name)) {
+			snprintf(ret, room, "%s", name);
 			return ARCH_FIT_LACKS;
 		}
-		at += sizeof head + head[1];
 	}
 	return ARCH_FIT_SAME;
 }

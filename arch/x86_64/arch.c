@@ -142,9 +142,9 @@ s64 arch_find_syscall(const void *code, size_t len)
 /* Documentation/arch/x86/x86_64/mm.rst: 47 bits less a guard page; more only by hint, which ckpt refuses. */
 u64 arch_task_size(void) { return (1ull << 47) - PAGE_BYTES; }
 
-size_t arch_extended_notes(int ret[ARCH_NOTES_MAX])
+size_t arch_extended_notes(struct arch_note ret[ARCH_NOTES_MAX])
 {
-	ret[0] = NT_X86_XSTATE;
+	ret[0] = (struct arch_note){ NT_X86_XSTATE };
 	return 1;
 }
 

@@ -83,9 +83,11 @@ static int aim_rest(enum rearm_form form, u64 a[6], const struct rearm *rest, in
 	return -EOPNOTSUPP;
 }
 
-int remote_rest(const struct arch_call *call, const struct rearm *rest, u64 ret_args[6], struct timespec *ret_left, int *ret_time_at)
+int remote_rest(const struct arch_call *call, const struct rearm *rest, u64 ret_args[6], struct timespec *ret_left,
+		int *ret_time_at)
 {
-	*ret_left = (struct timespec){ .tv_sec = (time_t)(rest->left / 1000000000), .tv_nsec = (long)(rest->left % 1000000000) };
+	*ret_left =
+		(struct timespec){ .tv_sec = (time_t)(rest->left / 1000000000), .tv_nsec = (long)(rest->left % 1000000000) };
 	memcpy(ret_args, call->arg, sizeof call->arg);
 	for (size_t i = 0; i < ARRAY_SIZE(rearmable); i++)
 		if (rearmable[i].nr == call->nr)

@@ -42,21 +42,30 @@ struct set_head {
 /* A set that this kernel or CPU does not have is left out. */
 static bool lacks_set(int err) { return err == -EINVAL || err == -ENODEV || err == -EIO || err == -EOPNOTSUPP; }
 
-static int get_sets(pid_t tid, const int *notes, size_t count, char *at, const char *end, char **ret_at)
+/* Bytes of the set, with its head; 0: there is none, or nothing in it is in use. */
+static ssize_t get_set(pid_t tid, const struct arch_note *note, char *at, const char *end)
+{
+	struct set_head head = { .note = (u32)note->type };
+	if (at + sizeof head > end)
+		return -ENOSPC;
+	size_t len = ALIGN_DOWN((size_t)(end - at) - sizeof head, (size_t)ARCH_NOTE_UNIT);
+	int err = transfer_regset(PTRACE_GETREGSET, tid, note->type, at + sizeof head, &len);
+	if (err < 0)
+		return note->optional && lacks_set(err) ? 0 : err;
+	head.len = (u32)arch_note_used(note->type, at + sizeof head, len);
+	if (head.len > len)
+		return -E2BIG; /* the kernel fills what there is room for */
+	memcpy(at, &head, sizeof head);
+	return head.len ? (ssize_t)(sizeof head + head.len) : 0;
+}
+
+static int get_sets(pid_t tid, const struct arch_note *notes, size_t count, char *at, const char *end, char **ret_at)
 {
 	for (size_t i = 0; i < count; i++) {
-		struct set_head head = { .note = (u32)notes[i] };
-		if (at + sizeof head > end)
-			return -ENOSPC;
-		size_t len = (size_t)(end - at) - sizeof head;
-		int err = transfer_regset(PTRACE_GETREGSET, tid, notes[i], at + sizeof head, &len);
-		if (err < 0 && !lacks_set(err))
-			return err;
-		if (err < 0)
-			continue;
-		head.len = (u32)arch_note_used(notes[i], at + sizeof head, len);
-		memcpy(at, &head, sizeof head);
-		at += sizeof head + head.len;
+		ssize_t len = get_set(tid, &notes[i], at, end);
+		if (len < 0)
+			return (int)len;
+		at += len;
 	}
 	*ret_at = at;
 	return 0;
@@ -64,13 +73,13 @@ static int get_sets(pid_t tid, const int *notes, size_t count, char *at, const c
 
 int remote_get_extended(pid_t tid, void *ret, size_t room, size_t *ret_len)
 {
-	int notes[ARCH_NOTES_MAX];
+	struct arch_note notes[ARCH_NOTES_MAX];
 	size_t count = arch_extended_notes(notes);
 	*ret_len = room;
 	if (count == 1) {
-		int r = transfer_regset(PTRACE_GETREGSET, tid, notes[0], ret, ret_len);
+		int r = transfer_regset(PTRACE_GETREGSET, tid, notes[0].type, ret, ret_len);
 		if (r == 0)
-			arch_note_settle(notes[0], ret, *ret_len);
+			arch_note_settle(notes[0].type, ret, *ret_len);
 		return r == 0 && *ret_len == room ? -E2BIG : r; /* the kernel fills what there is room for */
 	}
 	char *at = ret;
@@ -81,9 +90,10 @@ int remote_get_extended(pid_t tid, void *ret, size_t room, size_t *ret_len)
 
 int remote_set_extended(pid_t tid, const void *data, size_t len)
 {
-	int notes[ARCH_NOTES_MAX], err = 0;
+	struct arch_note notes[ARCH_NOTES_MAX];
+	int err = 0;
 	if (arch_extended_notes(notes) == 1)
-		return transfer_regset(PTRACE_SETREGSET, tid, notes[0], (void *)data, &len);
+		return transfer_regset(PTRACE_SETREGSET, tid, notes[0].type, (void *)data, &len);
 	for (const char *at = data, *end = at + len; at < end && !err;) {
 		struct set_head head;
 		if ((size_t)(end - at) < sizeof head)

@@ -25,7 +25,7 @@ void compile_session(struct compiler *, const Ckpt__Task *); /* session and proc
 int compile_memory(struct compiler *, const Ckpt__Task *);   /* mappings and pages of one process */
 int compile_files(struct compiler *, const Ckpt__Task *);    /* descriptors of one process */
 int compile_interrupted(struct compiler *); /* the calls that threads were interrupted in: when all steps are there */
-int compile_owners(struct compiler *);                       /* who gets the signals of files */
+int compile_owners(struct compiler *);      /* who gets the signals of files */
 int compile_resources(struct compiler *);
 int compile_tells(struct compiler *, struct tells *); /* what threads tell of themselves: when all steps are there */
 /* Adds the step that makes task or thread `tid`, which must have an array. args: flags, exit_signal and child_tid; the
