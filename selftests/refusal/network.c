@@ -15,6 +15,7 @@
 #include <unistd.h>
 #include <netinet/in.h>
 #include <linux/capability.h>
+#include <linux/netlink.h>
 
 static void refused(const char *program, const char *what, const char *option, int exit_class, const char *code)
 {
@@ -78,6 +79,8 @@ REFUSED_UNIX(unix_name_moved, "moved", EXIT_UNSUPPORTED, "UNIX_NAME")
 REFUSED_UNIX(unix_namespace, "namespace", EXIT_UNSUPPORTED, "UNIX_NAMESPACE")
 REFUSED_UNIX(unix_waits_outside, "outside", EXIT_UNSUPPORTED, "UNIX_EXTERNAL")
 
+TEST(netlink_unread, .root = true, .net = true) { refused("netlink", "unread", NULL, EXIT_RACED, "[NETLINK_UNREAD]"); }
+
 /* The port belongs to another socket, or the address to nobody, where the image is to be restored. */
 static void restore_refused(struct target *t, int exit_class, const char *code)
 {
@@ -97,6 +100,20 @@ TEST(taken, .root = true, .net = true)
 	CHECK_OK(bind(fd, (void *)&a, sizeof a));
 	CHECK_OK(listen(fd, 1));
 	restore_refused(&t, EXIT_RACED, "[INET_TAKEN]");
+	close(fd);
+	target_restore(&t, 0);
+	target_judge(&t);
+}
+
+TEST(netlink_taken, .root = true, .net = true)
+{
+	struct target t;
+	target_start(&t, "netlink");
+	target_dump(&t, false);
+	int fd = socket(AF_NETLINK, SOCK_RAW, NETLINK_ROUTE);
+	struct sockaddr_nl a = { .nl_family = AF_NETLINK, .nl_pid = 777 };
+	CHECK_OK(bind(fd, (void *)&a, sizeof a));
+	restore_refused(&t, EXIT_RACED, "[NETLINK_TAKEN]");
 	close(fd);
 	target_restore(&t, 0);
 	target_judge(&t);
