@@ -6,13 +6,20 @@ VM_TESTS  := resource/capabilities resource/facts_differential tree/programs tre
 both       = $(1)_dump_restore,$(1)_leave_running
 VM_QUICK  := resource/capabilities resource/facts_differential tree/programs:$(call both,sleeper),$(call both,sleeper_static) \
              tree/resources:$(call both,rseq_own)
+# And on arm64, with one kernel: that, and all sets of registers.
+VM_ARM    := tree/programs:$(call both,sleeper),$(call both,sleeper_static) tree/resources:$(call both,rseq_own),registers_dump_restore
 VM_ENV    := VM_ARCH=$(if $(filter aarch64,$(ARCH)),arm64,amd64) CROSS_COMPILE=$(CROSS_COMPILE) SYSROOT=$(SYSROOT)
 $(T)/vm/init: selftests/vm/init.c
 	$(call say,CC,$<) mkdir -p $(@D) && $(CC) -std=gnu17 -D_GNU_SOURCE $(WARN) -O2 -static $(if $(SYSROOT),--sysroot=$(SYSROOT)) -o $@ $<
 test-vm: tests-built $(T)/vm/init
 	$(Q)$(VM_ENV) selftests/vm/run $(abspath $(B)) "$(or $(KERNELS),$(VM_MATRIX))" "$(or $(TESTS),$(VM_TESTS))"
-test-vm-quick: tests-built $(T)/vm/init
-	$(Q)$(VM_ENV) selftests/vm/run $(abspath $(B)) "$(or $(KERNELS),5.10 newest)" "$(or $(TESTS),$(VM_QUICK))"
+# Only what the slice needs is built: arm64 is built for this alone.
+VM_SLICE  := $(B)/ckpt $(T)/run $(T)/vm/init $(addprefix $(T)/,$(foreach t,$(VM_QUICK) $(VM_ARM),$(firstword $(subst :, ,$(t)))) \
+             programs/sleeper programs/sleeper.static programs/rseq_own programs/registers)
+vm-slice: $(VM_SLICE)
+test-vm-quick: $(VM_SLICE)
+	$(Q){ $(VM_ENV) selftests/vm/run $(abspath $(B)) "$(or $(KERNELS),5.10 newest)" "$(or $(TESTS),$(VM_QUICK))"; \
+	  $(if $(filter aarch64,$(ARCH)),,selftests/vm/arm "$(VM_ARM)";) } | selftests/vm/total
 # From kernel to kernel with the image of the one before: KERNELS="5.10 6.12 newest 5.10".
 VM_CROSS := clock clock.static clock.musl threads
 $(T)/vm/leg: selftests/vm/leg.c
@@ -22,7 +29,7 @@ test-cross: tests-built $(T)/vm/init $(T)/vm/leg
 # The answers that resource/capabilities compares: after a new row of caps.def, or for a new kernel.
 tables: $(B)/ckpt $(T)/vm/init
 	$(Q)$(VM_ENV) selftests/vm/tables $(abspath $(B)) "$(or $(KERNELS),$(VM_MATRIX))"
-.PHONY: tables test-vm test-vm-quick test-cross btf-check
+.PHONY: tables test-vm test-vm-quick vm-slice test-cross btf-check
 
 # Every BPF object against the type information of every kernel of the matrix, without booting it.
 BTF_SERIES := 5.10 6.1 6.12 6.18 newest
