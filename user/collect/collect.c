@@ -143,7 +143,11 @@ static int ask_files(struct collector *c)
 
 #define NEEDED (KNOWN_ALTSTACK | KNOWN_CLEAR_TID | KNOWN_MM_BRK | KNOWN_ITIMERS | KNOWN_PRCTL | KNOWN_RSEQ)
 
-static bool has_told(const struct collector *c) { return c->config->told && c->config->told->tasks.n == c->facts.tasks.n; }
+/* Threads do not tell what they share: without kcmp(2) only eBPF does. */
+static bool has_told(const struct collector *c)
+{
+	return c->config->told && c->config->told->tasks.n == c->facts.tasks.n && !caps_lacks(c->config->caps, CAN_KCMP);
+}
 
 static int take_told(struct collector *c)
 {
@@ -304,6 +308,8 @@ bool collector_live(const struct collector *c) { return c->config->live; }
 bool collector_storing(const struct collector *c) { return c->config->memory; }
 int collector_unix(struct collector *c, u64 inode, struct unix_diag *ret)
 {
+	if (caps_lacks(c->config->caps, CAN_UNIX_DIAG) || caps_lacks(c->config->caps, CAN_SOCK_DIAG))
+		return -EOPNOTSUPP;
 	return netlink_unix_ask(&c->unix_sockets, inode, ret);
 }
 

@@ -21,9 +21,10 @@ static u64 key_of(const struct record_file *f) { return inode_key(f->dev_major, 
  * either may be gone: then any order is as good. */
 static int order(const struct collector *c, const struct known_file *k, pid_t pid, int fd)
 {
-	long r = syscall(SYS_kcmp, k->pid ? k->pid : getpid(), pid ? pid : getpid(), KCMP_FILE, k->fd, fd);
+	bool lacks = caps_lacks(c->config->caps, CAN_KCMP);
+	long r = lacks ? -1 : syscall(SYS_kcmp, k->pid ? k->pid : getpid(), pid ? pid : getpid(), KCMP_FILE, k->fd, fd);
 	if (r < 0 && !c->config->live)
-		return fail(SHARING_UNKNOWN, neg_errno(), "kcmp with fd %d", k->fd);
+		return fail(SHARING_UNKNOWN, lacks ? -ENOSYS : neg_errno(), "kcmp with fd %d", k->fd);
 	return r == 0 || r == 2 ? (int)r : 1;
 }
 
@@ -174,6 +175,8 @@ int collector_fd(struct collector *c)
 		return -ESRCH;
 	if (current->magic_link)
 		current->fd = openat(p->proc, current->magic_link, O_PATH | O_CLOEXEC);
+	else if (caps_lacks(c->config->caps, CAN_PIDFD_GETFD))
+		return -ENOSYS;
 	else
 		current->fd = (int)syscall(SYS_pidfd_getfd, p->pidfd, current->record->fd, 0);
 	return current->fd < 0 ? neg_errno() : current->fd;
@@ -331,11 +334,13 @@ int collect_files(struct collector *c)
 /* --- files that an epoll instance watches --- */
 
 /* 1: this descriptor is what the entry watches, 0: it is not. */
-static int is_watched(const struct record_file *f, int epoll, u32 tfd, u32 nth)
+static int is_watched(const struct collector *c, const struct record_file *f, int epoll, u32 tfd, u32 nth)
 {
 	const struct {
 		u32 epoll, tfd, nth;
 	} entry = { (u32)epoll, tfd, nth };
+	if (caps_lacks(c->config->caps, CAN_KCMP_EPOLL))
+		return -ENOSYS;
 	long r = syscall(SYS_kcmp, f->tgid, getpid(), KCMP_EPOLL_TFD, f->fd, &entry);
 	return r < 0 ? neg_errno() : r == 0;
 }
@@ -358,7 +363,7 @@ int collector_add_watched(struct collector *c, int epoll, u32 tfd, u32 nth, u64 
 			const struct record_file *f = &c->facts.files.v[i];
 			if ((f->fd == tfd ? 0 : f->ino == inode ? 1 : 2) != rank)
 				continue;
-			int r = is_watched(f, epoll, tfd, nth);
+			int r = is_watched(c, f, epoll, tfd, nth);
 			if (r < 0 && !(c->config->live && (r == -ESRCH || r == -EBADF || r == -ENOENT)))
 				return fail(EPOLL_KCMP, r, "kcmp(KCMP_EPOLL_TFD)");
 			if (r > 0 && ret_ready)
@@ -435,8 +440,8 @@ int collector_add_link_as(struct collector *c, u32 pid, const char *magic_link, 
 	int r = p ? file_readlink(p->proc, magic_link, link, sizeof link) : -ESRCH;
 	if (r >= 0 && fstatat(p->proc, magic_link, &st, 0) < 0)
 		r = neg_errno();
-	if (r == -EPERM && !strncmp(magic_link, "map_files/", 10))
-		return fail(MAPPED_HIDDEN, r, "/proc/%u/%s", pid, magic_link);
+	if (!strncmp(magic_link, "map_files/", 10) && (r == -EPERM || caps_lacks(c->config->caps, CAN_MAP_FILES)))
+		return fail(MAPPED_HIDDEN, -EPERM, "/proc/%u/%s", pid, magic_link);
 	if (r < 0)
 		return fail(PROC_READ, r, "/proc/%u/%s", pid, magic_link);
 	collect_find_name(&st, link, sizeof link);

@@ -28,13 +28,21 @@ static u64 identity(const struct record_task *t, size_t thing)
 	return t->known & KNOWN_IDENTITY ? ids[thing] : 0;
 }
 
+static long ask_kcmp(const struct collector *c, pid_t a, pid_t b, size_t thing)
+{
+	if (!caps_lacks(c->config->caps, CAN_KCMP))
+		return syscall(SYS_kcmp, a, b, things[thing].kcmp, 0, 0);
+	errno = ENOSYS;
+	return -1;
+}
+
 /* 1, 0, or -errno. A running tree changes, or belongs to another user: what is not told is taken for no. */
 static int same(const struct collector *c, const struct record_task *a, const struct record_task *b, size_t thing)
 {
 	u64 x = identity(a, thing), y = identity(b, thing);
 	if (x && y)
 		return x == y;
-	long r = syscall(SYS_kcmp, a->tid, b->tid, things[thing].kcmp, 0, 0);
+	long r = ask_kcmp(c, (pid_t)a->tid, (pid_t)b->tid, thing);
 	if (r >= 0 || c->config->live)
 		return r == 0;
 	WORKING_ON_THREAD(a->tid);
@@ -57,6 +65,7 @@ struct sharer {
 	size_t place; /* in the tree */
 };
 struct order {
+	const struct collector *collector;
 	size_t thing;
 	bool by_id; /* of all */
 	int err;
@@ -72,7 +81,7 @@ static int compare(const void *left, const void *right, void *order)
 	if (o->by_id)
 		r = x < y ? 1 : x > y ? 2 : 0;
 	else if (a != b)
-		r = syscall(SYS_kcmp, a->task->tid, b->task->tid, things[o->thing].kcmp, 0, 0);
+		r = ask_kcmp(o->collector, (pid_t)a->task->tid, (pid_t)b->task->tid, o->thing);
 	if (r < 0)
 		o->err = neg_errno();
 	return r == 1 ? -1 : r == 2 ? 1 : a->place < b->place ? -1 : a->place > b->place;
@@ -144,7 +153,7 @@ static int look_inside(struct collector *c)
 	}
 	int r = 0;
 	for (size_t thing = 0; r == 0 && n > 1 && thing < THINGS; thing++) {
-		struct order order = { thing, by_id, 0 };
+		struct order order = { c, thing, by_id, 0 };
 		qsort_r(v, n, sizeof *v, compare, &order);
 		if (order.err < 0 && !c->config->live)
 			return fail(SHARING_UNKNOWN, order.err, "kcmp(%s)", things[thing].name);
@@ -177,7 +186,7 @@ static int look_at_outsider(struct collector *c, const struct record_task *t, pi
 {
 	int r = 0;
 	for (size_t thing = 0; r == 0 && thing < THINGS; thing++)
-		if (syscall(SYS_kcmp, t->tid, pid, things[thing].kcmp, 0, 0) == 0)
+		if (ask_kcmp(c, (pid_t)t->tid, pid, thing) == 0)
 			r = note_sharing(c, t, things[thing].name, (u32)pid);
 	return r;
 }

@@ -240,6 +240,12 @@ static const char *level_name(enum diag_level level)
 	return names[level];
 }
 
+/* Does the failure say that a capability is missing? */
+static bool needed_by(const struct diag_row *row)
+{
+	return row->cap != CAN_NOTHING && (row->exit_class == EXIT_KERNEL || row->exit_class == EXIT_PRIVILEGE);
+}
+
 static void entry_text(struct text *t, const struct diag_entry *e)
 {
 	const struct diag_row *row = &rows[e->code];
@@ -252,6 +258,8 @@ static void entry_text(struct text *t, const struct diag_entry *e)
 	if (e->err)
 		text_addf(t, ": %s (%s)", strerror(-e->err), strerrorname_np(-e->err) ? strerrorname_np(-e->err) : "errno");
 	text_adds(t, "\n");
+	if (needed_by(row))
+		text_addf(t, "  needs: %s (%s)\n", caps_row(row->cap)->interface, caps_row(row->cap)->id);
 	if (e->level != DIAG_NOTE && *row->todo)
 		text_addf(t, "  do:    %s\n", row->todo);
 }
@@ -303,6 +311,10 @@ void diag_print_json(struct text *t)
 		json_field(t, "detail", e->detail);
 		text_addf(t, ",\"errno\":%d,", -e->err);
 		json_field(t, "do", rows[e->code].todo);
+		if (needed_by(&rows[e->code])) {
+			text_adds(t, ",");
+			json_field(t, "needs", caps_row(rows[e->code].cap)->id);
+		}
 		text_adds(t, "}");
 	}
 	text_adds(t, "]}");

@@ -52,6 +52,9 @@ bool caps_disable_valid(const char *disable, char *ret_unknown, size_t room);
 void caps_again(struct caps *, const char *disable);
 static inline bool caps_has(const struct caps *caps, enum cap_id id) { return caps->state[id].answer == CAP_YES; }
 
+/* Is it known to be missing, or to be taken for that? */
+static inline bool caps_lacks(const struct caps *caps, enum cap_id id) { return caps->state[id].answer == CAP_NO; }
+
 enum cap_need { CAP_FOR_DUMP, CAP_FOR_RESTORE };
 /* Do ordinary programs need the row? And is it, or what serves instead of it, there? */
 bool caps_needed(enum cap_id, enum cap_need);

@@ -8,6 +8,7 @@
 #define BATCH 1024
 
 struct scan {
+	bool frames;         /* their numbers are told */
 	int pagemap, parent; /* parent 0: none */
 	int kpageflags;      /* -1: not opened yet, -2: not allowed */
 	size_t first;        /* the first run of this scan: older ones are not extended */
@@ -45,7 +46,7 @@ static int read_entries(int pagemap, u64 start, u64 *entry, size_t count)
 static bool is_zero_page(struct scan *s, u64 entry)
 {
 	u64 flags = 0;
-	if ((entry & PM_EXCLUSIVE) || !(entry & PM_PRESENT) || !PM_PFN(entry) || s->kpageflags == -2)
+	if (!s->frames || (entry & PM_EXCLUSIVE) || !(entry & PM_PRESENT) || !PM_PFN(entry) || s->kpageflags == -2)
 		return false;
 	if (s->kpageflags == -1)
 		s->kpageflags = open("/proc/kpageflags", O_RDONLY | O_CLOEXEC);
@@ -63,11 +64,12 @@ static bool has_contents(struct scan *s, u64 entry)
 }
 
 /* One frame in both: neither has written since the fork. */
-static u32 run_flags(u64 entry, u64 parent)
+static u32 run_flags(const struct scan *s, u64 entry, u64 parent)
 {
 	if (entry & PM_GUARD)
 		return PAGES_GUARD;
-	bool same = (entry & parent & PM_PRESENT) && PM_PFN(entry) && PM_PFN(entry) == PM_PFN(parent) && !(parent & PM_FILE);
+	bool same = s->frames && (entry & parent & PM_PRESENT) && PM_PFN(entry) && PM_PFN(entry) == PM_PFN(parent) &&
+		    !(parent & PM_FILE);
 	return same ? PAGES_INHERITED : 0;
 }
 
@@ -81,7 +83,7 @@ static int add_entries(struct scan *s, u64 start, size_t count, bool known)
 	for (size_t i = 0; i < count && r == 0; i++) {
 		u64 at = start + i * PAGE_BYTES;
 		if (known || has_contents(s, own[i]))
-			r = add_run(s, at, at + PAGE_BYTES, run_flags(own[i], parent[i]));
+			r = add_run(s, at, at + PAGE_BYTES, run_flags(s, own[i], parent[i]));
 	}
 	return r;
 }
@@ -145,7 +147,12 @@ static int add_by_scan(struct scan *s, u64 start, u64 end)
 
 int memory_scan(const struct caps *caps, int pagemap, int inherit, u64 start, u64 end, struct object *pages)
 {
-	struct scan s = { .pagemap = pagemap, .parent = inherit, .kpageflags = -1, .first = pages->count, .pages = pages };
+	struct scan s = { .frames = !caps_lacks(caps, CAN_PAGEMAP_PFN),
+			  .pagemap = pagemap,
+			  .parent = inherit,
+			  .kpageflags = -1,
+			  .first = pages->count,
+			  .pages = pages };
 	if (caps_has(caps, CAN_PAGEMAP_SCAN))
 		return add_by_scan(&s, start, end);
 	int r = add_by_entries(&s, start, end, false);

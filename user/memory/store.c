@@ -168,7 +168,7 @@ static int read_vm(struct reader *r, size_t first, struct iovec *remote, size_t 
 		u64 address = (u64)(uintptr_t)remote[i].iov_base;
 		struct iovec local = { to, left };
 		ssize_t got = pin > i ? process_vm_readv(piece->job->pid, &local, 1, remote + i, pin - i, 0) : 0;
-		if (got < 0 && errno != EFAULT && errno != EIO)
+		if (got < 0 && errno != EFAULT && errno != EIO && errno != ENOSYS)
 			return read_failed(piece, address, neg_errno());
 		if (got <= 0) {
 			got = (ssize_t)remote[i].iov_len;

@@ -240,13 +240,14 @@ static int timers_plan(struct plan *plan, const struct graph *graph _unused_, co
 	plan_itimer(plan, at, ITIMER_REAL, m->real_left, m->real_interval);
 	plan_itimer(plan, at, ITIMER_VIRTUAL, m->virtual_left, m->virtual_interval);
 	plan_itimer(plan, at, ITIMER_PROF, m->prof_left, m->prof_interval);
-	if (m->n_timer)
+	bool by_id = m->n_timer && !(plan_config(plan)->caps && caps_lacks(plan_config(plan)->caps, CAN_TIMER_RESTORE_IDS));
+	if (by_id)
 		step_any(plan_call(plan, at, SYS_prctl, ARG(PR_TIMER_CREATE_RESTORE_IDS), ARG(1)));
 	for (size_t i = 0; i < m->n_timer; i++) {
 		plan_for(plan, "timer %d of process %u", m->timer[i]->id, object->id);
 		plan_timer(plan, at, m->timer[i], &next);
 	}
-	if (m->n_timer)
+	if (by_id)
 		step_any(plan_call(plan, at, SYS_prctl, ARG(PR_TIMER_CREATE_RESTORE_IDS), ARG(0)));
 	return 0;
 }

@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/* CKPT_DISABLE takes one capability after the other away: a dump and a restore go on by what serves instead, and the program does
+ * not notice, or they are refused by the name of that capability, and nothing has changed. */
+#include "diag/diag.h"
+#include "harness/target.h"
+#include "host/caps.h"
+#include <stdio.h>
+#include <unistd.h>
+
+static void disable(const char *id) { CHECK_OK(id ? setenv("CKPT_DISABLE", id, 1) : unsetenv("CKPT_DISABLE")); }
+
+/* A refusal of what the kernel or a right lacks, that says which. */
+static void check_named(int status, const char *output, const char *id)
+{
+	char name[48];
+	snprintf(name, sizeof name, "(%s)", id);
+	CHECK_CONTAINS(output, name);
+	CHECK_CONTAINS(output, "  do:");
+	CHECK(status == EXIT_KERNEL || status == EXIT_PRIVILEGE);
+}
+
+static void dump_and_restore(struct target *t, const char *id)
+{
+	char pid[16];
+	_cleanup_text_ struct text dumped = { 0 }, restored = { 0 };
+	snprintf(pid, sizeof pid, "%d", t->pid);
+	disable(id);
+	int r = ckpt(&dumped, "dump", pid, t->image);
+	disable(NULL);
+	if (r) {
+		check_named(r, dumped.data, id);
+		CHECK_CONTAINS(dumped.data, "unchanged");
+		CHECK(access(t->image, F_OK) < 0);
+		return;
+	}
+	target_gone(t->pid);
+	disable(id);
+	r = ckpt(&restored, "restore", "-d", t->image);
+	disable(NULL);
+	if (r) {
+		check_named(r, restored.data, id);
+		CHECK_CONTAINS(restored.data, "nothing was made");
+		target_restore(t, 0);
+	}
+}
+
+static void walk(const char *group)
+{
+	size_t walked = 0;
+	for (int i = 0; i < CAN_COUNT; i++) {
+		const struct cap_row *row = caps_row((enum cap_id)i);
+		struct target t;
+		if (strcmp(row->group, group))
+			continue;
+		printf("without %s:\n", row->id);
+		target_start(&t, "tree");
+		dump_and_restore(&t, row->id);
+		target_judge(&t);
+		target_gone(t.pid);
+		walked++;
+	}
+	CHECK(walked > 0);
+}
+
+#define WALK(name, group)                                                                                                      \
+	TEST(name, .root = true, .seconds = 300) { walk(group); }
+
+WALK(tasks, "tasks")
+WALK(ptrace, "ptrace")
+WALK(memory, "memory")
+WALK(files, "files")
+WALK(signals_and_time, "signals and time")
+WALK(namespaces, "namespaces")
+WALK(mounts, "mounts")
+WALK(network, "network")
+WALK(cgroups, "cgroups")
+WALK(bpf, "bpf")
+WALK(security, "security")
+WALK(privilege, "privilege")
+
+/* What a capability is for. */
+static void concerns(const char *id, const char *const *argv)
+{
+	struct target t;
+	CHECK(caps_find(id, strlen(id)) != CAN_NOTHING);
+	target_startv(&t, argv);
+	dump_and_restore(&t, id);
+	target_judge(&t);
+}
+
+#define CONCERNS(id, ...)                                                                                                      \
+	TEST(id##_is_for, .root = true, .seconds = 60, .net = true) { concerns(#id, (const char *const[]){ __VA_ARGS__, NULL }); }
+
+CONCERNS(BPF, "threads")
+CONCERNS(BPF_TASK_FILE, "files")
+CONCERNS(BPF_TASK_VMA, "memory")
+CONCERNS(RSEQ_CONFIG, "rseq_own")
+CONCERNS(KCMP, "files")
+CONCERNS(KCMP_EPOLL, "epoll")
+CONCERNS(PROC_CHILDREN, "kin")
+CONCERNS(MEMBARRIER, "attributes")
+CONCERNS(SECCOMP_GET_FILTER, "rights", "shared")
+CONCERNS(SUSPEND_SECCOMP, "rights", "shared")
+CONCERNS(SECCOMP, "rights", "shared")
+CONCERNS(PAGEMAP_SCAN, "memory")
+CONCERNS(PAGEMAP_PFN, "shared")
+CONCERNS(PROCESS_VM_READV, "memory")
+CONCERNS(MAP_FILES, "shared")
+CONCERNS(MADV_GUARD, "memory")
+CONCERNS(MSEAL, "memory")
+CONCERNS(MEMFD, "memfds")
+CONCERNS(MEMFD_EXEC, "memfds")
+CONCERNS(PIDFD_GETFD, "sockets")
+CONCERNS(FILE_HANDLES, "watches")
+CONCERNS(INOTIFY_NEXT_WD, "watches")
+CONCERNS(PTY_PEER, "pty")
+CONCERNS(POSIX_TIMERS, "timers")
+CONCERNS(TIMER_RESTORE_IDS, "timers")
+CONCERNS(USER_NS, "userns")
+CONCERNS(UNIX_DIAG, "sockets")
+CONCERNS(UNIX_FILE, "sockets")
+CONCERNS(UNIX_PEEK_OFF, "sockets")
+CONCERNS(INET_DIAG, "inet")
+CONCERNS(TCP_REPAIR, "tcp")
+CONCERNS(MPTCP, "multipath")
+CONCERNS(SYS_NICE, "rights", "scheduled")
+CONCERNS(SETUID, "rights", "user")
