@@ -115,7 +115,10 @@ install: ckpt
 	$(Q)mkdir -p $(DESTDIR)$(PREFIX)/lib/systemd/system && sed 's|@SBIN@|$(PREFIX)/sbin|' tools/ckpt-pin.service.in \
 	  >$(DESTDIR)$(PREFIX)/lib/systemd/system/ckpt-pin.service
 	$(Q)for m in docs/man/*.8; do install -Dm644 $$m $(DESTDIR)$(PREFIX)/share/man/man8/$${m##*/}; done
+# The command line of criu(8): not installed unless asked for.
+install-criu: install
+	$(Q)ln -sf ckpt $(DESTDIR)$(PREFIX)/sbin/criu
 clean:
 	$(Q)rm -rf build ckpt
-.PHONY: deps demo layers docs static check test cross install clean unit selftest bench fuzz test-vm soak
+.PHONY: deps demo layers docs static check test cross install install-criu clean unit selftest bench fuzz test-vm soak
 -include $(OBJS:.o=.d) $(MAIN:.o=.d)

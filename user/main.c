@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /* The command table, nothing else. */
 #include "command/command.h"
+#include "compat/front.h"
 #include <stdio.h>
 #include <sys/auxv.h>
 #include <sys/prctl.h>
@@ -21,6 +22,7 @@ static int usage(FILE *to)
 	for (size_t i = 0; commands[i].name; i++)
 		if (commands[i].help) /* NULL: for the build only */
 			fprintf(to, "  %-8s %s\n", commands[i].name, commands[i].help);
+	fprintf(to, "  %-8s %s\n", "criu", "understand the command line of criu(8)");
 	fputs("\nSee `man ckpt-COMMAND`.\n", to);
 	return to == stdout ? EXIT_OK : EXIT_USAGE;
 }
@@ -36,12 +38,16 @@ static void own_proc_files(void)
 int main(int argc, char **argv)
 {
 	own_proc_files();
+	if (argc && !strcmp(basename(argv[0]), "criu"))
+		return criu_main(argc, argv);
 	if (argc < 2)
 		return usage(stderr);
 	if (!strcmp(argv[1], "help") || !strcmp(argv[1], "--help"))
 		return usage(stdout);
 	if (!strcmp(argv[1], "--version"))
 		return puts("ckpt " CKPT_VERSION) < 0;
+	if (!strcmp(argv[1], "criu"))
+		return criu_main(argc - 1, argv + 1);
 	for (size_t i = 0; commands[i].name; i++) {
 		if (strcmp(argv[1], commands[i].name))
 			continue;

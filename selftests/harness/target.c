@@ -269,6 +269,51 @@ int ckptv(struct text *output, const char *const *argv)
 	return run_program(output, ckpt_path(), argv);
 }
 
+int criuv(struct text *output, const char *const *argv) { return run_program(output, ckpt_path(), argv); }
+
+static void check_last_line(const char *dir, const char *log, const char *line)
+{
+	char path[96];
+	snprintf(path, sizeof path, "%s/%s", dir, log);
+	_cleanup_free_ char *text = read_text(path);
+	CHECK(text && strlen(text) > strlen(line));
+	CHECK_STR(text + strlen(text) - strlen(line), line);
+}
+
+void target_dump_by_criu(struct target *t)
+{
+	char pid[16];
+	snprintf(pid, sizeof pid, "%d", t->pid);
+	CHECK(mkdir(t->image, 0755) == 0 || errno == EEXIST);
+	CHECK_EQ(criu(NULL, "dump", "-o", "dump.log", "-D", t->image, "-v4", "--pidfile", "dump.pid", "-t", pid), 0);
+	target_gone(t->pid);
+	check_last_line(t->image, "dump.log", ") Dumping finished successfully\n");
+}
+
+static void write_gap(const struct target *t, int gap)
+{
+	char path[96], text[16];
+	snprintf(path, sizeof path, "%s/gap", t->dir);
+	snprintf(text, sizeof text, "%d", gap);
+	write_text(path, text);
+	nap_ms(gap);
+}
+
+void target_restore_by_criu(struct target *t, int gap)
+{
+	char pidfile[96];
+	write_gap(t, gap);
+	snprintf(pidfile, sizeof pidfile, "%s/restore.pid", t->image);
+	CHECK_EQ(criu(NULL, "restore", "-o", "restore.log", "-D", t->image, "-v4", "--pidfile", "restore.pid",
+		      "--restore-detached"),
+		 0);
+	check_last_line(t->image, "restore.log", ") Restore finished successfully. Tasks resumed.\n");
+	_cleanup_free_ char *pid = read_text(pidfile);
+	char want[16];
+	snprintf(want, sizeof want, "%d", t->pid);
+	CHECK_STR(pid ?: "no pidfile", want);
+}
+
 void target_dump(struct target *t, bool leave_running)
 {
 	char pid[16];
@@ -282,12 +327,9 @@ void target_dump(struct target *t, bool leave_running)
 
 void target_restore(struct target *t, int gap)
 {
-	char path[96], text[16], pidfile[96];
-	snprintf(path, sizeof path, "%s/gap", t->dir);
+	char pidfile[96];
+	write_gap(t, gap);
 	snprintf(pidfile, sizeof pidfile, "%s.pid", t->image);
-	snprintf(text, sizeof text, "%d", gap);
-	write_text(path, text);
-	nap_ms(gap);
 	unlink(pidfile);
 	CHECK_EQ(ckpt(NULL, "restore", t->image, "-d", "--pidfile", pidfile), 0);
 	_cleanup_free_ char *pid = read_text(pidfile);

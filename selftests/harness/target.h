@@ -32,11 +32,19 @@ char target_state(pid_t);
 /* Runs ckpt, adds what it prints to the test's log and to output (may be NULL); its exit status, 128 + signal. */
 #define ckpt(output, ...) ckptv(output, (const char *const[]){ "ckpt", __VA_ARGS__, NULL })
 int ckptv(struct text *output, const char *const *argv);
+/* Likewise as `criu`, as a link of that name would call it. */
+#define criu(output, ...) criuv(output, (const char *const[]){ "criu", __VA_ARGS__, NULL })
+int criuv(struct text *output, const char *const *argv);
 const char *ckpt_path(void);
 /* Runs any program likewise; without it the test is skipped. */
 int run_program(struct text *output, const char *path, const char *const *argv);
 /* Skips the test when this program, or the loader that it asks for, is not there: systems for tests may have little. */
 void need_program(const char *path);
+
+/* A dump and a restore by the command line of criu(8), as target_dump() and target_restore(). The images directory is t->image; it
+ * holds the logs and the pidfile too. */
+void target_dump_by_criu(struct target *);
+void target_restore_by_criu(struct target *, int gap);
 
 /* A dump that must succeed; without leave_running it ends with the tree gone. */
 void target_dump(struct target *, bool leave_running);

@@ -225,7 +225,7 @@ static void mutate(struct target *t, u32 turn)
 	CHECK_OK(diag_begin("test", "mutated"));
 	edit_load(t->image, &g);
 	graph_pack(&facts, &g);
-	CHECK_OK(survey_host(&survey, &caps, &g, true));
+	CHECK_OK(survey_host(&survey, &caps, &g, true, false));
 	CHECK_OK(survey_ids(&survey, &g, true));
 	progress = mmap(NULL, sizeof *progress, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	CHECK(progress != MAP_FAILED);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* PROGRAM(name, flags, "program", "argument"...) makes three tests: the program alone, dumped and restored, dumped and left
- * running; it judges itself. QUIET programs change nothing while they wait and are also compared fact by fact with their image;
+/* PROGRAM(name, flags, "program", "argument"...) makes four tests: the program alone, dumped and restored, dumped and left
+ * running, dumped and restored by the command line of criu(8); it judges itself. QUIET programs change nothing while they wait and are also compared fact by fact with their image;
  * GAP: the program does not exist for 0.7 seconds; NET: it has a network namespace of its own. */
 #pragma once
 #include "harness/target.h"
@@ -37,6 +37,15 @@ static inline void program_leave_running(int flags, const char *const *argv)
 	target_judge(&t);
 }
 
+static inline void program_by_criu(int flags, const char *const *argv)
+{
+	struct target t;
+	target_startv(&t, argv);
+	target_dump_by_criu(&t);
+	target_restore_by_criu(&t, flags & GAP ? 700 : 0);
+	target_judge(&t);
+}
+
 static inline void program_refused(const char *const *argv)
 {
 	struct target t;
@@ -60,7 +69,8 @@ static inline void program_refused(const char *const *argv)
 	TEST(name##_leave_running, .root = true, .net = ((flags)&NET) != 0, .seconds = 60)                                     \
 	{                                                                                                                      \
 		program_leave_running(flags, argv_##name);                                                                     \
-	}
+	}                                                                                                                      \
+	TEST(name##_by_criu, .root = true, .net = ((flags)&NET) != 0, .seconds = 60) { program_by_criu(flags, argv_##name); }
 /* Not carried yet: refused by name, and the program does not notice. */
 #define PROGRAM_REFUSED(name, ...)                                                                                             \
 	static const char *const argv_##name[] = { __VA_ARGS__, NULL };                                                        \

@@ -6,5 +6,8 @@
 
 /* Is it a child or a tracee that has not been reaped? Then its id is its own. */
 bool child_is_ours(pid_t);
+/* Runs a program with ckpt's environment and no signal blocked, and waits for its end: its exit status, 128 + signal, 127 when
+ * there is no such program; or a negative errno. */
+int child_run(const char *const *argv);
 /* Kills a child of ours and waits for its end; who cannot be killed is not waited for. */
 void child_end(pid_t);

@@ -34,11 +34,13 @@ static int parse(int argc, char **argv, struct dump_options *ret)
 		{ "durable", no_argument, NULL, 'D' },
 		{ "no-durable", no_argument, NULL, 'N' },
 		{ "no-bpf", no_argument, NULL, 'b' },
-		{ "external", no_argument, NULL, 'e' },
+		{ "external", optional_argument, NULL, 'e' },
 		{ "ghost-limit", required_argument, NULL, 'g' },
 		{ "policy", required_argument, NULL, 'p' },
 		{ "network-lock", required_argument, NULL, 'l' },
 		{ "lock-timeout", required_argument, NULL, 'L' },
+		{ "replace", no_argument, NULL, 'r' },
+		{ "confirm", required_argument, NULL, 'c' },
 		{ 0 },
 	};
 	ret->config.durable = -1;
@@ -80,6 +82,13 @@ static int parse(int argc, char **argv, struct dump_options *ret)
 			break;
 		case 'e':
 			ret->config.external = true;
+			ret->config.external_kinds = optarg;
+			break;
+		case 'r':
+			ret->config.replace = true;
+			break;
+		case 'c':
+			ret->config.confirm = command_confirm(optarg);
 			break;
 		case 'b':
 			ret->config.no_bpf = true;
@@ -88,7 +97,8 @@ static int parse(int argc, char **argv, struct dump_options *ret)
 			r = fail(USAGE, 0,
 				 "dump takes PID DIR [--leave-running | --leave-stopped] [--freeze-timeout SECONDS] "
 				 "[--durable | --no-durable] [--ghost-limit SIZE] [--policy NAME=POLICY] "
-				 "[--network-lock METHOD] [--lock-timeout SECONDS] [--external] [--no-bpf] [--json]");
+				 "[--network-lock METHOD] [--lock-timeout SECONDS] "
+				 "[--external[=KIND,...]] [--replace] [--confirm COMMAND] [--no-bpf] [--json]");
 		}
 		if (r < 0)
 			return r;
@@ -114,6 +124,32 @@ static int report_json(const struct dump_options *o, const struct dump_result *r
 	return command_output(&t);
 }
 
+static int dump_here(struct dump_config *config, struct dump_result *ret)
+{
+	_cleanup_close_ int above = image_open_above(config->dir);
+	config->above = above;
+	int pid = (int)config->pid, r = command_stand(&pid);
+	config->pid = pid;
+	if (r < 0)
+		return r;
+	signal(SIGXFSZ, SIG_IGN); /* an image larger than RLIMIT_FSIZE is then an errno and not our end */
+	return dump_tree(config, ret);
+}
+
+int command_dump_tree(struct dump_config *config, struct dump_result *ret)
+{
+	char object[64];
+	snprintf(object, sizeof object, "process %d", (int)config->pid);
+	diag_begin("dump", object);
+	struct caps caps;
+	if (caps_load(&caps, getenv("CKPT_DISABLE")) < 0)
+		return fail(USAGE, 0, "CKPT_DISABLE names a capability that there is not");
+	config->caps = &caps;
+	int r = dump_here(config, ret);
+	config->caps = NULL;
+	return r;
+}
+
 int command_dump(int argc, char **argv)
 {
 	struct dump_options o = { 0 };
@@ -122,22 +158,9 @@ int command_dump(int argc, char **argv)
 		r = parse(argc, argv, &o);
 	if (r < 0)
 		return r;
-	char object[64];
-	snprintf(object, sizeof object, "process %d", (int)o.config.pid);
-	diag_begin("dump", object);
-	struct caps caps;
-	if (caps_load(&caps, getenv("CKPT_DISABLE")) < 0)
-		return fail(USAGE, 0, "CKPT_DISABLE names a capability that there is not");
-	o.config.caps = &caps;
 	o.config.policies = &o.policies;
-	_cleanup_close_ int above = image_open_above(o.config.dir);
-	o.config.above = above;
-	r = command_stand(&o.config.pid);
-	if (r < 0)
-		return r;
-	signal(SIGXFSZ, SIG_IGN); /* an image larger than RLIMIT_FSIZE is then an errno and not our end */
 	struct dump_result result = { 0 };
-	r = dump_tree(&o.config, &result);
+	r = command_dump_tree(&o.config, &result);
 	if (o.json) {
 		int written = report_json(&o, &result);
 		return r < 0 ? r : written;

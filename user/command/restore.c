@@ -26,6 +26,9 @@ static int parse(int argc, char **argv, struct restore_options *ret)
 		{ "verify", no_argument, NULL, 'v' },
 		{ "no-verify", no_argument, NULL, 'V' },
 		{ "json", no_argument, NULL, 'j' },
+		{ "sibling", no_argument, NULL, 'S' },
+		{ "leave-stopped", no_argument, NULL, 'l' },
+		{ "confirm", required_argument, NULL, 'C' },
 		RESTORE_OPTIONS,
 		{ 0 },
 	};
@@ -48,6 +51,15 @@ static int parse(int argc, char **argv, struct restore_options *ret)
 		case 'V':
 			ret->config.verify = false;
 			break;
+		case 'S':
+			ret->config.sibling = ret->config.detach = true;
+			break;
+		case 'l':
+			ret->config.stopped = true;
+			break;
+		case 'C':
+			ret->config.confirm = command_confirm(optarg);
+			break;
 		case 'j':
 			ret->json = true;
 			break;
@@ -57,19 +69,22 @@ static int parse(int argc, char **argv, struct restore_options *ret)
 				return taken;
 			if (taken == 0)
 				return fail(USAGE, 0,
-					    "restore takes DIR [-d] [--pidfile FILE] [--plan] [--no-verify] "
-					    "[--json] " RESTORE_OPTIONS_TEXT);
+					    "restore takes DIR [-d | --sibling] [--pidfile FILE] [--leave-stopped] [--confirm "
+					    "COMMAND] "
+					    "[--plan] [--no-verify] [--json] " RESTORE_OPTIONS_TEXT);
 		}
 	}
 	if (argc - optind != 1)
 		return fail(USAGE, 0, "restore takes a directory");
+	if (ret->config.sibling && ret->config.pidns)
+		return fail(USAGE, 0, "the parent of a tree with --pidns is its process 1: it has no --sibling");
 	ret->config.dir = argv[optind];
 	return 0;
 }
 
-static int write_pidfile(const char *path, pid_t pid)
+int command_pidfile(const char *path, unsigned mode, pid_t pid)
 {
-	_cleanup_close_ int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+	_cleanup_close_ int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, mode);
 	char text[16];
 	int n = snprintf(text, sizeof text, "%d", (int)pid);
 	int r = fd < 0 ? neg_errno() : file_write_full(fd, text, (size_t)n);
@@ -79,7 +94,7 @@ static int write_pidfile(const char *path, pid_t pid)
 /* Signals that a terminal or a supervisor would send to the program. */
 static const int forwarded[] = { SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGCONT, SIGWINCH };
 
-static void block_forwarded(sigset_t *set)
+void command_block_handed(sigset_t *set)
 {
 	sigemptyset(set);
 	for (size_t i = 0; i < ARRAY_SIZE(forwarded); i++)
@@ -118,12 +133,12 @@ int command_restore(int argc, char **argv)
 	_cleanup_text_ struct text plan = { 0 };
 	sigset_t set;
 	if (!o.config.detach && !o.config.plan_only)
-		block_forwarded(&set);
+		command_block_handed(&set);
 	r = restore_tree(&o.config, &restored, &plan);
 	if (o.config.plan_only)
 		return r < 0 ? r : command_output(&plan);
 	if (r == 0 && o.pidfile)
-		r = write_pidfile(o.pidfile, restored.root);
+		r = command_pidfile(o.pidfile, 0644, restored.root);
 	int written = o.json ? report_json(&o, &restored) : 0;
 	if (r < 0 || written < 0 || o.config.detach)
 		return r < 0 ? r : written;

@@ -30,6 +30,9 @@ int restore_option(struct restore_config *config, int option, const char *argume
 	case 's':
 		config->stdio = true;
 		return 1;
+	case 'c':
+		config->cut = true;
+		return 1;
 	case 'T':
 		config->terminal = argument ?: "";
 		return 1;

@@ -282,6 +282,19 @@ void diag_print_text(int fd)
 	text_free(&t);
 }
 
+bool diag_look(size_t place, struct diag_view *ret)
+{
+	if (place >= diag_entries())
+		return false;
+	const struct diag_entry *e = &diag_log->entry[place];
+	const struct diag_row *row = &rows[e->code];
+	*ret = (struct diag_view){ e->level, row->code, diag_log->verb, *e->object ? e->object : diag_log->object,
+				   row->why, e->detail, row->todo,      e->err };
+	return true;
+}
+
+const char *diag_outcome(void) { return diag_log ? diag_log->result : ""; }
+
 static void json_field(struct text *t, const char *name, const char *value)
 {
 	text_addf(t, "\"%s\":", name);

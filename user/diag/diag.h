@@ -103,5 +103,15 @@ bool diag_has(enum diag_code);
 void diag_print_text(int fd);
 /* {"verb","object","exit_class","result","diagnostics":[{level,code,object,why,detail,errno,do}]} appended. */
 void diag_print_json(struct text *);
+/* One entry of the log; texts live as long as the log. */
+struct diag_view {
+	enum diag_level level;
+	const char *code, *verb, *object, *why, *detail, *todo;
+	int err; /* negative errno, or 0 */
+};
+/* false behind the last entry. */
+bool diag_look(size_t place, struct diag_view *ret);
+/* The newest text of diag_result(), "" without one. */
+const char *diag_outcome(void);
 /* The table as Markdown: docs/errors.md. */
 void diag_catalog_markdown(struct text *);

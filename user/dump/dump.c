@@ -7,8 +7,6 @@
 #include "image/image.h"
 #include "model/reflect.h"
 #include "resource/registry.h"
-#include <signal.h>
-#include <sys/syscall.h>
 #include <time.h>
 
 static u64 now_ns(void)
@@ -31,7 +29,7 @@ static int write_image(const struct dump_config *config, struct tree *tree, stru
 		       struct dump_result *ret)
 {
 	_cleanup_image_writer_ struct image_writer *writer = NULL;
-	int r = image_create_below(&writer, config->above, config->dir);
+	int r = image_create_below(&writer, config->above, config->dir, config->replace);
 	if (r == 0)
 		r = dump_pages(writer, config->caps, tree, graph, memory, &ret->bytes);
 	_cleanup_text_ struct text facts = { 0 };
@@ -48,11 +46,22 @@ static int write_image(const struct dump_config *config, struct tree *tree, stru
 	return image_commit(writer, config->durable < 0 ? on_disk : config->durable);
 }
 
+/* Is the name one of those that are separated by commas? */
+static bool is_listed(const char *list, const char *name)
+{
+	size_t len = strlen(name);
+	for (const char *at = list ?: ""; *at; at += strcspn(at, ","), at += *at == ',')
+		if (strcspn(at, ",") == len && !strncmp(at, name, len))
+			return true;
+	return !list;
+}
+
 /* Files that something else will take the place of. */
-static void mark_external(struct graph *g)
+static void mark_external(struct graph *g, const char *kinds)
 {
 	for (const struct resource *const *r = registry; *r; r++)
-		for (struct object *o = NULL; (*r)->external && (o = graph_next(g, (*r)->kind, o));) {
+		for (struct object *o = NULL;
+		     (*r)->external && is_listed(kinds, (*r)->name) && (o = graph_next(g, (*r)->kind, o));) {
 			Ckpt__File *file = graph_data(g, &kind_file, o->id);
 			if (file && (*r)->external(g, o))
 				SET(file, external, true);
@@ -87,8 +96,7 @@ static int release(const struct dump_config *config, struct tree *tree, struct c
 	if (config->after == DUMP_KILL)
 		return end_tree(config, tree, connections, lock);
 	if (config->after == DUMP_LEAVE_STOPPED)
-		for (size_t i = 0; i < tree->processes.n; i++)
-			syscall(SYS_pidfd_send_signal, tree->processes.v[i].pidfd, SIGSTOP, NULL, 0);
+		tree_leave_stopped(tree);
 	tree_thaw(tree);
 	return 0;
 }
@@ -125,9 +133,11 @@ int dump_tree(const struct dump_config *config, struct dump_result *ret)
 	int err;
 	/* before the freeze: the verifier takes longer than all of it */
 	_cleanup_bpf_ struct bpf_source *bpf = config->no_bpf ? NULL : bpf_open(config->caps, BPF_CACHED, &err);
+	u64 begun = now_ns();
 	int r = tree_freeze(&tree, config->pid, &(struct freeze_options){ .timeout = config->freeze_timeout });
 	if (r < 0)
 		return r;
+	ret->freezing_ns = now_ns() - begun;
 	diag_result("not dumped; the process tree was resumed unchanged; no image was left in %s", config->dir);
 	const struct collect_config how = { .caps = config->caps,
 					    .resources = registry,
@@ -138,17 +148,23 @@ int dump_tree(const struct dump_config *config, struct dump_result *ret)
 					    .connections = &connections,
 					    .lock = &lock,
 					    .policies = config->policies,
-					    .external = config->external,
+					    .external = config->external && is_listed(config->external_kinds, "pipe"),
 					    .ghost_limit = config->ghost_limit };
 	r = collect_outside(&graph, &tree, &how);
 	if (r == 0 && config->external)
-		mark_external(&graph);
+		mark_external(&graph, config->external_kinds);
 	if (r == 0)
 		r = judge_dump(&graph);
+	u64 judged = now_ns();
 	if (r == 0)
 		note_lock(&graph, &lock);
 	if (r == 0)
 		r = write_image(config, &tree, &graph, &memory, &connections, &lock, ret);
+	ret->writing_ns = now_ns() - judged;
+	if (r < 0)
+		return r;
+	diag_result("dumped to %s, but not confirmed; the process tree was resumed unchanged", config->dir);
+	r = confirm_ask(&config->confirm, config->pid);
 	if (r < 0)
 		return r;
 	u64 frozen = tree.frozen_at;

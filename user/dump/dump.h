@@ -5,6 +5,7 @@
 #include "model/model.h"
 #include "model/policy.h"
 #include "netlock/lock.h"
+#include "task/confirm.h"
 #include "task/tree.h"
 
 enum dump_after { DUMP_KILL, DUMP_LEAVE_RUNNING, DUMP_LEAVE_STOPPED };
@@ -22,10 +23,14 @@ struct dump_config {
 	const struct policies *policies; /* NULL: the defaults */
 	enum netlock_method lock;        /* how connections to the outside are held */
 	u64 lock_timeout;                /* ns, 0: default */
-	bool external; /* pipes and sockets whose other side lies outside of the tree are left to a restore to hand over */
+	bool external;              /* files whose other side lies outside of the tree are left to a restore to hand over */
+	const char *external_kinds; /* those of these kinds (pipe, unix; separated by commas); NULL: all that can be */
+	bool replace;               /* an image that is in dir gives way to the new one, when that is whole */
+	struct confirm confirm;     /* asked behind the commit: a refusal lets the tree run on, and leaves the image */
 };
 struct dump_result {
 	u64 frozen_ns, bytes;
+	u64 freezing_ns, writing_ns; /* until all threads stood; pages and facts */
 	size_t processes, threads;
 };
 

@@ -19,8 +19,9 @@ struct image_writer;
 /* Makes the directory (0700) or takes an empty one; refuses one that holds an image. Nothing in it is an image before
  * image_commit(). The writer removes what it made when it is freed uncommitted. */
 int image_create(struct image_writer **ret, const char *dir);
-/* The same below a directory that was opened before ckpt went to other mounts; -1: now. */
-int image_create_below(struct image_writer **ret, int above, const char *dir);
+/* The same below a directory that was opened before ckpt went to other mounts; -1: now. replace: an image that dir holds is
+ * there until the commit, which puts the new one in its place. */
+int image_create_below(struct image_writer **ret, int above, const char *dir, bool replace);
 /* The directory above an image that is to be made, for image_create_below(): O_PATH, the caller's; negative errno. */
 int image_open_above(const char *dir);
 /* Does the image lie on a disk? A file system in memory gains nothing from syncing. */

@@ -5,6 +5,7 @@
 #include "base/file.h"
 #include "base/parallel.h"
 #include "image/manifest.h"
+#include "image/replace.h"
 #include "image/trust.h"
 #include <dirent.h>
 #include <fcntl.h>
@@ -28,8 +29,9 @@ struct image_writer {
 	char name[NAME_MAX + 1];
 	int parent, dir;
 	bool made_dir;
-	mode_t mode_before; /* of a directory that was there, 0: not changed */
-	int manifest;       /* -1: not ours yet */
+	char replaced[NAME_MAX + 1]; /* the name that it gets at the commit, which another image has; "": it has its own */
+	mode_t mode_before;          /* of a directory that was there, 0: not changed */
+	int manifest;                /* -1: not ours yet */
 	const char *manifest_name;
 	bool committed;
 	VECTOR(struct written) files;
@@ -112,8 +114,21 @@ static int take_dir(struct image_writer *w)
 	return 0;
 }
 
-static int open_dir(struct image_writer *w)
+/* The directory is made beside the one whose place it takes. */
+static int open_beside(struct image_writer *w)
 {
+	snprintf(w->replaced, sizeof w->replaced, "%s", w->name);
+	w->dir = replace_begin(w->parent, w->replaced, w->name, sizeof w->name);
+	w->made_dir = w->dir >= 0;
+	if (w->dir == -EWOULDBLOCK)
+		return fail(IMAGE_DIR, w->dir, "another dump is replacing the image");
+	return w->dir < 0 ? fail(IMAGE_DIR, w->dir, "the directory beside it") : 0;
+}
+
+static int open_dir(struct image_writer *w, bool replace)
+{
+	if (replace && replace_wanted(w->parent, w->name))
+		return open_beside(w);
 	w->made_dir = mkdirat(w->parent, w->name, 0700) == 0;
 	if (!w->made_dir && errno != EEXIST)
 		return fail(IMAGE_DIR, neg_errno(), "mkdir");
@@ -130,20 +145,20 @@ static int create_file(struct image_writer *w, const char *name)
 }
 
 /* The unfinished manifest comes first: it marks the directory as taken. */
-static int create(struct image_writer *w, int above, const char *path)
+static int create(struct image_writer *w, int above, const char *path, bool replace)
 {
 	WORKING_ON_IMAGE(w);
 	int r = open_parent(w, above, path);
 	if (r < 0)
 		return fail(IMAGE_DIR, r, "the directory above it");
-	r = open_dir(w);
+	r = open_dir(w, replace);
 	if (r < 0)
 		return r;
 	w->manifest = create_file(w, MANIFEST_UNFINISHED);
 	return w->manifest < 0 ? fail(IMAGE_DIR, w->manifest, "a file in it cannot be made") : 0;
 }
 
-int image_create_below(struct image_writer **ret, int above, const char *path)
+int image_create_below(struct image_writer **ret, int above, const char *path, bool replace)
 {
 	_cleanup_image_writer_ struct image_writer *w = calloc(1, sizeof *w);
 	if (!w || !(w->path = strdup(path))) {
@@ -152,14 +167,14 @@ int image_create_below(struct image_writer **ret, int above, const char *path)
 	}
 	w->parent = w->dir = w->manifest = -1;
 	w->manifest_name = MANIFEST_UNFINISHED;
-	int r = create(w, above, path);
+	int r = create(w, above, path, replace);
 	if (r < 0)
 		return r;
 	*ret = take_ptr(w);
 	return 0;
 }
 
-int image_create(struct image_writer **ret, const char *path) { return image_create_below(ret, -1, path); }
+int image_create(struct image_writer **ret, const char *path) { return image_create_below(ret, -1, path, false); }
 
 bool image_on_disk(const struct image_writer *w)
 {
@@ -324,8 +339,11 @@ int image_commit(struct image_writer *w, bool durable)
 	w->manifest_name = MANIFEST_NAME;
 	if (durable && fsync(w->dir) < 0)
 		return fail(IMAGE_WRITE, neg_errno(), "fsync of the directory");
+	r = *w->replaced ? replace_finish(w->parent, w->name, w->replaced) : 0;
+	if (r < 0)
+		return fail(IMAGE_WRITE, r, "the exchange with the image that was there");
 	w->committed = true;
-	return 0;
+	return *w->replaced && durable ? sync_above(w) : 0;
 }
 
 /* The manifest goes first: at no time may it name a file that is gone. */

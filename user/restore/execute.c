@@ -364,7 +364,7 @@ static int bury_stand_in(struct execution *x)
 		waitpid(x->stand_in, NULL, __WALL);
 	for (int tries = 0; x->stand_in && x->sibling && kill(x->stand_in, 0) == 0; tries++) {
 		if (tries == STAND_IN_PATIENCE)
-			return fail(PIDNS_ENDED, 0, "process 1 does not reap %d", (int)x->stand_in);
+			return fail(STAND_IN_UNREAPED, 0, "%d", (int)x->stand_in);
 		nanosleep(&(struct timespec){ .tv_nsec = 1000000 }, NULL);
 	}
 	x->stand_in = 0;

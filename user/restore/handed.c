@@ -4,8 +4,10 @@
 #include "restore/handed.h"
 #include "diag/diag.h"
 #include "resource/registry.h"
+#include "unix.pb-c.h"
 #include <fcntl.h>
 #include <stdio.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 
 /* The descriptor from 0 to 2 that the root has it at; -1: none of them. */
@@ -84,12 +86,62 @@ static bool can_be_external(const struct graph *g, const struct object *o)
 	return false;
 }
 
+/* A pipe whose other side was closed: its reader has come to the end, its writer gets EPIPE. */
+static int cut_pipe(u32 flags)
+{
+	int ends[2];
+	bool reads = (flags & O_ACCMODE) == O_RDONLY;
+	if (pipe2(ends, (int)(flags & (O_NONBLOCK | O_DIRECT)) | O_CLOEXEC) < 0)
+		return neg_errno();
+	close(ends[reads ? 1 : 0]);
+	return ends[reads ? 0 : 1];
+}
+
+static int cut_socket(const Ckpt__Unix *u, u32 flags)
+{
+	int ends[2], type = u->type && !strcmp(u->type, "seqpacket") ? SOCK_SEQPACKET : SOCK_STREAM;
+	if (socketpair(AF_UNIX, type | SOCK_CLOEXEC | (flags & O_NONBLOCK ? SOCK_NONBLOCK : 0), 0, ends) < 0)
+		return neg_errno();
+	close(ends[1]);
+	return ends[0];
+}
+
+/* What takes the place of an external file when nothing was handed over for it; it is told. */
+static int cut(const struct graph *g, const struct object *o)
+{
+	const Ckpt__File *f = o->data;
+	const Ckpt__Unix *u = NULL;
+	for (const struct resource *const *r = registry; *r && !u; r++)
+		if ((*r)->kind->desc == &ckpt__unix__descriptor)
+			u = graph_data(g, (*r)->kind, o->id);
+	int fd = u ? cut_socket(u, f->flags) : cut_pipe(f->flags);
+	if (fd < 0)
+		return fail(FILE_HANDED, fd, "%s, whose other side is to be closed", f->link);
+	(void)note(FILE_CUT, "%s", f->link);
+	return fd;
+}
+
+static int take(struct handed_files *h, u32 file, int fd)
+{
+	struct handed *place = vector_add(&h->list);
+	if (!place) {
+		close(fd);
+		return fail_memory();
+	}
+	*place = (struct handed){ file, fd };
+	return 0;
+}
+
 static int hand_over(struct handed_files *h, const struct restore_config *config, const struct graph *g, const struct object *o)
 {
 	const Ckpt__File *f = o->data;
 	if (!can_be_external(g, o) || !f->link || !*f->link)
 		return fail(IMAGE_INCONSISTENT, 0, "file %u is external", o->id);
-	int source = find_source(config, g, o->id, f->link), number = standard_number(g, o->id);
+	int source = find_source(config, g, o->id, f->link), number = standard_number(g, o->id), fd;
+	if (source < 0 && config->cut) {
+		fd = cut(g, o);
+		return fd < 0 ? fd : take(h, o->id, fd);
+	}
 	if (source < 0 && number >= 0)
 		return fail(FILE_NOT_GIVEN, 0, "%s, descriptor %d of the root", f->link, number);
 	if (source < 0)
@@ -97,12 +149,8 @@ static int hand_over(struct handed_files *h, const struct restore_config *config
 	if (!is_open_for(source, f->flags))
 		return fail(FILE_HANDED, 0, "descriptor %d is not open for %s, as %s was", source,
 			    (f->flags & O_ACCMODE) == O_RDONLY ? "reading" : "writing", f->link);
-	int fd = open_own(source, f->flags, config->plan_only || config->check_only);
-	struct handed *place = fd < 0 ? NULL : vector_add(&h->list);
-	if (!place)
-		return fd < 0 ? fail(FILE_HANDED, fd, "descriptor %d", source) : fail_memory();
-	*place = (struct handed){ o->id, fd };
-	return 0;
+	fd = open_own(source, f->flags, config->plan_only || config->check_only);
+	return fd < 0 ? fail(FILE_HANDED, fd, "descriptor %d", source) : take(h, o->id, fd);
 }
 
 /* One that names no external file would be a mistake that shows too late. */
@@ -119,7 +167,7 @@ static int judge_inherit(const char *text, const struct graph *g)
 int handed_open(struct handed_files *h, const struct restore_config *config, const struct graph *g)
 {
 	int r = 0;
-	for (size_t i = 0; i < config->inherit.n; i++)
+	for (size_t i = 0; i < config->inherit.n && !config->spare_inherit; i++)
 		r = judge_inherit(config->inherit.v[i], g) < 0 ? -EINVAL : r;
 	for (struct object *o = NULL; (o = graph_next(g, &kind_file, o));)
 		if (((const Ckpt__File *)o->data)->external && hand_over(h, config, g, o) < 0)

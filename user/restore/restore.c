@@ -91,7 +91,7 @@ static bool is_small(struct image *image, const struct graph *g)
 /* Everything that is found out before the plan, whatever it is. */
 static int examine(const struct work *w, struct survey *survey)
 {
-	int r = survey_host(survey, w->config->caps, w->graph, w->config->pidns);
+	int r = survey_host(survey, w->config->caps, w->graph, w->config->pidns, w->config->sibling);
 	survey->terminal = &w->ret->terminal;
 	survey->handed = &w->handed;
 	if (r < 0)
@@ -171,13 +171,21 @@ static int restore_loaded(const struct work *w, int channel)
 		return pidns_ready(channel, getpid());
 	if (is_dry(w->config))
 		return 0;
-	_cleanup_(execution_free) struct execution x = { .memory = -1, .sibling = channel >= 0, .stay = &stay };
+	_cleanup_(execution_free) struct execution x = { .memory = -1,
+							 .sibling = channel >= 0 || w->config->sibling,
+							 .stay = &stay };
 	r = clock_enter(w->graph, &survey);
 	if (r < 0)
 		return r;
 	r = run(w->config, &x, plan, &site, w->graph, w->image, &survey, &tells);
+	if (r == 0 && w->config->confirm.ask) {
+		cpu_leave(&stay); /* who is asked may run anywhere */
+		r = confirm_ask(&w->config->confirm, x.root);
+	}
 	if (r == 0 && channel >= 0)
 		r = pidns_ready(channel, x.root);
+	if (r == 0 && w->config->stopped)
+		tree_leave_stopped(&x.tree);
 	if (r == 0)
 		r = names_let_go(w->names);
 	if (r == 0)
@@ -250,6 +258,7 @@ static int restore_graph(const struct restore_config *config, struct graph *grap
 	int r = load(config, &image, graph);
 	if (r < 0)
 		return r;
+	image_file_fd(image, "pages", &ret->bytes);
 	int damaged = config->check_only ? check_bytes(image) : 0;
 	struct work w = { config, image, graph, ret, plan_text, { { 0 } }, NULL, 0 };
 	r = take_given(&w);

@@ -9,6 +9,7 @@
 #include "model/policy.h"
 #include "plan/plan.h"
 #include "record.h"
+#include "task/confirm.h"
 #include "task/tree.h"
 #include <signal.h>
 #include <sys/ioctl.h>
@@ -28,6 +29,11 @@ struct restore_config {
 	struct policies policies;
 	bool stdio;                   /* external files of the root's descriptors 0 to 2 become those of ckpt */
 	VECTOR(const char *) inherit; /* LINK=fd:N: what takes the place of an external file */
+	bool spare_inherit;           /* entries of inherit that mean no file of the image are left aside */
+	bool cut;               /* external files that nothing takes the place of: as if their other side had been closed */
+	bool sibling;           /* the root becomes a child of ckpt's parent, who did not ask for the tree with pidns */
+	bool stopped;           /* the tree is left stopped, as by SIGSTOP */
+	struct confirm confirm; /* asked when the tree is made and proven, before its first instruction: a refusal undoes it */
 };
 
 /* An address space whose vDSO was another kernel's: its code stays where it was, and this kernel's answers from base on. */
@@ -48,15 +54,15 @@ struct survey {
 	VECTOR(u32) spare_pids;          /* ids that nobody has and the image does not want */
 	const struct terminal *terminal; /* that is handed over, or NULL */
 	const struct handed_files *handed;
-	u32 root_parent; /* the id of ckpt, or of process 1 in a fresh pid namespace: who makes the root */
+	u32 root_parent; /* the id of ckpt, of its parent for a sibling, or of process 1 in a fresh pid namespace */
 	u64 core_limit;  /* how large a core file may be */
 	char *core_dir;  /* where core files go; NULL: not to files, or not asked since no zombie has left one */
 	u64 ignored;     /* signals that ckpt ignores, and a new task with it: bit 0 is signal 1 */
 	u64 now_monotonic, now_boottime; /* ns */
 	u32 nofile;                      /* descriptors that ckpt may open */
 };
-/* fresh: nobody has an id of the image in the pid namespace where it will be. */
-int survey_host(struct survey *ret, const struct caps *, const struct graph *, bool fresh);
+/* fresh: nobody has an id of the image in the pid namespace where it will be. sibling: the root's parent is ckpt's. */
+int survey_host(struct survey *ret, const struct caps *, const struct graph *, bool fresh, bool sibling);
 void survey_free(struct survey *);
 
 /* Ids that the image wants and somebody has, each reported; and some that nobody has. */
@@ -165,6 +171,7 @@ struct restored {
 	pid_t root;             /* as ckpt sees it */
 	pid_t root_inside;      /* as it sees itself */
 	pid_t reaper;           /* pid 1 of its namespace; 0: it lives in ckpt's */
+	u64 bytes;              /* of memory that the image holds */
 	int reaper_fd, channel; /* a pidfd, and who tells of the root's end; with a reaper */
 	struct terminal terminal;
 };

@@ -143,10 +143,10 @@ static u64 ignored_signals(void)
 	return ignored;
 }
 
-int survey_host(struct survey *s, const struct caps *caps, const struct graph *g, bool fresh)
+int survey_host(struct survey *s, const struct caps *caps, const struct graph *g, bool fresh, bool sibling)
 {
 	s->caps = caps;
-	s->root_parent = (u32)(fresh ? getppid() : getpid());
+	s->root_parent = (u32)(fresh || sibling ? getppid() : getpid());
 	s->ignored = ignored_signals();
 	s->now_monotonic = clock_ns(CLOCK_MONOTONIC);
 	s->now_boottime = clock_ns(CLOCK_BOOTTIME);

@@ -93,6 +93,12 @@ int tree_release(struct tree *tree)
 	return r;
 }
 
+void tree_leave_stopped(const struct tree *tree)
+{
+	for (size_t i = 0; i < tree->processes.n; i++)
+		syscall(SYS_pidfd_send_signal, tree->processes.v[i].pidfd, SIGSTOP, NULL, 0);
+}
+
 int tree_kill(struct tree *tree)
 {
 	int r = 0;

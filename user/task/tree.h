@@ -55,6 +55,8 @@ int tree_hold(pid_t tid, enum tree_hold);
 int tree_stop_early(pid_t tid);
 /* Lets a held tree go, all of it or nothing: when ckpt dies before this is done, the tree dies, and none of it has run. */
 int tree_release(struct tree *);
+/* A frozen tree is stopped, as by SIGSTOP, once it is let go. */
+void tree_leave_stopped(const struct tree *);
 /* Lets every thread go on; safe to call twice. */
 void tree_thaw(struct tree *);
 /* Kills and reaps the frozen tree; -errno when a task could not be killed. */
