@@ -109,8 +109,10 @@ static void hold(const char *what)
 		MUST(bind(ends[0], (void *)&a, sizeof a) == 0 && listen(ends[0], 1) == 0);
 		MUST_EQ(connect(ends[1], (void *)&a, sizeof a), 0);
 		MUST(accept(ends[0], NULL, NULL) >= 0);
-	} else if (!strcmp(what, "protocol")) {
-		MUST(socket(AF_INET, SOCK_RAW, IPPROTO_ICMP) >= 0);
+	} else if (!strcmp(what, "raw")) {
+		struct sockaddr_in a = here(4100);
+		MUST(socket(AF_INET, SOCK_RAW, IPPROTO_UDP) >= 0); /* which gets what others are sent */
+		MUST_EQ(sendto(bound(SOCK_DGRAM, 4101), "!", 1, 0, (void *)&a, sizeof a), 1);
 	} else if (!strcmp(what, "error")) {
 		int udp = bound(SOCK_DGRAM, 4100);
 		struct sockaddr_in a = here(4101);

@@ -10,6 +10,7 @@ PROGRAM(unix_many, QUIET | NET, "unix", "many")
 PROGRAM(inet, QUIET | NET, "inet")
 PROGRAM(multipath, QUIET | NET, "multipath")
 PROGRAM(tcp, QUIET | NET, "tcp")
+PROGRAM(packets, QUIET | NET, "packets")
 PROGRAM(netlink, QUIET | NET, "netlink")
 PROGRAM(loop_tcp, NET, "/usr/bin/python3", "loop.py", "tcp")
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-/* Owns sockets of ip(7) and ipv6(7): UDP and TCP, also multipath TCP, that are new, bound or listen, connected UDP, TCP connections
- * within the tree and to the outside. */
+/* Owns sockets of ip(7) and ipv6(7): UDP, UDP-Lite, ICMP and raw ones, connected or not; TCP, also multipath TCP, that are new, bound or
+ * listen, and TCP connections within the tree and to the outside. */
 #include "collect/collect.h"
 #include "collect/socket.h"
 #include "resource/inet_group.h"
@@ -19,9 +19,23 @@ static bool inet_claims(const struct record_file *file, const char *link)
 	return file->family == AF_INET || file->family == AF_INET6;
 }
 
+static bool is_datagram(const Ckpt__Inet *m) { return m->protocol == IPPROTO_UDP || m->protocol == IPPROTO_UDPLITE; }
+/* icmp(7) without a right: the id of an echo takes the place of a port. */
+static bool is_echo(const Ckpt__Inet *m) { return m->protocol == (is_v6(m) ? (u32)IPPROTO_ICMPV6 : (u32)IPPROTO_ICMP); }
+
+static int type_number(const Ckpt__Inet *m)
+{
+	for (size_t i = 1; i < ARRAY_SIZE(types); i++)
+		if (types[i] && !strcmp(types[i], m->type))
+			return (int)i;
+	return 0;
+}
+
 static bool is_known(const Ckpt__Inet *m)
 {
-	return (is_tcp(m) && !strcmp(m->type, "stream")) || (m->protocol == IPPROTO_UDP && !strcmp(m->type, "datagram"));
+	if (is_raw(m))
+		return m->protocol && m->protocol < 256;
+	return (is_tcp(m) && !strcmp(m->type, "stream")) || (!strcmp(m->type, "datagram") && (is_datagram(m) || is_echo(m)));
 }
 
 /* --- collect --- */
@@ -189,6 +203,39 @@ static int collect_owner(int fd, Ckpt__Inet *m)
 	return 0;
 }
 
+/* The other end of a connection without a port, which getpeername(2) denies: /proc/net/raw and the like have it, by the inode. */
+static int collect_portless(Ckpt__Inet *m)
+{
+	_cleanup_text_ struct text table = { 0 };
+	char path[40], address[33];
+	unsigned long long inode = 0;
+	snprintf(path, sizeof path, "/proc/net/%s%s", is_raw(m) ? "raw" : "icmp", is_v6(m) ? "6" : "");
+	if (file_read(AT_FDCWD, path, &table) < 0 || !table.data)
+		return 0;
+	for (const char *line = strchr(table.data, '\n'); line && *++line; line = strchr(line, '\n')) {
+		union address a = { .family = (sa_family_t)family_number(m) };
+		u32 *words = is_v6(m) ? a.v6.sin6_addr.s6_addr32 : &a.v4.sin_addr.s_addr, port, scope;
+		if (sscanf(line, "%*d: %*[0-9A-F]:%*x %32[0-9A-F]:%*x %*x %*x:%*x %*x:%*x %*x %*u %*u %llu", address, &inode) !=
+			    2 ||
+		    inode != m->inode || strspn(address, "0") == strlen(address))
+			continue;
+		for (size_t i = 0; i < strlen(address) / 8; i++)
+			sscanf(address + 8 * i, "%8x", &words[i]);
+		char text[INET6_ADDRSTRLEN];
+		address_text(&a, text, &port, &scope);
+		return message_set_string(&m->remote, text) ? 0 : fail_memory();
+	}
+	return 0;
+}
+
+static int collect_unread(int fd, Ckpt__Inet *m)
+{
+	struct pollfd poll_fd = { .fd = fd, .events = POLLIN };
+	if (poll(&poll_fd, 1, 0) == 1 && poll_fd.revents & POLLIN)
+		SET(m, unread, 1);
+	return 0;
+}
+
 static int inet_collect(struct collector *c, const struct subject *subject, struct object *o)
 {
 	Ckpt__Inet *m = o->data;
@@ -218,7 +265,11 @@ static int inet_collect(struct collector *c, const struct subject *subject, stru
 		return r < 0 ? r : collect_tcp(c, fd, o);
 	collect_moment(fd, m);
 	r = collect_groups(fd, m);
-	return r < 0 || collector_live(c) ? r : collect_datagrams(fd, m);
+	if (r == 0 && !m->remote && (is_raw(m) || is_echo(m)))
+		r = collect_portless(m);
+	if (r < 0 || collector_live(c))
+		return r;
+	return is_datagram(m) && !is_raw(m) ? collect_datagrams(fd, m) : collect_unread(fd, m);
 }
 
 /* --- judge --- */
@@ -281,8 +332,8 @@ static int judge_address(const Ckpt__Inet *m)
 	int on = 1;
 	if (!local_address(m, &a))
 		return m->local ? fail(IMAGE_INCONSISTENT, 0, "the address %.46s", m->local) : 0;
-	int type = is_tcp(m) ? SOCK_STREAM : SOCK_DGRAM;
-	_cleanup_close_ int fd = socket(family_number(m), type | SOCK_CLOEXEC, 0);
+	int protocol = is_tcp(m) ? 0 : (int)m->protocol;
+	_cleanup_close_ int fd = socket(family_number(m), type_number(m) | SOCK_CLOEXEC, protocol);
 	if (fd < 0)
 		return fail(SYSCALL, neg_errno(), "socket");
 	if (m->reuse || is_tcp(m))
@@ -392,9 +443,8 @@ static void plan_last(struct plan *plan, const struct graph *graph, u32 file, co
 
 static u32 plan_socket(struct plan *plan, const Ckpt__Inet *m)
 {
-	int type = is_tcp(m) ? SOCK_STREAM : SOCK_DGRAM;
 	return step_result(plan, plan_call(plan, CREATE, SYS_socket, ARG(family_number(m)),
-					   ARG(type | SOCK_CLOEXEC | SOCK_NONBLOCK), ARG(m->protocol)));
+					   ARG(type_number(m) | SOCK_CLOEXEC | SOCK_NONBLOCK), ARG(m->protocol)));
 }
 
 /* Both ends are alive again. */

@@ -21,6 +21,8 @@ union address {
 /* Multipath TCP; what it accepts from an ordinary client is a socket of TCP. */
 static inline bool is_multipath(const Ckpt__Inet *m) { return m->protocol == IPPROTO_MPTCP; }
 static inline bool is_tcp(const Ckpt__Inet *m) { return m->protocol == IPPROTO_TCP || is_multipath(m); }
+/* raw(7): every packet of a protocol, whose number takes the place of a port. */
+static inline bool is_raw(const Ckpt__Inet *m) { return m->type && !strcmp(m->type, "raw"); }
 static inline bool is_v6(const Ckpt__Inet *m) { return m->family && !strcmp(m->family, "inet6"); }
 static inline int family_number(const Ckpt__Inet *m) { return is_v6(m) ? AF_INET6 : AF_INET; }
 static inline socklen_t address_size(const union address *a)

@@ -21,11 +21,20 @@ enum {
 #ifndef SO_BUF_LOCK
 #define SO_BUF_LOCK INET_SO_BUF_LOCK
 #endif
+#ifndef UDPLITE_SEND_CSCOV /* include/net/udplite.h */
+#define UDPLITE_SEND_CSCOV 10
+#define UDPLITE_RECV_CSCOV 11
+#endif
+#ifndef ICMP_FILTER /* linux/icmp.h and linux/icmpv6.h, which do not go with net/if.h */
+#define ICMP_FILTER 1
+#define ICMPV6_FILTER 1
+#endif
 #ifndef SO_RCVMARK
 #define SO_RCVMARK INET_SO_RCVMARK
 #endif
 
-enum option_type { INT, BUFFER, LONG, TIME, LINGER, TEXT };
+enum option_type { INT, BUFFER, LONG, TIME, LINGER, TEXT, BYTES };
+#define OPTION_BYTES 32 /* struct icmp6_filter */
 enum option_when { BIND, ANY, LAST, IDLE };
 
 static const struct inet_option {
@@ -41,8 +50,8 @@ static const struct inet_option {
 };
 
 struct option_value {
-	s64 value;
-	char text[64];
+	s64 value;     /* BYTES: their number */
+	char text[64]; /* or the bytes */
 };
 
 static inline bool read_option(int fd, const struct inet_option *o, struct option_value *ret)
@@ -56,6 +65,7 @@ static inline bool read_option(int fd, const struct inet_option *o, struct optio
 	} v = { .l = 0 };
 	socklen_t len = o->type == TEXT                       ? sizeof v.text - 1
 			: o->type == TIME                     ? sizeof v.t
+			: o->type == BYTES                    ? OPTION_BYTES
 			: o->type == INT || o->type == BUFFER ? sizeof v.i
 							      : sizeof v.l;
 	*ret = (struct option_value){ 0 };
@@ -77,6 +87,10 @@ static inline bool read_option(int fd, const struct inet_option *o, struct optio
 		break;
 	case TEXT:
 		memcpy(ret->text, v.text, MIN((size_t)len, sizeof ret->text - 1));
+		break;
+	case BYTES:
+		ret->value = len;
+		memcpy(ret->text, v.text, MIN((size_t)len, sizeof ret->text));
 	}
 	return true;
 }
@@ -90,10 +104,12 @@ static inline int add_option(Ckpt__Inet *m, const struct inet_option *o, const s
 		free(option);
 		return fail_memory();
 	}
-	if (o->type != TEXT)
+	if (o->type != TEXT && o->type != BYTES)
 		SET(option, value, v->value);
-	bool done =
-		message_set_string(&option->name, o->name) && (o->type != TEXT || message_set_string(&option->text, v->text));
+	option->has_data = o->type == BYTES;
+	bool done = message_set_string(&option->name, o->name) &&
+		    (o->type != TEXT || message_set_string(&option->text, v->text)) &&
+		    (o->type != BYTES || message_set_bytes(&option->data, v->text, (size_t)v->value));
 	return done ? 0 : fail_memory();
 }
 
@@ -111,7 +127,9 @@ static inline bool is_wanted(const Ckpt__Inet *m, const struct inet_option *o)
 {
 	int level = o->level;
 	if ((level == IPPROTO_IPV6 && !is_v6(m)) || (level == IPPROTO_TCP && !is_tcp(m)) ||
-	    (level == IPPROTO_UDP && m->protocol != IPPROTO_UDP))
+	    (level == IPPROTO_UDP && m->protocol != IPPROTO_UDP) ||
+	    (level == IPPROTO_UDPLITE && m->protocol != IPPROTO_UDPLITE) || (level == SOL_RAW && !is_raw(m)) ||
+	    (level == IPPROTO_ICMPV6 && !(is_raw(m) && m->protocol == IPPROTO_ICMPV6)))
 		return false;
 	if (o->when == ANY)
 		return !m->local || is_any_address(m->local);
@@ -136,7 +154,7 @@ static inline int collect_options(int fd, Ckpt__Inet *m, int type)
 		if (fresh < 0) /* what the host gives to a new socket (sysctl) is no choice of the program */
 			fresh = socket(family_number(m), type | SOCK_CLOEXEC, (int)m->protocol);
 		if (fresh >= 0 && o->type != BUFFER && read_option(fresh, o, &begin) && begin.value == now.value &&
-		    !strcmp(begin.text, now.text))
+		    !memcmp(begin.text, now.text, sizeof now.text))
 			continue;
 		int r = add_option(m, o, &now);
 		if (r < 0)
@@ -183,8 +201,9 @@ static inline int judge_options(const Ckpt__Inet *m)
 {
 	for (size_t i = 0; i < m->n_option; i++) {
 		const struct inet_option *o = find_option(m->option[i]->name);
-		bool fits = o &&
-			    (o->type == TEXT ? m->option[i]->text && strlen(m->option[i]->text) < 64 : m->option[i]->has_value);
+		bool fits = o && (o->type == TEXT    ? m->option[i]->text && strlen(m->option[i]->text) < 64
+				  : o->type == BYTES ? m->option[i]->data.len == OPTION_BYTES
+						     : m->option[i]->has_value);
 		if (!fits)
 			return fail(IMAGE_INCONSISTENT, 0, "a socket option \"%.32s\"", m->option[i]->name ?: "");
 	}
@@ -239,6 +258,9 @@ static inline void plan_one_option(struct plan *plan, struct place at, struct ar
 		break;
 	case TEXT:
 		plan_option(plan, at, fd, o->level, o->number, option->text, strlen(option->text) + 1);
+		break;
+	case BYTES:
+		plan_option(plan, at, fd, o->level, o->number, option->data.data, option->data.len);
 	}
 }
 

@@ -85,6 +85,8 @@ static inline int judge_datagrams(const struct graph *graph, const struct kind *
 	static const char *const changed[] = { "UDP_GRO", "UDP_ENCAP", "SO_BINDTODEVICE" };
 	char text[ENDPOINT_ROOM];
 	endpoint(text, m->local, m->local_port);
+	if (m->unread)
+		return fail(INET_QUEUE, 0, "packets at a %s socket of protocol %u", m->type, m->protocol);
 	for (size_t i = 0; m->n_datagram && i < ARRAY_SIZE(changed); i++)
 		if (option_of(m, changed[i]))
 			return fail(INET_QUEUE, 0, "%zu at %s, which has %s", m->n_datagram, text, changed[i]);
@@ -120,18 +122,19 @@ static inline struct ends ends_of(const Ckpt__Inet *m, const Ckpt__InetDatagram 
 }
 
 /* An IP packet: a header of 20 or 40 bytes, 8 of UDP, and the data. */
-static inline void make_datagram(u8 *packet, const struct ends *e, const Ckpt__InetDatagram *d, u32 port)
+static inline void make_datagram(u8 *packet, const struct ends *e, u8 protocol, const Ckpt__InetDatagram *d, u32 port)
 {
 	size_t udp = 8 + d->data.len;
 	u8 *u = packet + packet_header(e);
-	packet_make(packet, e, IPPROTO_UDP, udp);
+	packet_make(packet, e, protocol, udp);
 	memset(u, 0, 8);
 	u[0] = (u8)(d->source_port >> 8), u[1] = (u8)d->source_port;
 	u[2] = (u8)(port >> 8), u[3] = (u8)port;
-	u[4] = (u8)(udp >> 8), u[5] = (u8)udp;
+	if (protocol == IPPROTO_UDP) /* UDP-Lite: how much the checksum covers, 0: all */
+		u[4] = (u8)(udp >> 8), u[5] = (u8)udp;
 	if (d->data.len)
 		memcpy(u + 8, d->data.data, d->data.len);
-	u32 sum = packet_sum(e, IPPROTO_UDP, u, udp);
+	u32 sum = packet_sum(e, protocol, u, udp);
 	u[6] = (u8)(sum >> 8), u[7] = (u8)sum;
 }
 
@@ -141,6 +144,6 @@ static inline void plan_datagram(struct plan *plan, struct place at, const Ckpt_
 	size_t len = packet_header(&e) + 8 + d->data.len;
 	u32 data = plan_data(plan, NULL, len, 8);
 	if (plan_bytes(plan, data))
-		make_datagram(plan_bytes(plan, data), &e, d, m->local_port);
+		make_datagram(plan_bytes(plan, data), &e, (u8)m->protocol, d, m->local_port);
 	plan_packet(plan, at, &e, data, len, 0, 0);
 }
