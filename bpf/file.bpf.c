@@ -5,6 +5,7 @@
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
 #define NSFS_MAGIC 0x6e736673
+#define ANON_INODE_FS_MAGIC 0x09041934
 
 /* One reader at a time: ckpt locks a pinned program while it reads. */
 struct {
@@ -12,6 +13,20 @@ struct {
 	struct record_header header;
 	struct record_file_raw raw;
 } state;
+
+/* The kernel keeps locks and leases with the inode. Which of those that there are belong to this open file, fdinfo tells. */
+static __always_inline u32 inode_locks(struct inode *inode)
+{
+	struct file_lock_context *all;
+
+	if (!LAST_FLAVOR(inode->i_flctx)) /* without CONFIG_FILE_LOCKING */
+		return LOCKS_UNKNOWN;
+	all = inode->i_flctx;
+	if (!all || (all->flc_flock.next == &all->flc_flock && all->flc_posix.next == &all->flc_posix &&
+		     all->flc_lease.next == &all->flc_lease))
+		return LOCKS_NONE;
+	return LOCKS_UNKNOWN;
+}
 
 static __always_inline void read_inode(struct inode *inode, struct record_file_raw *raw)
 {
@@ -22,29 +37,56 @@ static __always_inline void read_inode(struct inode *inode, struct record_file_r
 	raw->rdev = inode->i_rdev;
 	raw->dev = sb->s_dev;
 	raw->file.magic = sb->s_magic;
+	raw->file.locks = inode_locks(inode);
 }
 
+/* Nearly all files have no owner: what costs a call is asked only of the others. */
 static __always_inline void read_owner(struct file *f, struct record_file_raw *raw)
 {
 	struct fown_struct *owner = file_owner(f);
+	struct pid *pid = NULL;
 
-	READ(raw->file.owner_signum, owner, signum);
-	READ(raw->file.owner_type, owner, pid_type);
-	read_reader(&raw->reader);
-	read_pid(&raw->owner, BPF_CORE_READ(owner, pid), raw->reader.level);
 	raw->file.owner_known = 1;
+	raw->file.owner_signum = raw->file.owner_type = 0;
+	if (owner) {
+		READ(raw->file.owner_signum, owner, signum);
+		READ(raw->file.owner_type, owner, pid_type);
+		pid = BPF_CORE_READ(owner, pid);
+	}
+	raw->reader = raw->owner = (struct record_pid){ 0 };
+	if (pid) {
+		read_reader(&raw->reader);
+		read_pid(&raw->owner, pid, raw->reader.level);
+	}
 }
 
+/* Other files have a path, or a link that their kind and their inode make. */
 static __always_inline void read_name(struct file *f, struct record_file_raw *raw)
 {
-	const char *name = (const char *)BPF_CORE_READ(f, f_path.dentry, d_name.name);
+	const char *name;
 
 	if (raw->file.magic == NSFS_MAGIC) {
 		struct ns_common *ns = BPF_CORE_READ(f, f_inode, i_private);
 		raw->ns_inum = BPF_CORE_READ(ns, inum);
 		name = BPF_CORE_READ(ns, ops, name);
+	} else if (raw->file.magic == ANON_INODE_FS_MAGIC) {
+		name = (const char *)BPF_CORE_READ(f, f_path.dentry, d_name.name);
+	} else {
+		raw->file.link[0] = 0;
+		return;
 	}
 	bpf_probe_read_kernel_str(raw->file.link, sizeof(raw->file.link), name);
+}
+
+static __always_inline u64 close_on_exec_word(struct task_struct *t, u32 fd)
+{
+	struct files_struct *files = t->files;
+	struct fdtable *table = files ? files->fdt : NULL;
+	u64 word = 0;
+
+	if (table)
+		bpf_probe_read_kernel(&word, sizeof(word), table->close_on_exec + (fd >> 6));
+	return word;
 }
 
 SEC("iter/task_file")
@@ -55,14 +97,12 @@ int ckpt_file(struct bpf_iter__task_file *ctx)
 	struct file *f = ctx->file;
 	struct mount *any = NULL;
 	struct mount *mount;
-	unsigned long *words;
 	u32 fd = ctx->fd;
 
 	if (!t || !f || t->pid != t->tgid)
 		return 0;
-	raw->signal_id = (u64)BPF_CORE_READ(t, signal);
-	words = BPF_CORE_READ(t, files, fdt, close_on_exec);
-	bpf_probe_read_kernel(&raw->close_on_exec, sizeof(raw->close_on_exec), words + (fd >> 6));
+	raw->signal_id = (u64)t->signal;
+	raw->close_on_exec = close_on_exec_word(t, fd);
 	raw->file.fd = fd;
 	raw->file.flags = f->f_flags;
 	raw->file.pos = f->f_pos;

@@ -326,7 +326,7 @@ static __always_inline const char *vma_anon_name(struct vm_area_struct *vma)
 	return name ? (const char *)&name->name : NULL;
 }
 
-/* file->f_owner is embedded until 6.11, a pointer (NULL: no owner) since 6.12. */
+/* file->f_owner is embedded until 6.11, a pointer (NULL: no owner) since 6.12. By loads: of a trusted file. */
 static __always_inline struct fown_struct *file_owner(struct file *file)
 {
 	struct file___owner_2_6 *old = (void *)file;
@@ -334,6 +334,6 @@ static __always_inline struct fown_struct *file_owner(struct file *file)
 
 	if (bpf_core_field_exists(old->f_owner.signum))
 		return &old->f_owner;
-	return BPF_CORE_READ(now, f_owner);
+	return now->f_owner;
 }
 #endif

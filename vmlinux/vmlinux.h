@@ -226,12 +226,16 @@ struct super_block {
 	u32 s_dev;
 	unsigned long s_magic;
 };
+struct file_lock_context {
+	struct list_head flc_flock, flc_posix, flc_lease;
+};
 struct inode {
 	u16 i_mode;
 	u32 i_rdev;
 	struct super_block *i_sb;
 	unsigned long i_ino; /* u64 from 7.2 on */
 	void *i_private;     /* struct ns_common in nsfs */
+	struct file_lock_context *i_flctx;
 };
 struct qstr {
 	const unsigned char *name;

@@ -13,6 +13,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <sys/eventfd.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
@@ -419,6 +420,28 @@ static void *thread_waits(void *arg)
 	return arg;
 }
 
+/* One lock of each kind, and one that is gone again: its inode keeps empty lists. */
+static void make_locks(void)
+{
+	const struct flock all = { .l_type = F_WRLCK };
+	int posix = (int)CHECK_OK(syscall(SYS_memfd_create, "posix", 0)),
+	    ofd = (int)CHECK_OK(syscall(SYS_memfd_create, "ofd", 0));
+	int whole = (int)CHECK_OK(syscall(SYS_memfd_create, "flock", 0)),
+	    gone = (int)CHECK_OK(syscall(SYS_memfd_create, "gone", 0));
+	char name[] = "/tmp/leased.XXXXXX";
+	int made = (int)CHECK_OK(mkstemp(name)), leased = (int)CHECK_OK(open(name, O_RDONLY));
+
+	CHECK_OK(close(made));
+	CHECK_OK(unlink(name));
+	CHECK_OK(fcntl(posix, F_SETLK, &all));
+	CHECK_OK(fcntl(ofd, F_OFD_SETLK, &all));
+	CHECK_OK(flock(whole, LOCK_SH));
+	CHECK_OK(fcntl(leased, F_SETLEASE, F_RDLCK));
+	CHECK_OK(dup2(gone, 701));
+	CHECK_OK(flock(gone, LOCK_EX));
+	CHECK_OK(flock(gone, LOCK_UN));
+}
+
 static void make_files(void)
 {
 	int ends[2];
@@ -436,6 +459,7 @@ static void make_files(void)
 	CHECK_OK(open("/proc/self/ns/uts", O_RDONLY));
 	open("/proc/self/ns/user", O_RDONLY);
 	CHECK_OK(syscall(SYS_timerfd_create, CLOCK_MONOTONIC, 0));
+	make_locks();
 }
 
 static void make_mappings(void)
@@ -568,6 +592,7 @@ TEST(descriptors_of_both_sources_are_equal, .root = true, .seconds = 60)
 {
 	_cleanup_(both_free) struct both b = { 0 };
 	u64 of_700 = 0;
+	size_t locked = 0;
 
 	read_both(&b, crowd);
 	CHECK_EQ(b.proc.files.n, b.bpf.files.n);
@@ -584,6 +609,11 @@ TEST(descriptors_of_both_sources_are_equal, .root = true, .seconds = 60)
 		CHECK_EQ(f->mode, p->mode);
 		CHECK_EQ(f->mnt_id, p->mnt_id);
 		CHECK_STR(f->link, p->link);
+		CHECK(f->locks != LOCKS_SOME && p->locks != LOCKS_UNKNOWN);
+		CHECK(f->locks == LOCKS_UNKNOWN || p->locks == LOCKS_NONE); /* a lock of an inode shows with one of its files */
+		locked += p->locks == LOCKS_SOME;
+		if (f->fd == 701)
+			CHECK_EQ(f->locks, LOCKS_NONE);
 		if (f->owner_signum) {
 			CHECK_EQ(f->owner_signum, SIGRTMIN + 2);
 			CHECK_EQ(f->owner_pid, b.tree.processes.v[0].pid);
@@ -595,7 +625,8 @@ TEST(descriptors_of_both_sources_are_equal, .root = true, .seconds = 60)
 	size_t same = 0;
 	for (size_t i = 0; i < b.bpf.files.n; i++)
 		same += b.bpf.files.v[i].file_id == of_700;
-	CHECK_EQ(same, 4); /* two descriptors in two processes */
+	CHECK_EQ(same, 4);   /* two descriptors in two processes */
+	CHECK_EQ(locked, 7); /* all four of the parent; a POSIX lock is not the child's */
 }
 
 /* --- where programs come from --- */

@@ -116,6 +116,7 @@ const struct lock_line *collector_locks(struct collector *, size_t *ret_count, b
 struct file_seen {
 	u32 pid; /* 0: the descriptor is ckpt's own */
 	u32 fd, mode;
+	u32 locks; /* enum record_locks: of the open file, or of its inode when that has none */
 };
 bool collector_first_seen(struct collector *, u32 file, struct file_seen *ret);
 /* An inode, where only numbers and perhaps a handle (name_to_handle_at(2)) are known. */

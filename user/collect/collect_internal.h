@@ -15,7 +15,8 @@ struct known_file {
 	pid_t pid;
 	int fd;
 	u32 id;
-	u32 mode; /* st_mode */
+	u32 mode;  /* st_mode */
+	u32 locks; /* enum record_locks */
 };
 
 struct collector {

@@ -74,7 +74,7 @@ static int remember(struct collector *c, const struct record_file *f, pid_t pid,
 	struct known_file *k = vector_add(&c->known_files);
 	if (!k)
 		return -ENOMEM;
-	*k = (struct known_file){ .pid = pid, .fd = fd, .id = id, .mode = f->mode };
+	*k = (struct known_file){ .pid = pid, .fd = fd, .id = id, .mode = f->mode, .locks = f->locks };
 	u32 index = (u32)c->known_files.n;
 	if (f->file_id) {
 		k->next[0] = map_get(&c->by_inode, key);

@@ -61,10 +61,14 @@ static bool is_listed(const struct view *v, const Ckpt__File *f, bool posix)
 	return false;
 }
 
-/* May the open file have a lock of its own? Where the list is not whole, only the file itself can tell. */
-static bool may_be_locked(const struct view *v, const Ckpt__File *f, u32 mode)
+/* Nearly all locks are on such files: only for them is the list read. */
+static bool is_worth_a_look(u32 mode) { return S_ISREG(mode) || S_ISDIR(mode); }
+
+/* May the open file have a lock of its own? Where the list is not whole, only the file itself can tell, when that has not been
+ * seen already. */
+static bool may_be_locked(const struct view *v, const Ckpt__File *f, const struct file_seen *seen)
 {
-	return (!v->all && (S_ISREG(mode) || S_ISDIR(mode))) || is_listed(v, f, false);
+	return seen->locks != LOCKS_NONE && ((!v->all && is_worth_a_look(seen->mode)) || is_listed(v, f, false));
 }
 
 static const char *kind_name(const struct lock_line *l)
@@ -124,9 +128,6 @@ static int read_locks(struct collector *c, Ckpt__Locks *m, u32 pid, u32 fd, u32 
 	return r < 0 || !fdinfo.data ? fail(PROC_READ, r, "fdinfo of descriptor %u", fd) : add_locks(m, file, fdinfo.data, own);
 }
 
-/* Nearly all locks are on such files: only for them is the list read. */
-static bool is_worth_a_look(u32 mode) { return S_ISREG(mode) || S_ISDIR(mode); }
-
 /* Open files that no process has: they are on their way through sockets. Their locks are kept with the root's. */
 static int collect_in_flight(struct collector *c, u32 pid, Ckpt__Locks *m)
 {
@@ -136,7 +137,7 @@ static int collect_in_flight(struct collector *c, u32 pid, Ckpt__Locks *m)
 		if (!collector_first_seen(c, o->id, &seen) || seen.pid || !is_worth_a_look(seen.mode))
 			continue;
 		struct view v = look(c, pid);
-		if (may_be_locked(&v, o->data, seen.mode))
+		if (may_be_locked(&v, o->data, &seen))
 			r = read_locks(c, m, 0, seen.fd, o->id, true);
 	}
 	return r;
@@ -147,7 +148,7 @@ static int collect_fd(struct collector *c, const struct view *v, const struct fd
 	struct file_seen seen;
 	const Ckpt__File *f = graph_data(collector_graph(c), &kind_file, e->file);
 	bool first = f && collector_first_seen(c, e->file, &seen) && seen.pid == v->pid && seen.fd == e->fd;
-	bool own = first && may_be_locked(v, f, seen.mode);
+	bool own = first && may_be_locked(v, f, &seen);
 	return own || (v->posix && f && is_listed(v, f, true)) ? read_locks(c, m, v->pid, e->fd, e->file, own) : 0;
 }
 
