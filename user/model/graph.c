@@ -16,26 +16,40 @@ struct chain {
 	struct node *first, *last;
 };
 
+/* An object by what it is looked for by: a search looks at no object that it does not find. */
+struct slot {
+	struct object *object; /* NULL: free */
+	u32 id, kind;          /* the low half of the kind's address */
+};
+
 /* Open addressing; never more than half full. */
 struct index {
 	VECTOR(struct chain) chains;
 	size_t mask, used;
-	struct object *slot[];
+	struct slot slot[];
 };
 
 static struct node *node_of(const struct object *o) { return (struct node *)o; }
 
+/* Neighbours in number lie side by side, since most are asked for one after the other. */
+#define NEIGHBOURS 8u
+
 static size_t hash(const struct kind *kind, u32 id)
 {
 	u64 h = ((uintptr_t)kind >> 3) * 0x9e3779b97f4a7c15ull;
-	h = (h ^ id) * 0xbf58476d1ce4e5b9ull;
-	return (size_t)(h ^ h >> 29);
+	h = (h ^ id / NEIGHBOURS) * 0xbf58476d1ce4e5b9ull;
+	return (size_t)(h ^ h >> 29) * NEIGHBOURS + id % NEIGHBOURS;
 }
 
-static struct object **index_slot(struct index *index, const struct kind *kind, u32 id)
+static bool is_of(const struct slot *slot, const struct kind *kind, u32 id)
+{
+	return slot->id == id && slot->kind == (u32)(uintptr_t)kind && slot->object->kind == kind;
+}
+
+static struct slot *index_slot(struct index *index, const struct kind *kind, u32 id)
 {
 	size_t i = hash(kind, id) & index->mask;
-	while (index->slot[i] && (index->slot[i]->kind != kind || index->slot[i]->id != id))
+	while (index->slot[i].object && !is_of(&index->slot[i], kind, id))
 		i = (i + 1) & index->mask;
 	return &index->slot[i];
 }
@@ -52,9 +66,10 @@ static int index_reserve(struct graph *g)
 	if (old)
 		memcpy(&index->chains, &old->chains, sizeof index->chains);
 	index->mask = room - 1;
-	for (size_t i = 0; i < g->objects.n; i++)
-		*index_slot(index, g->objects.v[i]->kind, g->objects.v[i]->id) = g->objects.v[i];
-	index->used = g->objects.n;
+	for (size_t i = 0; old && i <= old->mask; i++)
+		if (old->slot[i].object)
+			*index_slot(index, old->slot[i].object->kind, old->slot[i].id) = old->slot[i];
+	index->used = old ? old->used : 0;
 	free(old);
 	g->index = index;
 	return 0;
@@ -62,7 +77,7 @@ static int index_reserve(struct graph *g)
 
 struct object *graph_find(const struct graph *g, const struct kind *kind, u32 id)
 {
-	return g->index ? *index_slot(g->index, kind, id) : NULL;
+	return g->index ? index_slot(g->index, kind, id)->object : NULL;
 }
 
 void *graph_data(const struct graph *g, const struct kind *kind, u32 id)
@@ -106,7 +121,8 @@ struct object *graph_adopt(struct graph *g, const struct kind *kind, u32 id, voi
 		return NULL;
 	}
 	node->room = count;
-	*place = *index_slot(index, kind, id) = &node->object;
+	*place = &node->object;
+	*index_slot(index, kind, id) = (struct slot){ &node->object, id, (u32)(uintptr_t)kind };
 	index->used++;
 	return &node->object;
 }

@@ -113,8 +113,8 @@ static int unpack_object(struct input *in, struct graph *g, const struct kind *c
 	const struct kind *kind = table[head.kind];
 	if (!kind->record_size && head.count)
 		return -EBADMSG;
-	/* 128: the object itself and its share of the index. */
-	if (!charge(in, 128))
+	/* 192: the object itself and its share of the index. */
+	if (!charge(in, 192))
 		return -ENOMEM;
 	void *data;
 	int r = kind->record_size ? unpack_records(in, kind, bytes, head.len, head.count, &data)
