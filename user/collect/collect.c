@@ -2,6 +2,7 @@
 /* Owns the order of a collection: facts from the best source, then the objects of the spine, then the resources. */
 #include "collect/collect_internal.h"
 #include "arch/arch.h"
+#include "base/heap.h"
 #include "diag/diag.h"
 #include "infect/ask.h"
 #include <sys/utsname.h>
@@ -127,9 +128,29 @@ static bool ask_many(struct collector *c, size_t count, int (*ask)(struct bpf_so
 	return cold && ask(cold, &c->facts, c->tree) == 0;
 }
 
+static size_t count_vmas(const struct collector *c)
+{
+	return leaders_sum(c, KNOWN_MM_EXTRA, offsetof(struct record_task, map_count));
+}
+
+static size_t count_files(const struct collector *c)
+{
+	return leaders_sum(c, KNOWN_IDENTITY, offsetof(struct record_task, max_fds));
+}
+
+/* Bytes of the heap for one of them: as the source tells it, as a record, in the model. */
+#define HEAP_PER_TASK 8192
+#define HEAP_PER_VMA 1024
+#define HEAP_PER_FILE 1536
+
+static void expect_heap(const struct collector *c)
+{
+	heap_expect(c->facts.tasks.n * HEAP_PER_TASK + count_vmas(c) * HEAP_PER_VMA + count_files(c) * HEAP_PER_FILE);
+}
+
 static int ask_vmas(struct collector *c)
 {
-	size_t count = leaders_sum(c, KNOWN_MM_EXTRA, offsetof(struct record_task, map_count));
+	size_t count = count_vmas(c);
 	if (c->bpf && bpf_is_pinned(c->bpf))
 		count = MAX(count, (size_t)MANY); /* a program that is there already is faster in any case */
 	return ask_many(c, count, bpf_vmas) ? 0 : proc_vmas(&c->facts, c->tree);
@@ -137,8 +158,7 @@ static int ask_vmas(struct collector *c)
 
 static int ask_files(struct collector *c)
 {
-	size_t room = leaders_sum(c, KNOWN_IDENTITY, offsetof(struct record_task, max_fds));
-	return ask_many(c, room, bpf_files) ? 0 : proc_files(&c->facts, c->tree);
+	return ask_many(c, count_files(c), bpf_files) ? 0 : proc_files(&c->facts, c->tree);
 }
 
 #define NEEDED (KNOWN_ALTSTACK | KNOWN_CLEAR_TID | KNOWN_MM_BRK | KNOWN_ITIMERS | KNOWN_PRCTL | KNOWN_RSEQ)
@@ -179,6 +199,8 @@ static int collect_facts(struct collector *c)
 		r = ask_bpf(c, BPF_COLD);
 	if (r == 0 && !c->config->live && !c->config->no_hijack && is_missing(c, NEEDED))
 		r = ask_tree(c);
+	if (r == 0)
+		expect_heap(c);
 	if (r == 0)
 		r = ask_vmas(c);
 	if (r == 0 && c->config->live)

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /* Owns the step from the bytes of an image to the model. */
+#include "base/heap.h"
 #include "diag/diag.h"
 #include "image/reader.h"
 #include "model/reflect.h"
@@ -9,6 +10,9 @@
 /* What the facts may become in memory: many small fields grow most. */
 static size_t unpacked_limit(size_t len) { return len * 24 + (16u << 20); }
 
+/* Who loads an image has its model soon, and often a second one to compare it with, or a plan. */
+#define HEAP_PER_BYTE 16
+
 int image_load(struct image *image, const struct kind *const *kinds, struct graph *ret)
 {
 	_cleanup_free_ void *facts = NULL;
@@ -16,6 +20,7 @@ int image_load(struct image *image, const struct kind *const *kinds, struct grap
 	int r = image_read(image, FACTS_FILE, &facts, &len);
 	if (r < 0)
 		return r;
+	heap_expect(HEAP_PER_BYTE * len);
 	WORKING_ON_IMAGE_FILE(image, FACTS_FILE);
 	r = graph_unpack(ret, facts, len, kinds, unpacked_limit(len), &offset);
 	if (r == -EBADMSG)
