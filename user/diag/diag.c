@@ -96,9 +96,10 @@ struct diag_scope *diag_scope_enter(struct diag_scope *scope, const char *format
 	return scope;
 }
 
-struct diag_scope *diag_scope_number(struct diag_scope *scope, const char *format, int number)
+struct diag_scope *diag_scope_named(struct diag_scope *scope, const char *format, const char *name, int number)
 {
 	scope->format = format;
+	scope->name = name;
 	scope->number = number;
 	scope->outer = diag_scopes;
 	diag_scopes = scope;
@@ -110,7 +111,7 @@ struct diag_scope *diag_scope_number(struct diag_scope *scope, const char *forma
 static const char *scope_text(struct diag_scope *scope)
 {
 	if (scope->format)
-		snprintf(scope->object, sizeof scope->object, scope->format, scope->number);
+		snprintf(scope->object, sizeof scope->object, scope->format, scope->name, scope->number);
 	return scope->object;
 }
 #pragma GCC diagnostic pop

@@ -53,15 +53,18 @@ int diag_begin(const char *verb, const char *object);
 int diag_report(enum diag_level, enum diag_code, int err, const char *format, ...) _printf_(4, 5);
 #define fail_memory() fail(OUT_OF_MEMORY, -ENOMEM, "%s", __func__)
 
-/* What is being worked on; nests; ends with the block. Texts are formatted at once, numbers when something is reported. */
+/* What is being worked on; nests; ends with the block. Texts are formatted at once, a name and a number when something is
+ * reported: the name must last as long as the block. */
 struct diag_scope {
 	struct diag_scope *outer;
-	const char *format; /* of the number; NULL: object is told */
+	const char *format; /* of the number and the name; NULL: object is told */
 	int number;
+	const char *name;
 	char object[112];
 };
 struct diag_scope *diag_scope_enter(struct diag_scope *, const char *format, ...) _printf_(2, 3);
-struct diag_scope *diag_scope_number(struct diag_scope *, const char *format, int number);
+/* format: of the name and the number, in this order or by "%2$d" and "%1$s". */
+struct diag_scope *diag_scope_named(struct diag_scope *, const char *format, const char *name, int number);
 void diag_scope_leave(struct diag_scope **);
 #define DIAG_PASTE_(a, b) a##b
 #define DIAG_PASTE(a, b) DIAG_PASTE_(a, b)
@@ -69,13 +72,14 @@ void diag_scope_leave(struct diag_scope **);
 	struct diag_scope DIAG_PASTE(scope_, __LINE__);                                                                        \
 	_cleanup_(diag_scope_leave) _unused_ struct diag_scope *DIAG_PASTE(scope_p_, __LINE__) =                               \
 		diag_scope_enter(&DIAG_PASTE(scope_, __LINE__), __VA_ARGS__)
-#define WORKING_ON_NUMBER(format, number)                                                                                      \
+#define WORKING_ON_NAMED(format, name, number)                                                                                 \
 	struct diag_scope DIAG_PASTE(scope_, __LINE__);                                                                        \
 	_cleanup_(diag_scope_leave) _unused_ struct diag_scope *DIAG_PASTE(scope_p_, __LINE__) =                               \
-		diag_scope_number(&DIAG_PASTE(scope_, __LINE__), format, number)
-#define WORKING_ON_TASK(pid) WORKING_ON_NUMBER("process %d", (int)(pid))
-#define WORKING_ON_THREAD(tid) WORKING_ON_NUMBER("thread %d", (int)(tid))
-#define WORKING_ON_FD(fd, kind) WORKING_ON("fd %d (%s)", (int)(fd), kind)
+		diag_scope_named(&DIAG_PASTE(scope_, __LINE__), format, name, number)
+#define WORKING_ON_TASK(pid) WORKING_ON_NAMED("%s %d", "process", (int)(pid))
+#define WORKING_ON_THREAD(tid) WORKING_ON_NAMED("%s %d", "thread", (int)(tid))
+#define WORKING_ON_FD(fd, kind) WORKING_ON_NAMED("fd %2$d (%1$s)", kind, (int)(fd))
+#define WORKING_ON_OBJECT(kind, id) WORKING_ON_NAMED("%s %u", kind, (int)(id))
 #define WORKING_ON_VMA(start, end) WORKING_ON("mapping %llx-%llx", (unsigned long long)(start), (unsigned long long)(end))
 
 /* Where the log ends now. What was reported since is survived after all: errors become notes; or another way was found:

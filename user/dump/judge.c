@@ -176,13 +176,13 @@ static int judge_file(const struct graph *g, const struct users *users, const st
 	u32 seen = map_get(&users->by_file, o->id), pid = seen ? users->list.v[seen - 1].pid : 0;
 	const struct fd_entry *e = seen ? users->list.v[seen - 1].entry : NULL;
 	const struct vma *v = e ? NULL : first_mapping(g, o->id, &pid);
-	WORKING_ON(pid ? "process %u" : "the tree", pid);
+	WORKING_ON_NAMED(pid ? "%s %u" : "%s", pid ? "process" : "the tree", (int)pid);
 	struct diag_scope fd;
 	_cleanup_(diag_scope_leave) _unused_ struct diag_scope *p =
-		e   ? diag_scope_enter(&fd, "fd %u (%s)", e->fd, f->link)
+		e   ? diag_scope_named(&fd, "fd %2$u (%1$s)", f->link, (int)e->fd)
 		: v ? diag_scope_enter(&fd, "mapping %llx-%llx (%s)", (unsigned long long)v->start, (unsigned long long)v->end,
 				       f->link)
-		    : diag_scope_enter(&fd, "file %s", f->link);
+		    : diag_scope_named(&fd, "file %s", f->link, 0);
 	if (v && !f->has_device) /* seen from afar */
 		return fail(MAPPED_HIDDEN, 0, "%s", f->link);
 	if (!f->kind || !*f->kind)

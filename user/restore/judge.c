@@ -42,7 +42,7 @@ static int judge_resource(const struct graph *g, const struct resource *res)
 {
 	int r = 0;
 	for (struct object *o = NULL; (o = graph_next(g, res->kind, o));) {
-		WORKING_ON("%s %u", res->name, o->id);
+		WORKING_ON_OBJECT(res->name, o->id);
 		if (!has_subject(g, res, o))
 			r = fail(IMAGE_INCONSISTENT, 0, "it belongs to nobody");
 		else if (res->scope == SCOPE_FILE && file_is_external(g, o->id))

@@ -56,7 +56,7 @@ static int judge_pages(const struct object *o)
 {
 	const struct page_run *run = o->data;
 	u64 last = 0;
-	WORKING_ON("%s %u", o->kind->name, o->id);
+	WORKING_ON_OBJECT(o->kind->name, o->id);
 	for (u32 i = 0; i < o->count; i++) {
 		if (run[i].start < last || !run[i].len || run[i].start + run[i].len < run[i].start ||
 		    (run[i].start | run[i].len) & (PAGE_BYTES - 1))
