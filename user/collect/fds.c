@@ -248,7 +248,10 @@ static int read_link(struct collector *c, const struct record_file *f, char *lin
 	u64 key = dentry_key(f);
 	u32 known = key ? map_get(&c->by_dentry, key) : 0;
 	if (*f->link || known) {
-		snprintf(link, room, "%s", known ? c->links.data + known - 1 : f->link);
+		const char *text = known ? c->links.data + known - 1 : f->link;
+		size_t len = strnlen(text, room - 1);
+		memcpy(link, text, len);
+		link[len] = 0;
 		return 0;
 	}
 	struct tree_process *p = tree_find(c->tree, (pid_t)f->tgid);

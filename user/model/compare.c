@@ -287,7 +287,7 @@ static void compare_rest(struct comparison *c, const struct graph *a, const stru
 size_t graph_compare(struct text *differences, const struct graph *a, const struct graph *b, compare_ignore ignore)
 {
 	struct comparison c = { .out = differences, .ignore = ignore, .match = { .a = a, .b = b } };
-	_cleanup_(names_free) struct names in_a = names_of(a), in_b = names_of(b);
+	_cleanup_(names_free) struct names in_a = names_of_kinds(a), in_b = names_of_kinds(b);
 	compare_numbered(&c, a, b);
 	compare_pairs(&c, &in_a, &in_b, 0);
 	/* What nothing refers to is known by its number after all. */

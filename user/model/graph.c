@@ -5,7 +5,6 @@
 /* What the graph knows of an object beyond its public part, which comes first. */
 struct node {
 	struct object object;
-	u32 rank;          /* of its kind, while sorting */
 	u32 room;          /* records that data has room for */
 	struct node *next; /* of its kind */
 };
@@ -165,43 +164,43 @@ struct object *graph_next(const struct graph *g, const struct kind *kind, const 
 	return node ? &node->object : NULL;
 }
 
-static int by_rank_and_id(const void *a, const void *b)
+static int by_id(const void *a, const void *b)
 {
-	const struct node *x = *(struct node *const *)a, *y = *(struct node *const *)b;
-	if (x->rank != y->rank)
-		return x->rank < y->rank ? -1 : 1;
-	return x->object.id < y->object.id ? -1 : x->object.id > y->object.id;
+	const struct object *x = *(struct object *const *)a, *y = *(struct object *const *)b;
+	return x->id < y->id ? -1 : x->id > y->id;
 }
 
-/* Gives each object the place of the first object of its kind as rank. */
-static void rank(struct graph *g)
+/* The objects of one kind, by number, which they mostly are already; how many there are. */
+static size_t sort_chain(const struct chain *chain, struct object **to)
 {
-	for (size_t i = 0; i < g->objects.n; i++)
-		node_of(g->objects.v[i])->rank = UINT32_MAX;
-	for (size_t i = 0; i < g->objects.n; i++) {
-		if (node_of(g->objects.v[i])->rank != UINT32_MAX)
-			continue;
-		for (struct object *o = g->objects.v[i]; o; o = graph_next(g, o->kind, o))
-			node_of(o)->rank = (u32)i;
+	bool sorted = true;
+	size_t n = 0;
+	for (struct node *node = chain->first; node; node = node->next) {
+		sorted = sorted && (!n || to[n - 1]->id < node->object.id);
+		to[n++] = &node->object;
 	}
+	if (!sorted)
+		qsort(to, n, sizeof *to, by_id);
+	return n;
 }
 
-/* The chains again, in the order that the objects have now: every kind has one already. */
-static void relink(struct graph *g)
+static void relink(struct chain *chain, struct object **objects, size_t n)
 {
-	struct index *index = g->index;
-	for (size_t i = 0; index && i < index->chains.n; i++)
-		index->chains.v[i].first = index->chains.v[i].last = NULL;
-	for (size_t i = 0; i < g->objects.n; i++)
-		link_node(index, node_of(g->objects.v[i]));
+	chain->first = node_of(objects[0]);
+	chain->last = node_of(objects[n - 1]);
+	for (size_t i = 0; i < n; i++)
+		node_of(objects[i])->next = i + 1 < n ? node_of(objects[i + 1]) : NULL;
 }
 
 void graph_sort(struct graph *g)
 {
-	rank(g);
-	if (g->objects.n)
-		qsort(g->objects.v, g->objects.n, sizeof *g->objects.v, by_rank_and_id);
-	relink(g);
+	struct index *index = g->index;
+	size_t done = 0;
+	for (size_t i = 0; index && i < index->chains.n; i++) {
+		size_t n = sort_chain(&index->chains.v[i], g->objects.v + done);
+		relink(&index->chains.v[i], g->objects.v + done, n);
+		done += n;
+	}
 }
 
 void graph_free(struct graph *g)

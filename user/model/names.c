@@ -34,15 +34,20 @@ static void add_use(struct names *names, const struct object *o, u32 i)
 		*use = (struct file_use){ vma->anon, o->id, 0 };
 }
 
-struct names names_of(const struct graph *g)
+struct names names_of_kinds(const struct graph *g)
 {
 	struct names names = { .graph = g };
-	for (size_t i = 0; i < g->objects.n; i++) {
-		const struct object *o = g->objects.v[i];
-		add_kind(&names, o->kind);
-		for (u32 k = 0; k < o->count; k++)
-			add_use(&names, o, k);
-	}
+	for (size_t i = 0; i < g->objects.n; i++)
+		add_kind(&names, g->objects.v[i]->kind);
+	return names;
+}
+
+struct names names_of(const struct graph *g)
+{
+	struct names names = names_of_kinds(g);
+	for (size_t i = 0; i < g->objects.n; i++)
+		for (u32 k = 0; k < g->objects.v[i]->count; k++)
+			add_use(&names, g->objects.v[i], k);
 	if (names.uses.n)
 		qsort(names.uses.v, names.uses.n, sizeof *names.uses.v, by_file);
 	if (names.anons.n)

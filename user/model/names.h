@@ -16,6 +16,8 @@ struct names {
 	VECTOR(struct file_use) anons; /* private memory (file: its anon number, table: mm), sorted */
 };
 struct names names_of(const struct graph *);
+/* Without the descriptors and the memory: enough for names_rest(). */
+struct names names_of_kinds(const struct graph *);
 void names_free(struct names *);
 /* The object that holds the rest of a file, under its kind; NULL when no resource knows it. */
 const struct object *names_rest(const struct names *, u32 file);
