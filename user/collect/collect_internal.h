@@ -39,6 +39,8 @@ struct collector {
 	struct text links;      /* NUL-terminated */
 	struct map stat_of;     /* dentry and mount -> index + 1 in stats */
 	VECTOR(struct stat) stats;
+	const char *looked_at; /* lstat(2) of this path, which leads to the file that is being collected; or NULL */
+	struct stat looked_at_stat;
 	struct map by_link; /* device, inode and flags -> file id, of links */
 	struct unix_table unix_sockets;
 	struct map outside; /* ids of sessions and groups that processes outside of the tree are in */

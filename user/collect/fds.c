@@ -230,6 +230,10 @@ int collector_stat(struct collector *c, const struct record_file *f, const char 
 {
 	u64 key = dentry_key(f);
 	u32 known = key ? map_get(&c->stat_of, key) : 0;
+	if (c->looked_at && !strcmp(c->looked_at, path)) {
+		*ret = c->looked_at_stat;
+		return 0;
+	}
 	if (known) {
 		*ret = c->stats.v[known - 1];
 		return 0;
@@ -471,7 +475,10 @@ int collect_mapped(struct collector *c, const struct record_vma *v, u32 flags, u
 	else {
 		struct record_file f = { .tgid = v->tgid, .fd = UINT32_MAX, .flags = flags };
 		record_of_stat(&f, &st);
+		c->looked_at = path;
+		c->looked_at_stat = st;
 		r = add_linked(c, &f, path, magic_link, ret_file);
+		c->looked_at = NULL;
 	}
 	return r == 0 && key && map_set(&c->by_mapped, key, *ret_file) < 0 ? fail_memory() : r;
 }
