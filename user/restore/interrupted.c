@@ -39,8 +39,8 @@ static int home_of(const Ckpt__Thread *t, struct remote_home *ret)
 static bool enters_by_itself(const struct compiler *c, const Ckpt__Thread *t)
 {
 	const Ckpt__Task *task = shape_task(c->graph, t->pid);
-	return t->call && t->call->code == RESTARTBLOCK && !arch_decides_at_exit() && !strcmp(task->state, "running") &&
-	       !plan_is_gated(c->plan, t->tid);
+	return t->call && t->call->code == RESTARTBLOCK && !arch_decides_at_exit() && task && task->state &&
+	       !strcmp(task->state, "running") && !plan_is_gated(c->plan, t->tid);
 }
 
 static int park(struct compiler *c, const Ckpt__Thread *t)
