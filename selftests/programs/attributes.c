@@ -6,6 +6,7 @@
 #include <linux/audit.h>
 #include <linux/capability.h>
 #include <linux/filter.h>
+#include <linux/membarrier.h>
 #include <linux/seccomp.h>
 #include <linux/securebits.h>
 #include <stddef.h>
@@ -61,6 +62,17 @@ static void add_status(void)
 	fclose(status);
 }
 
+/* Each session has an autogroup, which begins with a number of its own. */
+static void add_autogroup(void)
+{
+	int nice = 0;
+	FILE *file = fopen("/proc/self/autogroup", "re");
+	if (file && fscanf(file, "/autogroup-%*d nice %d", &nice) == 1)
+		add("autogroup nice %d\n", nice);
+	if (file)
+		fclose(file);
+}
+
 static void describe(char *text)
 {
 	put = text;
@@ -86,9 +98,12 @@ static void describe(char *text)
 	add_link("/proc/self/exe");
 	add_link("/proc/self/root");
 	static const char *const files[] = { "/proc/self/cmdline", "/proc/self/environ",       "/proc/self/auxv",
-					     "/proc/self/comm",    "/proc/self/oom_score_adj", "/proc/self/coredump_filter" };
+					     "/proc/self/comm",    "/proc/self/oom_score_adj", "/proc/self/coredump_filter",
+					     "/proc/self/loginuid" };
 	for (size_t i = 0; i < sizeof files / sizeof *files; i++)
 		add_file(files[i]);
+	add("membarrier %ld\n", syscall(SYS_membarrier, 512 /* MEMBARRIER_CMD_GET_REGISTRATIONS */, 0, 0));
+	add_autogroup();
 	add("brk %p pagesize %lu sysinfo %lx\n", sbrk(0), getauxval(AT_PAGESZ), getauxval(AT_SYSINFO_EHDR));
 }
 
@@ -98,6 +113,16 @@ static void write_file(const char *path, const char *text)
 	MUST(fd >= 0);
 	MUST_EQ(write(fd, text, strlen(text)), strlen(text));
 	close(fd);
+}
+
+/* Where the kernel permits it. */
+static void set_login_uid(const char *text)
+{
+	int fd = open("/proc/self/loginuid", O_WRONLY | O_CLOEXEC);
+	if (fd >= 0 && write(fd, text, strlen(text)) < 0)
+		MUST(errno == EPERM || errno == EINVAL);
+	if (fd >= 0)
+		close(fd);
 }
 
 /* getcpu gives ENOTNAM from now on. */
@@ -141,6 +166,11 @@ int main(int argc, char **argv)
 	MUST_EQ(prctl(PR_SET_PDEATHSIG, SIGUSR2), 0);
 	signal(SIGUSR2, SIG_IGN);
 	write_file("/proc/self/oom_score_adj", "321");
+	if (access("/proc/self/autogroup", W_OK) == 0)
+		write_file("/proc/self/autogroup", "5");
+	set_login_uid("1234");
+	MUST_EQ(syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0), 0);
+	MUST_EQ(syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED, 0, 0), 0);
 	write_file("/proc/self/coredump_filter", "0x11");
 	/* The arguments as `ps` shows them, overwritten as daemons do. */
 	memset(argv[0], 'A', strlen(argv[0]));

@@ -89,7 +89,10 @@ static void concerns(const char *id, const char *const *argv)
 }
 
 #define CONCERNS(id, ...)                                                                                                      \
-	TEST(id##_is_for, .root = true, .seconds = 60, .net = true) { concerns(#id, (const char *const[]){ __VA_ARGS__, NULL }); }
+	TEST(id##_is_for, .root = true, .seconds = 60, .net = true)                                                            \
+	{                                                                                                                      \
+		concerns(#id, (const char *const[]){ __VA_ARGS__, NULL });                                                     \
+	}
 
 CONCERNS(BPF, "threads")
 CONCERNS(BPF_TASK_FILE, "files")

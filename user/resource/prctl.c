@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /* Owns what prctl(2) sets for a process: child subreaper, and of its memory dumpable, thp_disable and MDWE (the facts are
- * in the mm object); and its oom_score_adj and coredump_filter. */
+ * in the mm object); its oom_score_adj and coredump_filter, its login id, the nice
+ * value of its session, and what it has registered for at membarrier(2). */
 #include "base/file.h"
 #include "collect/collect.h"
 #include "diag/diag.h"
@@ -9,6 +10,7 @@
 #include "plan/plan.h"
 #include "prctl.pb-c.h"
 #include <fcntl.h>
+#include <linux/membarrier.h>
 #include <linux/prctl.h>
 #include <stdio.h>
 #include <sys/syscall.h>
@@ -44,6 +46,26 @@ static int collect_coredump(int proc, const struct record_task *t, Ckpt__Prctl *
 	return 0;
 }
 
+/* sched(7): "/autogroup-NUMBER nice VALUE". A session has one autogroup from setsid(2) on; its leader tells it. */
+static void collect_autogroup(int proc, const struct record_task *t, Ckpt__Prctl *m)
+{
+	_cleanup_text_ struct text text = { 0 };
+	int nice = 0;
+	if (t->sid == t->tgid && file_read_once(proc, "autogroup", &text) == 0 && text.data &&
+	    sscanf(text.data, "/autogroup-%*d nice %d", &nice) == 1)
+		SET(m, autogroup_nice, nice);
+}
+
+#define NO_LOGIN_UID UINT32_MAX /* proc_pid_loginuid(5) */
+
+static void collect_login(int proc, Ckpt__Prctl *m)
+{
+	_cleanup_text_ struct text text = { 0 };
+	u32 uid = file_read_once(proc, "loginuid", &text) == 0 && text.len ? (u32)strtoul(text.data, NULL, 10) : NO_LOGIN_UID;
+	if (uid != NO_LOGIN_UID)
+		SET(m, login_uid, uid);
+}
+
 static int prctl_collect(struct collector *collector, const struct subject *subject, struct object *object)
 {
 	const struct record_task *t = subject->task;
@@ -53,6 +75,8 @@ static int prctl_collect(struct collector *collector, const struct subject *subj
 		return proc;
 	if (t->known & KNOWN_PRCTL)
 		SET(m, subreaper, !!t->subreaper);
+	collect_autogroup(proc, t, m);
+	collect_login(proc, m);
 	int err = collect_oom(proc, t, m);
 	return err < 0 ? err : collect_coredump(proc, t, m);
 }
@@ -78,6 +102,11 @@ static int judge_score(s32 score)
 	return write_own_score(fd, own.data) < 0 ? fail(SYSCALL, neg_errno(), "write(/proc/self/oom_score_adj)") : 0;
 }
 
+/* Commands of membarrier(2) that register. */
+#define REGISTRATIONS                                                                                                          \
+	(u32)(MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED | MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED |                           \
+	      MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED_SYNC_CORE | MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED_RSEQ)
+
 static int prctl_judge(const struct graph *graph, const struct object *object, enum direction direction)
 {
 	const Ckpt__Prctl *m = object->data;
@@ -89,22 +118,41 @@ static int prctl_judge(const struct graph *graph, const struct object *object, e
 		return fail(PRCTL, 0, "child subreaper, dumpable, thp_disable and MDWE");
 	if (m->oom_score_adj < -1000 || m->oom_score_adj > 1000)
 		return fail(IMAGE_VALUE, 0, "oom_score_adj %d", m->oom_score_adj);
+	if (m->autogroup_nice < -20 || m->autogroup_nice > 19)
+		return fail(IMAGE_VALUE, 0, "nice value %d of a session", m->autogroup_nice);
+	if (mm && mm->membarrier & ~REGISTRATIONS)
+		return fail(IMAGE_VALUE, 0, "membarrier registrations 0x%x", mm->membarrier);
 	if (direction == DIRECTION_RESTORE && m->oom_score_adj < 0)
 		return judge_score(m->oom_score_adj);
 	return 0;
 }
 
 /* Writes to a file of the task's own /proc directory. */
-static void plan_write(struct plan *plan, u32 pid, const char *path, s32 value)
+static void plan_write(struct plan *plan, u32 pid, const char *path, s64 value)
 {
-	char text[16];
+	char text[24];
 	struct place at = AT(pid, STAGE_TASK);
-	int len = snprintf(text, sizeof text, "%d", value);
+	int len = snprintf(text, sizeof text, "%lld", (long long)value);
 	u32 name = plan_data(plan, path, strlen(path) + 1, 1), data = plan_data(plan, text, (size_t)len, 1);
 	struct plan_step *open = plan_call(plan, at, SYS_openat, ARG(AT_FDCWD), ARG_OF_DATA(name), ARG(O_WRONLY | O_CLOEXEC));
 	u32 fd = step_result(plan, open);
 	step_expect(plan_call(plan, at, SYS_write, ARG_OF_SLOT(fd), ARG_OF_DATA(data), ARG(len)), len);
 	plan_call(plan, at, SYS_close, ARG_OF_SLOT(fd));
+}
+
+/* The kernel may keep a login id that was set for good (audit(8), CAP_AUDIT_CONTROL): then it stays that of who restores. */
+static void plan_login(struct plan *plan, u32 pid, u32 uid)
+{
+	static const char path[] = "/proc/self/loginuid";
+	char text[16];
+	struct place at = AT(pid, STAGE_TASK);
+	int len = snprintf(text, sizeof text, "%u", uid);
+	u32 name = plan_data(plan, path, sizeof path, 1), data = plan_data(plan, text, (size_t)len, 1);
+	struct plan_step *open = plan_call(plan, at, SYS_openat, ARG(AT_FDCWD), ARG_OF_DATA(name), ARG(O_WRONLY | O_CLOEXEC));
+	u32 fd = step_result(plan, open);
+	step_any(open);
+	step_any(plan_call(plan, at, SYS_write, ARG_OF_SLOT(fd), ARG_OF_DATA(data), ARG(len)));
+	step_any(plan_call(plan, at, SYS_close, ARG_OF_SLOT(fd)));
 }
 
 /* A change of credentials resets dumpable: each thread sets it after its own. The value 2 (of suid_dumpable) cannot be
@@ -113,6 +161,14 @@ static void plan_dumpable(struct plan *plan, const Ckpt__Task *task, u32 dumpabl
 {
 	for (size_t i = 0; i < task->n_tid; i++)
 		plan_call(plan, AT(task->tid[i], STAGE_TIMERS), SYS_prctl, ARG(PR_SET_DUMPABLE), ARG(dumpable == 1));
+}
+
+/* What a process has registered for goes with its memory (mm->membarrier_state), which begins without. */
+static void plan_membarrier(struct plan *plan, u32 pid, u32 registered)
+{
+	for (u32 command = 1; command && command <= registered; command <<= 1)
+		if (registered & command)
+			plan_call(plan, AT(pid, STAGE_TIMERS), SYS_membarrier, ARG(command), ARG(0), ARG(0));
 }
 
 static int prctl_plan(struct plan *plan, const struct graph *graph, const struct object *object)
@@ -124,11 +180,16 @@ static int prctl_plan(struct plan *plan, const struct graph *graph, const struct
 	plan_write(plan, object->id, "/proc/self/oom_score_adj", m->oom_score_adj);
 	if (m->has_coredump_filter)
 		plan_write(plan, object->id, "/proc/self/coredump_filter", (s32)m->coredump_filter);
+	if (m->autogroup_nice && task && task->sid == object->id)
+		plan_write(plan, object->id, "/proc/self/autogroup", m->autogroup_nice);
+	if (m->has_login_uid)
+		plan_login(plan, object->id, m->login_uid);
 	if (m->subreaper)
 		plan_call(plan, AT(object->id, STAGE_TIMERS), SYS_prctl, ARG(PR_SET_CHILD_SUBREAPER), ARG(1));
 	if (!mm)
 		return 0;
 	plan_dumpable(plan, task, mm->dumpable);
+	plan_membarrier(plan, object->id, mm->membarrier);
 	plan_call(plan, AT(object->id, STAGE_TIMERS), SYS_prctl, ARG(PR_SET_THP_DISABLE), ARG(mm->thp_disable));
 	/* MDWE cannot be taken back and forbids mappings that a restore needs: the last of all. */
 	if (mm->mdwe)

@@ -80,12 +80,28 @@ static bool pid_taken(u32 pid, char *name, size_t room)
 	}
 }
 
+#define GROUP_PATIENCE 100 /* times 10 ms */
+
+/* An id is not free either while it is that of a process group, whose leader may be dead; a session's cannot be asked for. Dead
+ * members that are about to be reaped are waited for. */
+static bool group_taken(u32 pid)
+{
+	int tries = 0;
+	while (pid > 1 && kill(-(pid_t)pid, 0) == 0 && tries++ < GROUP_PATIENCE)
+		nanosleep(&(struct timespec){ .tv_nsec = 10000000 }, NULL);
+	return tries > GROUP_PATIENCE;
+}
+
 static int survey_pid(u32 pid, bool fresh, u32 *highest)
 {
 	char name[32] = "?";
 	*highest = MAX(*highest, pid);
 	WORKING_ON_THREAD(pid);
-	return !fresh && pid_taken(pid, name, sizeof name) ? fail(PID_TAKEN, -EEXIST, "%u is \"%s\"", pid, name) : 0;
+	if (fresh)
+		return 0;
+	if (pid_taken(pid, name, sizeof name))
+		return fail(PID_TAKEN, -EEXIST, "%u is \"%s\"", pid, name);
+	return group_taken(pid) ? fail(PID_TAKEN, -EEXIST, "%u is the process group of processes outside of the tree", pid) : 0;
 }
 
 /* proc(5), /proc/sys/kernel/core_pattern: the directory of a pattern that is no program and no socket. */
