@@ -124,10 +124,11 @@ TEST(supplementary_groups, .root = true)
 	target_dump(&t, false);
 	refused(&t, "[CREDS_GROUPS]", "it had 4242 4343", "--userns");
 	refused(&t, "[CREDS_GROUPS]", "--groups", "--userns");
-	CHECK_EQ(ckpt(&output, "restore", "-d", "--userns", "--groups", "--pidfile", WORK "/pid", t.image), 0);
+	const char *pidfile = WORK "/pid";
+	CHECK_EQ(ckpt(&output, "restore", "-d", "--userns", "--groups", "--pidfile", pidfile, t.image), 0);
 	CHECK_CONTAINS(output.data, "[GROUPS_OWN]");
 	CHECK_CONTAINS(output.data, "it had 4242 4343");
-	_cleanup_free_ char *pid = read_text(WORK "/pid");
+	_cleanup_free_ char *pid = read_text(pidfile);
 	char value[64];
 	t.pid = atoi(pid ?: "0");
 	tier_status(t.pid, "Groups", value, sizeof value);
