@@ -78,6 +78,59 @@ WALK(bpf, "bpf")
 WALK(security, "security")
 WALK(privilege, "privilege")
 
+/* Linux 5.10 without eBPF: nothing tells of rseq areas. */
+#define NO_RSEQ "RSEQ_CONFIG,BPF"
+
+TEST(rseq_that_nobody_tells, .root = true)
+{
+	static const char *const words[] = { "cannot dump thread ",
+					     "[RSEQ_CONFIG]",
+					     "PTRACE_GET_RSEQ_CONFIGURATION (Linux 5.13) is missing here",
+					     "eBPF is not permitted",
+					     "101 of 101 threads",
+					     "started with rseq on",
+					     "(RSEQ_CONFIG)",
+					     "GLIBC_TUNABLES=glibc.pthread.rseq=0",
+					     "resumed unchanged" };
+	struct target t;
+	char pid[16];
+	_cleanup_text_ struct text checked = { 0 }, dumped = { 0 };
+	target_start(&t, "threads");
+	snprintf(pid, sizeof pid, "%d", t.pid);
+	disable(NO_RSEQ);
+	CHECK_EQ(ckpt(&checked, "check", "--pid", pid), EXIT_KERNEL);
+	CHECK_CONTAINS(checked.data, "[RSEQ_CONFIG]");
+	CHECK_EQ(ckpt(&dumped, "dump", pid, t.image), EXIT_KERNEL);
+	disable(NULL);
+	for (size_t i = 0; i < ARRAY_SIZE(words); i++)
+		CHECK_CONTAINS(dumped.data, words[i]);
+	CHECK(access(t.image, F_OK) < 0);
+	target_judge(&t);
+}
+
+/* As the advice says. */
+TEST(rseq_turned_off, .root = true)
+{
+	struct target t;
+	char pid[16], program[4096];
+	_cleanup_text_ struct text output = { 0 };
+	snprintf(program, sizeof program, "%s/selftests/programs/threads", test_build_dir());
+	target_spawn(&t, "/usr/bin/env", "GLIBC_TUNABLES=glibc.malloc.arena_max=2:glibc.pthread.rseq=0", program,
+		     WORK "/target1");
+	CHECK_STR(t.dir, WORK "/target1");
+	for (long long start = clock_ms(); access(WORK "/target1/ready", F_OK); nap_ms(5))
+		CHECK(clock_ms() - start < 15000);
+	snprintf(pid, sizeof pid, "%d", t.pid);
+	disable(NO_RSEQ);
+	CHECK_EQ(ckpt(NULL, "check", "--pid", pid), 0);
+	CHECK_EQ(ckpt(&output, "dump", pid, t.image), 0);
+	disable(NULL);
+	CHECK_CONTAINS(output.data, "[RSEQ_ASSUMED]");
+	CHECK_CONTAINS(output.data, "101 threads");
+	target_restore(&t, 0); /* the proof asks the kernel */
+	target_judge(&t);
+}
+
 /* What a capability is for. */
 static void concerns(const char *id, const char *const *argv)
 {

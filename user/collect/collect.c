@@ -199,6 +199,8 @@ static int collect_facts(struct collector *c)
 		r = ask_bpf(c, BPF_COLD);
 	if (r == 0 && !c->config->live && !c->config->no_hijack && is_missing(c, NEEDED))
 		r = ask_tree(c);
+	if (r == 0 && !c->config->live)
+		collect_tunables(c);
 	if (r == 0)
 		expect_heap(c);
 	if (r == 0)

@@ -82,6 +82,8 @@ int collector_add_link_as(struct collector *, u32 pid, const char *magic_link, u
 /* name.c: a file that was opened by a name that is gone may have another: then that replaces the link, as if the file had been
  * renamed. */
 void collect_find_name(const struct stat *, char *link, size_t room);
+/* Takes threads for such that have no rseq area when nothing tells of it and GLIBC_TUNABLES has turned that of glibc off. */
+void collect_tunables(struct collector *);
 /* The file object behind a mapping: by the path in maps when that leads to the very inode, else by map_files. */
 int collect_mapped(struct collector *, const struct record_vma *, u32 flags, u32 *ret_file);
 /* A live tree moves: what failed since the mark is left out and noted, and 0 is returned. Otherwise r. */

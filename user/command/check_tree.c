@@ -47,6 +47,8 @@ static void judge_process(const struct caps *caps, const struct tree_process *p)
 	}
 	if (tracer)
 		fail(TRACED, 0, "by process %d", tracer);
+	if (!caps_serves(caps, CAN_RSEQ_CONFIG) && !collect_rseq_is_off(p->proc))
+		fail(RSEQ_CONFIG, 0, "%s; the program was started with rseq on", caps->state[CAN_RSEQ_CONFIG].note);
 	if (filtered && caps->state[CAN_SECCOMP_GET_FILTER].answer == CAP_NO)
 		fail(SECCOMP_READ, 0, "%d of its %zu threads have some", filtered, p->threads.n);
 }
@@ -54,8 +56,6 @@ static void judge_process(const struct caps *caps, const struct tree_process *p)
 /* What only a stopped thread tells is not known here; but whether it could be asked is. */
 static void judge_access(const struct caps *caps)
 {
-	if (!caps_serves(caps, CAN_RSEQ_CONFIG))
-		fail(RSEQ_CONFIG, 0, "%s", caps->state[CAN_RSEQ_CONFIG].note);
 	if (!caps_has(caps, CAN_PTRACE_SEIZE))
 		fail(PTRACE_DENIED, 0, "%s", caps->state[CAN_PTRACE_SEIZE].note);
 }

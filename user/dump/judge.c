@@ -17,13 +17,30 @@ static const struct resource *resource_of_kind(const struct kind *kind)
 static int judge_thread(const Ckpt__Thread *t)
 {
 	WORKING_ON_THREAD(t->tid);
-	if (!t->rseq)
-		return fail(RSEQ_CONFIG, 0, "neither PTRACE_GET_RSEQ_CONFIGURATION nor BPF answers");
 	if (!t->altstack || !t->has_clear_child_tid)
 		return fail(THREAD_FACTS, 0, "signal stack and clear_child_tid");
 	if (t->call && t->call->code == 516 && !t->call->has_left && !t->call->endless)
 		warn(RESTART_UNKNOWN, 0, "system call %u", t->call->nr);
 	return 0;
+}
+
+/* The first of the threads whose area is not known stands for all. */
+static int judge_rseq(const struct graph *g, const Ckpt__Task *t)
+{
+	const Ckpt__Host *host = graph_data(g, &kind_host, 1);
+	size_t unknown = 0;
+	u32 first = 0;
+	for (size_t i = 0; i < t->n_tid; i++) {
+		const Ckpt__Thread *thread = graph_data(g, &kind_thread, t->tid[i]);
+		if (!thread || thread->rseq)
+			continue;
+		first = unknown++ ? first : thread->tid;
+	}
+	if (!unknown)
+		return 0;
+	WORKING_ON_THREAD(first);
+	return fail(RSEQ_CONFIG, 0, "Linux %s, %zu of %zu threads; the program was started with rseq on",
+		    host && host->kernel ? host->kernel : "?", unknown, t->n_tid);
 }
 
 static int judge_task(const struct graph *g, const Ckpt__Task *t)
@@ -41,6 +58,8 @@ static int judge_task(const struct graph *g, const Ckpt__Task *t)
 	const Ckpt__Mm *mm = graph_data(g, &kind_mm, t->mm);
 	if (mm && !mm->has_brk && !shape_is_live(g))
 		r = fail(THREAD_FACTS, 0, "the end of the heap (brk)");
+	if (!shape_is_live(g) && judge_rseq(g, t) < 0)
+		r = -EINVAL;
 	for (size_t i = 0; i < t->n_tid; i++) {
 		const Ckpt__Thread *thread = graph_data(g, &kind_thread, t->tid[i]);
 		if (thread && !shape_is_live(g) && judge_thread(thread) < 0)
