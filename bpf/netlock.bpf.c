@@ -36,6 +36,14 @@ struct header6 {
 	u8 source[16], destination[16];
 };
 
+#define SYN 0x02
+#define ACK 0x10
+struct header_tcp {
+	u16 source, destination;
+	u32 sequence, confirmed;
+	u8 length, flags;
+} __attribute__((packed));
+
 /* Both addresses into the flow; where the header of TCP begins, 0: it is no TCP. */
 static __always_inline u32 read_header4(const struct bpf_dynptr *packet, struct flow *flow, bool out)
 {
@@ -70,12 +78,19 @@ static __always_inline u32 read_header6(const struct bpf_dynptr *packet, struct 
 	return next == PROTOCOL_TCP ? at : 0;
 }
 
+static __always_inline bool is_locked(const struct flow *flow)
+{
+	const u64 *until = bpf_map_lookup_elem(&flows, flow);
+
+	return until && bpf_ktime_get_boot_ns() < *until;
+}
+
 SEC("netfilter")
 int ckpt_netlock(struct bpf_nf_ctx *ctx)
 {
 	struct flow flow = { 0 };
 	struct bpf_dynptr packet;
-	u16 copy[2], *ports;
+	struct header_tcp copy, *tcp;
 	bool out = ctx->state->hook == LOCAL_OUT;
 	u8 family = ctx->state->pf;
 
@@ -85,11 +100,16 @@ int ckpt_netlock(struct bpf_nf_ctx *ctx)
 	u32 at = family == FAMILY_4 ? read_header4(&packet, &flow, out) : read_header6(&packet, &flow, out);
 	if (!at)
 		return ACCEPT;
-	ports = bpf_dynptr_slice(&packet, at, copy, sizeof(copy));
-	if (!ports)
+	tcp = bpf_dynptr_slice(&packet, at, &copy, sizeof(copy));
+	if (!tcp)
 		return ACCEPT;
-	flow.local_port = ports[out ? 0 : 1];
-	flow.remote_port = ports[out ? 1 : 0];
-	const u64 *until = bpf_map_lookup_elem(&flows, &flow);
-	return until && bpf_ktime_get_boot_ns() < *until ? DROP : ACCEPT;
+	flow.local_port = out ? tcp->source : tcp->destination;
+	flow.remote_port = out ? tcp->destination : tcp->source;
+	if (is_locked(&flow))
+		return DROP;
+	if (out || (tcp->flags & (SYN | ACK)) != SYN)
+		return ACCEPT;
+	__builtin_memset(flow.remote, 0, sizeof(flow.remote));
+	flow.remote_port = 0;
+	return is_locked(&flow) ? DROP : ACCEPT;
 }

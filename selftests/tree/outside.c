@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /* TCP connections to peers outside of the tree: they go on after a dump and a restore, and the peers see no reset. */
 #include "tree/program.h"
+#include <netinet/in.h>
+#include <poll.h>
 #include <sched.h>
 #include <signal.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -149,6 +152,28 @@ static void times_out(const char *method)
 
 TEST(lock_timeout_link, .root = true, .net = true, .seconds = 60) { times_out("--network-lock=link"); }
 TEST(lock_timeout_nftables, .root = true, .net = true, .seconds = 60) { times_out("--network-lock=nftables"); }
+
+/* Who connects while the program is away waits too. */
+static void wants_to_connect(const char *method)
+{
+	struct target t;
+	struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons(4000), .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0), error = -1;
+	struct pollfd poll_fd = { .fd = fd, .events = POLLOUT };
+	socklen_t len = sizeof error;
+	target_start(&t, "outside", "127.0.0.1");
+	dump_with(&t, method);
+	CHECK(connect(fd, (void *)&to, sizeof to) < 0 && errno == EINPROGRESS);
+	CHECK_EQ(poll(&poll_fd, 1, 100), 0);
+	target_restore(&t, 0);
+	CHECK_EQ(poll(&poll_fd, 1, 20000), 1);
+	CHECK_OK(getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &len));
+	CHECK_EQ(error, 0);
+	target_judge(&t);
+}
+
+TEST(wants_link, .root = true, .net = true, .seconds = 60) { wants_to_connect("--network-lock=link"); }
+TEST(wants_nftables, .root = true, .net = true, .seconds = 60) { wants_to_connect("--network-lock=nftables"); }
 
 /* What the others prove they could not prove if this passed. */
 TEST(peer_is_reset_without_lock, .root = true, .net = true, .seconds = 60)

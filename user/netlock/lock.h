@@ -26,7 +26,7 @@ struct netlock {
 
 /* By the name that people give it: "auto", "link", "nftables", "none". False: there is no such method. */
 bool netlock_parse(const char *name, enum netlock_method *ret);
-/* Locks a connection in ckpt's network namespace, by the best method there is. Reports its failures. */
+/* Locks a connection, or (remote_port 0) an address for who wants to connect, in ckpt's network namespace, by the best method there is. Reports its failures. */
 int netlock_add(struct netlock *, const struct flow *);
 /* Hands the lock on to the image in dir (for people), before the processes of root are killed: it outlives ckpt from now on. A
  * guard, another process, takes it away when ckpt dies before root does. Reports its failures. */

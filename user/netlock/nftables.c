@@ -139,6 +139,18 @@ static void expression_end(struct batch *b, size_t at, size_t data)
 	nest_end(b, at);
 }
 
+/* Goes on only where the first register is the value. */
+static void compare(struct batch *b, const void *value, size_t len)
+{
+	size_t data, at = expression(b, "cmp", &data);
+	put_number(b, NFTA_CMP_SREG, NFT_REG_1);
+	put_number(b, NFTA_CMP_OP, NFT_CMP_EQ);
+	size_t bytes = nest(b, NFTA_CMP_DATA);
+	put(b, NFTA_DATA_VALUE, value, len);
+	nest_end(b, bytes);
+	expression_end(b, at, data);
+}
+
 /* Goes on only where this meta datum is the value. */
 static void match_meta(struct batch *b, u32 key, const void *value, size_t len)
 {
@@ -146,13 +158,7 @@ static void match_meta(struct batch *b, u32 key, const void *value, size_t len)
 	put_number(b, NFTA_META_KEY, key);
 	put_number(b, NFTA_META_DREG, NFT_REG_1);
 	expression_end(b, at, data);
-	at = expression(b, "cmp", &data);
-	put_number(b, NFTA_CMP_SREG, NFT_REG_1);
-	put_number(b, NFTA_CMP_OP, NFT_CMP_EQ);
-	size_t bytes = nest(b, NFTA_CMP_DATA);
-	put(b, NFTA_DATA_VALUE, value, len);
-	nest_end(b, bytes);
-	expression_end(b, at, data);
+	compare(b, value, len);
 }
 
 static void load_payload(struct batch *b, u32 words, u32 base, u32 offset, u32 len)
@@ -192,26 +198,30 @@ static size_t rule_begin(struct batch *b, const char *table, const char *chain)
 	return nest(b, NFTA_RULE_EXPRESSIONS);
 }
 
-/* --- the table: a set of keys (local address, remote address, local port, remote port) for each family, a chain for each way --- */
+/* --- the table: a set of keys (local address, remote address, local port, remote port) for each family, one of who wants to connect
+ * (local address, local port), a chain for each way --- */
 
 static const struct family {
-	const char *set;
+	const char *set, *wants;
 	u8 number;                      /* NFPROTO_*, which are AF_* */
 	u32 bytes, source, destination; /* of an address, and where it stands in the header */
 } families[] = {
-	{ "flows4", NFPROTO_IPV4, 4, 12, 16 },
-	{ "flows6", NFPROTO_IPV6, 16, 8, 24 },
+	{ "flows4", "wants4", NFPROTO_IPV4, 4, 12, 16 },
+	{ "flows6", "wants6", NFPROTO_IPV6, 16, 8, 24 },
 };
 
-static void add_set(struct batch *b, const char *table, const struct family *f)
+#define KEY_BYTES(f) (2 * (f)->bytes + 8)
+#define WANTS_BYTES(f) ((f)->bytes + 4)
+
+static void add_set(struct batch *b, const char *table, const char *name, u32 id, u32 key)
 {
 	message_begin(b, NFT_MSG_NEWSET, NLM_F_CREATE, NFPROTO_INET);
 	put_string(b, NFTA_SET_TABLE, table);
-	put_string(b, NFTA_SET_NAME, f->set);
-	put_number(b, NFTA_SET_ID, f->number);
+	put_string(b, NFTA_SET_NAME, name);
+	put_number(b, NFTA_SET_ID, id);
 	put_number(b, NFTA_SET_FLAGS, NFT_SET_TIMEOUT);
 	put_number(b, NFTA_SET_KEY_TYPE, 0); /* bytes, for people's tools */
-	put_number(b, NFTA_SET_KEY_LEN, 2 * f->bytes + 8);
+	put_number(b, NFTA_SET_KEY_LEN, key);
 }
 
 static void add_drop(struct batch *b, const char *table, const char *chain, const struct family *f, bool out)
@@ -226,6 +236,39 @@ static void add_drop(struct batch *b, const char *table, const char *chain, cons
 	load_payload(b, 2 * words, NFT_PAYLOAD_TRANSPORT_HEADER, out ? 0 : 2, 2);
 	load_payload(b, 2 * words + 1, NFT_PAYLOAD_TRANSPORT_HEADER, out ? 2 : 0, 2);
 	match_set(b, f->set);
+	verdict(b, NF_DROP);
+	nest_end(b, rule);
+}
+
+/* The first packet of a connection: SYN without ACK. */
+static void match_first(struct batch *b)
+{
+	const u8 mask = 0x12, none = 0, syn = 0x02;
+	load_payload(b, 0, NFT_PAYLOAD_TRANSPORT_HEADER, 13, 1);
+	size_t data, at = expression(b, "bitwise", &data);
+	put_number(b, NFTA_BITWISE_SREG, NFT_REG_1);
+	put_number(b, NFTA_BITWISE_DREG, NFT_REG_1);
+	put_number(b, NFTA_BITWISE_LEN, 1);
+	size_t bytes = nest(b, NFTA_BITWISE_MASK);
+	put(b, NFTA_DATA_VALUE, &mask, 1);
+	nest_end(b, bytes);
+	bytes = nest(b, NFTA_BITWISE_XOR);
+	put(b, NFTA_DATA_VALUE, &none, 1);
+	nest_end(b, bytes);
+	expression_end(b, at, data);
+	compare(b, &syn, 1);
+}
+
+static void add_wants(struct batch *b, const char *table, const char *chain, const struct family *f)
+{
+	const u8 tcp = IPPROTO_TCP;
+	size_t rule = rule_begin(b, table, chain);
+	match_meta(b, NFT_META_NFPROTO, &f->number, 1);
+	match_meta(b, NFT_META_L4PROTO, &tcp, 1);
+	match_first(b);
+	load_payload(b, 0, NFT_PAYLOAD_NETWORK_HEADER, f->destination, f->bytes);
+	load_payload(b, f->bytes / 4, NFT_PAYLOAD_TRANSPORT_HEADER, 2, 2);
+	match_set(b, f->wants);
 	verdict(b, NF_DROP);
 	nest_end(b, rule);
 }
@@ -248,6 +291,8 @@ static void add_chain(struct batch *b, const char *table, const char *chain, u32
 	nest_end(b, rule);
 	for (size_t i = 0; i < ARRAY_SIZE(families); i++)
 		add_drop(b, table, chain, &families[i], hook == NF_INET_LOCAL_OUT);
+	for (size_t i = 0; hook == NF_INET_LOCAL_IN && i < ARRAY_SIZE(families); i++)
+		add_wants(b, table, chain, &families[i]);
 }
 
 static void acknowledge(struct batch *b)
@@ -270,8 +315,10 @@ static int make_table(int fd, const char *table, u32 flags, const char *comment)
 	put_number(&b, NFTA_TABLE_FLAGS, flags);
 	if (comment)
 		put(&b, NFTA_TABLE_USERDATA, comment, MIN(strlen(comment) + 1, (size_t)NFT_USERDATA_MAXLEN));
-	for (size_t i = 0; i < ARRAY_SIZE(families); i++)
-		add_set(&b, table, &families[i]);
+	for (u32 i = 0; i < ARRAY_SIZE(families); i++) {
+		add_set(&b, table, families[i].set, 2 * i + 1, KEY_BYTES(&families[i]));
+		add_set(&b, table, families[i].wants, 2 * i + 2, WANTS_BYTES(&families[i]));
+	}
 	add_chain(&b, table, "in", NF_INET_LOCAL_IN);
 	add_chain(&b, table, "out", NF_INET_LOCAL_OUT);
 	acknowledge(&b);
@@ -291,16 +338,19 @@ static void add_element(struct batch *b, const struct netlock *lock, const char 
 	const struct family *f = &families[flow->family == AF_INET6];
 	u8 key[40] = { 0 };
 	u64 timeout = htobe64(milliseconds_left(lock));
+	bool wants = !flow->remote_port;
+	size_t ports = wants ? f->bytes : 2 * f->bytes;
 	memcpy(key, flow->local, f->bytes);
-	memcpy(key + f->bytes, flow->remote, f->bytes);
-	memcpy(key + 2 * f->bytes, &flow->local_port, 2);
-	memcpy(key + 2 * f->bytes + 4, &flow->remote_port, 2);
+	if (!wants)
+		memcpy(key + f->bytes, flow->remote, f->bytes);
+	memcpy(key + ports, &flow->local_port, 2);
+	memcpy(key + ports + 4, &flow->remote_port, 2);
 	message_begin(b, NFT_MSG_NEWSETELEM, NLM_F_CREATE, NFPROTO_INET);
 	put_string(b, NFTA_SET_ELEM_LIST_TABLE, table);
-	put_string(b, NFTA_SET_ELEM_LIST_SET, f->set);
+	put_string(b, NFTA_SET_ELEM_LIST_SET, wants ? f->wants : f->set);
 	size_t list = nest(b, NFTA_SET_ELEM_LIST_ELEMENTS), element = nest(b, NFTA_LIST_ELEM);
 	size_t value = nest(b, NFTA_SET_ELEM_KEY);
-	put(b, NFTA_DATA_VALUE, key, 2 * f->bytes + 8);
+	put(b, NFTA_DATA_VALUE, key, wants ? WANTS_BYTES(f) : KEY_BYTES(f));
 	nest_end(b, value);
 	put(b, NFTA_SET_ELEM_TIMEOUT, &timeout, sizeof timeout);
 	nest_end(b, element);

@@ -125,6 +125,12 @@ static int collect_tcp(struct collector *c, int fd, struct object *o)
 	if (info.tcpi_state == LISTEN) {
 		if (m->local_port && collector_remember(c, listener_key(m->local_port), o->id) < 0)
 			return fail_memory();
+		if (!collector_live(c)) {
+			int own = connections_add(collector_connections(c), fd);
+			if (own < 0)
+				return fail(SYSCALL, own, "a duplicate of a listening socket");
+			SET(m, duplicate, own);
+		}
 		SET(m, listening, true);
 		SET(m, backlog, info.tcpi_sacked);
 		SET(m, waiting, info.tcpi_unacked);
@@ -161,6 +167,8 @@ static int settle_outside(struct collector *c, Ckpt__Inet *m)
 	}
 	struct flow flow = flow_of(m);
 	int r = lock && !m->repair ? netlock_add(lock, &flow) : 0;
+	if (r == 0 && lock && !m->repair)
+		r = lock_listener(c, &kind_inet, lock, &flow);
 	if (r < 0)
 		return r;
 	if (getsockopt(m->duplicate, IPPROTO_TCP, TCP_INFO, &info, &len) < 0)

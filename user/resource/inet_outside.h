@@ -72,6 +72,27 @@ static inline void forget_address(Ckpt__Inet *m)
 	m->local_port = m->local_scope = 0;
 }
 
+/* Who wants to connect to the same address waits too, when a socket of the tree listens there: what it would not accept any more would
+ * be reset. */
+static inline int lock_listener(struct collector *c, const struct kind *kind, struct netlock *lock, const struct flow *flow)
+{
+	u32 id = collector_recall(c, listener_key(ntohs(flow->local_port)));
+	Ckpt__Inet *listener = id ? graph_data(collector_graph(c), kind, id) : NULL;
+	struct tcp_info info = { 0 };
+	socklen_t len = sizeof info;
+	struct flow wants = { .local_port = flow->local_port, .family = flow->family };
+	u64 key = map_mix(listener_key(ntohs(flow->local_port)), flow->family);
+	memcpy(wants.local, flow->local, sizeof wants.local);
+	for (size_t i = 0; i < sizeof wants.local; i++)
+		key = map_mix(key, wants.local[i]);
+	if (!listener || collector_recall(c, key))
+		return 0;
+	int r = netlock_add(lock, &wants);
+	if (listener->has_duplicate && getsockopt(listener->duplicate, IPPROTO_TCP, TCP_INFO, &info, &len) == 0)
+		SET(listener, waiting, info.tcpi_unacked); /* nobody has come since */
+	return r == 0 && collector_remember(c, key, 1) < 0 ? fail_memory() : r;
+}
+
 /* Its connection is given up: what is left is a socket that has had one. */
 static inline int give_up(Ckpt__Inet *m, const char *how)
 {
