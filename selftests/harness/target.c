@@ -285,7 +285,9 @@ void target_dump_by_criu(struct target *t)
 	char pid[16];
 	snprintf(pid, sizeof pid, "%d", t->pid);
 	CHECK(mkdir(t->image, 0755) == 0 || errno == EEXIST);
-	CHECK_EQ(criu(NULL, "dump", "-o", "dump.log", "-D", t->image, "-v4", "--pidfile", "dump.pid", "-t", pid), 0);
+	CHECK_EQ(criu(NULL, "dump", "-o", "dump.log", "-D", t->image, "-v4", "--pidfile", "dump.pid", "--tcp-established", "-t",
+		      pid),
+		 0);
 	target_gone(t->pid);
 	check_last_line(t->image, "dump.log", ") Dumping finished successfully\n");
 }
@@ -305,7 +307,7 @@ void target_restore_by_criu(struct target *t, int gap)
 	write_gap(t, gap);
 	snprintf(pidfile, sizeof pidfile, "%s/restore.pid", t->image);
 	CHECK_EQ(criu(NULL, "restore", "-o", "restore.log", "-D", t->image, "-v4", "--pidfile", "restore.pid",
-		      "--restore-detached"),
+		      "--tcp-established", "--restore-detached"),
 		 0);
 	check_last_line(t->image, "restore.log", ") Restore finished successfully. Tasks resumed.\n");
 	_cleanup_free_ char *pid = read_text(pidfile);
