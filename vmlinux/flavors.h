@@ -14,6 +14,12 @@
 #endif
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
+struct pt_regs___x86 {
+	unsigned long ax;
+};
+struct pt_regs___arm64 {
+	u64 regs[31];
+};
 struct task_struct___state_5_13 {
 	long state;
 };
@@ -335,5 +341,17 @@ static __always_inline struct fown_struct *file_owner(struct file *file)
 	if (bpf_core_field_exists(old->f_owner.signum))
 		return &old->f_owner;
 	return now->f_owner;
+}
+
+/* What a function returned, at its end. */
+static __always_inline u64 regs_result(void *regs)
+{
+	u64 value = 0;
+
+	if (bpf_core_field_exists(((struct pt_regs___x86 *)NULL)->ax))
+		bpf_core_read(&value, sizeof(value), &((struct pt_regs___x86 *)regs)->ax);
+	else if (LAST_FLAVOR(((struct pt_regs___arm64 *)NULL)->regs))
+		bpf_core_read(&value, sizeof(value), &((struct pt_regs___arm64 *)regs)->regs[0]);
+	return value;
 }
 #endif

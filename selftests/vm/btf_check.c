@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /* usage: btf_check OBJECT BTF...   relocates a BPF object against the type information of other kernels, without loading it,
- * and follows the program: an instruction that libbpf poisoned because its field does not exist must not be reachable.
+ * and follows each of its programs: an instruction that libbpf poisoned because its field does not exist must not be reachable.
  * It does what the verifier would: registers that hold a known constant (an answer of bpf_core_field_exists) decide jumps.
  * Needs the right to create BPF maps. Prints KTAP lines; status 1 when a kernel would refuse the object. */
 #include "base/base.h"
@@ -25,7 +25,7 @@ struct state {
 /* What the check of one program found. */
 static struct found {
 	bool ran;
-	const char *iterator;
+	const char *section;
 	size_t poisoned; /* index + 1 of a reachable poisoned instruction, 0: none */
 } found;
 
@@ -202,7 +202,7 @@ static int before_load(struct bpf_program *prog, struct bpf_prog_load_opts *opts
 {
 	(void)opts, (void)cookie;
 	found.ran = true;
-	found.iterator = bpf_program__section_name(prog) + strlen("iter/");
+	found.section = bpf_program__section_name(prog);
 	found.poisoned = reachable_poison(bpf_program__insns(prog), bpf_program__insn_cnt(prog));
 	return -ECANCELED;
 }
@@ -215,45 +215,82 @@ static int show(enum libbpf_print_level level, const char *format, va_list args)
 	return getenv("V") && strstr(format, "relo #") ? vprintf(format, args) : 0;
 }
 
-static bool has_iterator(const char *path)
-{
-	char name[64];
-	struct btf *btf = btf__parse_raw(path);
+/* What programs are attached to, and how that is called in the kernel's BTF. */
+static const struct {
+	const char *prefix, *type;
+	u32 kind;
+} targets[] = {
+	{ "iter/", "bpf_iter_%s", BTF_KIND_FUNC },
+	{ "raw_tp/", "btf_trace_%s", BTF_KIND_TYPEDEF },
+	{ "fexit/", "%s", BTF_KIND_FUNC },
+};
 
-	if (!btf)
-		return false;
-	snprintf(name, sizeof(name), "bpf_iter_%s", found.iterator);
-	bool has = btf__find_by_name_kind(btf, name, BTF_KIND_FUNC) > 0;
+static bool has_target(const char *path)
+{
+	char name[96];
+	struct btf *btf = btf__parse_raw(path);
+	bool has = btf;
+
+	for (size_t i = 0; btf && i < sizeof(targets) / sizeof(targets[0]); i++) {
+		size_t len = strlen(targets[i].prefix);
+		if (strncmp(found.section, targets[i].prefix, len))
+			continue;
+		size_t before = strcspn(targets[i].type, "%");
+		snprintf(name, sizeof(name), "%.*s%s", (int)before, targets[i].type, found.section + len);
+		has = btf__find_by_name_kind(btf, name, targets[i].kind) > 0;
+	}
 	btf__free(btf);
 	return has;
 }
 
-static bool check(const char *object_path, const char *btf_path)
+/* Only one program of an object is relocated at a time: to load it ends with an error, on purpose. */
+static bool check(const char *object_path, const char *btf_path, size_t number, bool *more)
 {
 	LIBBPF_OPTS(bpf_object_open_opts, opts, .btf_custom_path = btf_path);
 	struct bpf_object *object = bpf_object__open_file(object_path, &opts);
+	struct bpf_program *prog;
+	size_t n = 0;
 
 	found = (struct found){ 0 };
 	if (!object) {
 		snprintf(report, sizeof(report), "cannot be opened: %s", strerror(errno));
 		return false;
 	}
+	bpf_object__for_each_program(prog, object) bpf_program__set_autoload(prog, n++ == number);
+	*more = number + 1 < n;
 	int r = bpf_object__load(object);
 	bool good = false;
 	if (!found.ran)
 		snprintf(report, sizeof(report), "cannot be relocated: %s", strerror(-r));
-	else if (!has_iterator(btf_path))
-		good = true, snprintf(report, sizeof(report), " # SKIP this kernel has no iterator %s", found.iterator);
+	else if (!has_target(btf_path))
+		good = true, snprintf(report, sizeof(report), " # SKIP this kernel has no %s", found.section);
 	else if (found.poisoned)
-		snprintf(report, sizeof(report), "instruction %zu reads what this kernel does not have", found.poisoned - 1);
+		snprintf(report, sizeof(report), "%s: instruction %zu reads what this kernel does not have", found.section,
+			 found.poisoned - 1);
 	else
 		good = true, report[0] = 0;
 	bpf_object__close(object);
 	return good;
 }
 
+/* Of several programs some may be left out. */
+static bool check_all(const char *object, const char *btf)
+{
+	bool more = true, any = false;
+
+	for (size_t i = 0; more; i++) {
+		if (!check(object, btf, i, &more))
+			return false;
+		any |= !*report;
+	}
+	if (any)
+		report[0] = 0;
+	return true;
+}
+
 int main(int argc, char **argv)
 {
+	static const char *const sections[] = { "iter+", "raw_tp+", "fexit+", "kretprobe.multi+" };
 	LIBBPF_OPTS(libbpf_prog_handler_opts, handler, .prog_prepare_load_fn = before_load);
 	const char *name = argc > 1 ? strrchr(argv[1], '/') : NULL;
 	int bad = 0;
@@ -261,9 +298,10 @@ int main(int argc, char **argv)
 	if (argc < 3)
 		return 2;
 	libbpf_set_print(show);
-	libbpf_register_prog_handler("iter+", BPF_PROG_TYPE_TRACING, BPF_TRACE_ITER, &handler);
+	for (size_t i = 0; i < sizeof(sections) / sizeof(sections[0]); i++)
+		libbpf_register_prog_handler(sections[i], BPF_PROG_TYPE_TRACING, BPF_TRACE_ITER, &handler);
 	for (int i = 2; i < argc; i++) {
-		bool good = check(argv[1], argv[i]);
+		bool good = check_all(argv[1], argv[i]);
 		if (!good)
 			printf("# %s\n", report);
 		printf("%s %s on %s%s\n", good ? "ok" : "not ok", name ? name + 1 : argv[1], argv[i], good ? report : "");

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # Other kernels, under QEMU and offline. KERNELS="5.10 6.12 newest" TESTS="tree/programs" choose; V=1 shows all output.
 VM_MATRIX := 5.10 6.1 6.12 6.18 newest
-VM_TESTS  := resource/capabilities resource/facts_differential tree/programs tree/resources tree/calls
+VM_TESTS  := resource/capabilities resource/facts_differential tree/programs tree/resources tree/calls tree/why
 # What every change must pass: a sleeping program, a static one, one with an rseq area of its own, and the facts.
 both       = $(1)_dump_restore,$(1)_leave_running
 VM_QUICK  := resource/capabilities resource/facts_differential tree/programs:$(call both,sleeper),$(call both,sleeper_static) \

@@ -3,6 +3,7 @@
 #include "command/check.h"
 #include "command/restore_options.h"
 #include "netlock/lock.h"
+#include "why/why.h"
 #include <getopt.h>
 #include <sys/utsname.h>
 
@@ -31,13 +32,38 @@ static void row_detail(struct text *t, size_t width, const char *word, const cha
 {
 	if (!*words)
 		return;
-	text_addf(t, "%*s%-6s", ID_COLUMN, "", word);
-	text_add_wrapped(t, ID_COLUMN + 6, ID_COLUMN + 6, width, words);
+	size_t len = MAX(strlen(word) + 1, (size_t)6);
+	text_addf(t, "%*s%-*s", ID_COLUMN, "", (int)len, word);
+	text_add_wrapped(t, ID_COLUMN + len, ID_COLUMN + 6, width, words);
 	text_adds(t, "\n");
 }
 
-static void row_text(struct text *t, const struct caps *caps, enum cap_id id, size_t width, bool verbose)
+/* What this host answers, and with --why what the kernel says of each refusal. */
+struct answers {
+	struct caps caps;
+	struct text kernel[CAN_COUNT];
+};
+
+static void answers_free(struct answers *a)
 {
+	for (int i = 0; i < CAN_COUNT; i++)
+		text_free(&a->kernel[i]);
+}
+
+static int ask_why(struct answers *a)
+{
+	_cleanup_why_ struct why *why = why_begin();
+	if (!why)
+		return fail_memory();
+	for (int i = 0; i < CAN_COUNT; i++)
+		if (a->caps.state[i].answer == CAP_NO && a->caps.state[i].err)
+			why_capability(why, (enum cap_id)i, &a->kernel[i]);
+	return *why_limits(why) ? note(WHY_UNKNOWN, "%s", why_limits(why)) : 0;
+}
+
+static void row_text(struct text *t, const struct answers *a, enum cap_id id, size_t width, bool verbose)
+{
+	const struct caps *caps = &a->caps;
 	_cleanup_text_ struct text cell = { 0 };
 	const struct cap_row *row = caps_row(id);
 	const struct cap_state *state = &caps->state[id];
@@ -50,6 +76,7 @@ static void row_text(struct text *t, const struct caps *caps, enum cap_id id, si
 	bool yes = state->answer == CAP_YES;
 	if (!yes || verbose || state->asked)
 		row_detail(t, width, yes ? "note:" : "why:", state->note);
+	row_detail(t, width, "kernel:", a->kernel[id].data ?: "");
 	if (yes && !verbose)
 		return;
 	row_detail(t, width, "lost:", row->lost);
@@ -92,8 +119,9 @@ static bool verdict(struct text *t, const struct caps *caps)
 	return d + r == 0;
 }
 
-static void host_text(struct text *t, const struct caps *caps, const struct utsname *name, bool verbose)
+static void host_text(struct text *t, const struct answers *a, const struct utsname *name, bool verbose)
 {
+	const struct caps *caps = &a->caps;
 	size_t width = command_width(), count[3] = { 0 };
 	const char *group = "";
 	text_addf(t, "ckpt %s on %s %s (%s), as %s\n", CKPT_VERSION, name->sysname, name->release, name->machine,
@@ -101,7 +129,7 @@ static void host_text(struct text *t, const struct caps *caps, const struct utsn
 	for (int i = 0; i < CAN_COUNT; i++) {
 		if (strcmp(group, caps_row((enum cap_id)i)->group))
 			text_addf(t, "\n%s\n", group = caps_row((enum cap_id)i)->group);
-		row_text(t, caps, (enum cap_id)i, width, verbose);
+		row_text(t, a, (enum cap_id)i, width, verbose);
 		count[caps->state[i].answer]++;
 	}
 	text_addf(t, "\n%zu yes, %zu no, %zu unknown\nverdict: ", count[CAP_YES], count[CAP_NO], count[CAP_UNKNOWN]);
@@ -114,8 +142,9 @@ static void json_string(struct text *t, const char *name, const char *value)
 	text_adds(t, ",");
 }
 
-static void row_json(struct text *t, const struct caps *caps, enum cap_id id)
+static void row_json(struct text *t, const struct answers *a, enum cap_id id)
 {
+	const struct caps *caps = &a->caps;
 	const struct cap_row *row = caps_row(id);
 	const struct cap_state *state = &caps->state[id];
 	text_adds(t, "{");
@@ -124,6 +153,7 @@ static void row_json(struct text *t, const struct caps *caps, enum cap_id id)
 	json_string(t, "interface", row->interface);
 	json_string(t, "answer", answers[state->answer]);
 	json_string(t, "why", state->note);
+	json_string(t, "kernel", a->kernel[id].data ?: "");
 	text_addf(t, "\"errno\":%d,\"asked\":%s,", state->err, state->asked ? "true" : "false");
 	json_string(t, "since", row->since);
 	json_string(t, "config", row->config);
@@ -139,17 +169,17 @@ static void row_json(struct text *t, const struct caps *caps, enum cap_id id)
 	text_adds(t, "}");
 }
 
-static void host_json(struct text *t, const struct caps *caps, const struct utsname *name)
+static void host_json(struct text *t, const struct answers *a, const struct utsname *name)
 {
 	text_adds(t, "{");
 	json_string(t, "ckpt", CKPT_VERSION);
 	json_string(t, "kernel", name->release);
 	json_string(t, "machine", name->machine);
-	json_string(t, "tier", caps_tier_text(caps->tier));
+	json_string(t, "tier", caps_tier_text(a->caps.tier));
 	text_adds(t, "\"capabilities\":[");
 	for (int i = 0; i < CAN_COUNT; i++) {
 		text_adds(t, i ? ",\n" : "\n");
-		row_json(t, caps, (enum cap_id)i);
+		row_json(t, a, (enum cap_id)i);
 	}
 	text_adds(t, "],\n");
 }
@@ -158,9 +188,14 @@ static void host_json(struct text *t, const struct caps *caps, const struct utsn
 static void locks_text(struct text *t)
 {
 	struct netlock_entry e;
-	for (size_t i = 0; netlock_entry(i, &e) == 0; i++)
-		text_addf(t, "network lock %s (%s), of the image %s%s\n", e.id, e.method, *e.dir ? e.dir : "?",
+	_cleanup_text_ struct text line = { 0 };
+	for (size_t i = 0; netlock_entry(i, &e) == 0; i++) {
+		text_free(&line);
+		text_addf(&line, "network lock %s (%s), of the image %s%s", e.id, e.method, *e.dir ? e.dir : "?",
 			  *e.dir && access(e.dir, F_OK) < 0 ? ", which is gone: `ckpt unlock` with this id ends it" : "");
+		text_add_wrapped(t, 0, 2, command_width(), text_failed(&line) ? e.id : line.data);
+		text_adds(t, "\n");
+	}
 }
 
 static void locks_json(struct text *t)
@@ -179,7 +214,7 @@ static void locks_json(struct text *t)
 
 static int check_host(const struct check_options *options)
 {
-	struct caps caps;
+	_cleanup_(answers_free) struct answers a = { 0 };
 	struct utsname name;
 	struct text t = { 0 };
 	_cleanup_text_ struct text sentence = { 0 };
@@ -187,17 +222,19 @@ static int check_host(const struct check_options *options)
 	int r = command_disable(&disable);
 	if (r < 0)
 		return r;
-	r = caps_probe_all(&caps, disable);
+	r = caps_probe_all(&a.caps, disable);
 	if (r < 0 || uname(&name) < 0)
 		return fail(SYSCALL, r < 0 ? r : neg_errno(), "probe the kernel");
-	bool able = verdict(&sentence, &caps);
+	if (options->why && ask_why(&a) < 0)
+		return -ENOMEM;
+	bool able = verdict(&sentence, &a.caps);
 	if (options->json) {
-		host_json(&t, &caps, &name);
+		host_json(&t, &a, &name);
 		locks_json(&t);
 		json_string(&t, "verdict", sentence.data);
 		text_addf(&t, "\"able\":%s,\"exit_class\":%d}\n", able ? "true" : "false", able ? EXIT_OK : EXIT_KERNEL);
 	} else {
-		host_text(&t, &caps, &name, options->verbose);
+		host_text(&t, &a, &name, options->verbose);
 		text_add_wrapped(&t, 9, 9, command_width(), sentence.data);
 		text_adds(&t, "\n");
 		locks_text(&t);
@@ -216,6 +253,7 @@ static int parse(int argc, char **argv, struct check_options *o)
 		{ "pid", required_argument, NULL, 'p' },
 		{ "image", required_argument, NULL, 'm' },
 		{ "detach", no_argument, NULL, 'd' },
+		{ "why", no_argument, NULL, 'w' },
 		RESTORE_OPTIONS,
 		{ 0 },
 	};
@@ -230,6 +268,9 @@ static int parse(int argc, char **argv, struct check_options *o)
 		case 'v':
 			o->verbose = true;
 			break;
+		case 'w':
+			o->why = true;
+			break;
 		case 'p':
 			r = command_pid(optarg, &o->pid);
 			break;
@@ -243,8 +284,10 @@ static int parse(int argc, char **argv, struct check_options *o)
 			r = restore_option(&o->restore, c, optarg);
 			handed |= r > 0;
 			if (r == 0)
-				return fail(USAGE, 0,
-					    "ckpt check [-v] [--json] [--pid PID | --image DIR [-d] " RESTORE_OPTIONS_TEXT "]");
+				return fail(
+					USAGE, 0,
+					"ckpt check [-v] [--json] [--why] [--pid PID | --image DIR [-d] " RESTORE_OPTIONS_TEXT
+					"]");
 		}
 	}
 	if (r >= 0 && optind != argc)

@@ -6,7 +6,7 @@
 #include "restore/restore.h"
 
 struct check_options {
-	bool json, verbose;
+	bool json, verbose, why;
 	int pid;                       /* 0: the host */
 	struct restore_config restore; /* dir: judge this image; NULL: none */
 };

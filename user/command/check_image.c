@@ -2,6 +2,7 @@
 /* Owns `ckpt check --image`: everything that a restore would find out before it makes anything. */
 #include "command/check.h"
 #include "model/kinds.h"
+#include "why/why.h"
 #include <stdio.h>
 #include <time.h>
 
@@ -73,7 +74,10 @@ int check_image(struct check_options *o)
 		return r;
 	o->restore.caps = &caps;
 	o->restore.disable = getenv("CKPT_DISABLE");
+	_cleanup_why_ struct why *why = o->why ? why_begin() : NULL;
 	restore_check(&o->restore, &graph); /* what it found is in the log */
+	if (why)
+		why_explain(why);
 	if (o->json) {
 		image_json(&t, o->restore.dir, &graph);
 	} else {

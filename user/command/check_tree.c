@@ -7,6 +7,7 @@
 #include "dump/pages.h"
 #include "model/reflect.h"
 #include "resource/registry.h"
+#include "why/why.h"
 #include <linux/seccomp.h>
 #include <stdio.h>
 
@@ -190,8 +191,11 @@ int check_tree(const struct check_options *options)
 	diag_begin("dump", object);
 	diag_result("nothing was stopped or changed");
 	int r = command_caps(&caps);
+	_cleanup_why_ struct why *why = options->why ? why_begin() : NULL;
 	if (r == 0)
 		r = look_twice(&first, &second, &caps, options->pid);
+	if (why)
+		why_explain(why);
 	if (r < 0)
 		return r;
 	size_t count = first.whole && second.whole ? graph_compare(&changes, &first.graph, &second.graph, pages_move) : 0;

@@ -3,6 +3,7 @@
 #include "command/command.h"
 #include "dump/dump.h"
 #include "image/image.h"
+#include "why/why.h"
 #include <getopt.h>
 #include <signal.h>
 #include <stdio.h>
@@ -11,7 +12,7 @@ struct dump_options {
 	struct dump_config config;
 	struct policies policies;
 	int pid; /* as it was named */
-	bool json;
+	bool json, why;
 };
 
 static int parse_seconds(const char *text, u64 *ret_ns)
@@ -30,6 +31,7 @@ static int parse(int argc, char **argv, struct dump_options *ret)
 		{ "leave-running", no_argument, NULL, 'R' },
 		{ "leave-stopped", no_argument, NULL, 's' },
 		{ "json", no_argument, NULL, 'j' },
+		{ "why", no_argument, NULL, 'w' },
 		{ "freeze-timeout", required_argument, NULL, 't' },
 		{ "durable", no_argument, NULL, 'D' },
 		{ "no-durable", no_argument, NULL, 'N' },
@@ -55,6 +57,9 @@ static int parse(int argc, char **argv, struct dump_options *ret)
 			break;
 		case 'j':
 			ret->json = true;
+			break;
+		case 'w':
+			ret->why = true;
 			break;
 		case 't':
 			r = parse_seconds(optarg, &ret->config.freeze_timeout);
@@ -98,7 +103,7 @@ static int parse(int argc, char **argv, struct dump_options *ret)
 				 "dump takes PID DIR [--leave-running | --leave-stopped] [--freeze-timeout SECONDS] "
 				 "[--durable | --no-durable] [--ghost-limit SIZE] [--policy NAME=POLICY] "
 				 "[--network-lock METHOD] [--lock-timeout SECONDS] "
-				 "[--external[=KIND,...]] [--replace] [--confirm COMMAND] [--no-bpf] [--json]");
+				 "[--external[=KIND,...]] [--replace] [--confirm COMMAND] [--no-bpf] [--why] [--json]");
 		}
 		if (r < 0)
 			return r;
@@ -160,7 +165,10 @@ int command_dump(int argc, char **argv)
 		return r;
 	o.config.policies = &o.policies;
 	struct dump_result result = { 0 };
+	_cleanup_why_ struct why *why = o.why ? why_begin() : NULL;
 	r = command_dump_tree(&o.config, &result);
+	if (why)
+		why_explain(why);
 	if (o.json) {
 		int written = report_json(&o, &result);
 		return r < 0 ? r : written;

@@ -4,6 +4,7 @@
 #include "command/command.h"
 #include "command/restore_options.h"
 #include "restore/restore.h"
+#include "why/why.h"
 #include <fcntl.h>
 #include <getopt.h>
 #include <signal.h>
@@ -11,7 +12,7 @@
 
 struct restore_options {
 	struct restore_config config;
-	bool json;
+	bool json, why;
 	const char *pidfile;
 };
 
@@ -29,6 +30,7 @@ static int parse(int argc, char **argv, struct restore_options *ret)
 		{ "sibling", no_argument, NULL, 'S' },
 		{ "leave-stopped", no_argument, NULL, 'l' },
 		{ "confirm", required_argument, NULL, 'C' },
+		{ "why", no_argument, NULL, 'w' },
 		RESTORE_OPTIONS,
 		{ 0 },
 	};
@@ -63,6 +65,9 @@ static int parse(int argc, char **argv, struct restore_options *ret)
 		case 'j':
 			ret->json = true;
 			break;
+		case 'w':
+			ret->why = true;
+			break;
 		default:
 			taken = restore_option(&ret->config, o, optarg);
 			if (taken < 0)
@@ -71,7 +76,7 @@ static int parse(int argc, char **argv, struct restore_options *ret)
 				return fail(USAGE, 0,
 					    "restore takes DIR [-d | --sibling] [--pidfile FILE] [--leave-stopped] [--confirm "
 					    "COMMAND] "
-					    "[--plan] [--no-verify] [--json] " RESTORE_OPTIONS_TEXT);
+					    "[--plan] [--no-verify] [--json] [--why] " RESTORE_OPTIONS_TEXT);
 		}
 	}
 	if (argc - optind != 1)
@@ -115,6 +120,16 @@ static int report_json(const struct restore_options *o, const struct restored *r
 	return command_output(&t);
 }
 
+/* What is made is watched; how the tree does afterwards is not. */
+static int run(const struct restore_options *o, struct restored *ret, struct text *plan)
+{
+	_cleanup_why_ struct why *why = o->why ? why_begin() : NULL;
+	int r = restore_tree(&o->config, ret, plan);
+	if (why)
+		why_explain(why);
+	return r;
+}
+
 int command_restore(int argc, char **argv)
 {
 	_cleanup_(options_free) struct restore_options o = { 0 };
@@ -134,7 +149,7 @@ int command_restore(int argc, char **argv)
 	sigset_t set;
 	if (!o.config.detach && !o.config.plan_only)
 		command_block_handed(&set);
-	r = restore_tree(&o.config, &restored, &plan);
+	r = run(&o, &restored, &plan);
 	if (o.config.plan_only)
 		return r < 0 ? r : command_output(&plan);
 	if (r == 0 && o.pidfile)

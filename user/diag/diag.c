@@ -33,6 +33,8 @@ struct diag_entry {
 	enum diag_level level;
 	enum diag_code code;
 	int err;
+	enum cap_id lacks;
+	u64 at; /* ns, CLOCK_MONOTONIC */
 	char object[224], detail[400];
 };
 
@@ -118,26 +120,37 @@ static const char *scope_text(struct diag_scope *scope)
 
 void diag_scope_leave(struct diag_scope **scope) { diag_scopes = (*scope)->outer; }
 
-int diag_report(enum diag_level level, enum diag_code code, int err, const char *format, ...)
+static void add_entry(struct diag_entry what, const char *format, va_list args)
 {
-	int given = level != DIAG_ERROR ? 0 : err ? err : -EINVAL;
-	if (!diag_log)
-		return given;
-	u32 slot = __atomic_fetch_add(&diag_log->count, 1, __ATOMIC_SEQ_CST);
+	u32 slot = diag_log ? __atomic_fetch_add(&diag_log->count, 1, __ATOMIC_SEQ_CST) : UINT32_MAX;
 	if (slot >= ARRAY_SIZE(diag_log->entry))
-		return given;
+		return;
 	struct diag_entry *entry = &diag_log->entry[slot];
-	entry->level = level;
-	entry->code = code;
-	entry->err = err;
+	memcpy(entry, &what, offsetof(struct diag_entry, object));
+	entry->at = now_ns();
+	entry->object[0] = 0;
 	size_t at = 0;
 	for (struct diag_scope *s = diag_scopes; s && at < sizeof entry->object; s = s->outer)
 		at += (size_t)snprintf(entry->object + at, sizeof entry->object - at, "%s%s", at ? " of " : "", scope_text(s));
+	vsnprintf(entry->detail, sizeof entry->detail, format, args);
+}
+
+int diag_report(enum diag_level level, enum diag_code code, int err, const char *format, ...)
+{
 	va_list args;
 	va_start(args, format);
-	vsnprintf(entry->detail, sizeof entry->detail, format, args);
+	add_entry((struct diag_entry){ .level = level, .code = code, .err = err, .lacks = CAN_NOTHING }, format, args);
 	va_end(args);
-	return given;
+	return level != DIAG_ERROR ? 0 : err ? err : -EINVAL;
+}
+
+int diag_lacks(enum diag_code code, enum cap_id cap, int err, const char *format, ...)
+{
+	va_list args;
+	va_start(args, format);
+	add_entry((struct diag_entry){ .level = DIAG_ERROR, .code = code, .err = err, .lacks = cap }, format, args);
+	va_end(args);
+	return err ? err : -EINVAL;
 }
 
 void diag_result(const char *format, ...)
@@ -223,6 +236,16 @@ bool diag_has(enum diag_code code)
 		if (diag_log->entry[i].code == code)
 			return true;
 	return false;
+}
+
+bool diag_told(size_t i, struct diag_told *ret)
+{
+	if (i >= diag_entries())
+		return false;
+	const struct diag_entry *e = &diag_log->entry[i];
+	*ret = (struct diag_told){ e->level, e->code, e->err, e->lacks, e->at, *e->object ? e->object : diag_log->object,
+				   e->detail };
+	return true;
 }
 
 bool diag_failed(void) { return diag_count(DIAG_ERROR) > 0; }

@@ -51,6 +51,8 @@ int diag_begin(const char *verb, const char *object);
 #define warn(code, err, ...) diag_report(DIAG_WARNING, DIAG_##code, err, __VA_ARGS__)
 #define note(code, ...) diag_report(DIAG_NOTE, DIAG_##code, 0, __VA_ARGS__)
 int diag_report(enum diag_level, enum diag_code, int err, const char *format, ...) _printf_(4, 5);
+/* A failure of code (one of DIAG_*) that hangs on this capability, whatever its row says. */
+int diag_lacks(enum diag_code, enum cap_id, int err, const char *format, ...) _printf_(4, 5);
 #define fail_memory() fail(OUT_OF_MEMORY, -ENOMEM, "%s", __func__)
 
 /* What is being worked on; nests; ends with the block. Texts are formatted at once, a name and a number when something is
@@ -97,6 +99,18 @@ void diag_result(const char *format, ...) _printf_(1, 2);
 /* How far the command is, from any thread: a line on standard error, at most one each second, the first when the command
  * has run for a second. */
 void diag_progress(u64 done, u64 total, const char *unit);
+
+/* What was reported, one by one. */
+struct diag_told {
+	enum diag_level level;
+	enum diag_code code;
+	int err;           /* negative errno or 0 */
+	enum cap_id lacks; /* of diag_lacks(), else CAN_NOTHING */
+	u64 at;            /* ns, CLOCK_MONOTONIC */
+	const char *object, *detail;
+};
+/* The i-th report; false behind the last. */
+bool diag_told(size_t i, struct diag_told *ret);
 
 bool diag_failed(void);
 /* The class of the first error, EXIT_OK without one; EXIT_SYSTEM for a failure that left none. */

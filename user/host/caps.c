@@ -74,6 +74,32 @@ int caps_probe_all(struct caps *ret, const char *disable)
 	return 0;
 }
 
+struct host *caps_host_new(void)
+{
+	struct host *host = malloc(sizeof *host);
+	if (host)
+		host_open(host);
+	return host;
+}
+
+void caps_host_free(struct host *host)
+{
+	if (host)
+		host_close(host);
+	free(host);
+}
+
+struct cap_state caps_ask(struct host *shared, enum cap_id id)
+{
+	struct host own;
+	if (shared)
+		return host_judge(shared, id);
+	host_open(&own);
+	struct cap_state state = host_judge(&own, id);
+	host_close(&own);
+	return state;
+}
+
 int caps_load(struct caps *ret, const char *disable)
 {
 	char unknown[2];

@@ -46,6 +46,11 @@ int caps_probe_all(struct caps *ret, const char *disable);
 /* The rows that dump and restore ask (LOAD in probes.def), from the cache of this boot where it holds them, else probed
  * now; the others stay unknown. */
 int caps_load(struct caps *ret, const char *disable);
+/* Asks the kernel for one row, now. What rows share is read once for each struct host; NULL: only for this one. */
+struct host;
+struct host *caps_host_new(void);
+void caps_host_free(struct host *);
+struct cap_state caps_ask(struct host *, enum cap_id);
 /* Does every id of the list have a row? If not, the first that has none. */
 bool caps_disable_valid(const char *disable, char *ret_unknown, size_t room);
 /* Asks again what policy has refused: for who has other rights now than when it was asked. */

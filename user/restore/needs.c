@@ -36,7 +36,8 @@ static int lacks(const struct caps *caps, enum cap_id id, enum diag_code code)
 	bool right = state->err == EPERM || state->err == EACCES;
 	if (code == DIAG_SELECT)
 		code = right ? DIAG_PLAN_RIGHT : DIAG_PLAN_KERNEL;
-	return diag_report(DIAG_ERROR, code, -state->err, "%s (%s): %s", row->interface, row->id, state->note);
+	return diag_lacks(code, id, -state->err, "%s (%s)%s%s", row->interface, row->id, state->err ? "" : ": ",
+			  state->err ? "" : state->note);
 }
 
 static void look(void *arg, const struct step *step)
