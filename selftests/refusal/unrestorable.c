@@ -5,6 +5,7 @@
 #include "harness/edit.h"
 #include "harness/left.h"
 #include "harness/terminal.h"
+#include "creds.pb-c.h"
 #include "limits.pb-c.h"
 #include "model/kinds.h"
 #include "model/reflect.h"
@@ -183,8 +184,8 @@ TEST(name_of_a_socket, .root = true, .net = true)
 	target_judge(&t);
 }
 
-/* A process whose output is a pipe to another one, which is not dumped with it. */
-static void start_outside(char ret_pid[16])
+/* A process whose output is a pipe to another one, which is not dumped with it. Returns the shell of both. */
+static pid_t start_outside(char ret_pid[16])
 {
 	struct target shell;
 	char *pid = NULL;
@@ -198,15 +199,16 @@ static void start_outside(char ret_pid[16])
 	CHECK(pid && atoi(pid) > 0);
 	snprintf(ret_pid, 16, "%d", atoi(pid));
 	free(pid);
+	return shell.pid;
 }
 
 TEST(outside_ends, .root = true)
 {
 	static const char image[] = WORK "/image";
 	char pid[16];
-	start_outside(pid);
+	pid_t shell = start_outside(pid);
 	CHECK_EQ(ckpt(NULL, "dump", "--external", pid, image), 0);
-	target_gone(atoi(pid));
+	target_gone(shell); /* when all of its pipeline are */
 	REFUSED(image, EXIT_USAGE, "FILE_NOT_GIVEN");
 	check_refused(image, CODES("--inherit", "pipe:[1]=fd:1"), EXIT_USAGE, CODES("FILE_HANDED", "FILE_NOT_GIVEN"));
 	check_able(image, CODES("--stdio"));
@@ -333,19 +335,36 @@ TEST(kernel, .root = true)
 	target_judge(&t);
 }
 
+/* A program that has no right which ckpt will lack. */
+static void humble(struct graph *g, const void *with _unused_)
+{
+	const u64 rights = 1ull << 21 /* CAP_SYS_ADMIN */ | 1ull << 40 /* CAP_CHECKPOINT_RESTORE */;
+	for (size_t i = 0; i < g->objects.n; i++) {
+		Ckpt__Creds *m = g->objects.v[i]->data;
+		if (g->objects.v[i]->kind != resource_creds.kind)
+			continue;
+		m->permitted &= ~rights;
+		m->effective &= ~rights;
+		m->bounding &= ~rights;
+		m->inheritable &= ~rights;
+	}
+}
+
 /* Root without the rights to choose ids and to set the program file. */
 TEST(rights, .root = true)
 {
 	struct target t;
+	char dir[96];
 	int status;
 	target_start(&t, "sleeper");
 	target_dump(&t, false);
+	edited(&t, dir, sizeof dir, humble);
 	fflush(stdout);
 	pid_t pid = fork();
 	if (pid == 0) {
 		CHECK_OK(prctl(PR_CAPBSET_DROP, 21 /* CAP_SYS_ADMIN */));
 		CHECK_OK(prctl(PR_CAPBSET_DROP, 40 /* CAP_CHECKPOINT_RESTORE */));
-		REFUSED(t.image, EXIT_PRIVILEGE, "SET_TID", "PLAN_RIGHT");
+		REFUSED(dir, EXIT_PRIVILEGE, "SET_TID", "PLAN_RIGHT");
 		fflush(stdout);
 		_exit(0);
 	}
