@@ -4,7 +4,7 @@
 out=$(mktemp) && err=$(mktemp) || exit 1
 trap 'rm -f "$out" "$err"' EXIT
 echo "KTAP version 1"
-echo "1..9"
+echo "1..10"
 n=0
 failed=0
 result() { # status name
@@ -54,6 +54,8 @@ $CKPT explain TRACED >"$out" 2>"$err" && grep -q 'exit status: 3' "$out"
 result $? "a failure is explained"
 CKPT_DISABLE=KCMP $CKPT explain KCMP >"$out" 2>"$err" && grep -q 'not here: disabled by CKPT_DISABLE' "$out"
 result $? "a capability is explained"
+grep -q 'needed for: *dump$' "$out" && grep -q 'instead: *BPF_TASK_FILE$' "$out"
+result $? "with what it is for and what serves instead of it"
 $CKPT explain NO_SUCH_CODE >"$out" 2>"$err"
 [ $? = 2 ] && grep -q NO_SUCH_CODE "$err"
 result $? "an unknown code is refused by name"

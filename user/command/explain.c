@@ -11,6 +11,13 @@ static void line(struct text *t, const char *word, const char *words)
 	text_adds(t, "\n");
 }
 
+/* What cannot be done with ordinary programs where it is missing. */
+static const char *needed_for(enum cap_id id)
+{
+	bool dump = caps_needed(id, CAP_FOR_DUMP), restore = caps_needed(id, CAP_FOR_RESTORE);
+	return dump && restore ? "dump and restore" : dump ? "dump" : restore ? "restore" : "";
+}
+
 static void explain_capability(struct text *t, const struct caps *caps, enum cap_id id)
 {
 	static const char *const here[] = {
@@ -24,7 +31,10 @@ static void explain_capability(struct text *t, const struct caps *caps, enum cap
 	line(t, "since:", row->since);
 	line(t, "config:", row->config);
 	line(t, "privilege:", row->privilege);
+	line(t, "needed for:", needed_for(id));
 	line(t, "without it:", row->lost);
+	if (caps_instead(id) != CAN_NOTHING)
+		line(t, "instead:", caps_row(caps_instead(id))->id);
 	line(t, "do:", row->todo);
 	text_addf(t, "  %-13s%s%s%s\n", "this host:", here[state->answer], *state->note ? ": " : "", state->note);
 }
