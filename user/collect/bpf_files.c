@@ -87,6 +87,17 @@ static int by_process_and_fd(const void *left, const void *right)
 	return a->fd < b->fd ? -1 : a->fd > b->fd;
 }
 
+/* Processes are walked in order, or one after the other: mostly there is nothing to do. */
+static void sort_files(struct facts *facts)
+{
+	for (size_t i = 1; i < facts->files.n; i++) {
+		if (by_process_and_fd(&facts->files.v[i - 1], &facts->files.v[i]) <= 0)
+			continue;
+		qsort(facts->files.v, facts->files.n, sizeof(*facts->files.v), by_process_and_fd);
+		return;
+	}
+}
+
 int bpf_files(struct bpf_source *source, struct facts *facts, struct tree *tree)
 {
 	_cleanup_text_ struct text stream = { 0 };
@@ -102,8 +113,7 @@ int bpf_files(struct bpf_source *source, struct facts *facts, struct tree *tree)
 		facts->files.n = before;
 		return r;
 	}
-	if (facts->files.n)
-		qsort(facts->files.v, facts->files.n, sizeof(*facts->files.v), by_process_and_fd);
+	sort_files(facts);
 	facts->have_files = true;
 	return 0;
 }

@@ -39,6 +39,6 @@ bool match_files(struct match *m, u32 x, u32 y)
 
 bool object_is_file(const struct graph *g, const struct object *o)
 {
-	const Ckpt__File *file = graph_data(g, &kind_file, o->id);
+	const Ckpt__File *file = o->kind == &kind_file ? NULL : graph_data(g, &kind_file, o->id);
 	return o->kind == &kind_file || (file && file->kind && !strcmp(file->kind, o->kind->name));
 }

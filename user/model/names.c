@@ -38,7 +38,8 @@ struct names names_of_kinds(const struct graph *g)
 {
 	struct names names = { .graph = g };
 	for (size_t i = 0; i < g->objects.n; i++)
-		add_kind(&names, g->objects.v[i]->kind);
+		if (!i || g->objects.v[i]->kind != g->objects.v[i - 1]->kind) /* mostly they lie together */
+			add_kind(&names, g->objects.v[i]->kind);
 	return names;
 }
 
@@ -106,7 +107,7 @@ const struct object *names_rest(const struct names *names, u32 id)
 {
 	const Ckpt__File *file = graph_data(names->graph, &kind_file, id);
 	for (size_t i = 0; file && file->kind && i < names->kinds.n; i++)
-		if (!strcmp(names->kinds.v[i]->name, file->kind))
+		if (*names->kinds.v[i]->name == *file->kind && !strcmp(names->kinds.v[i]->name, file->kind))
 			return graph_find(names->graph, names->kinds.v[i], id);
 	return NULL;
 }

@@ -77,15 +77,22 @@ static int load(const struct restore_config *config, struct image **image, struc
 
 #define SMALL (16u << 20)
 #define FEW_THREADS 16
+#define FEW_FILES 1000
 
-/* Little memory to read and few threads: then what takes time is that ckpt and the new tasks wait for each other. */
+static bool has_few(const struct graph *g, const struct kind *kind, size_t few)
+{
+	size_t n = 0;
+	for (struct object *o = NULL; n <= few && (o = graph_next(g, kind, o));)
+		n++;
+	return n <= few;
+}
+
+/* Little memory to read, few threads and descriptors: then what takes time is that ckpt and the new tasks wait for each other. */
 static bool is_small(struct image *image, const struct graph *g)
 {
 	u64 size;
-	size_t threads = 0;
-	for (struct object *o = NULL; threads <= FEW_THREADS && (o = graph_next(g, &kind_thread, o));)
-		threads++;
-	return threads <= FEW_THREADS && image_file_fd(image, "pages", &size) >= 0 && size < SMALL;
+	return has_few(g, &kind_thread, FEW_THREADS) && has_few(g, &kind_file, FEW_FILES) &&
+	       image_file_fd(image, "pages", &size) >= 0 && size < SMALL;
 }
 
 /* Everything that is found out before the plan, whatever it is. */
