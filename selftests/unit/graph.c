@@ -22,6 +22,20 @@ TEST(objects_are_found)
 	CHECK(graph_find(&g, &kind_mm, 0) == NULL);
 }
 
+TEST(what_judges_remember_stays_while_the_graph_grows)
+{
+	_cleanup_graph_ struct graph g = { 0 };
+	CHECK_EQ(graph_recall(&g, 5), 0);
+	CHECK(graph_add(&g, &kind_task, 1));
+	for (u32 i = 1; i <= 500; i++) {
+		CHECK_OK(graph_remember(&g, (u64)i << 32, i));
+		CHECK(graph_add(&g, &kind_fds, i));
+	}
+	for (u32 i = 1; i <= 500; i++)
+		CHECK_EQ(graph_recall(&g, (u64)i << 32), i);
+	CHECK_EQ(graph_recall(&g, 1), 0);
+}
+
 TEST(records_grow)
 {
 	_cleanup_graph_ struct graph g = { 0 };

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /* Owns objects and finds them: a vector in order, a hash index by (kind, id), a chain for each kind. */
+#include "base/map.h"
 #include "model/field.h"
 
 /* What the graph knows of an object beyond its public part, which comes first. */
@@ -24,6 +25,7 @@ struct slot {
 /* Open addressing; never more than half full. */
 struct index {
 	VECTOR(struct chain) chains;
+	struct map remembered; /* by judges */
 	size_t mask, used;
 	struct slot slot[];
 };
@@ -62,8 +64,10 @@ static int index_reserve(struct graph *g)
 	struct index *index = calloc(1, sizeof *index + room * sizeof index->slot[0]);
 	if (!index)
 		return -ENOMEM;
-	if (old)
+	if (old) {
 		memcpy(&index->chains, &old->chains, sizeof index->chains);
+		index->remembered = old->remembered;
+	}
 	index->mask = room - 1;
 	for (size_t i = 0; old && i <= old->mask; i++)
 		if (old->slot[i].object)
@@ -164,6 +168,18 @@ struct object *graph_next(const struct graph *g, const struct kind *kind, const 
 	return node ? &node->object : NULL;
 }
 
+u32 graph_recall(const struct graph *g, u64 key)
+{
+	const struct index *index = g->index;
+	return index ? map_get(&index->remembered, key) : 0;
+}
+
+int graph_remember(const struct graph *g, u64 key, u32 number)
+{
+	struct index *index = g->index;
+	return index ? map_set(&index->remembered, key, number) : -ENOENT;
+}
+
 static int by_id(const void *a, const void *b)
 {
 	const struct object *x = *(struct object *const *)a, *y = *(struct object *const *)b;
@@ -214,8 +230,11 @@ void graph_free(struct graph *g)
 		free(o);
 	}
 	vector_free(&g->objects);
-	if (g->index)
-		vector_free(&((struct index *)g->index)->chains);
-	free(g->index);
+	struct index *index = g->index;
+	if (index) {
+		vector_free(&index->chains);
+		map_free(&index->remembered);
+	}
+	free(index);
 	g->index = NULL;
 }

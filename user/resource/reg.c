@@ -2,6 +2,7 @@
 /* Owns files that a path leads to: regular files, directories, memory devices, whatever is opened with O_PATH. */
 #include "base/elf.h"
 #include "base/file.h"
+#include "base/map.h"
 #include "collect/collect.h"
 #include "model/reflect.h"
 #include "reg.pb-c.h"
@@ -215,12 +216,33 @@ static bool may_be_opened(u32 flags, const struct stat *st)
 	       (S_ISCHR(st->st_mode) && is_memory_device(major(st->st_rdev), minor(st->st_rdev)));
 }
 
+static u64 key_of(const char *path)
+{
+	u64 key = (uintptr_t)&kind_reg;
+	for (const char *at = path; *at; at++)
+		key = map_mix(key, (u8)*at);
+	return key;
+}
+
+/* Programs open one path again and again. Was it looked at for a file of which the same is recorded, and found well? */
+static bool is_known_well(const struct graph *graph, u32 file, const Ckpt__Reg *f, u64 key)
+{
+	u32 other = graph_recall(graph, key);
+	const Ckpt__Reg *o = other ? graph_data(graph, &kind_reg, other) : NULL;
+	return o && !strcmp(o->path, f->path) && !strcmp(o->type, f->type) && o->has_rdev == f->has_rdev &&
+	       o->rdev == f->rdev && o->size == f->size && o->mtime == f->mtime &&
+	       !((file_flags(graph, other) ^ file_flags(graph, file)) & O_PATH);
+}
+
 /* Looks at what is there now: a file that cannot be the recorded one is refused before anything is made. */
 static int judge_restore(const struct graph *graph, u32 file, const Ckpt__Reg *f)
 {
 	struct stat st;
 	if (is_of_a_process(f))
 		return opener(graph, file, f) && !strstr(f->path, "/..") ? 0 : fail(IMAGE_INCONSISTENT, 0, "%s", f->path);
+	u64 key = key_of(f->path);
+	if (is_known_well(graph, file, f, key))
+		return 0;
 	if (fstatat(AT_FDCWD, f->path, &st, AT_SYMLINK_NOFOLLOW) < 0)
 		return fail(FILE_MISSING, neg_errno(), "%s", f->path);
 	if (strcmp(type_of(st.st_mode), f->type) || (f->has_rdev && (u32)st.st_rdev != f->rdev))
@@ -231,7 +253,10 @@ static int judge_restore(const struct graph *graph, u32 file, const Ckpt__Reg *f
 		return fail(FILE_CHANGED, 0, "%s has %llu bytes, had %llu", f->path, (unsigned long long)st.st_size,
 			    (unsigned long long)f->size);
 	bool same = (u64)st.st_size == f->size && is_same_time(f->mtime, st.st_mtim.tv_sec * 1000000000l + st.st_mtim.tv_nsec);
-	return S_ISREG(st.st_mode) && !same && is_mapped(graph, file) ? judge_mapped(f, &st) : 0;
+	if (S_ISREG(st.st_mode) && !same)
+		return is_mapped(graph, file) ? judge_mapped(f, &st) : 0;
+	graph_remember(graph, key, file); /* else it is looked at again */
+	return 0;
 }
 
 static int reg_judge(const struct graph *graph, const struct object *o, enum direction direction)
