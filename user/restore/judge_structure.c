@@ -124,6 +124,8 @@ static int judge_ancestors(const struct graph *g, const Ckpt__Task *t)
 
 static int judge_living(const struct graph *g, const Ckpt__Task *t, const Ckpt__Task *parent)
 {
+	if (!t->state || (strcmp(t->state, "running") && strcmp(t->state, "stopped")))
+		return fail(IMAGE_INCONSISTENT, 0, "its state");
 	if (t->stop_unseen && (t->stop_unseen < SIGSTOP || t->stop_unseen > SIGTTOU))
 		return fail(IMAGE_INCONSISTENT, 0, "it was stopped by signal %u", t->stop_unseen);
 	if (judge_shared(t, parent) < 0)
