@@ -449,6 +449,13 @@ static void plan_last(struct plan *plan, const struct graph *graph, u32 file, co
 	plan_status_flags(plan, SETTLE, file, file_flags(graph, file), O_NONBLOCK);
 }
 
+/* Until the tree is let go, a connection ends by a reset: else its address is in use for a minute (restore/resets.h). */
+static void plan_reset(struct plan *plan, struct arg fd)
+{
+	const struct linger at_once = { 1, 0 };
+	plan_option(plan, CREATE, fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
+}
+
 static u32 plan_socket(struct plan *plan, const Ckpt__Inet *m)
 {
 	return step_result(plan, plan_call(plan, CREATE, SYS_socket, ARG(family_number(m)),
@@ -485,6 +492,8 @@ static int inet_plan(struct plan *plan, const struct graph *graph, const struct 
 	plan_place_fd(plan, plan_socket(plan, m), o->id);
 	plan_call(plan, CREATE, SYS_fchown, fd, ARG(m->uid), ARG(m->gid));
 	plan_bind(plan, fd, m);
+	if (m->tcp)
+		plan_reset(plan, fd);
 	if (m->peer_closed)
 		plan_widow(plan, fd, m);
 	else

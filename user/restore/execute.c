@@ -5,6 +5,7 @@
 #include "diag/diag.h"
 #include "model/shape.h"
 #include "restore/execute_internal.h"
+#include "restore/resets.h"
 #include <fcntl.h>
 #include <linux/futex.h>
 #include <linux/sched.h>
@@ -139,8 +140,6 @@ static int run_world(struct execution *x)
 			return report_step(x, array_of(x, i));
 	return report_step(x, world);
 }
-
-static void close_service_fds(struct execution *x) { close_range((unsigned)plan_config(x->plan)->first_service_fd, ~0u, 0); }
 
 /* --- the root --- */
 
@@ -383,7 +382,9 @@ int execute_start(struct execution *x, const struct plan *plan, const struct sit
 		r = clone_root(x);
 	if (r == 0)
 		r = hold_all(x);
-	close_service_fds(x);
+	if (r == 0)
+		r = resets_keep(x);
+	resets_close_others(x);
 	return r;
 }
 
@@ -408,6 +409,7 @@ int execute_wait(struct execution *x)
 
 void execution_free(struct execution *x)
 {
+	resets_end(x);
 	if (x->map) {
 		munmap((void *)(uintptr_t)x->site.code, PAGE_BYTES);
 		munmap(x->map, plan_size(x->plan));

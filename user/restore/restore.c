@@ -11,6 +11,7 @@
 #include "restore/names.h"
 #include "restore/orphans.h"
 #include "restore/pidns.h"
+#include "restore/resets.h"
 #include "restore/terminal.h"
 
 struct work {
@@ -141,18 +142,38 @@ static int run(const struct restore_config *config, struct execution *x, const s
 		r = tells_read(tells, x, &told);
 	if (r == 0)
 		r = execute_finish(x);
+	if (r == 0)
+		r = resets_lift(x);
 	return r == 0 && config->verify ? verify_restored(x, survey, &told) : r;
 }
 
-/* The network lock of the image goes with the first moment of the tree: a guard ends it when ckpt dies in between. */
-static int release(const struct graph *graph, struct execution *x)
+/* All or nothing; then it runs. */
+static int release(const struct work *w, struct execution *x)
 {
-	const Ckpt__Host *host = graph_data(graph, &kind_host, 1);
+	int r = names_let_go(w->names);
+	if (r == 0)
+		r = tree_let_off(&x->tree, &x->guard);
+	if (r < 0)
+		return r;
+	resets_end(x);
+	tree_thaw(&x->tree);
+	return 0;
+}
+
+/* The network lock of the image goes with the first moment of the tree: a guard ends it when ckpt dies in between. */
+static int let_go(const struct work *w, struct execution *x, int channel)
+{
+	const Ckpt__Host *host = graph_data(w->graph, &kind_host, 1);
 	const char *lock = host->network_lock && netlock_exists(host->network_lock) ? host->network_lock : NULL;
+	int r = channel >= 0 ? pidns_ready(channel, x->root) : 0;
+	if (r < 0)
+		return r;
+	if (w->config->stopped)
+		tree_leave_stopped(&x->tree);
 	pid_t guard = lock ? netlock_guard(lock, x->root) : 0;
 	if (guard < 0)
 		return fail(NETLOCK, (int)guard, "taking it over");
-	int r = tree_release(&x->tree);
+	r = release(w, x);
 	if (r == 0 && lock && netlock_release(lock) < 0)
 		warn(NETLOCK_STAYS, 0, "%s", lock);
 	netlock_unguard(guard);
@@ -189,14 +210,8 @@ static int restore_loaded(const struct work *w, int channel)
 		cpu_leave(&stay); /* who is asked may run anywhere */
 		r = confirm_ask(&w->config->confirm, x.root);
 	}
-	if (r == 0 && channel >= 0)
-		r = pidns_ready(channel, x.root);
-	if (r == 0 && w->config->stopped)
-		tree_leave_stopped(&x.tree);
 	if (r == 0)
-		r = names_let_go(w->names);
-	if (r == 0)
-		r = release(w->graph, &x);
+		r = let_go(w, &x, channel);
 	if (r < 0) {
 		execute_undo(&x);
 		diag_result("not restored; what had been made of the tree was ended again");

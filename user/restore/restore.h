@@ -127,6 +127,12 @@ struct execution {
 	bool sibling;     /* the root is to be a child of ckpt's parent */
 	struct tree tree; /* the restored tree, frozen */
 	const struct cpu_stay *stay; /* does ckpt stay on one CPU? */
+	struct tree_guard guard;     /* from when on connections may end without a reset: resets.h */
+	VECTOR(struct kept {
+		int fd;
+		s64 linger; /* the image's, in seconds; -1: off */
+	})
+	kept;                        /* connections, ascending */
 	VECTOR(u32) own_sigchld;     /* processes that have a SIGCHLD of their own pending */
 	VECTOR(arch_regs) registers; /* what each thread was given, in the order of the graph */
 };

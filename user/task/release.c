@@ -27,40 +27,49 @@ void tree_thaw(struct tree *tree)
 	tree->frozen_at = 0;
 }
 
-/* The kill of a half released tree, by a process that outlives ckpt: it waits for a word, or for the end of ckpt. */
-struct guard {
-	pid_t pid;
-	int tell;
-};
+/* What it waits for is a word, or the end of ckpt. Nothing that is sent to ckpt's group or terminal ends it. */
+static _Noreturn void be_guard(int wait, const struct tree *tree, void (*undone)(const void *), const void *arg)
+{
+	sigset_t all;
+	char byte;
+	sigfillset(&all);
+	sigprocmask(SIG_SETMASK, &all, NULL);
+	if (read(wait, &byte, 1) != 1) {
+		for (size_t i = 0; i < tree->processes.n; i++)
+			syscall(SYS_pidfd_send_signal, tree->processes.v[i].pidfd, SIGKILL, NULL, 0);
+		if (undone)
+			undone(arg);
+	}
+	_exit(0);
+}
 
-static int guard_begin(struct guard *ret, const struct tree *tree)
+int tree_guard(struct tree_guard *ret, const struct tree *tree, void (*undone)(const void *arg), const void *arg)
 {
 	int ends[2];
-	char byte;
 	if (pipe2(ends, O_CLOEXEC) < 0)
 		return fail(SYSCALL, neg_errno(), "pipe2");
-	*ret = (struct guard){ .pid = fork(), .tell = ends[1] };
-	if (ret->pid == 0) {
+	pid_t pid = fork();
+	if (pid == 0) {
 		close(ends[1]);
-		if (read(ends[0], &byte, 1) != 1)
-			for (size_t i = 0; i < tree->processes.n; i++)
-				syscall(SYS_pidfd_send_signal, tree->processes.v[i].pidfd, SIGKILL, NULL, 0);
-		_exit(0);
+		be_guard(ends[0], tree, undone, arg);
 	}
-	int r = ret->pid < 0 ? fail(SYSCALL, neg_errno(), "fork") : 0;
+	int r = pid < 0 ? fail(SYSCALL, neg_errno(), "fork") : 0;
 	close(ends[0]);
 	if (r < 0)
 		close(ends[1]);
+	else
+		*ret = (struct tree_guard){ pid, ends[1] };
 	return r;
 }
 
-static int guard_end(struct guard *guard, bool done)
+void tree_guard_end(struct tree_guard *guard)
 {
-	int r = done && write(guard->tell, "", 1) != 1 ? fail(SYSCALL, neg_errno(), "write") : 0;
+	if (guard->pid <= 0)
+		return;
 	close(guard->tell);
 	while (waitpid(guard->pid, NULL, 0) < 0 && errno == EINTR)
 		;
-	return r;
+	guard->pid = 0;
 }
 
 /* None dies with ckpt from here on. Until the last one is let off, who was let off dies by the guard. */
@@ -76,20 +85,16 @@ static int let_off(struct tree *tree)
 	return 0;
 }
 
-int tree_release(struct tree *tree)
+int tree_let_off(struct tree *tree, struct tree_guard *guard)
 {
-	bool guarded = tree->processes.n > 1; /* one process is let off in one call */
-	struct guard guard = { 0 };
-	int r = guarded ? guard_begin(&guard, tree) : 0;
-	if (r < 0)
-		return r;
-	r = let_off(tree);
-	if (guarded) {
-		int told = guard_end(&guard, r == 0);
-		r = r < 0 ? r : told;
-	}
+	int r = 0;
+	if (!guard->pid && tree->processes.n > 1) /* one process is let off in one call */
+		r = tree_guard(guard, tree, NULL, NULL);
 	if (r == 0)
-		tree_thaw(tree);
+		r = let_off(tree);
+	if (r == 0 && guard->pid && write(guard->tell, "", 1) != 1)
+		r = fail(SYSCALL, neg_errno(), "write");
+	tree_guard_end(guard);
 	return r;
 }
 

@@ -53,10 +53,21 @@ enum tree_hold {
 int tree_hold(pid_t tid, enum tree_hold);
 /* Seizes another thread of a held process, and lets it stop: the freeze takes it as it is. */
 int tree_stop_early(pid_t tid);
-/* Lets a held tree go, all of it or nothing: when ckpt dies before this is done, the tree dies, and none of it has run. */
-int tree_release(struct tree *);
 /* A frozen tree is stopped, as by SIGSTOP, once it is let go. */
 void tree_leave_stopped(const struct tree *);
+/* A process that outlives ckpt: when ckpt dies before the tree was let off, it ends the tree and calls undone(arg), if any. */
+struct tree_guard {
+	pid_t pid; /* 0: there is none */
+	int tell;
+};
+/* The tree is held and has stopped. Reports failures. */
+int tree_guard(struct tree_guard *ret, const struct tree *, void (*undone)(const void *arg), const void *arg);
+/* Lets a held tree off, all of it or nothing: when ckpt dies before this is done, the tree dies, and none of it has run. From then
+ * on it does not depend on ckpt, and stands still until tree_thaw(). Ends the guard; one that is not there is made when it
+ * matters. Reports failures. */
+int tree_let_off(struct tree *, struct tree_guard *);
+/* Has the guard do what it would do if ckpt died, if it is still there. */
+void tree_guard_end(struct tree_guard *);
 /* Lets every thread go on; safe to call twice. */
 void tree_thaw(struct tree *);
 /* Kills and reaps the frozen tree; -errno when a task could not be killed. */
