@@ -11,7 +11,7 @@ SELFC    := $(wildcard $(foreach room,resource tree refusal rights fault,selftes
 PROGC    := $(wildcard selftests/programs/*.c)
 HARNESS  := $(patsubst %.c,$(B)/%.o,$(filter-out selftests/harness/run.c,$(wildcard selftests/harness/*.c)))
 UNITS    := $(UNITC:selftests/%.c=$(T)/%) $(wildcard selftests/unit/*.sh)
-SELFS    := $(SELFC:selftests/%.c=$(T)/%) $(wildcard selftests/*/*.sh)
+SELFS    := $(SELFC:selftests/%.c=$(T)/%) $(wildcard selftests/tree/*.sh)
 MUSLSPEC := $(wildcard $(SYSROOT)/usr/lib/$(ARCH)-linux-musl/sysroot.specs)
 MUSLCC   := $(if $(SYSROOT),$(MUSLSPEC:%=$(CC) -specs=%),$(shell command -v musl-gcc))
 PROGRAMS := $(if $(MUSLCC),$(PROGC),$(filter-out %.musl.c,$(PROGC)))

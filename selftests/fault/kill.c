@@ -58,30 +58,46 @@ static void sweep(struct target *t, bool wakes, int first, int step)
 	target_judge(t);
 }
 
-/* Likewise for a dump that ends the target: it lives on, or it is gone and the image is whole. */
+/* Is it gone? Who was killed takes a moment on a machine with much to do. */
+static bool has_ended(const struct target *t)
+{
+	for (; target_alive(t->pid); nap_ms(1))
+		if (!target_dying(t->pid))
+			return false;
+	CHECK_EQ(access(t->image, F_OK), 0);
+	return true;
+}
+
+/* One that lives on, or can be brought back; whether it had to be. */
+static bool survives(struct target *t)
+{
+	bool ended = has_ended(t);
+	if (ended) {
+		target_gone(t->pid);
+		target_restore(t, 0);
+	} else {
+		left_running(t->pid, true, "killed during a dump that ends it");
+	}
+	target_judge(t);
+	target_gone(t->pid);
+	return ended;
+}
+
+/* Likewise for a dump that ends the target: it lives on, or it is gone and the image is whole. How many calls that takes differs;
+ * the last are where the tree ends. */
 static void sweep_ending(const char *program, int step)
 {
 	struct target t;
-	int restored = 0, calls = 0;
-	for (int n = 0; n == 0 || n <= calls + 30; n += n == 0 ? 1 : n < calls - 60 ? step : MIN(step, 7)) {
+	int restored = 0, calls = 0, n = 1;
+	for (bool killed = true; killed; n += n < calls - 60 ? step : MIN(step, 3)) {
 		target_start(&t, program, "5");
-		if (n == 0) {
+		if (!calls) {
 			calls = count_calls(&t);
+			n = calls > 60 && step != 1 ? calls - 60 : 1;
 			step = step ?: calls / 15 + 1;
-			/* The last calls are where the tree ends. */
-			n = calls > 60 && step > 1 ? calls - 60 : 0;
 		}
-		struct struck s = dump_killed_at(&t, false, n);
-		nap_ms(5);
-		if (!target_alive(t.pid) && access(t.image, F_OK) == 0) {
-			target_gone(t.pid);
-			target_restore(&t, 0);
-			restored += WIFSIGNALED(s.status); /* an ending makes more calls than were counted, or less */
-		} else {
-			left_running(t.pid, true, "killed during a dump that ends it");
-		}
-		target_judge(&t);
-		target_gone(t.pid);
+		killed = WIFSIGNALED(dump_killed_at(&t, false, n).status);
+		restored += survives(&t) && killed;
 	}
 	CHECK(restored > 0);
 }

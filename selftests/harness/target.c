@@ -54,6 +54,34 @@ char target_state(pid_t pid)
 	return end && end[1] ? end[2] : '?';
 }
 
+static u64 pending_signals(const char *status, const char *name)
+{
+	const char *line = status ? strstr(status, name) : NULL;
+	return line ? strtoull(line + strlen(name), NULL, 16) : 0;
+}
+
+#define PF_EXITING 4u
+/* Fields of proc_pid_stat(5), behind the second. Since Linux 5.18 the exit code shows from the kill on. */
+enum { STAT_FLAGS = 9, STAT_EXIT_CODE = 52 };
+
+bool target_dying(pid_t pid)
+{
+	char path[64];
+	unsigned long long field[STAT_EXIT_CODE + 1] = { 0 };
+	snprintf(path, sizeof path, "/proc/%d/status", pid);
+	_cleanup_free_ char *status = read_text(path);
+	snprintf(path, sizeof path, "/proc/%d/stat", pid);
+	_cleanup_free_ char *stat = read_text(path);
+	char *at = stat ? strrchr(stat, ')') : NULL;
+	if (!at || strlen(at) < 5)
+		return true;
+	at += 4; /* behind the state, which is a letter */
+	for (int i = 4; i <= STAT_EXIT_CODE; i++)
+		field[i] = strtoull(at, &at, 10);
+	u64 pending = pending_signals(status, "\nSigPnd:") | pending_signals(status, "\nShdPnd:");
+	return field[STAT_FLAGS] & PF_EXITING || (field[STAT_EXIT_CODE] & 127) == SIGKILL || pending & 1ull << (SIGKILL - 1);
+}
+
 void target_gone(pid_t pid)
 {
 	for (long long start = clock_ms(); kill(pid, 0) == 0; nap_ms(2)) {

@@ -28,6 +28,8 @@ void target_gone(pid_t);
 bool target_alive(pid_t);
 /* The third field of /proc/PID/stat. */
 char target_state(pid_t);
+/* Was it killed (SIGKILL), and only takes its time? */
+bool target_dying(pid_t);
 
 /* Runs ckpt, adds what it prints to the test's log and to output (may be NULL); its exit status, 128 + signal. */
 #define ckpt(output, ...) ckptv(output, (const char *const[]){ "ckpt", __VA_ARGS__, NULL })

@@ -156,10 +156,21 @@ static bool raise_lo(void)
 	return r == 0;
 }
 
+/* Who runs tests in the background may ignore what a terminal sends, and so would all that a test starts. */
+static void heed_signals(void)
+{
+	sigset_t none;
+	for (int i = 1; i < NSIG; i++)
+		signal(i, SIG_DFL);
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
 /* Between the harness and the cage: killing it kills the cage. */
 static int be_keeper(const struct test *test, bool caged)
 {
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	heed_signals();
 	if (!caged)
 		run_test(test);
 	if (unshare(CLONE_NEWPID | CLONE_NEWNS | (test->net ? CLONE_NEWNET : 0)) || (test->net && !raise_lo())) {

@@ -24,6 +24,7 @@ static void be_daemon(pid_t session)
 			judge_nap(10);
 		_exit(getsid(0) == session && getpgrp() == session && getppid() == pid ? 0 : 1);
 	}
+	judge_settled(child);
 	write_pid();
 	judge_wait();
 	MUST_EQ(getpid(), pid);
