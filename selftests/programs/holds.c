@@ -235,11 +235,14 @@ static int locked_range(void)
 	return fd;
 }
 
+/* Somebody wants to write, and the lease is not given up. */
 static int leased_file(void)
 {
 	close(open(judge_path("leased"), O_RDWR | O_CREAT, 0600));
 	int fd = open(judge_path("leased"), O_RDONLY);
+	signal(SIGIO, SIG_IGN);
 	MUST_EQ(fcntl(fd, F_SETLEASE, F_RDLCK), 0);
+	MUST(open(judge_path("leased"), O_WRONLY | O_NONBLOCK) == -1 && errno == EWOULDBLOCK);
 	return fd;
 }
 

@@ -75,9 +75,11 @@ static const char *vma_refusal(const struct vma *v)
 		u32 flag;
 		const char *words;
 	} reasons[] = {
-		{ VMA_HUGETLB, "pages of hugetlbfs" },          { VMA_IO | VMA_PFNMAP, "memory of a device" },
-		{ VMA_UFFD, "userfaultfd answers its faults" }, { VMA_SHADOW_STACK, "a shadow stack" },
-		{ VMA_SEALED, "it is sealed (mseal)" },         { 15u << VMA_PKEY_SHIFT, "it has a protection key" },
+		{ VMA_HUGETLB, "pages of hugetlbfs" },
+		{ VMA_IO | VMA_PFNMAP, "memory of a device" },
+		{ VMA_UFFD, "userfaultfd answers its faults" },
+		{ VMA_SHADOW_STACK, "a shadow stack" },
+		{ 15u << VMA_PKEY_SHIFT, "it has a protection key" },
 	};
 	if (v->flags & VMA_SPECIAL)
 		return !strcmp(v->name, "[vdso]") || !strncmp(v->name, "[vvar", 5) ? NULL : "the kernel made it";

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-/* Owns locks on files: POSIX locks, which belong to a process, and those of open files (flock(2), F_OFD_SETLK). Who waits for
+/* Owns locks on files: POSIX locks, which belong to a process, those of open files (flock(2), F_OFD_SETLK), and leases
+ * (F_SETLEASE) that nobody wants broken. Who waits for
  * one waits again after a restore, by the call itself. */
 #include "base/file.h"
 #include "collect/collect.h"
@@ -74,7 +75,7 @@ static bool may_be_locked(const struct view *v, const Ckpt__File *f, const struc
 static const char *kind_name(const struct lock_line *l)
 {
 	if (strcmp(l->manner, "ADVISORY"))
-		return !strcmp(l->kind, "LEASE") ? "lease" : l->manner;
+		return !strcmp(l->kind, "LEASE") && !strcmp(l->manner, "ACTIVE") ? "lease" : l->manner;
 	return !strcmp(l->kind, "POSIX")    ? "posix"
 	       : !strcmp(l->kind, "OFDLCK") ? "ofd"
 	       : !strcmp(l->kind, "FLOCK")  ? "flock"
@@ -174,6 +175,7 @@ static int locks_collect(struct collector *c, const struct subject *subject, str
 
 static bool is_posix(const Ckpt__Lock *l) { return !strcmp(l->kind, "posix"); }
 static bool is_flock(const Ckpt__Lock *l) { return !strcmp(l->kind, "flock"); }
+static bool is_lease(const Ckpt__Lock *l) { return !strcmp(l->kind, "lease"); }
 
 static struct flock range_of(const Ckpt__Lock *l)
 {
@@ -202,7 +204,7 @@ static int judge_kind(const struct graph *graph, u32 pid, const Ckpt__Lock *l, e
 	const Ckpt__File *f = graph_data(graph, &kind_file, l->file);
 	if (!f || !l->kind || !l->mode)
 		return fail(IMAGE_INCONSISTENT, 0, "a lock on file %u", l->file);
-	bool known = is_posix(l) || is_flock(l) || !strcmp(l->kind, "ofd");
+	bool known = is_posix(l) || is_flock(l) || is_lease(l) || !strcmp(l->kind, "ofd");
 	if (!known && direction == DIRECTION_DUMP)
 		return fail(FILE_LEASED, 0, "%s (%s %s)", f->link, l->kind, l->mode);
 	if (!known || (strcmp(l->mode, "write") && strcmp(l->mode, "read")))
@@ -247,6 +249,8 @@ static int judge_free(const struct graph *graph, const Ckpt__Lock *l)
 	const Ckpt__File *f = graph_data(graph, &kind_file, l->file);
 	char holder[64];
 	struct stat st;
+	if (is_lease(l)) /* to open the file would break somebody else's */
+		return 0;
 	if (!f->kind || strcmp(f->kind, "reg") || !f->link || f->link[0] != '/')
 		return 0;
 	if (lstat(f->link, &st) < 0 || !is_worth_a_look(st.st_mode)) /* to open a device may do something */
@@ -282,6 +286,11 @@ static void plan_lock(struct plan *plan, const struct graph *graph, u32 pid, con
 	struct flock range = range_of(l);
 	if (is_flock(l)) {
 		plan_call(plan, with_service, SYS_flock, ARG(plan_fd(plan, l->file)), ARG(flock_of(l) | LOCK_NB));
+		return;
+	}
+	if (is_lease(l)) { /* somebody else's file needs CAP_LEASE: while the task has the rights of ckpt */
+		plan_call(plan, AT(pid, STAGE_TASK), SYS_fcntl, ARG(plan_fd(plan, l->file)), ARG(F_SETLEASE),
+			  ARG(range.l_type));
 		return;
 	}
 	struct arg data = ARG_OF_DATA(plan_data(plan, &range, sizeof range, 8));

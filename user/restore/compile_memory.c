@@ -19,6 +19,9 @@
 #ifndef MAP_DROPPABLE
 #define MAP_DROPPABLE 0x08
 #endif
+#ifndef SYS_mseal
+#define SYS_mseal 462 /* Linux 6.10 */
+#endif
 #ifndef MADV_COLLAPSE
 #define MADV_COLLAPSE 25
 #endif
@@ -224,6 +227,13 @@ static void guard(const struct space *s, const struct vma *v)
 		if (s->runs[i].flags & PAGES_GUARD)
 			plan_call(s->c->plan, at(s, STAGE_PROTECT), SYS_madvise, ARG(s->runs[i].start), ARG(s->runs[i].len),
 				  ARG(MADV_GUARD_INSTALL));
+}
+
+/* mseal(2) forbids changes that children and the last steps need: it comes when everybody has been born. */
+static void seal(const struct space *s, const struct vma *v)
+{
+	if (v->flags & VMA_SEALED)
+		plan_call(s->c->plan, at(s, STAGE_CLOSE), SYS_mseal, ARG(v->start), ARG(v->end - v->start), ARG(0));
 }
 
 static void protect(const struct space *s, const struct vma *v, bool needed)
@@ -442,6 +452,7 @@ int compile_memory(struct compiler *c, const Ckpt__Task *task)
 		if (i < 4096)
 			plan_for(c->plan, "mapping %llx-%llx of process %u", (unsigned long long)v->start,
 				 (unsigned long long)v->end, task->pid);
+		seal(&s, v);
 		if (is_kept(&s, v)) {
 			keep(&s, v);
 			continue;
