@@ -15,4 +15,8 @@ struct netlock_backend {
 	int (*release)(const char *id);
 	int (*entry)(size_t index, struct netlock_entry *);
 };
+/* Calls then() in another process when ckpt has died, with the descriptor `other` (-1: none) as fd. Its id, or negative errno. */
+typedef void netlock_then(int fd, const char *name);
+pid_t netlock_watch(int other, netlock_then *, const char *name);
+
 extern const struct netlock_backend netlock_link, netlock_nftables;

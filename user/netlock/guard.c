@@ -2,7 +2,7 @@
 /* Owns the guard of a lock that was handed on: a process that outlives ckpt for a moment. */
 #include "base/child.h"
 #include "base/file.h"
-#include "netlock/lock.h"
+#include "netlock/backend.h"
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
@@ -37,23 +37,37 @@ static bool is_killed(int proc)
 }
 
 /* A death of ckpt kills, by ptrace and by the parent-death signal, before its pidfd tells of it (kernel/exit.c, exit_notify()). */
-static _Noreturn void be_guard(const char *id, int ckpt, int proc)
+static _Noreturn void watch(int ckpt, int other, netlock_then *then, const char *name)
 {
 	sigset_t all;
-	struct pollfd ends = { .fd = ckpt, .events = POLLIN };
+	struct pollfd ends = { .events = POLLIN };
+	int high[] = { fcntl(ckpt, F_DUPFD, 3), other < 0 ? -1 : fcntl(other, F_DUPFD, 3) };
 	sigfillset(&all);
 	sigprocmask(SIG_SETMASK, &all, NULL);
 	setsid();
 	/* nothing of ckpt's is kept open: neither the lock nor a connection */
-	ckpt = dup3(ckpt, 0, 0) == 0 ? 0 : ckpt;
-	proc = dup3(proc, 1, 0) == 1 ? 1 : proc;
+	dup2(high[0], 0);
+	dup2(other < 0 ? high[0] : high[1], 1);
 	close_range(2, ~0u, 0);
-	ends.fd = ckpt;
 	while (poll(&ends, 1, -1) != 1)
 		;
+	then(1, name);
+	_exit(0);
+}
+
+pid_t netlock_watch(int other, netlock_then *then, const char *name)
+{
+	_cleanup_close_ int ckpt = (int)syscall(SYS_pidfd_open, getpid(), 0);
+	pid_t watcher = ckpt < 0 ? -1 : fork();
+	if (watcher == 0)
+		watch(ckpt, other, then, name);
+	return watcher < 0 ? neg_errno() : watcher;
+}
+
+static void release_of_living(int proc, const char *id)
+{
 	if (!is_killed(proc))
 		netlock_release(id);
-	_exit(0);
 }
 
 pid_t netlock_guard(const char *id, pid_t root)
@@ -61,15 +75,7 @@ pid_t netlock_guard(const char *id, pid_t root)
 	char path[32];
 	snprintf(path, sizeof path, "/proc/%d", (int)root);
 	_cleanup_close_ int proc = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	_cleanup_close_ int ckpt = (int)syscall(SYS_pidfd_open, getpid(), 0);
-	if (proc < 0 || ckpt < 0)
-		return neg_errno();
-	pid_t guard = fork();
-	if (guard == 0) {
-		int low[] = { fcntl(ckpt, F_DUPFD, 3), fcntl(proc, F_DUPFD, 3) };
-		be_guard(id, low[0], low[1]);
-	}
-	return guard < 0 ? neg_errno() : guard;
+	return proc < 0 ? neg_errno() : netlock_watch(proc, release_of_living, id);
 }
 
 void netlock_unguard(pid_t guard)

@@ -21,7 +21,7 @@ struct netlock {
 	u64 until;                             /* CLOCK_BOOTTIME, ns */
 	int fds[6];                            /* the backend's, and what it needs to know */
 	VECTOR(struct flow) flows;
-	pid_t guard;
+	pid_t guard, watcher; /* of what was handed on; of what does not end with ckpt by itself */
 };
 
 /* By the name that people give it: "auto", "link", "nftables", "none". False: there is no such method. */

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /* Owns locks by nftables: a table of ckpt's own, over nfnetlink. Until it is handed on the table belongs to a socket of ckpt
- * (NFT_TABLE_F_OWNER, Linux 5.12) and goes with it. */
+ * (NFT_TABLE_F_OWNER, Linux 5.12) and goes with it; on older kernels another process takes it away. */
 #include "netlock/backend.h"
 #include <arpa/inet.h>
 #include <endian.h>
@@ -378,12 +378,43 @@ static int add_all(const struct netlock *lock, const char *table, const struct f
 	return r;
 }
 
+static int delete_table(const char *name)
+{
+	struct batch b = { 0 };
+	_cleanup_close_ int fd = open_socket();
+	message_begin(&b, NFNL_MSG_BATCH_BEGIN, 0, AF_UNSPEC);
+	message_begin(&b, NFT_MSG_DELTABLE, NLM_F_ACK, NFPROTO_INET);
+	put_string(&b, NFTA_TABLE_NAME, name);
+	int r = fd < 0 ? fd : batch_send(&b, fd);
+	text_free(&b.t);
+	return r;
+}
+
+static void delete_of_dead(int fd, const char *name)
+{
+	(void)fd;
+	delete_table(name);
+}
+
+/* A table that nobody owns, and a process that takes it away when ckpt dies. */
+static int make_watched(struct netlock *lock, int fd, const char *name)
+{
+	lock->watcher = netlock_watch(-1, delete_of_dead, name);
+	int r = lock->watcher < 0 ? (int)lock->watcher : make_table(fd, name, 0, NULL);
+	if (r < 0)
+		netlock_unguard(lock->watcher);
+	return r;
+}
+
 static int begin(struct netlock *lock)
 {
 	char name[NAME_ROOM];
 	table_name(name, lock->id, HELD);
 	_cleanup_close_ int fd = open_socket();
+	lock->watcher = 0;
 	int r = fd < 0 ? fd : make_table(fd, name, NFT_TABLE_F_OWNER, NULL);
+	if (r == -EINVAL || r == -EOPNOTSUPP)
+		r = make_watched(lock, fd, name);
 	lock->fds[0] = r == 0 ? take_fd(&fd) : -1;
 	return r;
 }
@@ -410,6 +441,11 @@ static int keep(struct netlock *lock, const char *dir)
 
 static void end(struct netlock *lock)
 {
+	char name[NAME_ROOM];
+	table_name(name, lock->id, HELD);
+	if (lock->watcher)
+		delete_table(name);
+	netlock_unguard(lock->watcher);
 	closep(&lock->fds[0]);
 	lock->fds[0] = -1;
 	vector_free(&lock->flows);
@@ -420,14 +456,8 @@ static void end(struct netlock *lock)
 static int release(const char *id)
 {
 	char name[NAME_ROOM];
-	struct batch b = { 0 };
 	table_name(name, id, "");
-	_cleanup_close_ int fd = open_socket();
-	message_begin(&b, NFNL_MSG_BATCH_BEGIN, 0, AF_UNSPEC);
-	message_begin(&b, NFT_MSG_DELTABLE, NLM_F_ACK, NFPROTO_INET);
-	put_string(&b, NFTA_TABLE_NAME, name);
-	int r = fd < 0 ? fd : batch_send(&b, fd);
-	text_free(&b.t);
+	int r = delete_table(name);
 	return r == -EBADMSG || r == -EOPNOTSUPP || r == -EINVAL || r == -EPROTONOSUPPORT || r == -EPERM ? -ENOENT : r;
 }
 
