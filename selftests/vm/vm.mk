@@ -26,10 +26,14 @@ $(T)/vm/leg: selftests/vm/leg.c
 	$(call say,CC,$<) mkdir -p $(@D) && $(CC) -std=gnu17 -D_GNU_SOURCE $(WARN) -O2 -static $(if $(SYSROOT),--sysroot=$(SYSROOT)) -o $@ $<
 test-cross: tests-built $(T)/vm/init $(T)/vm/leg
 	$(Q)$(VM_ENV) selftests/vm/cross $(abspath $(B)) "$(or $(KERNELS),5.10 6.12 newest 5.10)" "$(or $(PROGRAMS_CROSS),$(VM_CROSS))"
+# Kernels that were booted locked down: each mode skips the tests of the other.
+test-lockdown: tests-built $(T)/vm/init
+	$(Q)for mode in integrity confidentiality; do $(VM_ENV) VM_APPEND=lockdown=$$mode selftests/vm/run $(abspath $(B)) \
+	  "$(or $(KERNELS),6.12)" rights/lockdown || exit 1; done
 # The answers that resource/capabilities compares: after a new row of caps.def, or for a new kernel.
 tables: $(B)/ckpt $(T)/vm/init
 	$(Q)$(VM_ENV) selftests/vm/tables $(abspath $(B)) "$(or $(KERNELS),$(VM_MATRIX))"
-.PHONY: tables test-vm test-vm-quick vm-slice test-cross btf-check
+.PHONY: tables test-vm test-vm-quick vm-slice test-cross test-lockdown btf-check
 
 # Every BPF object against the type information of every kernel of the matrix, without booting it.
 BTF_SERIES := 5.10 6.1 6.12 6.18 newest
