@@ -18,7 +18,7 @@ static const struct {
 
 static int usage(FILE *to)
 {
-	fputs("usage: ckpt COMMAND [OPTION]... [ARGUMENT]...\n\n", to);
+	fputs("usage: ckpt [--btf FILE] COMMAND [OPTION]... [ARGUMENT]...\n\n", to);
 	for (size_t i = 0; commands[i].name; i++)
 		if (commands[i].help) /* NULL: for the build only */
 			fprintf(to, "  %-8s %s\n", commands[i].name, commands[i].help);
@@ -38,6 +38,10 @@ static void own_proc_files(void)
 int main(int argc, char **argv)
 {
 	own_proc_files();
+	if (argc > 2 && !strcmp(argv[1], "--btf")) {
+		setenv("CKPT_BTF", argv[2], 1);
+		argc -= 2, argv += 2;
+	}
 	if (argc && !strcmp(basename(argv[0]), "criu"))
 		return criu_main(argc, argv);
 	if (argc < 2)

@@ -115,9 +115,9 @@ TEST(rseq_turned_off, .root = true)
 	char pid[16], program[4096];
 	_cleanup_text_ struct text output = { 0 };
 	snprintf(program, sizeof program, "%s/selftests/programs/threads", test_build_dir());
-	target_spawn(&t, "/usr/bin/env", "GLIBC_TUNABLES=glibc.malloc.arena_max=2:glibc.pthread.rseq=0", program,
-		     WORK "/target1");
-	CHECK_STR(t.dir, WORK "/target1");
+	const char *dir = WORK "/target1";
+	target_spawn(&t, "/usr/bin/env", "GLIBC_TUNABLES=glibc.malloc.arena_max=2:glibc.pthread.rseq=0", program, dir);
+	CHECK_STR(t.dir, dir);
 	for (long long start = clock_ms(); access(WORK "/target1/ready", F_OK); nap_ms(5))
 		CHECK(clock_ms() - start < 15000);
 	snprintf(pid, sizeof pid, "%d", t.pid);

@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /* Owns loading: cold by libbpf (which relocates against the kernel's BTF), or from instructions relocated before. */
 #include "collect/bpf_internal.h"
+#include "host/kbtf.h"
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <fcntl.h>
+#include <linux/btf.h>
+#include <stdio.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
@@ -167,7 +170,7 @@ static int cold_load(void *arg)
 {
 	const struct cold_load *load = arg;
 	/* named, so that libbpf does not look for types in modules: that takes CAP_SYS_ADMIN (BPF_BTF_GET_NEXT_ID) */
-	LIBBPF_OPTS(bpf_object_open_opts, opts, .object_name = load->image.name, .btf_custom_path = KERNEL_BTF);
+	LIBBPF_OPTS(bpf_object_open_opts, opts, .object_name = load->image.name, .btf_custom_path = caps_btf());
 	_cleanup_(object_closep) struct bpf_object *object = bpf_object__open_mem(load->image.elf, load->image.len, &opts);
 	if (!object)
 		return neg_errno();
@@ -190,19 +193,62 @@ static int cold_load(void *arg)
 	return bpf_walker_open(load->ret, take_fd(&fd), take_fd(&map_fd));
 }
 
+/* --- without the kernel's own file: libbpf would look there for what iterators attach to --- */
+
+static int stop_load(struct bpf_program *prog _unused_, struct bpf_prog_load_opts *opts _unused_, long cookie _unused_)
+{
+	return -ECANCELED;
+}
+
+/* libbpf fits the instructions to the types of the file, and is stopped before it loads them. */
+static int fit_object(struct bpf_object *object, const char *iterator, const struct kbtf *types, struct bpf_code *ret)
+{
+	char function[64];
+	snprintf(function, sizeof function, "bpf_iter_%s", iterator);
+	u32 attach = kbtf_find(types, BTF_KIND_FUNC, function);
+	if (!attach)
+		return -ENOENT;
+	int r = bpf_object__load(object);
+	if (r != -ECANCELED)
+		return r < 0 ? r : -EPROTO;
+	const struct bpf_program *program = bpf_object__next_program(object, NULL);
+	return code_take(ret, bpf_program__insns(program), bpf_program__insn_cnt(program), bpf_object__next_map(object, NULL),
+			 (int)attach);
+}
+
+static int external_load(void *arg)
+{
+	const struct cold_load *load = arg;
+	_cleanup_kbtf_ struct kbtf *types = NULL;
+	LIBBPF_OPTS(libbpf_prog_handler_opts, handler, .prog_prepare_load_fn = stop_load);
+	LIBBPF_OPTS(bpf_object_open_opts, opts, .object_name = load->image.name, .btf_custom_path = caps_btf());
+	int r = kbtf_open(&types, caps_btf());
+	if (r < 0)
+		return r;
+	int iterators = libbpf_register_prog_handler("iter/", BPF_PROG_TYPE_TRACEPOINT, 0, &handler);
+	if (iterators < 0)
+		return iterators;
+	_cleanup_(object_closep) struct bpf_object *object = bpf_object__open_mem(load->image.elf, load->image.len, &opts);
+	r = object ? fit_object(object, load->image.iterator, types, load->ret_code) : neg_errno();
+	libbpf_unregister_prog_handler(iterators);
+	return r < 0 ? r : bpf_code_load(load->ret_code, load->ret);
+}
+
 int bpf_load_cold(enum bpf_object_id id, struct bpf_walker *ret)
 {
 	_cleanup_bpf_code_ struct bpf_code code = { 0 };
 	struct cold_load load = { .image = bpf_image(id), .ret = ret, .ret_code = &code };
+	bool external = strcmp(caps_btf(), KERNEL_BTF) != 0;
 
 	libbpf_set_print(NULL); /* a refused program floods the terminal otherwise */
 	libbpf_set_memlock_rlim(0);
-	int r = bpf_with_memlock(true, cold_load, &load);
+	int r = bpf_with_memlock(true, external ? external_load : cold_load, &load);
 	if (r < 0)
 		return r;
 	bpf_calibrate(id, ret);
 	code.config = *ret->config;
-	bpf_cache_write(id, &code);
+	if (!external) /* its types are taken on trust, this time */
+		bpf_cache_write(id, &code);
 	return 0;
 }
 

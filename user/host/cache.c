@@ -34,6 +34,7 @@ int cache_key(struct cache_key *ret, const struct host *host)
 		return neg_errno();
 	text_addf(&t, "%s\n%s\n%s\n%u %llx %llu %d %s\n", name.release, name.version, name.machine, host->euid,
 		  (unsigned long long)host->effective, (unsigned long long)host->userns, host->seccomp, CKPT_VERSION);
+	text_addf(&t, "%s %d\n", caps_btf(), faccessat(AT_FDCWD, caps_btf(), R_OK, AT_EACCESS));
 	file_read(AT_FDCWD, "/proc/self/attr/current", &t); /* no LSM: an error, and nothing added */
 	for (int i = 0; i < CAN_COUNT; i++) {
 		const char *id = caps_row((enum cap_id)i)->id, *built = probes[i].built ?: "";

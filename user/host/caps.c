@@ -12,6 +12,8 @@ static const struct cap_row rows[CAN_COUNT] = {
 #undef CAN
 };
 
+const char *caps_btf(void) { return secure_getenv("CKPT_BTF") ?: KERNEL_BTF; }
+
 const struct cap_row *caps_row(enum cap_id id) { return &rows[id]; }
 
 enum cap_id caps_find(const char *id, size_t len)

@@ -14,6 +14,9 @@ enum cap_id {
 
 /* Where a kernel shows its types (since 5.4). */
 #define KERNEL_BTF "/sys/kernel/btf/vmlinux"
+/* Where they are read: CKPT_BTF (`ckpt --btf`), else there. Never what the caller names when ckpt has rights that he has not:
+ * wrong types would show him any memory of the kernel. */
+const char *caps_btf(void);
 
 enum cap_answer { CAP_UNKNOWN, CAP_NO, CAP_YES };
 

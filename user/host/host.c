@@ -51,7 +51,7 @@ bool host_capable(const struct host *host, int cap) { return host->effective >> 
 
 const struct kbtf *host_btf(struct host *host)
 {
-	if (!host->btf_tried && kbtf_open(&host->btf, KERNEL_BTF) < 0)
+	if (!host->btf_tried && kbtf_open(&host->btf, caps_btf()) < 0)
 		host->btf = NULL;
 	host->btf_tried = true;
 	return host->btf;

@@ -120,6 +120,7 @@ PROBE_FN(pagemap_pfn);
 PROBE_FN(soft_dirty);
 PROBE_FN(procmap_query);
 PROBE_FN(map_files);
+PROBE_FN(btf);
 /* arg: bit of UFFDIO_API's features, -1: only whether it opens; 1: for faults of the kernel too. */
 PROBE_FN(userfaultfd);
 /* name: a path; arg: R_OK, W_OK or F_OK. */

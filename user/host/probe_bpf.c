@@ -5,6 +5,7 @@
 #include <linux/bpf.h>
 #include <linux/btf.h>
 #include <linux/capability.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <sys/syscall.h>
 
@@ -30,6 +31,17 @@ static bool hopeless(const struct host *host, char *note)
 		return false;
 	snprintf(note, NOTE_BYTES, "neither CAP_BPF with CAP_PERFMON nor CAP_SYS_ADMIN");
 	return true;
+}
+
+int probe_btf(struct host *host, const struct probe *p _unused_, char *note)
+{
+	if (faccessat(AT_FDCWD, caps_btf(), R_OK, AT_EACCESS) < 0)
+		return neg_errno();
+	if (!host_btf(host))
+		return -EINVAL;
+	if (strcmp(caps_btf(), KERNEL_BTF))
+		snprintf(note, NOTE_BYTES, "from %.100s", caps_btf());
+	return PROBE_YES;
 }
 
 int probe_bpf_program(struct host *host, const struct probe *p, char *note)
