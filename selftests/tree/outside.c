@@ -175,6 +175,21 @@ static void wants_to_connect(const char *method)
 TEST(wants_link, .root = true, .net = true, .seconds = 60) { wants_to_connect("--network-lock=link"); }
 TEST(wants_nftables, .root = true, .net = true, .seconds = 60) { wants_to_connect("--network-lock=nftables"); }
 
+/* It can be dumped, says the look from outside, and what else could be done. */
+TEST(checked, .root = true, .net = true)
+{
+	struct target t;
+	char pid[16];
+	_cleanup_text_ struct text output = { 0 }, json = { 0 };
+	target_start(&t, "outside", "127.0.0.1");
+	snprintf(pid, sizeof pid, "%d", t.pid);
+	CHECK_EQ(ckpt(&output, "check", "--pid", pid), 0);
+	CHECK_CONTAINS(output.data, "tcp: keep, close, reset, refuse");
+	CHECK_EQ(ckpt(&json, "check", "--json", "--pid", pid), 0);
+	CHECK_CONTAINS(json.data, "\"name\":\"tcp-waiting\",\"choices\":\"refuse, reset\"");
+	target_judge(&t);
+}
+
 /* What the others prove they could not prove if this passed. */
 TEST(peer_is_reset_without_lock, .root = true, .net = true, .seconds = 60)
 {

@@ -3,6 +3,7 @@
 #include "base/file.h"
 #include "collect/collect.h"
 #include "command/check.h"
+#include "model/policy.h"
 #include "dump/dump.h"
 #include "dump/pages.h"
 #include "model/reflect.h"
@@ -108,6 +109,33 @@ static void add_size(struct text *t, u64 bytes)
 
 #define MOST_CHANGES 20
 
+/* What a dump could be told to do otherwise. */
+static void policies_text(struct text *t)
+{
+	const char *name, *about;
+	text_adds(t, "policies (--policy NAME=POLICY), the default first:\n");
+	for (size_t i = 0;; i++) {
+		_cleanup_text_ struct text choices = { 0 };
+		if (!policy_row(i, &name, &about, &choices))
+			return;
+		text_addf(t, "  %s: %s (%s)\n", name, choices.data ?: "", about);
+	}
+}
+
+static void policies_json(struct text *t)
+{
+	const char *name, *about;
+	text_adds(t, "\"policies\":[");
+	for (size_t i = 0;; i++) {
+		_cleanup_text_ struct text choices = { 0 };
+		if (!policy_row(i, &name, &about, &choices))
+			break;
+		text_addf(t, "%s{\"name\":\"%s\",\"choices\":\"%s\",\"about\":\"%s\"}", i ? "," : "", name, choices.data ?: "",
+			  about);
+	}
+	text_adds(t, "],");
+}
+
 static void tree_text(struct text *t, const struct look *look, const char *changes, size_t count)
 {
 	text_addf(t, "process %d: %zu process%s, %zu thread%s\n", (int)look->pid, look->tree.processes.n,
@@ -119,6 +147,7 @@ static void tree_text(struct text *t, const struct look *look, const char *chang
 		add_size(t, look->page_bytes);
 		text_adds(t, " of memory)\n");
 	}
+	policies_text(t);
 	if (count)
 		text_adds(t, "changing between two looks:\n");
 	for (size_t i = 0; i < count && i < MOST_CHANGES && *changes; i++) {
@@ -145,7 +174,9 @@ static void tree_json(struct text *t, const struct look *look, const char *chang
 		text_add_json(t, line);
 		changes += len + (changes[len] == '\n');
 	}
-	text_addf(t, "],\"able\":%s,\"report\":", diag_failed() ? "false" : "true");
+	text_adds(t, "],");
+	policies_json(t);
+	text_addf(t, "\"able\":%s,\"report\":", diag_failed() ? "false" : "true");
 	diag_print_json(t);
 	text_adds(t, "}\n");
 }
