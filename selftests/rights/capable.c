@@ -103,3 +103,20 @@ static void by_file(u64 with, const char *program)
 
 TEST(rights_of_the_file_without_bpf, .root = true) { by_file(TIER_CHECKPOINT, "threads"); }
 TEST(rights_of_the_file_with_bpf, .root = true) { by_file(TIER_CHECKPOINT | TIER_BPF, "tree"); }
+
+/* What takes other rights to make is refused by their names, before anything is made. */
+static void refused(const char *program, const char *needs)
+{
+	struct target t;
+	_cleanup_text_ struct text output = { 0 };
+	tier_become(TIER_CHECKPOINT | TIER_BPF, 0, NULL);
+	target_start(&t, program);
+	target_dump(&t, false);
+	CHECK_EQ(ckpt(&output, "restore", "-d", t.image), EXIT_PRIVILEGE);
+	CHECK_CONTAINS(output.data, "[PLAN_RIGHT]");
+	CHECK_CONTAINS(output.data, needs);
+	CHECK_CONTAINS(output.data, "nothing was made");
+}
+
+TEST(datagrams_that_wait, .root = true, .net = true) { refused("inet", "(NET_RAW)"); }
+TEST(zombies_with_core_files, .root = true) { refused("dead", "(SYS_ADMIN)"); }
