@@ -1,7 +1,11 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-# Other kernels, under QEMU and offline. KERNELS="5.10 6.12 newest" TESTS="tree/programs" choose; V=1 shows all output.
-VM_MATRIX := 5.10 6.1 6.12 6.18 newest
-VM_TESTS  := resource/capabilities resource/facts_differential tree/programs tree/resources tree/calls tree/why
+# Other kernels, under QEMU and offline. KERNELS="5.10 6.12 newest" TESTS="tree/programs" USERS="bookworm sid" choose; V=1 shows all
+# output. The results are kept, and make docs/kernels.md.
+VM_MATRIX := 5.10 6.1 6.12 6.18 7.2 newest pre
+# With each user space; and those that it does not matter to with one.
+VM_TESTS  := tree/programs:sleeper_*,clock_*,threads_* tree/trees:python_*,loop_*,pty_* tree/redis:redis tree/resources:rseq_own_*
+VM_ONCE   := resource/capabilities resource/facts_differential tree/resources tree/calls tree/why unit/rseq unit/rearm
+VM_USERS  := bookworm trixie sid
 # What every change must pass: a sleeping program, a static one, one with an rseq area of its own, and the facts.
 both       = $(1)_dump_restore,$(1)_leave_running
 VM_QUICK  := resource/capabilities resource/facts_differential tree/programs:$(call both,sleeper),$(call both,sleeper_static) \
@@ -12,13 +16,14 @@ VM_ENV    := VM_ARCH=$(if $(filter aarch64,$(ARCH)),arm64,amd64) CROSS_COMPILE=$
 $(T)/vm/init: selftests/vm/init.c
 	$(call say,CC,$<) mkdir -p $(@D) && $(CC) -std=gnu17 -D_GNU_SOURCE $(WARN) -O2 -static $(if $(SYSROOT),--sysroot=$(SYSROOT)) -o $@ $<
 test-vm: tests-built $(T)/vm/init
-	$(Q)$(VM_ENV) selftests/vm/run $(abspath $(B)) "$(or $(KERNELS),$(VM_MATRIX))" "$(or $(TESTS),$(VM_TESTS))"
+	$(Q)$(VM_ENV) selftests/vm/run $(abspath $(B)) "$(or $(KERNELS),$(VM_MATRIX))" "$(or $(USERS),$(VM_USERS))" \
+	  "$(or $(TESTS),$(VM_TESTS))" "$(if $(TESTS),,$(VM_ONCE))"
 # Only what the slice needs is built: arm64 is built for this alone.
 VM_SLICE  := $(B)/ckpt $(T)/run $(T)/vm/init $(addprefix $(T)/,$(foreach t,$(VM_QUICK) $(VM_ARM),$(firstword $(subst :, ,$(t)))) \
              programs/sleeper programs/sleeper.static programs/rseq_own programs/registers)
 vm-slice: $(VM_SLICE)
 test-vm-quick: $(VM_SLICE)
-	$(Q){ $(VM_ENV) selftests/vm/run $(abspath $(B)) "$(or $(KERNELS),5.10 newest)" "$(or $(TESTS),$(VM_QUICK))"; \
+	$(Q){ $(VM_ENV) selftests/vm/run $(abspath $(B)) "$(or $(KERNELS),5.10 newest)" build "$(or $(TESTS),$(VM_QUICK))"; \
 	  $(if $(filter aarch64,$(ARCH)),,selftests/vm/arm "$(VM_ARM)";) } | selftests/vm/total
 # From kernel to kernel with the image of the one before: KERNELS="5.10 6.12 newest 5.10".
 VM_CROSS := clock clock.static clock.musl threads
