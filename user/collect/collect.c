@@ -185,11 +185,25 @@ static int take_told(struct collector *c)
 	return r < 0 ? fail_memory() : 0;
 }
 
+/* Before Linux 6.3 a process cannot tell what it is registered for at membarrier(2), nor before 6.4 anybody its dispatch of system
+ * calls: both are missed together. */
+static bool told_all(const struct collector *c)
+{
+	for (size_t i = 0; i < c->facts.tasks.n; i++) {
+		const struct record_task *t = &c->facts.tasks.v[i];
+		if (t->tid == t->tgid && t->state != 'Z' && !(t->known & KNOWN_MEMBARRIER))
+			return false;
+	}
+	return true;
+}
+
 static int collect_facts(struct collector *c)
 {
 	if (facts_begin(&c->facts, c->tree) < 0)
 		return fail_memory();
-	int r = has_told(c) ? take_told(c) : ask_bpf(c, c->config->effort);
+	int r = has_told(c) ? take_told(c) : 0;
+	if (r == 0 && (!has_told(c) || !told_all(c)))
+		r = ask_bpf(c, c->config->effort);
 	if (r == 0)
 		r = proc_tasks(&c->facts, c->tree);
 	if (r == 0 && !c->config->live)
@@ -295,6 +309,7 @@ void collector_free(struct collector *c)
 	vector_free(&c->locks);
 	text_free(&c->mounts);
 	facts_free(&c->facts);
+	facts_free(&c->asked);
 }
 
 int collect(struct graph *ret, struct tree *tree, const struct collect_config *config)

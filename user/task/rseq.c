@@ -19,7 +19,9 @@ int rseq_get_area(pid_t tid, struct rseq_area *ret)
 	struct rseq_configuration c = { 0 };
 	if (syscall(SYS_ptrace, GET_RSEQ_CONFIGURATION, tid, sizeof c, &c) < 0)
 		return neg_errno();
-	*ret = (struct rseq_area){ c.address, c.length, c.signature };
+	*ret = (struct rseq_area){ 0 };
+	if (c.address) /* some kernels tell a length without */
+		*ret = (struct rseq_area){ c.address, c.length, c.signature };
 	return 0;
 }
 
