@@ -89,6 +89,26 @@ static __always_inline u64 close_on_exec_word(struct task_struct *t, u32 fd)
 	return word;
 }
 
+/* eventfd(2), EFD_SEMAPHORE: fdinfo tells it since Linux 6.5 alone. */
+static __always_inline void read_eventfd(struct file *f, struct record_file_raw *raw)
+{
+	static const char name[] = "[eventfd]";
+	struct eventfd_ctx *ctx;
+	u32 flags = 0;
+
+	raw->file.eventfd = EVENTFD_UNKNOWN;
+	if (raw->file.magic != ANON_INODE_FS_MAGIC)
+		return;
+	for (int i = 0; i < (int)sizeof(name); i++)
+		if (raw->file.link[i] != name[i])
+			return;
+	ctx = BPF_CORE_READ(f, private_data);
+	if (!bpf_core_field_exists(ctx->flags))
+		return;
+	flags = BPF_CORE_READ(ctx, flags);
+	raw->file.eventfd = flags & 1 ? EVENTFD_SEMAPHORE : EVENTFD_COUNTER;
+}
+
 SEC("iter/task_file")
 int ckpt_file(struct bpf_iter__task_file *ctx)
 {
@@ -113,6 +133,7 @@ int ckpt_file(struct bpf_iter__task_file *ctx)
 	read_inode(f->f_inode, raw);
 	read_owner(f, raw);
 	read_name(f, raw);
+	read_eventfd(f, raw);
 	state.header.tag = RECORD_FILE;
 	state.header.len = sizeof(*raw);
 	bpf_seq_write(ctx->meta->seq, &state.header, sizeof(state.header) + sizeof(*raw));

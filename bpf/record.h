@@ -193,6 +193,7 @@ struct record_vma {
 enum record_locks { LOCKS_UNKNOWN, LOCKS_NONE, LOCKS_SOME }; /* as fdinfo shows them */
 
 /* One descriptor. */
+enum record_eventfd { EVENTFD_UNKNOWN, EVENTFD_COUNTER, EVENTFD_SEMAPHORE }; /* unknown, or it is none */
 struct record_file {
 	rec_u32 tgid, fd;
 	rec_u32 flags; /* as in fdinfo: open flags without O_CLOEXEC */
@@ -209,6 +210,8 @@ struct record_file {
 	rec_u64 magic;      /* f_type of statfs(2), 0: not known */
 	rec_u32 family;     /* of a socket: AF_*, 0: not known */
 	rec_u32 locks;      /* enum record_locks */
+	rec_u32 eventfd;    /* enum record_eventfd */
+	rec_u32 pad;
 	char link
 		[48]; /* what readlink(/proc/PID/fd/N) would begin with when it is no path: "anon_inode:[eventfd]", "pipe:[123]" */
 };

@@ -266,6 +266,10 @@ struct file {
 	struct inode *f_inode;
 	struct path f_path;
 	s64 f_pos;
+	void *private_data;
+};
+struct eventfd_ctx {
+	unsigned int flags;
 };
 
 /* --- memory --- */

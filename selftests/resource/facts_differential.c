@@ -449,6 +449,7 @@ static void make_files(void)
 	CHECK_OK(pipe2(ends, O_CLOEXEC));
 	CHECK_OK(dup2(ends[0], 700));
 	CHECK_OK(eventfd(3, EFD_NONBLOCK));
+	CHECK_OK(dup2((int)CHECK_OK(eventfd(3, EFD_SEMAPHORE)), 701));
 	CHECK_OK(open("/dev/null", O_RDWR | O_APPEND));
 	CHECK_OK(open("/", O_PATH | O_DIRECTORY));
 	int fd = (int)CHECK_OK(open("/proc/self/exe", O_RDONLY));
@@ -592,7 +593,7 @@ TEST(descriptors_of_both_sources_are_equal, .root = true, .seconds = 60)
 {
 	_cleanup_(both_free) struct both b = { 0 };
 	u64 of_700 = 0;
-	size_t locked = 0;
+	size_t locked = 0, semaphores = 0;
 
 	read_both(&b, crowd);
 	CHECK_EQ(b.proc.files.n, b.bpf.files.n);
@@ -621,12 +622,17 @@ TEST(descriptors_of_both_sources_are_equal, .root = true, .seconds = 60)
 		}
 		if (f->fd == 700)
 			of_700 = f->file_id;
+		CHECK_EQ(f->eventfd != EVENTFD_UNKNOWN, !strcmp(p->link, "anon_inode:[eventfd]"));
+		if (f->fd == 701)
+			CHECK_EQ(f->eventfd, EVENTFD_SEMAPHORE);
+		semaphores += f->eventfd == EVENTFD_SEMAPHORE;
 	}
 	size_t same = 0;
 	for (size_t i = 0; i < b.bpf.files.n; i++)
 		same += b.bpf.files.v[i].file_id == of_700;
-	CHECK_EQ(same, 4);   /* two descriptors in two processes */
-	CHECK_EQ(locked, 7); /* all four of the parent; a POSIX lock is not the child's */
+	CHECK_EQ(same, 4);       /* two descriptors in two processes */
+	CHECK_EQ(locked, 7);     /* all four of the parent; a POSIX lock is not the child's */
+	CHECK_EQ(semaphores, 4); /* likewise */
 }
 
 /* --- where programs come from --- */

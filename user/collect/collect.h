@@ -91,6 +91,8 @@ int collector_proc(struct collector *, u32 pid);
 const char *collector_fdinfo(struct collector *, const char *name);
 /* What a clock shows to the tree now, in ns: it may be in another time namespace than ckpt. */
 s64 collector_clock(const struct collector *, clockid_t);
+/* What eBPF tells of the descriptor that is being collected; NULL: nothing. Where /proc was asked before, this loads a program. */
+const struct record_file *collector_kernel_file(struct collector *);
 /* The file object of a descriptor that ckpt itself holds (a file in flight); collects it when it is new. fd stays the
  * caller's. Negative errno. */
 int collector_add_file(struct collector *, int fd, u32 *ret_file);

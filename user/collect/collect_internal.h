@@ -55,7 +55,9 @@ struct collector {
 	VECTOR(struct lock_line) locks; /* /proc/locks */
 	bool have_locks, all_locks;
 	struct text mounts; /* /proc/self/mountinfo */
-	struct current {    /* the file that is being collected */
+	struct facts asked; /* with descriptors, when eBPF was asked for them after /proc */
+	bool have_asked;
+	struct current { /* the file that is being collected */
 		const struct record_file *record;
 		const char *magic_link; /* below /proc/PID, NULL: a descriptor */
 		int own;                /* the caller's descriptor (in flight), or -1 */

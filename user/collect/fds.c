@@ -222,6 +222,33 @@ const char *collector_fdinfo(struct collector *c, const char *name)
 	return current->fdinfo.data ? status_field(current->fdinfo.data, name) : NULL;
 }
 
+/* Once for all descriptors: a program that is not there yet is loaded. */
+static int ask_kernel(struct collector *c)
+{
+	int err = 0;
+	_cleanup_bpf_ struct bpf_source *bpf = c->config->no_bpf ? NULL : bpf_open(c->config->caps, BPF_COLD, &err);
+	if (!bpf)
+		return -ENOENT;
+	int r = facts_begin(&c->asked, c->tree);
+	if (r == 0)
+		r = bpf_tasks(bpf, &c->asked, c->tree);
+	return r == 0 ? bpf_files(bpf, &c->asked, c->tree) : r;
+}
+
+const struct record_file *collector_kernel_file(struct collector *c)
+{
+	const struct record_file *record = c->current->record;
+	if (record->file_id) /* it has told this record too */
+		return record;
+	if (!c->have_asked && ask_kernel(c) < 0)
+		c->asked.files.n = 0;
+	c->have_asked = true;
+	for (size_t i = 0; i < c->asked.files.n; i++)
+		if (c->asked.files.v[i].tgid == record->tgid && c->asked.files.v[i].fd == record->fd)
+			return &c->asked.files.v[i];
+	return NULL;
+}
+
 /* --- descriptors of the tree --- */
 
 static u64 dentry_key(const struct record_file *f) { return f->dentry_id ? map_mix(f->dentry_id, f->mnt_id) : 0; }

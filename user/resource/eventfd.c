@@ -11,6 +11,17 @@ static bool eventfd_claims(const struct record_file *file, const char *link)
 	return !strcmp(link, "anon_inode:[eventfd]");
 }
 
+/* fdinfo says it since Linux 6.5, eBPF always. */
+static void collect_mode(struct collector *c, Ckpt__Eventfd *e)
+{
+	const char *semaphore = collector_fdinfo(c, "eventfd-semaphore");
+	const struct record_file *file = semaphore ? NULL : collector_kernel_file(c);
+	if (semaphore)
+		SET(e, semaphore, atoi(semaphore) != 0);
+	else if (file && file->eventfd != EVENTFD_UNKNOWN)
+		SET(e, semaphore, file->eventfd == EVENTFD_SEMAPHORE);
+}
+
 static int eventfd_collect(struct collector *c, const struct subject *subject, struct object *o)
 {
 	(void)subject;
@@ -19,9 +30,7 @@ static int eventfd_collect(struct collector *c, const struct subject *subject, s
 	if (!counter)
 		return fail(FD_FDINFO, 0, "eventfd-count");
 	SET(e, counter, strtoull(counter, NULL, 16));
-	const char *semaphore = collector_fdinfo(c, "eventfd-semaphore");
-	if (semaphore)
-		SET(e, semaphore, atoi(semaphore) != 0);
+	collect_mode(c, e);
 	return 0;
 }
 
@@ -30,7 +39,7 @@ static int eventfd_judge(const struct graph *graph, const struct object *o, enum
 	(void)graph;
 	(void)direction;
 	const Ckpt__Eventfd *e = o->data;
-	return e->has_semaphore ? 0 : fail(EVENTFD_MODE, 0, "fdinfo has no eventfd-semaphore");
+	return e->has_semaphore ? 0 : fail(EVENTFD_MODE, 0, "fdinfo has no eventfd-semaphore, and eBPF does not answer");
 }
 
 static int eventfd_plan(struct plan *plan, const struct graph *graph, const struct object *o)
