@@ -86,7 +86,7 @@ void target_gone(pid_t pid)
 {
 	for (long long start = clock_ms(); kill(pid, 0) == 0; nap_ms(2)) {
 		waitpid(pid, NULL, WNOHANG);
-		if (clock_ms() - start > 5000)
+		if (clock_ms() - start > 5000ll * test_patience())
 			FAIL("process %d is still there (state %c)", pid, target_state(pid));
 	}
 }
@@ -191,7 +191,7 @@ static char *wait_file(const struct target *t, const char *name, int seconds)
 {
 	char path[96];
 	snprintf(path, sizeof path, "%s/%s", t->dir, name);
-	for (long long start = clock_ms(); clock_ms() - start < seconds * 1000ll; nap_ms(2)) {
+	for (long long start = clock_ms(); clock_ms() - start < seconds * 1000ll * test_patience(); nap_ms(2)) {
 		bool alive = target_alive(t->pid);
 		char *text = read_text(path);
 		if (text && (*text || strcmp(name, "verdict")))

@@ -115,6 +115,12 @@ const char *test_build_dir(void)
 	return dir;
 }
 
+int test_patience(void)
+{
+	const char *times = getenv("TEST_PATIENCE");
+	return times && atoi(times) > 0 ? atoi(times) : 1;
+}
+
 static void run_test(const struct test *test)
 {
 	setsid();
@@ -196,13 +202,15 @@ static void replay(int log)
 	fclose(from);
 }
 
+static int seconds_of(const struct test *test) { return (test->seconds ?: 20) * test_patience(); }
+
 static void decide(const struct test *test, int status)
 {
 	if (verdict->outcome == FAILED || (verdict->outcome != RUNNING && WIFEXITED(status) && WEXITSTATUS(status) == 0))
 		return;
 	verdict->outcome = FAILED;
 	if (WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL)
-		snprintf(verdict->reason, sizeof verdict->reason, "killed (the time limit is %d s)", test->seconds ?: 20);
+		snprintf(verdict->reason, sizeof verdict->reason, "killed (the time limit is %d s)", seconds_of(test));
 	else if (WIFSIGNALED(status) || WEXITSTATUS(status) > 128)
 		snprintf(verdict->reason, sizeof verdict->reason, "died of signal %d",
 			 WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status) - 128);
@@ -243,7 +251,7 @@ static enum outcome run_one(int number, const struct test *test, bool caged, boo
 	}
 	int pidfd = (int)syscall(SYS_pidfd_open, pid, 0), status = 0;
 	struct pollfd end = { pidfd, POLLIN, 0 };
-	if (poll(&end, 1, (test->seconds ?: 20) * 1000) == 0) {
+	if (poll(&end, 1, seconds_of(test) * 1000) == 0) {
 		if (!caged)
 			kill(-pid, SIGKILL);
 		syscall(SYS_pidfd_send_signal, pidfd, SIGKILL, NULL, 0);

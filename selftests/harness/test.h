@@ -49,6 +49,8 @@ void test_check_mem(const char *file, int line, const char *a_text, const char *
 void test_check_contains(const char *file, int line, const char *text_text, const char *text, const char *part);
 long long test_check_ok(const char *file, int line, const char *text, long long value);
 
+/* Time limits are so many times as long where everything is slow (TEST_PATIENCE, in emulated machines). */
+int test_patience(void);
 /* The build directory (where ckpt and selftests/programs are), absolute; known from the place of the test's binary. */
 const char *test_build_dir(void);
 /* From now on it is found here too: for a user who may not pass the directories above. */

@@ -449,7 +449,7 @@ static void make_files(void)
 	CHECK_OK(pipe2(ends, O_CLOEXEC));
 	CHECK_OK(dup2(ends[0], 700));
 	CHECK_OK(eventfd(3, EFD_NONBLOCK));
-	CHECK_OK(dup2((int)CHECK_OK(eventfd(3, EFD_SEMAPHORE)), 701));
+	CHECK_OK(dup2((int)CHECK_OK(eventfd(3, EFD_SEMAPHORE)), 730));
 	CHECK_OK(open("/dev/null", O_RDWR | O_APPEND));
 	CHECK_OK(open("/", O_PATH | O_DIRECTORY));
 	int fd = (int)CHECK_OK(open("/proc/self/exe", O_RDONLY));
@@ -623,7 +623,7 @@ TEST(descriptors_of_both_sources_are_equal, .root = true, .seconds = 60)
 		if (f->fd == 700)
 			of_700 = f->file_id;
 		CHECK_EQ(f->eventfd != EVENTFD_UNKNOWN, !strcmp(p->link, "anon_inode:[eventfd]"));
-		if (f->fd == 701)
+		if (f->fd == 730)
 			CHECK_EQ(f->eventfd, EVENTFD_SEMAPHORE);
 		semaphores += f->eventfd == EVENTFD_SEMAPHORE;
 	}

@@ -81,6 +81,7 @@ int main(void)
 	setenv("HOME", "/", 1);
 	setenv("CKPT", "/build/ckpt", 1);
 	setenv("B", "/build", 1);
+	setenv("TEST_PATIENCE", "5", 1);
 	mount_all();
 	load_modules();
 	int console = open("/dev/console", O_RDWR);
