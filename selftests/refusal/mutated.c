@@ -243,6 +243,7 @@ static void mutate(struct target *t, u32 turn)
 		deaths++;
 		next_mutation();
 	}
+	ckpt(NULL, "unlock", t->image); /* where there is a lock: it will not be restored */
 	fprintf(stderr, "%u fields: %u refused, %u planned\n", progress->wanted, progress->refused, progress->planned);
 	CHECK_EQ(deaths, 0);
 	CHECK(progress->refused && progress->planned);
