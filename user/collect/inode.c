@@ -93,10 +93,11 @@ static bool is_open(const struct inode_name *n) { return !n->path && !n->deleted
 static int by_mounts(struct collector *c, struct inode_name *n)
 {
 	struct mount_line m;
+	bool may = !caps_lacks(c->config->caps, CAN_FILE_HANDLES);
 	int r = 0;
 	for (const char *at = c->mounts.data; r == 0 && (at = next_mount(at, n, &m));)
 		r = try_path(n, m.point);
-	for (const char *at = c->mounts.data; r == 0 && is_open(n) && n->handle_bytes && (at = next_mount(at, n, &m));)
+	for (const char *at = c->mounts.data; r == 0 && may && is_open(n) && n->handle_bytes && (at = next_mount(at, n, &m));)
 		r = chdir(m.point) == 0 ? try_handle(n) : 0;
 	return r < 0 ? r : 0;
 }

@@ -122,6 +122,19 @@ static int collect_outside(struct graph *graph, struct tree *tree, const struct 
 	return r == 0 ? collect(graph, tree, how) : r;
 }
 
+/* What no dump can do without. */
+static int judge_host(const struct caps *caps)
+{
+	static const enum cap_id needed[] = { CAN_PIDFD_OPEN, CAN_PTRACE_SEIZE, CAN_PEEKSIGINFO };
+	int r = 0;
+	for (size_t i = 0; i < ARRAY_SIZE(needed); i++) {
+		const struct cap_row *row = caps_row(needed[i]);
+		if (caps_lacks(caps, needed[i]))
+			r = fail(HOST_LACKS, -caps->state[needed[i]].err, "%s (%s): %s", row->interface, row->id, row->lost);
+	}
+	return r;
+}
+
 int dump_tree(const struct dump_config *config, struct dump_result *ret)
 {
 	_cleanup_tree_ struct tree tree = { 0 };
@@ -130,7 +143,9 @@ int dump_tree(const struct dump_config *config, struct dump_result *ret)
 	_cleanup_(netlock_free) struct netlock lock = { .method = config->lock, .timeout = config->lock_timeout };
 	_cleanup_(connections_free) struct connections connections = { 0 };
 	diag_result("not dumped; the process tree runs on unchanged; no image was left in %s", config->dir);
-	int err;
+	int err, able = judge_host(config->caps);
+	if (able < 0)
+		return able;
 	/* before the freeze: the verifier takes longer than all of it */
 	_cleanup_bpf_ struct bpf_source *bpf = config->no_bpf ? NULL : bpf_open(config->caps, BPF_CACHED, &err);
 	u64 begun = now_ns();

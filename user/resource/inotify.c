@@ -81,6 +81,15 @@ static void targets_free(struct targets *t)
 	vector_free(&t->list);
 }
 
+/* Why a target has no name. */
+static const char *lost_by(const struct collector *c, const struct inode_name *n)
+{
+	if (n->deleted)
+		return "deleted";
+	return caps_lacks(collector_caps(c), CAN_FILE_HANDLES) ? "no name is known without open_by_handle_at (FILE_HANDLES)"
+							       : "no name is known";
+}
+
 static int name_targets(struct collector *c, Ckpt__Inotify *m, struct targets *t)
 {
 	bool may_list = true;
@@ -91,8 +100,7 @@ static int name_targets(struct collector *c, Ckpt__Inotify *m, struct targets *t
 		const struct inode_name *n = &t->list.v[i];
 		Ckpt__InotifyWatch *w = m->watch[i];
 		SET(w, directory, S_ISDIR(n->mode));
-		if (!(n->path ? message_set_string(&w->path, n->path)
-			      : message_set_string(&w->lost, n->deleted ? "deleted" : "no name is known")))
+		if (!(n->path ? message_set_string(&w->path, n->path) : message_set_string(&w->lost, lost_by(c, n))))
 			r = fail_memory();
 	}
 	return r;

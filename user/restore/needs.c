@@ -64,6 +64,8 @@ int judge_needs(const struct plan *plan, const struct caps *caps)
 	struct search s = { .plan = plan, .caps = caps };
 	if (caps->state[CAN_SET_TID].answer == CAP_NO)
 		s.result = lacks(caps, CAN_SET_TID, DIAG_SET_TID);
+	if (caps->state[CAN_PIDFD_OPEN].answer == CAP_NO)
+		s.result = lacks(caps, CAN_PIDFD_OPEN, DIAG_SELECT);
 	if (caps->state[CAN_PTRACE_SEIZE].answer == CAP_NO)
 		s.result = lacks(caps, CAN_PTRACE_SEIZE, DIAG_PTRACE_DENIED);
 	if (plan_gated(plan, 0) && caps->state[CAN_SUSPEND_SECCOMP].answer == CAP_NO)
