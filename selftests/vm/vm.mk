@@ -18,6 +18,8 @@ $(T)/vm/init: selftests/vm/init.c
 test-vm: tests-built $(T)/vm/init
 	$(Q)$(VM_ENV) selftests/vm/run $(abspath $(B)) "$(or $(KERNELS),$(VM_MATRIX))" "$(or $(USERS),$(VM_USERS))" \
 	  "$(or $(TESTS),$(VM_TESTS))" "$(if $(TESTS),,$(VM_ONCE))"
+kernels:
+	$(Q)python3 selftests/vm/table.py $(wildcard build/*/vm/*.ktap) > docs/kernels.md
 # Only what the slice needs is built: arm64 is built for this alone.
 VM_SLICE  := $(B)/ckpt $(T)/run $(T)/vm/init $(addprefix $(T)/,$(foreach t,$(VM_QUICK) $(VM_ARM),$(firstword $(subst :, ,$(t)))) \
              programs/sleeper programs/sleeper.static programs/rseq_own programs/registers)
@@ -38,7 +40,7 @@ test-lockdown: tests-built $(T)/vm/init
 # The answers that resource/capabilities compares: after a new row of caps.def, or for a new kernel.
 tables: $(B)/ckpt $(T)/vm/init
 	$(Q)$(VM_ENV) selftests/vm/tables $(abspath $(B)) "$(or $(KERNELS),$(VM_MATRIX))"
-.PHONY: tables test-vm test-vm-quick vm-slice test-cross test-lockdown btf-check
+.PHONY: kernels tables test-vm test-vm-quick vm-slice test-cross test-lockdown btf-check
 
 # Every BPF object against the type information of every kernel of the matrix, without booting it.
 BTF_SERIES := 5.10 6.1 6.12 6.18 newest
