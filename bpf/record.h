@@ -18,7 +18,7 @@ typedef long long rec_s64;
 typedef int rec_s32;
 #endif
 
-#define RECORD_WIRE_VERSION 2
+#define RECORD_WIRE_VERSION 3
 
 /* Which groups of a task record hold facts; a group that is not known is left 0. */
 enum record_known {
@@ -173,7 +173,8 @@ enum record_vma_flags {
 	VMA_MAYWRITE = 1 << 22,
 	VMA_MAYSHARE = 1 << 23,
 	VMA_SHADOW_STACK = 1 << 24,
-	VMA_PKEY_SHIFT = 28, /* the protection key in the highest four bits */
+	VMA_TAGGED = 1 << 25, /* PROT_MTE (arm64): tags go with its memory */
+	VMA_PKEY_SHIFT = 28,  /* the protection key in the highest four bits */
 };
 
 /* One mapping. */
@@ -223,7 +224,7 @@ struct record_config {
 	rec_u32 calibrated; /* the masks are known */
 	rec_u32 pad;
 	/* The same of vm_flags above bit 31. */
-	rec_u64 sealed_mask, droppable_mask, pkey_mask;
+	rec_u64 sealed_mask, droppable_mask, pkey_mask, tagged_mask;
 	/* Of a program that walks one process in several reads: */
 	rec_u64 only;   /* signal_id or mm_id of the process */
 	rec_u64 cursor; /* where the next read goes on; 0: from the start, and at the end */

@@ -70,6 +70,9 @@ static void take(const char *what)
 			0);
 	if (!strcmp(what, "dispatch"))
 		MUST_EQ(prctl(PR_SET_SYSCALL_USER_DISPATCH, 1, 0, 0, &selector), 0);
+	if (!strcmp(what, "tagged"))
+		MUST(mmap(NULL, 4096, PROT_READ | PROT_WRITE | 0x20 /* PROT_MTE */, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) !=
+		     MAP_FAILED);
 	if (!strcmp(what, "thread-clock")) {
 		MUST_EQ(timer_create(CLOCK_THREAD_CPUTIME_ID, &event, &timer), 0);
 		MUST_EQ(pthread_create(&thread, NULL, sleeper, NULL), 0);

@@ -4,6 +4,7 @@
 #include "harness/target.h"
 #include <linux/prctl.h>
 #include <stdio.h>
+#include <sys/auxv.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 
@@ -46,6 +47,18 @@ TEST(dispatched_system_calls, .root = true)
 	if (prctl(PR_SET_SYSCALL_USER_DISPATCH, PR_SYS_DISPATCH_OFF, 0, 0, 0) < 0)
 		SKIP("this kernel does not dispatch system calls to programs");
 	refused((const char *const[]){ "foreign", "dispatch", NULL }, CODES("[SYSCALL_DISPATCH]"));
+}
+TEST(memory_with_tags, .root = true)
+{
+#if defined(__aarch64__)
+	if (getauxval(AT_HWCAP2) & HWCAP2_MTE) {
+		refused((const char *const[]){ "foreign", "tagged", NULL }, CODES("[VMA_UNSUPPORTED]", "PROT_MTE"));
+		setenv("CKPT_DISABLE", "BPF", 1);
+		refused((const char *const[]){ "foreign", "tagged", NULL }, CODES("[VMA_UNSUPPORTED]", "PROT_MTE"));
+		return;
+	}
+#endif
+	SKIP("this processor does not tag memory");
 }
 REFUSED(the_cpu_clock_of_another_process, CODES("[TIMER_CLOCK]", "on the CPU time of process"), "clock")
 REFUSED(the_cpu_clock_of_some_thread, CODES("[TIMER_CLOCK]", "one of 2 threads"), "thread-clock")

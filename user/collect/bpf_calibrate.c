@@ -128,7 +128,7 @@ static int calibrate_tasks(struct bpf_walker *w)
 
 /* Where the child mapped a page of each sort; NULL: this kernel does not have it. */
 struct samples {
-	void *plain, *sealed, *droppable, *keyed;
+	void *plain, *sealed, *droppable, *keyed, *tagged;
 	u32 pkey, pad;
 };
 
@@ -156,6 +156,10 @@ static void map_samples(const void *arg, void *answer)
 	if (s->keyed && pkey_mprotect(s->keyed, PAGE_BYTES, PROT_READ | PROT_WRITE, key) < 0)
 		s->keyed = NULL;
 	s->pkey = key > 0 ? (u32)key : 0;
+#else
+	s->tagged = map_page(MAP_PRIVATE);
+	if (s->tagged && mprotect(s->tagged, PAGE_BYTES, PROT_READ | PROT_WRITE | PROT_MTE) < 0)
+		s->tagged = NULL;
 #endif
 }
 
@@ -189,6 +193,7 @@ static int calibrate_vmas(struct bpf_walker *w)
 	u64 other = ~flags_at(&stream, s.plain) & HIGH_BITS;
 	w->config->sealed_mask = s.sealed ? flags_at(&stream, s.sealed) & other : 0;
 	w->config->droppable_mask = s.droppable ? flags_at(&stream, s.droppable) & other : 0;
+	w->config->tagged_mask = s.tagged ? flags_at(&stream, s.tagged) & other : 0;
 	u64 key_bits = s.keyed ? flags_at(&stream, s.keyed) & other : 0;
 	w->config->pkey_mask = s.pkey ? key_bits / s.pkey * 15 : 0;
 	w->config->calibrated = s.plain != NULL;

@@ -24,7 +24,7 @@ static u32 flags_known(const struct record_config *config)
 	for (size_t i = 0; i < ARRAY_SIZE(flag_rows); i++)
 		known |= flag_rows[i].flag;
 	if (config->calibrated)
-		known |= VMA_SEALED | VMA_DROPPABLE | 0xfu << VMA_PKEY_SHIFT;
+		known |= VMA_SEALED | VMA_DROPPABLE | VMA_TAGGED | 0xfu << VMA_PKEY_SHIFT;
 	return known;
 }
 
@@ -39,6 +39,8 @@ static u32 decode_flags(const struct record_vma_raw *raw, const struct record_co
 		flags |= VMA_SEALED;
 	if (raw->vm_flags & config->droppable_mask)
 		flags |= VMA_DROPPABLE;
+	if (raw->vm_flags & config->tagged_mask)
+		flags |= VMA_TAGGED;
 	if (config->pkey_mask)
 		flags |= (u32)((raw->vm_flags & config->pkey_mask) / (config->pkey_mask & -config->pkey_mask))
 			 << VMA_PKEY_SHIFT;

@@ -155,10 +155,11 @@ static const struct {
 	{ "ac", VMA_ACCOUNT },    { "ht", VMA_HUGETLB },    { "io", VMA_IO },          { "pf", VMA_PFNMAP },
 	{ "sl", VMA_SEALED },     { "dp", VMA_DROPPABLE },  { "um", VMA_UFFD },        { "uw", VMA_UFFD },
 	{ "ui", VMA_UFFD },       { "mw", VMA_MAYWRITE },   { "ms", VMA_MAYSHARE },    { "ss", VMA_SHADOW_STACK },
+	{ "mt", VMA_TAGGED },
 };
 
 /* "??" is a flag that this kernel has but does not name: VM_LOCKONFAULT has none in 5.10. */
-#define VMA_NAMED_LATE (VMA_LOCKONFAULT | VMA_SEALED | VMA_DROPPABLE | VMA_SHADOW_STACK)
+#define VMA_NAMED_LATE (VMA_LOCKONFAULT | VMA_SEALED | VMA_DROPPABLE | VMA_SHADOW_STACK | VMA_TAGGED)
 
 static void parse_vm_flags(const char *line, struct record_vma *v)
 {

@@ -30,6 +30,7 @@ static const struct {
 	{ VMA_DROPPABLE, "droppable" },
 	{ VMA_UFFD, "userfaultfd" },
 	{ VMA_SHADOW_STACK, "shadow-stack" },
+	{ VMA_TAGGED, "tagged" },
 };
 
 void text_add_vma_flags(struct text *t, u32 flags)
