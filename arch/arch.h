@@ -111,10 +111,11 @@ size_t arch_entry_call(u8 ret[ARCH_ENTRY_MAX], const char *name);
 struct arch_stub {
 	const void *code; /* begins with its name (8 bytes) and its size (8 bytes); position-independent */
 	size_t size;
-	u32 call;  /* offset of the instruction that makes calls one by one */
-	u32 batch; /* offset behind the instruction that makes the calls of a batch */
-	u32 mark;  /* offset behind the signal at the end of a batch */
-	u32 words; /* offset of struct arch_stub_words */
+	bool needs_extended; /* it brings extended registers back from a copy */
+	u32 call;            /* offset of the instruction that makes calls one by one */
+	u32 batch;           /* offset behind the instruction that makes the calls of a batch */
+	u32 mark;            /* offset behind the signal at the end of a batch */
+	u32 words;           /* offset of struct arch_stub_words */
 };
 struct arch_stub_words {
 	u64 left;              /* address of a 32-bit word that becomes 1 when the thread leaves, 0: none */
@@ -125,15 +126,25 @@ struct arch_stub_call {
 	u64 nr, pc, arg[6]; /* pc: behind it */
 };
 #define ARCH_STUB_CALLS 8
-/* code is NULL where hijacking is not possible. */
 struct arch_stub arch_stub(void);
-/* Makes a copy of the code lead to home, with this signal mask. */
-void arch_stub_fill(void *copy, const arch_regs *home, u64 sigmask, const struct arch_stub_words *);
+/* Where a thread goes on; regs and call as in struct remote_home, the extended registers only where they are needed. */
+struct arch_stub_home {
+	arch_regs regs;
+	struct arch_call call;
+	u64 sigmask;
+	const void *extended;
+	size_t extended_len;
+};
+/* Can the code bring a thread there, or would it lose registers? */
+bool arch_stub_can(const struct arch_stub_home *);
+/* Makes a copy of the code lead to home. */
+void arch_stub_fill(void *copy, const struct arch_stub_home *, const struct arch_stub_words *);
 /* Registers that make a thread run nr(args) at the stub, looking as if it were interrupted in that call just as it is in
- * its own; deciding: it is at a stop where the kernel still has to decide how its call goes on. */
-void arch_stub_aim(arch_regs *, const arch_regs *home, u64 stub, bool deciding, long nr, const u64 args[6]);
+ * its own; deciding: it is at a stop where the kernel still has to decide how its call goes on (where arch_decides_at_exit(), nr
+ * is then of a call without arguments). */
+void arch_stub_aim(arch_regs *, const struct arch_stub_home *, u64 stub, bool deciding, long nr, const u64 args[6]);
 /* Registers of a thread that runs count calls {nr, six arguments, result} and sends itself the signal. */
-void arch_stub_aim_batch(arch_regs *, const arch_regs *home, u64 stub, u64 batch, u64 count, int signal);
+void arch_stub_aim_batch(arch_regs *, const struct arch_stub_home *, u64 stub, u64 batch, u64 count, int signal);
 /* The calls that a stub at this address makes itself; returns how many. */
 size_t arch_stub_calls(u64 stub, int signal, struct arch_stub_call ret[ARCH_STUB_CALLS]);
 /* Is it a 32-bit or other foreign task? */

@@ -31,14 +31,17 @@ struct arch_stub arch_stub(void)
 				   .words = offset_of(arch_stub_slots) };
 }
 
+bool arch_stub_can(const struct arch_stub_home *home _unused_) { return true; } /* it touches no extended registers */
+
 /* Two ends: the thread's call begins again (a restart block as restart_syscall), or it ends with EINTR. Signals that a
  * handler would let end the call are taken before it begins again. */
-void arch_stub_fill(void *copy, const arch_regs *home, u64 sigmask, const struct arch_stub_words *words)
+void arch_stub_fill(void *copy, const struct arch_stub_home *to, const struct arch_stub_words *words)
 {
-	struct arch_call call = arch_interrupted(home);
+	const arch_regs *home = &to->regs;
+	const struct arch_call *call = &to->call;
 	struct stub_slots s = { .words = *words,
-				.mask = sigmask,
-				.mask2 = call.code == 513 ? ~0ull : sigmask,
+				.mask = to->sigmask,
+				.mask2 = call->code == 513 ? ~0ull : to->sigmask,
 				.restart_rip = home->rip,
 				.restart_rax = home->rax,
 				.eintr_rip = home->rip,
@@ -57,30 +60,30 @@ void arch_stub_fill(void *copy, const arch_regs *home, u64 sigmask, const struct
 				.rdx = home->rdx,
 				.rsi = home->rsi,
 				.rdi = home->rdi };
-	if (call.interrupted) {
+	if (call->interrupted) {
 		s.restart_rip -= SYSCALL_BYTES;
-		s.restart_rax = call.code == 516 ? SYS_restart_syscall : (u64)call.nr;
+		s.restart_rax = call->code == 516 ? SYS_restart_syscall : (u64)call->nr;
 		s.eintr_rax = (u64)-EINTR;
 	}
 	memcpy((char *)copy + offset_of(arch_stub_slots), &s, sizeof s);
 }
 
-void arch_stub_aim(arch_regs *r, const arch_regs *home, u64 stub, bool deciding, long nr, const u64 args[6])
+void arch_stub_aim(arch_regs *r, const struct arch_stub_home *home, u64 stub, bool deciding, long nr, const u64 args[6])
 {
-	struct arch_call call = arch_interrupted(home);
+	const struct arch_call *call = &home->call;
 	u64 pc = stub + offset_of(arch_stub_call);
-	*r = *home;
+	*r = home->regs;
 	arch_aim_call(r, pc, nr, args);
-	r->eflags = home->eflags; /* the stub does not restore it */
-	if (!deciding || !call.interrupted)
+	r->eflags = home->regs.eflags; /* the stub does not restore it */
+	if (!deciding || !call->interrupted)
 		return;
 	r->rip = pc + SYSCALL_BYTES;
-	arch_restart_call(r, nr, call.code == 516 ? 514 : call.code);
+	arch_restart_call(r, nr, call->code == 516 ? 514 : call->code);
 }
 
-void arch_stub_aim_batch(arch_regs *r, const arch_regs *home, u64 stub, u64 batch, u64 count, int signal)
+void arch_stub_aim_batch(arch_regs *r, const struct arch_stub_home *home, u64 stub, u64 batch, u64 count, int signal)
 {
-	*r = *home;
+	*r = home->regs;
 	r->rip = stub + offset_of(arch_stub_loop);
 	r->orig_rax = (u64)-1;
 	r->rbp = batch;

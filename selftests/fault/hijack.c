@@ -77,13 +77,106 @@ __asm__(".pushsection .text\n"
 	"	pop %r15; pop %r14; pop %r13; pop %r12; pop %rbp; pop %rbx\n"
 	"	ret\n"
 	".popsection\n");
-#else
-static long spin_without_stack(long rounds)
-{
-	for (volatile long i = 0; i < rounds; i++)
-		;
-	return 0;
-}
+#elif defined(__aarch64__)
+/* The same; x0 is the only one that holds none, x1 counts. */
+long spin_without_stack(long rounds);
+__asm__(".pushsection .text\n"
+	"spin_without_stack:\n"
+	"	mov x1, x0\n"
+	"	fmov d16, x19\n"
+	"	fmov d17, x20\n"
+	"	fmov d18, x21\n"
+	"	fmov d19, x22\n"
+	"	fmov d20, x23\n"
+	"	fmov d21, x24\n"
+	"	fmov d22, x25\n"
+	"	fmov d23, x26\n"
+	"	fmov d24, x27\n"
+	"	fmov d25, x28\n"
+	"	fmov d26, x29\n"
+	"	fmov d27, x30\n"
+	"	mov x0, sp; fmov d28, x0\n"
+	"	mov x0, #0xdead0000; mov sp, x0\n"
+	"	mov x2, #0x22\n"
+	"	mov x3, #0x33\n"
+	"	mov x4, #0x44\n"
+	"	mov x5, #0x55\n"
+	"	mov x6, #0x66\n"
+	"	mov x7, #0x77\n"
+	"	mov x8, #0x88\n"
+	"	mov x9, #0x99\n"
+	"	mov x10, #0xaa\n"
+	"	mov x11, #0xbb\n"
+	"	mov x12, #0xcc\n"
+	"	mov x13, #0xdd\n"
+	"	mov x14, #0xee\n"
+	"	mov x15, #0xff\n"
+	"	mov x16, #0x110\n"
+	"	mov x17, #0x121\n"
+	"	mov x18, #0x132\n"
+	"	mov x19, #0x143\n"
+	"	mov x20, #0x154\n"
+	"	mov x21, #0x165\n"
+	"	mov x22, #0x176\n"
+	"	mov x23, #0x187\n"
+	"	mov x24, #0x198\n"
+	"	mov x25, #0x1a9\n"
+	"	mov x26, #0x1ba\n"
+	"	mov x27, #0x1cb\n"
+	"	mov x28, #0x1dc\n"
+	"	mov x29, #0x1ed\n"
+	"	mov x30, #0x1fe\n"
+	"	fmov d0, x30; fmov v31.d[1], x29\n"
+	"1:\n"
+	"	subs x0, x2, #0x22; b.ne 9f\n"
+	"	subs x0, x3, #0x33; b.ne 9f\n"
+	"	subs x0, x4, #0x44; b.ne 9f\n"
+	"	subs x0, x5, #0x55; b.ne 9f\n"
+	"	subs x0, x6, #0x66; b.ne 9f\n"
+	"	subs x0, x7, #0x77; b.ne 9f\n"
+	"	subs x0, x8, #0x88; b.ne 9f\n"
+	"	subs x0, x9, #0x99; b.ne 9f\n"
+	"	subs x0, x10, #0xaa; b.ne 9f\n"
+	"	subs x0, x11, #0xbb; b.ne 9f\n"
+	"	subs x0, x12, #0xcc; b.ne 9f\n"
+	"	subs x0, x13, #0xdd; b.ne 9f\n"
+	"	subs x0, x14, #0xee; b.ne 9f\n"
+	"	subs x0, x15, #0xff; b.ne 9f\n"
+	"	subs x0, x16, #0x110; b.ne 9f\n"
+	"	subs x0, x17, #0x121; b.ne 9f\n"
+	"	subs x0, x18, #0x132; b.ne 9f\n"
+	"	subs x0, x19, #0x143; b.ne 9f\n"
+	"	subs x0, x20, #0x154; b.ne 9f\n"
+	"	subs x0, x21, #0x165; b.ne 9f\n"
+	"	subs x0, x22, #0x176; b.ne 9f\n"
+	"	subs x0, x23, #0x187; b.ne 9f\n"
+	"	subs x0, x24, #0x198; b.ne 9f\n"
+	"	subs x0, x25, #0x1a9; b.ne 9f\n"
+	"	subs x0, x26, #0x1ba; b.ne 9f\n"
+	"	subs x0, x27, #0x1cb; b.ne 9f\n"
+	"	subs x0, x28, #0x1dc; b.ne 9f\n"
+	"	subs x0, x29, #0x1ed; b.ne 9f\n"
+	"	subs x0, x30, #0x1fe; b.ne 9f\n"
+	"	mov x0, sp; mov x16, #0xdead0000; cmp x0, x16; b.ne 9f; mov x16, #0x110\n"
+	"	fmov x0, d0; cmp x0, #0x1fe; b.ne 9f; fmov x0, v31.d[1]; cmp x0, #0x1ed; b.ne 9f\n"
+	"	cmp x1, x1; nop; nop; b.ne 9f; b.lo 9f; cmp xzr, x2; nop; nop; b.pl 9f; b.hs 9f\n"
+	"	sub x1, x1, #1; mov x0, #0; cbz x1, 2f; b 1b\n"
+	"9:	mov x0, #1\n"
+	"2:	fmov x1, d28; mov sp, x1\n"
+	"	fmov x19, d16\n"
+	"	fmov x20, d17\n"
+	"	fmov x21, d18\n"
+	"	fmov x22, d19\n"
+	"	fmov x23, d20\n"
+	"	fmov x24, d21\n"
+	"	fmov x25, d22\n"
+	"	fmov x26, d23\n"
+	"	fmov x27, d24\n"
+	"	fmov x28, d25\n"
+	"	fmov x29, d26\n"
+	"	fmov x30, d27\n"
+	"	ret\n"
+	".popsection\n");
 #endif
 
 static void spin(int beat)
@@ -266,7 +359,39 @@ static void without_stack(int beat)
 			 : "rax", "rcx", "rdi", "rsi", "r11", "memory");
 }
 #else
-static void without_stack(int beat) { sleep_often(beat); }
+static void without_stack(int beat)
+{
+	static struct timespec t = { .tv_nsec = 5 * MS };
+	volatile long *word = &shared->beat[beat];
+	volatile int *failed = &shared->failed;
+	__asm__ volatile("mov x9, #0xdead0000\n"
+			 "mov sp, x9\n"
+			 "mov x29, #0xbeef\n"
+			 "1: mov x0, %0\n"
+			 "mov x1, #0\n"
+			 "mov x8, #101\n"
+			 "svc #0\n"
+			 "cbnz x0, 2f\n"
+			 "cbnz x1, 2f\n"
+			 "mov x10, #0xdead0000\n"
+			 "cmp sp, x10\n"
+			 "b.ne 2f\n"
+			 "cmp x9, x10\n"
+			 "b.ne 2f\n"
+			 "mov x10, #0xbeef\n"
+			 "cmp x29, x10\n"
+			 "b.ne 2f\n"
+			 "ldr x10, [%1]\n"
+			 "add x10, x10, #1\n"
+			 "str x10, [%1]\n"
+			 "b 1b\n"
+			 "2: mov w10, #1\n"
+			 "str w10, [%2]\n"
+			 "b 1b\n" ::"r"(&t),
+			 "r"(word), "r"(failed)
+			 : "x0", "x1", "x8", "x9", "x10", "x29", "memory", "cc");
+	__builtin_unreachable();
+}
 #endif
 
 /* --- hijacking them --- */
@@ -477,13 +602,13 @@ static void read_vdso(pid_t pid, const char *maps, struct text *ret)
 	free(bytes);
 }
 
-TEST(a_hijack_leaves_no_trace, .root = true)
+TEST(a_hijack_leaves_no_trace, .root = true, .seconds = 120)
 {
 	struct text maps[2] = { 0 }, vdso[2] = { 0 };
 	long steps;
 	shared = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	pid_t pid = start(five_threads);
-	usleep(50000);
+	check_lives(pid, THREADS, 0); /* all are made */
 	for (int i = 0; i < 2; i++) {
 		read_all(pid, "maps", &maps[i]);
 		read_vdso(pid, maps[i].data, &vdso[i]);
@@ -501,7 +626,7 @@ TEST(a_hijack_leaves_no_trace, .root = true)
 }
 
 /* A hijacker that is killed in its batch leaves an arena and a stub: the next hijack takes them away. */
-TEST(the_next_hijack_cleans_up, .root = true)
+TEST(the_next_hijack_cleans_up, .root = true, .seconds = 120)
 {
 	long steps, unused;
 	bool cleaned = false;
@@ -517,7 +642,8 @@ TEST(the_next_hijack_cleans_up, .root = true)
 		run_worker(pid, n, &unused);
 		check_lives(pid, 1, n);
 		read_all(pid, "maps", &maps[1]);
-		CHECK_EQ(run_worker(pid, 0, &unused), 0);
+		int status = run_worker(pid, 0, &unused);
+		CHECK(status == 0 || WEXITSTATUS(status) == REFUSED); /* no room beside a stub that may still be in use */
 		read_all(pid, "maps", &maps[2]);
 		cleaned = strcmp(maps[0].data, maps[1].data) && !strcmp(maps[0].data, maps[2].data);
 		end(pid);

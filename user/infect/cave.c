@@ -125,11 +125,9 @@ int cave_find(struct cave *ret, struct tree_process *process, size_t arena_bytes
 	if (err < 0)
 		return err;
 	ret->why = ret->vdso ? "the dead bytes behind its vDSO are too few, or in use" : "it has no vDSO";
-	if (!arch_stub().code)
-		ret->why = "this is not done on this architecture yet";
 	ret->tail = ret->end;
 	size_t len = ret->end - ret->vdso;
-	if (!ret->vdso || !arch_stub().code || len > VDSO_MAX)
+	if (!ret->vdso || len > VDSO_MAX)
 		return 0;
 	_cleanup_free_ char *vdso = malloc(len);
 	if (!vdso)

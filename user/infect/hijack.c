@@ -75,15 +75,20 @@ static int place_stub(struct hijack *h)
 		return fail_memory();
 	if (h->stub.code)
 		memcpy(code, h->stub.code, h->stub.size);
-	arch_stub_fill(code, &h->home, h->mask, &words);
+	arch_stub_fill(code, &h->home, &words);
 	return cave_write(h->tid, h->cave.at, code, h->stub.size);
 }
 
-/* The first call is a harmless one, and only then are signals kept off: if ckpt dies in between, the mask is the true one. */
+/* The first call is a harmless one, and only then are signals kept off: if ckpt dies in between, the mask is the true one. Where the
+ * kernel gives the first call its argument, that call is let pass. */
 static int enter(struct hijack *h)
 {
 	int err = aim(h, SYS_getpid, (u64[6]){ 0 });
-	return err ?: remote_set_sigmask(h->tid, h->signal ? ~(1ull << (h->signal - 1)) : ~0ull);
+	err = err ?: remote_set_sigmask(h->tid, h->signal ? ~(1ull << (h->signal - 1)) : ~0ull);
+	if (err < 0 || !arch_decides_at_exit())
+		return err;
+	h->deciding = false;
+	return wait_syscall_stop(h) ?: wait_syscall_stop(h);
 }
 
 /* Where the thread says that it has left; 0: nowhere. */
@@ -216,6 +221,24 @@ static int to_event_stop(struct hijack *h)
 	return err;
 }
 
+/* Where the kernel decides at the exit stop of a call, it has to have that call's first argument. */
+static int to_deciding_stop(struct hijack *h)
+{
+	s64 ignored;
+	bool at_exit = arch_decides_at_exit() && h->home.call.interrupted;
+	int err = at_exit ? call(h, SYS_getpid, h->home.call.arg, &ignored) : to_event_stop(h);
+	h->deciding = true;
+	return err;
+}
+
+static int set_home(struct hijack *h)
+{
+	arch_regs regs = h->home.regs;
+	if (h->home.call.interrupted)
+		arch_restart_call(&regs, h->home.call.nr, h->home.call.code);
+	return remote_set_regs(h->tid, &regs);
+}
+
 /* Back to where the thread was: each of the three states that follow one another goes home by itself. */
 static int go_home(struct hijack *h)
 {
@@ -224,11 +247,10 @@ static int go_home(struct hijack *h)
 	if (!err && h->arena) /* nothing to write to any more */
 		err = cave_write(h->tid, h->cave.at + h->stub.words + offsetof(struct arch_stub_words, left), &zero,
 				 sizeof zero);
-	err = err ?: to_event_stop(h);
-	h->deciding = true;
+	err = err ?: to_deciding_stop(h);
 	err = err ?: aim(h, SYS_getpid, (u64[6]){ 0 });
-	err = err ?: remote_set_sigmask(h->tid, h->mask);
-	err = err ?: remote_set_regs(h->tid, &h->home);
+	err = err ?: remote_set_sigmask(h->tid, h->home.sigmask);
+	err = err ?: set_home(h);
 	err = err ?: wipe(h, h->cave.at, h->stub.size);
 	for (size_t i = 0; i < h->cave.leftovers && !err; i++)
 		err = wipe(h, h->cave.leftover[i].stub, h->cave.leftover[i].stub_size);
@@ -265,7 +287,7 @@ static int let_all_home(struct tree_process *process)
 int hijack_run(struct tree_process *process, pid_t tid, struct hijack_call *calls, size_t count, void *data)
 {
 	WORKING_ON_TASK(process->pid);
-	struct hijack h = { .process = process };
+	_cleanup_hijack_ struct hijack h = { .process = process };
 	int err = let_all_home(process);
 	if (err < 0)
 		return hijack_refuse("a thread does not leave the stub of an earlier hijack", err);

@@ -30,11 +30,32 @@ static int pick_signal(struct tree_process *process, pid_t tid, u64 mask)
 	return 0;
 }
 
+/* What the way home has to bring back besides general registers. */
+static int read_extended(pid_t tid, struct arch_stub_home *home)
+{
+	size_t room = arch_extended_size();
+	void *data = arch_stub().needs_extended ? malloc(room) : NULL;
+	home->extended = data;
+	if (!arch_stub().needs_extended)
+		return 0;
+	return data ? remote_get_extended(tid, data, room, &home->extended_len) : -ENOMEM;
+}
+
+static bool can_come_home(pid_t tid)
+{
+	struct arch_stub_home home = { 0 };
+	bool can = read_extended(tid, &home) == 0 && arch_stub_can(&home);
+	free((void *)home.extended);
+	return can;
+}
+
+void hijack_done(struct hijack *h) { free((void *)h->home.extended); }
+
 /* Best is a thread in a call that goes on by itself, then one in user code, then one that waits for a signal. */
 static int rank(const struct tree_thread *thread, struct remote_home *home)
 {
 	if (!thread->stopped || thread->stop_signal || remote_freeze_point(thread->tid, home) < 0 ||
-	    arch_is_compat(&home->regs))
+	    arch_is_compat(&home->regs) || !can_come_home(thread->tid))
 		return -1;
 	return !home->call.interrupted ? 1 : home->call.code == 514 ? 0 : 2;
 }
@@ -102,7 +123,9 @@ int hijack_prepare(struct hijack *h, pid_t tid, const struct hijack_call *calls,
 	struct remote_home home;
 	h->tid = hijack_pick(h->process, tid, &home);
 	if (!h->tid)
-		return hijack_refuse("no thread of it can be used: stopped by a signal, or a 32-bit task", -EPERM);
+		return hijack_refuse("no thread of it can be used: stopped by a signal, a 32-bit task, or with vectors in use "
+				     "that a call loses",
+				     -EPERM);
 	h->bytes = calls_bytes(count) + ALIGN_UP(HIJACK_ARENA_DATA, PAGE_BYTES);
 	int err = cave_find(&h->cave, h->process, h->bytes);
 	if (err < 0)
@@ -112,14 +135,15 @@ int hijack_prepare(struct hijack *h, pid_t tid, const struct hijack_call *calls,
 	if (dispatches_calls(h->tid))
 		return hijack_refuse("it handles its system calls itself (syscall user dispatch)", -EPERM);
 	h->stub = arch_stub();
-	h->home = home.regs;
+	h->home.regs = home.regs;
+	h->home.call = home.call;
 	h->arena = h->cave.hole;
 	h->data = h->arena + calls_bytes(count);
 	h->deciding = true;
-	err = remote_get_sigmask(h->tid, &h->mask);
+	err = remote_get_sigmask(h->tid, &h->home.sigmask) ?: read_extended(h->tid, &h->home);
 	if (err < 0)
-		return hijack_refuse("its signal mask cannot be read", err);
-	h->signal = pick_signal(h->process, h->tid, h->mask);
+		return hijack_refuse("its signal mask or registers cannot be read", err);
+	h->signal = pick_signal(h->process, h->tid, h->home.sigmask);
 	_cleanup_seccomp_ struct seccomp_filters *filters = seccomp_read(h->tid, &err);
 	if (err < 0)
 		return hijack_refuse("its seccomp filters cannot be read", err);
@@ -130,6 +154,6 @@ int hijack_prepare(struct hijack *h, pid_t tid, const struct hijack_call *calls,
 
 int hijack_judge(struct tree_process *process, const struct hijack_call *calls, size_t count)
 {
-	struct hijack h = { .process = process };
+	_cleanup_hijack_ struct hijack h = { .process = process };
 	return hijack_prepare(&h, 0, calls, count);
 }
