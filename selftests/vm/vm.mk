@@ -36,7 +36,7 @@ test-cross: tests-built $(T)/vm/init $(T)/vm/leg
 # Kernels that were booted locked down: each mode skips the tests of the other.
 test-lockdown: tests-built $(T)/vm/init
 	$(Q)for mode in integrity confidentiality; do $(VM_ENV) VM_APPEND=lockdown=$$mode selftests/vm/run $(abspath $(B)) \
-	  "$(or $(KERNELS),6.12)" rights/lockdown || exit 1; done
+	  "$(or $(KERNELS),6.12)" build rights/lockdown || exit 1; done
 # The answers that resource/capabilities compares: after a new row of caps.def, or for a new kernel.
 tables: $(B)/ckpt $(T)/vm/init
 	$(Q)$(VM_ENV) selftests/vm/tables $(abspath $(B)) "$(or $(KERNELS),$(VM_MATRIX))"
