@@ -27,6 +27,12 @@ static int usage(FILE *to)
 	return to == stdout ? EXIT_OK : EXIT_USAGE;
 }
 
+#ifdef __SANITIZE_ADDRESS__
+/* New tasks begin as copies of ckpt, alternate stack included; ASAN_OPTIONS is not asked where its file gives capabilities. */
+const char *__asan_default_options(void);
+const char *__asan_default_options(void) { return "use_sigaltstack=0"; }
+#endif
+
 /* A program that gains capabilities from its file has /proc files that root owns (proc(5), PR_SET_DUMPABLE), and new tasks
  * begin as copies of it. Who lacks these capabilities still may not trace it (cap_ptrace_access_check). */
 static void own_proc_files(void)

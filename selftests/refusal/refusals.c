@@ -75,7 +75,8 @@ static void refused_at(const struct target *t, const char *image, int exit_class
 	CHECK_CONTAINS(output.data, "  result:");
 	CHECK_EQ(status, exit_class);
 	check_same(before, after);
-	CHECK(target_state(t->pid) == 'S' || target_state(t->pid) == 'R');
+	char state = target_state(t->pid);
+	CHECK(state == 'S' || state == 'R');
 	CHECK_EQ(access(image, F_OK) == 0, existed);
 }
 

@@ -208,7 +208,8 @@ TEST(outside_ends, .root = true)
 	char pid[16];
 	pid_t shell = start_outside(pid);
 	CHECK_EQ(ckpt(NULL, "dump", "--external", pid, image), 0);
-	target_gone(shell); /* when all of its pipeline are */
+	target_gone(shell);
+	free(left_look_alone()); /* the rest of its pipeline ends too */
 	REFUSED(image, EXIT_USAGE, "FILE_NOT_GIVEN");
 	check_refused(image, CODES("--inherit", "pipe:[1]=fd:1"), EXIT_USAGE, CODES("FILE_HANDED", "FILE_NOT_GIVEN"));
 	check_able(image, CODES("--stdio"));
