@@ -89,7 +89,7 @@ static void sweep_ending(const char *program, int step)
 {
 	struct target t;
 	int restored = 0, calls = 0, n = 1;
-	for (bool killed = true; killed; n += n < calls - 60 ? step : MIN(step, 3)) {
+	for (bool killed = true; killed; n += n < calls - 60 ? step : n < calls - 20 ? MIN(step, 3) : 1) {
 		target_start(&t, program, "5");
 		if (!calls) {
 			calls = count_calls(&t);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /* Owns the run of a plan: the arena, the world inside of ckpt, the root's birth, the wait for every array. */
 #include "arch/arch.h"
+#include "base/child.h"
 #include "base/file.h"
 #include "diag/diag.h"
 #include "model/shape.h"
@@ -158,11 +159,12 @@ static void drop_own_rseq(void)
 #define CLONE_PATIENCE 100 /* times 2 ms */
 
 /* The new task leaves for the blob at once: without ckpt's heap neither has to copy a page of it. */
-static void keep_heap(const struct execution *x, int advice)
+static int keep_heap(const struct execution *x, int advice)
 {
 	uintptr_t end = (uintptr_t)sbrk(0);
-	if (x->site.heap && end > x->site.heap)
-		madvise((void *)(uintptr_t)x->site.heap, end - x->site.heap, advice);
+	if (!x->site.heap || end <= x->site.heap)
+		return 0;
+	return madvise((void *)(uintptr_t)x->site.heap, end - x->site.heap, advice) < 0 ? neg_errno() : 0;
 }
 
 /* ckpt's only child: the root, or the stand-in that leads its session and makes it. */
@@ -183,7 +185,7 @@ static int clone_first(struct execution *x, u32 pid)
 	u64 all = ~0ull, old;
 	drop_own_rseq();
 	syscall(SYS_rt_sigprocmask, SIG_SETMASK, &all, &old, sizeof old);
-	keep_heap(x, MADV_DONTFORK);
+	(void)keep_heap(x, MADV_DONTFORK);
 	long child;
 	/* release_task() takes a dead task out of sight a little before its id is free (free_pid() without the lock, since
 	 * 6.15). */
@@ -192,10 +194,13 @@ static int clone_first(struct execution *x, u32 pid)
 		nanosleep(&(struct timespec){ .tv_nsec = 2000000 }, NULL);
 	if (child == 0)
 		arch_enter(entry, arena, index, stack);
-	int err = neg_errno();
-	keep_heap(x, MADV_DOFORK);
+	int err = neg_errno(), kept = keep_heap(x, MADV_DOFORK);
 	syscall(SYS_rt_sigprocmask, SIG_SETMASK, &old, NULL, sizeof old);
 	WORKING_ON_TASK(pid);
+	if (child > 0 && kept < 0) { /* guards are yet to be forked */
+		child_end((pid_t)child);
+		return fail(SYSCALL, kept, "madvise(MADV_DOFORK)");
+	}
 	if (child < 0)
 		return err == -EEXIST ? fail(PID_TAKEN, err, "clone3(set_tid)") : fail(SET_TID, err, "clone3(set_tid)");
 	return 0;

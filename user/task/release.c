@@ -53,12 +53,13 @@ int tree_guard(struct tree_guard *ret, const struct tree *tree, void (*undone)(c
 		close(ends[1]);
 		be_guard(ends[0], tree, undone, arg);
 	}
-	int r = pid < 0 ? fail(SYSCALL, neg_errno(), "fork") : 0;
+	*ret = (struct tree_guard){ pid, ends[1], ends[0] };
+	if (pid > 0)
+		return 0;
+	int r = fail(SYSCALL, neg_errno(), "fork");
 	close(ends[0]);
-	if (r < 0)
-		close(ends[1]);
-	else
-		*ret = (struct tree_guard){ pid, ends[1] };
+	close(ends[1]);
+	ret->pid = 0;
 	return r;
 }
 
@@ -69,6 +70,7 @@ void tree_guard_end(struct tree_guard *guard)
 	close(guard->tell);
 	while (waitpid(guard->pid, NULL, 0) < 0 && errno == EINTR)
 		;
+	close(guard->wait);
 	guard->pid = 0;
 }
 

@@ -57,8 +57,8 @@ int tree_stop_early(pid_t tid);
 void tree_leave_stopped(const struct tree *);
 /* A process that outlives ckpt: when ckpt dies before the tree was let off, it ends the tree and calls undone(arg), if any. */
 struct tree_guard {
-	pid_t pid; /* 0: there is none */
-	int tell;
+	pid_t pid;      /* 0: there is none */
+	int tell, wait; /* ends of its pipe: to write to it does not end ckpt, whatever became of the guard */
 };
 /* The tree is held and has stopped. Reports failures. */
 int tree_guard(struct tree_guard *ret, const struct tree *, void (*undone)(const void *arg), const void *arg);
