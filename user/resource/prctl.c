@@ -47,13 +47,15 @@ static int collect_coredump(int proc, const struct record_task *t, Ckpt__Prctl *
 }
 
 /* sched(7): "/autogroup-NUMBER nice VALUE". A session has one autogroup from setsid(2) on; its leader tells it. */
-static void collect_autogroup(int proc, const struct record_task *t, Ckpt__Prctl *m)
+static int collect_autogroup(int proc, const struct record_task *t, Ckpt__Prctl *m)
 {
 	_cleanup_text_ struct text text = { 0 };
-	int nice = 0;
-	if (t->sid == t->tgid && file_read_once(proc, "autogroup", &text) == 0 && text.data &&
-	    sscanf(text.data, "/autogroup-%*d nice %d", &nice) == 1)
+	int nice = 0, err = t->sid == t->tgid ? file_read_once(proc, "autogroup", &text) : -ENOENT;
+	if (err < 0)
+		return err == -ENOENT ? 0 : fail(SYSCALL, err, "read(/proc/%u/autogroup)", t->tgid);
+	if (text.data && sscanf(text.data, "/autogroup-%*d nice %d", &nice) == 1)
 		SET(m, autogroup_nice, nice);
+	return 0;
 }
 
 #define NO_LOGIN_UID UINT32_MAX /* proc_pid_loginuid(5) */
@@ -75,9 +77,10 @@ static int prctl_collect(struct collector *collector, const struct subject *subj
 		return proc;
 	if (t->known & KNOWN_PRCTL)
 		SET(m, subreaper, !!t->subreaper);
-	collect_autogroup(proc, t, m);
 	collect_login(proc, m);
-	int err = collect_oom(proc, t, m);
+	int err = collect_autogroup(proc, t, m);
+	if (err == 0)
+		err = collect_oom(proc, t, m);
 	return err < 0 ? err : collect_coredump(proc, t, m);
 }
 
