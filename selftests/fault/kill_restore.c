@@ -96,7 +96,7 @@ static void sweep(struct sweep s)
 	target_dump(&t, false);
 	pid_t pid = t.pid;
 	if (s.fresh)
-		shell("find %s -type s -delete", t.dir, "");
+		shell("find %s -type s -delete; ipcrm --all=shm", t.dir, "");
 	shell("cp -a %s %s.kept", t.dir, t.dir);
 	_cleanup_free_ char *before = left_look_alone();
 	int kills = 0, lived = 0, calls = 0;
@@ -147,6 +147,7 @@ TEST(rights, .root = true, .seconds = 180) { SWEEP(0, "userns"); }
 TEST(ghosts, .root = true, .seconds = 180) { SWEEP(0, "ghosts"); }
 TEST(names, .root = true, .net = true, .seconds = 180) { SWEEP(0, "named"); }
 TEST(fresh_names, .root = true, .net = true, .seconds = 180) { SWEEP_FRESH(0, "named"); }
+TEST(segments, .root = true, .seconds = 180) { SWEEP_FRESH(0, "sysvshm"); }
 TEST(shell, .root = true, .seconds = 180) { SWEEP(0, "pty"); }
 TEST(connections, .root = true, .net = true, .seconds = 180) { SWEEP(0, "/usr/bin/python3", "loop.py", "tcp"); }
 TEST(redis, .root = true, .net = true, .seconds = 180) { sweep_redis(0); }

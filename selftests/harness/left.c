@@ -52,6 +52,18 @@ static void see_processes(struct text *t)
 	closedir(proc);
 }
 
+/* proc_sysvipc(5): key, shmid, perms, size. */
+static void see_segments(struct text *t)
+{
+	_cleanup_text_ struct text all = { 0 };
+	long key, id, perms, size;
+	if (file_read(AT_FDCWD, "/proc/sysvipc/shm", &all) < 0)
+		return;
+	for (const char *line = strchr(all.data, '\n'); line; line = strchr(line + 1, '\n'))
+		if (sscanf(line, " %ld %ld %lo %ld", &key, &id, &perms, &size) == 4)
+			text_addf(t, "segment %ld key %ld mode %lo of %ld bytes\n", id, key, perms, size);
+}
+
 char *left_look(void)
 {
 	_cleanup_text_ struct text t = { 0 }, sorted = { 0 };
@@ -60,6 +72,7 @@ char *left_look(void)
 	see_processes(&t);
 	CHECK_OK(file_read(AT_FDCWD, "/proc/self/mountinfo", &t));
 	see_files(&t);
+	see_segments(&t);
 	for (char *line = strtok(t.data, "\n"); line && n < ARRAY_SIZE(lines); line = strtok(NULL, "\n"))
 		lines[n++] = line;
 	qsort(lines, n, sizeof *lines, order_lines);

@@ -179,7 +179,7 @@ static int be_keeper(const struct test *test, bool caged)
 	heed_signals();
 	if (!caged)
 		run_test(test);
-	if (unshare(CLONE_NEWPID | CLONE_NEWNS | (test->net ? CLONE_NEWNET : 0)) || (test->net && !raise_lo())) {
+	if (unshare(CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWIPC | (test->net ? CLONE_NEWNET : 0)) || (test->net && !raise_lo())) {
 		perror("unshare");
 		return 1;
 	}
@@ -224,7 +224,7 @@ static bool can_cage(void)
 	int status = 1;
 	pid_t pid = fork();
 	if (pid == 0)
-		_exit(unshare(CLONE_NEWPID | CLONE_NEWNS) || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL));
+		_exit(unshare(CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWIPC) || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL));
 	waitpid(pid, &status, 0);
 	return status == 0;
 }

@@ -4,6 +4,7 @@
 #include "harness/target.h"
 #include <fcntl.h>
 #include <linux/magic.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -11,6 +12,7 @@
 #include <sys/mount.h>
 #include <sys/ptrace.h>
 #include <sys/resource.h>
+#include <sys/shm.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
 #include <sys/wait.h>
@@ -145,6 +147,51 @@ TEST(inotify_nameless, .root = true)
 }
 TEST(timerfd_cancelled, .root = true) { refused_program("timerfds", "cancelled", EXIT_RACED, "[TIMERFD_CANCELLED]"); }
 TEST(epoll_target, .root = true) { refused_program("epoll", "flight", EXIT_UNSUPPORTED, "[EPOLL_TARGET]"); }
+
+TEST(sysvshm_part, .root = true) { refused_program("sysvshm", "part", EXIT_UNSUPPORTED, "[SYSVSHM_PART]"); }
+/* Segments of System V shared memory: the IPC namespace is the test's. */
+#define SEGMENT_KEY 0x434b5054 /* as sysvshm.c has it */
+TEST(sysvshm_another_namespace, .root = true)
+{
+	struct target t;
+	target_start(&t, "sysvshm");
+	_cleanup_close_ int own = (int)CHECK_OK(open("/proc/self/ns/ipc", O_RDONLY | O_CLOEXEC));
+	CHECK_OK(unshare(CLONE_NEWIPC));
+	refused_at(&t, t.image, EXIT_SYSTEM, "[SYSVSHM_STAT]");
+	CHECK_OK(setns(own, CLONE_NEWIPC));
+	target_judge(&t);
+}
+
+static void refused_segment(const struct target *t, int exit_class, const char *code)
+{
+	_cleanup_text_ struct text output = { 0 };
+	CHECK_EQ(ckpt(&output, "restore", t->image, "-d"), exit_class);
+	CHECK_CONTAINS(output.data, code);
+	CHECK(!target_alive(t->pid));
+}
+
+TEST(sysvshm_restore, .root = true)
+{
+	static const char next_id[] = "/proc/sys/kernel/shm_next_id";
+	struct target t;
+	target_start(&t, "sysvshm");
+	target_dump(&t, false);
+	int id = (int)CHECK_OK(shmget(SEGMENT_KEY, 0, 0));
+	void *at = shmat(id, NULL, 0);
+	CHECK(at != (void *)-1);
+	refused_segment(&t, EXIT_RACED, "[SYSVSHM_IN_USE]");
+	CHECK_OK(shmdt(at));
+	CHECK_OK(shmctl(id, IPC_RMID, NULL));
+	int other = (int)CHECK_OK(shmget(SEGMENT_KEY, 1, IPC_CREAT | IPC_EXCL));
+	refused_segment(&t, EXIT_RACED, "[SYSVSHM_TAKEN]");
+	CHECK_OK(shmctl(other, IPC_RMID, NULL));
+	CHECK_OK(mount(next_id, next_id, NULL, MS_BIND, NULL));
+	CHECK_OK(mount(NULL, next_id, NULL, MS_BIND | MS_REMOUNT | MS_RDONLY, NULL));
+	refused_segment(&t, EXIT_KERNEL, "[SYSVSHM_ID]");
+	CHECK_OK(umount2(next_id, MNT_DETACH));
+	target_restore(&t, 0);
+	target_judge(&t);
+}
 
 TEST(pipe_external, .root = true) { refused_program("holds", "pipe", EXIT_UNSUPPORTED, "[PIPE_EXTERNAL]"); }
 TEST(memfd_hugetlb, .root = true) { refused_kind("hugetlb", "[SHMEM_HUGE]", "hugetlbfs"); }

@@ -148,7 +148,7 @@ static int add_vmas(struct collector *c, pid_t pid, const struct record_vma *vma
 			continue;
 		u32 file = 0;
 		size_t mark = diag_mark();
-		int r = v->ino ? map_file(c, v, previous, i ? &vmas[i - 1] : NULL, &file) : 0;
+		int r = v->flags & VMA_ANONYMOUS ? 0 : map_file(c, v, previous, i ? &vmas[i - 1] : NULL, &file);
 		if (r == -EPERM && c->config->live) {
 			diag_forget(mark);
 			r = map_path(c, v, &file);

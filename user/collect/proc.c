@@ -149,7 +149,7 @@ static int read_vmas(struct facts *facts, struct tree_process *p, bool frozen)
 			return -ENOMEM;
 		*place = vma;
 		place->tgid = (u32)p->pid;
-		r = vma.ino ? keep_path(facts, &vma, path, path_len) : 0;
+		r = vma.flags & VMA_ANONYMOUS ? 0 : keep_path(facts, &vma, path, path_len);
 		if (r < 0)
 			return r;
 	}

@@ -238,11 +238,12 @@ int parse_mapping(const char **at, struct record_vma *v, const char **path, size
 		.start = start, .end = end, .pgoff = pgoff, .dev_major = (u32)major, .dev_minor = (u32)minor, .ino = ino
 	};
 	v->prot = (prot[0] == 'r' ? PROT_READ : 0) | (prot[1] == 'w' ? PROT_WRITE : 0) | (prot[2] == 'x' ? PROT_EXEC : 0);
-	v->flags = (prot[3] == 's' ? VMA_SHARED : 0) | (ino ? 0 : VMA_ANONYMOUS);
 	const char *name = number_end;
 	while (*name == ' ')
 		name++;
 	const char *line_end = strchrnul(name, '\n');
+	bool has_file = ino || *name == '/'; /* the first segment of System V shared memory is inode 0 */
+	v->flags = (prot[3] == 's' ? VMA_SHARED : 0) | (has_file ? 0 : VMA_ANONYMOUS);
 	*path = name;
 	*path_len = (size_t)(line_end - name);
 	v->flags_known = VMA_SHARED | VMA_ANONYMOUS | VMA_SPECIAL | VMA_GROWSDOWN;

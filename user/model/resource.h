@@ -6,6 +6,7 @@
 
 struct collector;
 struct plan;
+struct vma;
 struct policies;
 
 enum scope {
@@ -43,4 +44,6 @@ struct resource {
 	bool (*external)(const struct graph *, const struct object *);
 	/* Adds the steps that make the object again. Pure. May be NULL when nothing is to be made. */
 	int (*plan)(struct plan *, const struct graph *, const struct object *);
+	/* FILE scope: the steps that map it where and as the mapping is, when that is not mmap(2) of its descriptor. May be NULL. */
+	void (*map)(struct plan *, u32 pid, const struct graph *, const struct vma *);
 };

@@ -9,6 +9,15 @@ const struct resource *const registry[] = {
 	NULL,
 };
 
+const struct resource *registry_of_file(const struct graph *graph, u32 file)
+{
+	const Ckpt__File *f = graph_data(graph, &kind_file, file);
+	for (const struct resource *const *r = registry; f && f->kind && *r; r++)
+		if ((*r)->scope == SCOPE_FILE && !strcmp((*r)->name, f->kind))
+			return *r;
+	return NULL;
+}
+
 void registry_kinds(const struct kind *ret[REGISTRY_KINDS])
 {
 	size_t n = 0;

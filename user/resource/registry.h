@@ -18,5 +18,7 @@ enum {
 
 /* All resources; NULL-terminated. */
 extern const struct resource *const registry[];
+/* The resource that has a file object; NULL: none. */
+const struct resource *registry_of_file(const struct graph *, u32 file);
 /* All kinds that an image may hold, of the spine and of resources; NULL-terminated. */
 void registry_kinds(const struct kind *ret[REGISTRY_KINDS]);

@@ -4,6 +4,7 @@
 #include "arch/arch.h"
 #include "diag/diag.h"
 #include "model/vma.h"
+#include "resource/registry.h"
 #include "restore/compile.h"
 #include <linux/mman.h>
 #include <stdio.h>
@@ -160,6 +161,11 @@ static bool writable_first(const struct space *s, const struct vma *v)
 
 static void map(const struct space *s, const struct vma *v)
 {
+	const struct resource *own = v->file && v->flags & VMA_SHARED ? registry_of_file(s->c->graph, v->file) : NULL;
+	if (own && own->map) {
+		own->map(s->c->plan, s->pid, s->c->graph, v);
+		return;
+	}
 	int flags = MAP_FIXED_NOREPLACE;
 	flags |= v->flags & VMA_DROPPABLE ? MAP_DROPPABLE : v->flags & VMA_SHARED ? MAP_SHARED : MAP_PRIVATE;
 	flags |= v->file ? 0 : MAP_ANONYMOUS;

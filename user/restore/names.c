@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-/* Owns the files of unix sockets until it is known what becomes of the tree. A socket cannot be bound under another name first,
- * since it would tell that one, so its file is there before the tree lives. */
+/* Owns what a restore makes that outlives processes, until it is known what becomes of the tree: the files of unix sockets, and
+ * segments of System V shared memory. A socket cannot be bound under another name first, since it would tell that one, so its file
+ * is there before the tree lives. */
 #include "restore/names.h"
 #include "base/child.h"
 #include "base/vector.h"
 #include "diag/diag.h"
 #include "model/shape.h"
 #include "resource/registry.h"
+#include "sysvshm.pb-c.h"
 #include "unix.pb-c.h"
 #include <dirent.h>
 #include <fcntl.h>
@@ -14,6 +16,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <sys/ioctl.h>
+#include <sys/shm.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -28,8 +31,9 @@
 #define PATIENCE_LET_GO 500
 
 struct name {
-	const char *path; /* the image's, in ckpt */
-	bool was_there;   /* what a socket had left behind; its file is made anew */
+	const char *path; /* the image's, in ckpt; NULL: a segment */
+	int segment;
+	bool was_there; /* what a socket had left behind; its file is made anew */
 	struct stat st;
 };
 
@@ -84,9 +88,20 @@ static bool is_as_before(const struct name *n, const struct stat *st)
 	return n->was_there && st->st_mode == n->st.st_mode && st->st_uid == n->st.st_uid && st->st_gid == n->st.st_gid;
 }
 
+/* One that somebody has attached goes with him, or he lives. */
+static bool settle_segment(int id)
+{
+	struct shmid_ds ds;
+	if (shmctl(id, IPC_STAT, &ds) < 0)
+		return true;
+	return !ds.shm_nattch && shmctl(id, IPC_RMID, NULL) == 0;
+}
+
 /* True when nothing is left to do for it. */
 static bool settle(const struct name *n)
 {
+	if (!n->path)
+		return settle_segment(n->segment);
 	struct stat st;
 	_cleanup_close_ int file = open(n->path, O_PATH | O_NOFOLLOW | O_CLOEXEC);
 	if (file < 0 && errno == ENOENT && n->was_there)
@@ -136,7 +151,7 @@ static int add(struct names *names, const Ckpt__Unix *u)
 	if (!u->path || u->path[0] != '/' || u->deleted)
 		return 0;
 	for (size_t i = 0; i < names->list.n; i++)
-		if (!strcmp(names->list.v[i].path, u->path))
+		if (names->list.v[i].path && !strcmp(names->list.v[i].path, u->path))
 			return 0;
 	struct name *n = vector_add(&names->list);
 	if (!n)
@@ -144,6 +159,24 @@ static int add(struct names *names, const Ckpt__Unix *u)
 	*n = (struct name){ .path = u->path };
 	n->was_there = lstat(u->path, &n->st) == 0 && S_ISSOCK(n->st.st_mode);
 	return 0;
+}
+
+/* Only one that is not there yet is made. */
+static int add_segment(struct names *names, const Ckpt__Sysvshm *s)
+{
+	struct shmid_ds ds;
+	if (!s->has_key || shmctl((int)s->id, IPC_STAT, &ds) == 0)
+		return 0;
+	struct name *n = vector_add(&names->list);
+	if (!n)
+		return fail_memory();
+	*n = (struct name){ .segment = (int)s->id };
+	return 0;
+}
+
+static int add_object(struct names *names, const struct object *o)
+{
+	return o->kind == resource_unix.kind ? add(names, o->data) : add_segment(names, o->data);
 }
 
 /* With an id that the tree does not want. */
@@ -175,10 +208,11 @@ int names_guard(struct names **ret, const struct graph *g)
 	struct names *names = NULL;
 	int r = 0;
 	for (size_t i = 0; r == 0 && i < g->objects.n; i++) {
-		if (g->objects.v[i]->kind != resource_unix.kind)
+		const struct object *o = g->objects.v[i];
+		if (o->kind != resource_unix.kind && o->kind != resource_sysvshm.kind)
 			continue;
 		names = names ?: names_new();
-		r = names ? add(names, g->objects.v[i]->data) : fail_memory();
+		r = names ? add_object(names, o) : fail_memory();
 	}
 	if (r == 0 && names && names->list.n)
 		r = start_guard(names, g);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Names that a restore makes in directories: files of unix sockets that are bound. */
+/* What a restore makes that outlives processes: names in directories, of unix sockets that are bound; segments of System V shared
+ * memory. */
 #pragma once
 #include "model/model.h"
 #include <sys/types.h>
