@@ -228,7 +228,7 @@ static int shmem_plan(struct plan *plan, const struct graph *graph, const struct
 	plan_contents(plan, graph_find(graph, &kind_memory, o->id));
 	if (len)
 		plan_call(plan, CREATE, SYS_munmap, window(0), ARG(len));
-	if (s->name)
+	if (s->name || s->uid || s->gid) /* shared anonymous memory belongs to who has mapped it */
 		plan_attributes(plan, s, fd);
 	for (const struct object *member = NULL; (member = graph_next(graph, &kind_shmem, member));)
 		if (((const Ckpt__Shmem *)member->data)->memory == o->id)
