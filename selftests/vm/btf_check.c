@@ -223,6 +223,7 @@ static const struct {
 	{ "iter/", "bpf_iter_%s", BTF_KIND_FUNC },
 	{ "raw_tp/", "btf_trace_%s", BTF_KIND_TYPEDEF },
 	{ "fexit/", "%s", BTF_KIND_FUNC },
+	{ "netfilter", "bpf_nf_link_attach", BTF_KIND_FUNC }, /* and the functions that it calls came before, in 6.3 */
 };
 
 static bool has_target(const char *path)
@@ -290,7 +291,7 @@ static bool check_all(const char *object, const char *btf)
 
 int main(int argc, char **argv)
 {
-	static const char *const sections[] = { "iter+", "raw_tp+", "fexit+", "kretprobe.multi+" };
+	static const char *const sections[] = { "iter+", "raw_tp+", "fexit+", "kretprobe.multi+", "netfilter" };
 	LIBBPF_OPTS(libbpf_prog_handler_opts, handler, .prog_prepare_load_fn = before_load);
 	const char *name = argc > 1 ? strrchr(argv[1], '/') : NULL;
 	int bad = 0;
