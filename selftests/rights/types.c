@@ -8,7 +8,7 @@
 #include <unistd.h>
 
 #define TYPES "/sys/kernel/btf/vmlinux"
-#define COPY WORK "/types"
+static const char copy[] = WORK "/types";
 
 /* Hides the kernel's file, and programs that were loaded or fitted before. */
 static void hide(void)
@@ -25,7 +25,7 @@ static void copy_and_hide(void)
 	_cleanup_text_ struct text bytes = { 0 };
 	if (file_read(AT_FDCWD, TYPES, &bytes) < 0)
 		SKIP("the kernel has no types");
-	int fd = (int)CHECK_OK(open(COPY, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
+	int fd = (int)CHECK_OK(open(copy, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
 	CHECK_OK(file_write_full(fd, bytes.data, bytes.len));
 	close(fd);
 	hide();
@@ -54,14 +54,14 @@ TEST(hidden_types, .root = true)
 	struct target without, with;
 	copy_and_hide();
 	CHECK(!dumped_with_bpf(&without, NULL));
-	CHECK(dumped_with_bpf(&with, COPY));
+	CHECK(dumped_with_bpf(&with, copy));
 }
 
 TEST(a_program_with_external_types, .root = true)
 {
 	struct target t;
 	copy_and_hide();
-	CHECK_OK(setenv("CKPT_BTF", COPY, 1));
+	CHECK_OK(setenv("CKPT_BTF", copy, 1));
 	target_start(&t, "threads");
 	target_dump(&t, false);
 	target_restore(&t, 0);
@@ -74,10 +74,10 @@ TEST(a_file_without_types, .root = true)
 	struct target t;
 	_cleanup_text_ struct text output = { 0 };
 	hide();
-	write_text(COPY, "no types\n");
-	ckpt(&output, "--btf", COPY, "check", "--json");
+	write_text(copy, "no types\n");
+	ckpt(&output, "--btf", copy, "check", "--json");
 	const char *row = output.data ? strstr(output.data, "\"id\":\"BTF\"") : NULL;
 	CHECK(row != NULL);
 	CHECK_CONTAINS(row, "\"answer\":\"no\"");
-	CHECK(!dumped_with_bpf(&t, COPY));
+	CHECK(!dumped_with_bpf(&t, copy));
 }

@@ -8,9 +8,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define DATA WORK "/postgres"
 #define AS_NOBODY "/usr/bin/setpriv", "--reuid", "nobody", "--regid", "nogroup", "--clear-groups"
 
+static const char data[] = WORK "/postgres";
 static char tools[256];
 
 static const char *tool(const char *name)
@@ -33,7 +33,7 @@ static void find_tools(void)
 
 static int query(struct text *output, const char *sql)
 {
-	const char *argv[] = { tool("psql"), "-h", DATA, "-U", "postgres", "-Atq", "-c", sql, "postgres", NULL };
+	const char *argv[] = { tool("psql"), "-h", data, "-U", "postgres", "-Atq", "-c", sql, "postgres", NULL };
 	return run_program(output, argv[0], argv);
 }
 
@@ -47,14 +47,14 @@ static void must_answer(const char *sql, const char *expected)
 static void start(struct target *t)
 {
 	find_tools();
-	const char *init[] = { AS_NOBODY, tool("initdb"), "-D",         DATA,        "-U", "postgres",
+	const char *init[] = { AS_NOBODY, tool("initdb"), "-D",         data,        "-U", "postgres",
 			       "-A",      "trust",        "--locale=C", "--no-sync", NULL };
-	CHECK_OK(mkdir(DATA, 0700));
-	CHECK_OK(chown(DATA, 65534, 65534));
+	CHECK_OK(mkdir(data, 0700));
+	CHECK_OK(chown(data, 65534, 65534));
 	_cleanup_text_ struct text said = { 0 };
 	if (run_program(&said, init[0], init))
 		SKIP("initdb does not work here: %s", said.data ? said.data : "");
-	target_spawn(t, AS_NOBODY, tool("postgres"), "-D", DATA, "-k", DATA, "-c", "listen_addresses=", "-c", "fsync=off");
+	target_spawn(t, AS_NOBODY, tool("postgres"), "-D", data, "-k", data, "-c", "listen_addresses=", "-c", "fsync=off");
 	for (long long begin = clock_ms(); query(NULL, "select 1"); nap_ms(50))
 		CHECK(clock_ms() - begin < 30000);
 	must_answer("create table t (i int)", "");
