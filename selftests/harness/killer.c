@@ -3,13 +3,16 @@
 #include "harness/killer.h"
 #include "arch/arch.h"
 #include "base/file.h"
+#include "harness/target.h"
 #include <elf.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
@@ -167,8 +170,23 @@ static void follow(struct run *run)
 	}
 }
 
+#define CACHE "/run/ckpt"
+
+void strike_own_cache(void)
+{
+	static bool done;
+	if (done)
+		return;
+	done = true;
+	if (mkdir(CACHE, 0700) < 0)
+		CHECK_EQ(errno, EEXIST);
+	CHECK_OK(mount("cache", CACHE, "tmpfs", 0, "mode=0700"));
+	run_program(NULL, ckpt_path(), (const char *const[]){ "ckpt", "check", NULL });
+}
+
 struct struck strike_run(const char *path, const char *const *argv, const struct strike *strike, struct text *output)
 {
+	strike_own_cache();
 	_cleanup_close_ int log = (int)CHECK_OK(memfd_create("output", MFD_CLOEXEC));
 	struct run run = { .strike = strike, .out.nr = -1 };
 	run.pid = start(path, argv, strike->children, log);

@@ -29,6 +29,10 @@ struct struck {
 /* Runs the command to its end. Everything that is traced is gone when this returns. output: what it prints, or NULL. */
 struct struck strike_run(const char *path, const char *const *argv, const struct strike *, struct text *output);
 
+/* From now on the test has a cache of capabilities of its own, which is full: what a call that fails makes ckpt believe stays here.
+ * Every run begins with it. */
+void strike_own_cache(void);
+
 /* The calls of a whole run are the least of so many runs: one that finds no cache of capabilities makes more, which is the first,
  * and any for which another test took the cache away. calls: what was the least until now, 0 at first. */
 #define STRIKE_WHOLE 3

@@ -36,7 +36,8 @@ static void check_ahead(pid_t pid, long long monotonic, long long boottime)
 	long long ahead[2] = { 0 };
 	snprintf(path, sizeof path, "/proc/%d/timens_offsets", (int)pid);
 	_cleanup_free_ char *text = read_text(path);
-	CHECK(text && sscanf(text, "%*s %lld %*d %*s %lld", &ahead[0], &ahead[1]) == 2);
+	if (!text || sscanf(text, "%*s %lld %*d %*s %lld", &ahead[0], &ahead[1]) != 2)
+		FAIL("the offsets of process %d are \"%s\"", (int)pid, text ?: "?");
 	printf("# %s", text);
 	/* what has passed meanwhile is less here */
 	CHECK(ahead[0] <= monotonic && ahead[0] > monotonic - 600);

@@ -148,7 +148,8 @@ static void await_end(pid_t twin)
 static long long time_moved(const struct call *call, long result)
 {
 	struct remote_home home;
-	long long begin = now();
+	long long begin = now(), until = begin + TOTAL;
+	shared->deadline = (struct timespec){ .tv_sec = until / (1000 * MS), .tv_nsec = until % (1000 * MS) };
 	shared->done = 0;
 	pid_t twin = move(call, (struct rearm){ .known = true, .clock = CLOCK_MONOTONIC }, &home);
 	CHECK_EQ(home.call.code, 516);
@@ -216,8 +217,6 @@ TEST(futex_wait_goes_on)
 TEST(futex_wait_until_goes_on)
 {
 	setup();
-	long long until = now() + TOTAL;
-	shared->deadline = (struct timespec){ .tv_sec = until / (1000 * MS), .tv_nsec = until % (1000 * MS) };
 	check_timed(&(struct call){ SYS_futex, { (long)&shared->word, FUTEX_WAIT_BITSET, 0, (long)&shared->deadline, 0, -1 } },
 		    -ETIMEDOUT);
 }

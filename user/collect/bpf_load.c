@@ -225,12 +225,12 @@ static int external_load(void *arg)
 	int r = kbtf_open(&types, caps_btf());
 	if (r < 0)
 		return r;
+	/* never unregistered: libbpf 1.1 frees its list with the last one, and frees it again when the next one comes */
 	int iterators = libbpf_register_prog_handler("iter/", BPF_PROG_TYPE_TRACEPOINT, 0, &handler);
 	if (iterators < 0)
 		return iterators;
 	_cleanup_(object_closep) struct bpf_object *object = bpf_object__open_mem(load->image.elf, load->image.len, &opts);
 	r = object ? fit_object(object, load->image.iterator, types, load->ret_code) : neg_errno();
-	libbpf_unregister_prog_handler(iterators);
 	return r < 0 ? r : bpf_code_load(load->ret_code, load->ret);
 }
 

@@ -10,6 +10,7 @@
 #include <linux/sched.h>
 #include <sched.h>
 #include <stdio.h>
+#include <time.h>
 
 #define SECOND 1000000000
 /* kernel/time/namespace.c takes no clock above this: half of what 63 bits hold. */
@@ -58,6 +59,14 @@ static int enter(int proc, const struct clock_offsets *offsets)
 	return r < 0 ? fail(TIME_NAMESPACE, r, "setns(CLONE_NEWTIME)") : 0;
 }
 
+/* The coarse clocks are behind by up to one tick of the kernel, and they go on as well. */
+static s64 tick(void)
+{
+	struct timespec t = { .tv_nsec = SECOND / 100 };
+	clock_getres(CLOCK_MONOTONIC_COARSE, &t);
+	return t.tv_nsec;
+}
+
 int clock_enter(const struct graph *g, const struct survey *s)
 {
 	const Ckpt__Host *host = graph_data(g, &kind_host, 1);
@@ -69,8 +78,8 @@ int clock_enter(const struct graph *g, const struct survey *s)
 	if (r < 0)
 		return fail(PROC_READ, r, "/proc/self/timens_offsets");
 	if (host->monotonic > s->now_monotonic)
-		offsets.monotonic += (s64)(host->monotonic - s->now_monotonic);
+		offsets.monotonic += (s64)(host->monotonic - s->now_monotonic) + tick();
 	if (host->boottime > s->now_boottime)
-		offsets.boottime += (s64)(host->boottime - s->now_boottime);
+		offsets.boottime += (s64)(host->boottime - s->now_boottime) + tick();
 	return enter(proc, &offsets);
 }
