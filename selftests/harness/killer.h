@@ -29,8 +29,8 @@ struct struck {
 /* Runs the command to its end. Everything that is traced is gone when this returns. output: what it prints, or NULL. */
 struct struck strike_run(const char *path, const char *const *argv, const struct strike *, struct text *output);
 
-/* From now on the test has a cache of capabilities of its own, which is full: what a call that fails makes ckpt believe stays here.
- * Every run begins with it. */
+/* From now on the test has a cache of capabilities of its own, which is full and stays as it is: what a call that fails makes
+ * ckpt believe is forgotten. Every run begins with it. */
 void strike_own_cache(void);
 
 /* The calls of a whole run are the least of so many runs: one that finds no cache of capabilities makes more, which is the first,
