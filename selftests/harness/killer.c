@@ -183,7 +183,7 @@ void strike_own_cache(void)
 	CHECK_OK(mount("cache", CACHE, "tmpfs", 0, "mode=0700"));
 	/* refused, when it has asked the kernel: the children of a probe cannot be asked under a tracer */
 	_cleanup_text_ struct text output = { 0 };
-	run_program(&output, ckpt_path(), (const char *const[]){ "ckpt", "dump", "1", WORK "/none", NULL });
+	run_program(&output, ckpt_path(), (const char *const[]){ "ckpt", "dump", "1", "/none", NULL });
 	/* and what a failure makes one run believe is not for the next */
 	CHECK_OK(mount(NULL, CACHE, NULL, MS_REMOUNT | MS_RDONLY, NULL));
 }
