@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "harness/edit.h"
+#include "creds.pb-c.h"
 #include "harness/test.h"
 #include "image/image.h"
 #include "model/reflect.h"
 #include "resource/registry.h"
+#include <linux/capability.h>
+#include <stdio.h>
 
 static void open_and_load(struct image **image, const char *dir, struct graph *ret)
 {
@@ -44,4 +47,32 @@ void edit_image(const char *from, const char *to, void (*change)(struct graph *,
 			copy_file(image, writer, name);
 	CHECK_OK(image_write(writer, "facts", facts.data, facts.len));
 	CHECK_OK(image_commit(writer, false));
+}
+
+void edit_leg(struct target *t, int leg, void (*change)(struct graph *, const void *))
+{
+	snprintf(t->image, sizeof t->image, WORK "/leg%d", leg);
+	target_dump(t, false);
+	if (change) {
+		char plain[sizeof t->image];
+		memcpy(plain, t->image, sizeof plain);
+		snprintf(t->image, sizeof t->image, WORK "/leg%d.changed", leg);
+		edit_image(plain, t->image, change, NULL);
+	}
+	target_restore(t, 0);
+	nap_ms(20);
+}
+
+#define CHECKPOINT_RESTORE 40 /* CAP_CHECKPOINT_RESTORE, Linux 5.9 */
+
+void edit_out_rights(struct graph *g, const void *with _unused_)
+{
+	const u64 rights = 1ull << CAP_SYS_ADMIN | 1ull << CHECKPOINT_RESTORE;
+	for (struct object *o = NULL; (o = graph_next(g, resource_creds.kind, o));) {
+		Ckpt__Creds *m = o->data;
+		m->permitted &= ~rights;
+		m->effective &= ~rights;
+		m->bounding &= ~rights;
+		m->inheritable &= ~rights;
+	}
 }

@@ -336,21 +336,6 @@ TEST(kernel, .root = true)
 	target_judge(&t);
 }
 
-/* A program that has no right which ckpt will lack. */
-static void humble(struct graph *g, const void *with _unused_)
-{
-	const u64 rights = 1ull << 21 /* CAP_SYS_ADMIN */ | 1ull << 40 /* CAP_CHECKPOINT_RESTORE */;
-	for (size_t i = 0; i < g->objects.n; i++) {
-		Ckpt__Creds *m = g->objects.v[i]->data;
-		if (g->objects.v[i]->kind != resource_creds.kind)
-			continue;
-		m->permitted &= ~rights;
-		m->effective &= ~rights;
-		m->bounding &= ~rights;
-		m->inheritable &= ~rights;
-	}
-}
-
 /* Root without the rights to choose ids and to set the program file. */
 TEST(rights, .root = true)
 {
@@ -359,7 +344,7 @@ TEST(rights, .root = true)
 	int status;
 	target_start(&t, "sleeper");
 	target_dump(&t, false);
-	edited(&t, dir, sizeof dir, humble);
+	edited(&t, dir, sizeof dir, edit_out_rights);
 	fflush(stdout);
 	pid_t pid = fork();
 	if (pid == 0) {

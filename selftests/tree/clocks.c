@@ -44,21 +44,6 @@ static void check_ahead(pid_t pid, long long monotonic, long long boottime)
 	CHECK(ahead[1] <= boottime && ahead[1] > boottime - 600);
 }
 
-/* Dumped, and restored with an image that change() made of it. */
-static void move(struct target *t, int leg, void (*change)(struct graph *, const void *))
-{
-	snprintf(t->image, sizeof t->image, WORK "/leg%d", leg);
-	target_dump(t, false);
-	if (change) {
-		char plain[sizeof t->image];
-		memcpy(plain, t->image, sizeof plain);
-		snprintf(t->image, sizeof t->image, WORK "/leg%d.changed", leg);
-		edit_image(plain, t->image, change, NULL);
-	}
-	target_restore(t, 0);
-	nap_ms(20);
-}
-
 /* Twice to machines that have been up for a shorter time, and in between to one where it goes on as it is. */
 static void travel(const char *const *argv)
 {
@@ -66,11 +51,11 @@ static void travel(const char *const *argv)
 	if (access("/proc/self/timens_offsets", R_OK))
 		SKIP("this kernel has no time namespaces");
 	target_startv(&t, argv);
-	move(&t, 1, later);
+	edit_leg(&t, 1, later);
 	check_ahead(t.pid, LATER / 1000000000, 2 * LATER / 1000000000);
-	move(&t, 2, NULL);
+	edit_leg(&t, 2, NULL);
 	check_ahead(t.pid, LATER / 1000000000, 2 * LATER / 1000000000);
-	move(&t, 3, later);
+	edit_leg(&t, 3, later);
 	check_ahead(t.pid, 2 * LATER / 1000000000, 4 * LATER / 1000000000);
 	target_judge(&t);
 }
@@ -104,7 +89,7 @@ static void live_there(bool ckpt_too, const char *const *argv)
 	if (!ckpt_too)
 		CHECK_OK(setns(own, CLONE_NEWTIME));
 	for (int leg = 1; leg <= 2; leg++) {
-		move(&t, leg, NULL);
+		edit_leg(&t, leg, NULL);
 		check_ahead(t.pid, 864000, 8640000);
 	}
 	target_judge(&t);

@@ -48,20 +48,10 @@ static int count_maps(pid_t pid, const char *name)
 	return n;
 }
 
-/* Dumps it, and restores what change() made of the image. */
 static void cross(struct target *t, int leg, void (*change)(struct graph *, const void *))
 {
-	snprintf(t->image, sizeof t->image, WORK "/leg%d", leg);
-	target_dump(t, false);
-	if (change) {
-		char plain[sizeof t->image];
-		memcpy(plain, t->image, sizeof plain);
-		snprintf(t->image, sizeof t->image, WORK "/leg%d.changed", leg);
-		edit_image(plain, t->image, change, NULL);
-	}
-	target_restore(t, 0);
+	edit_leg(t, leg, change);
 	CHECK_EQ(count_maps(t->pid, "[vdso]"), 1);
-	nap_ms(20);
 }
 
 /* To another kernel, there dumped and restored, and on to others. */

@@ -68,27 +68,12 @@ static void check_told(const char *const *argv, int status, const int *dropped, 
 #define WITHOUT(...) ((const int[]){ __VA_ARGS__, -1 })
 #define CHECKPOINT_RESTORE 40 /* CAP_CHECKPOINT_RESTORE, Linux 5.9 */
 
-/* An image whose program has none of the rights that ckpt will lack. */
-static void humble(struct graph *g, const void *with _unused_)
-{
-	const u64 rights = 1ull << CAP_SYS_ADMIN | 1ull << CHECKPOINT_RESTORE;
-	for (size_t i = 0; i < g->objects.n; i++) {
-		Ckpt__Creds *m = g->objects.v[i]->data;
-		if (g->objects.v[i]->kind != resource_creds.kind)
-			continue;
-		m->permitted &= ~rights;
-		m->effective &= ~rights;
-		m->bounding &= ~rights;
-		m->inheritable &= ~rights;
-	}
-}
-
 #define HUMBLE "/mnt/humble"
 static void dumped(struct target *t)
 {
 	target_start(t, "sleeper");
 	target_dump(t, false);
-	edit_image(t->image, HUMBLE, humble, NULL);
+	edit_image(t->image, HUMBLE, edit_out_rights, NULL);
 }
 
 TEST(chosen_id, .root = true, .seconds = 120)

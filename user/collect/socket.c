@@ -2,6 +2,8 @@
 /* Owns questions that sockets of all families answer. */
 #include "collect/socket.h"
 #include "base/file.h"
+#include "model/model.h"
+#include <linux/filter.h>
 #include <linux/sockios.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
@@ -43,4 +45,15 @@ int socket_is_near(int fd)
 	if (ns < 0 || fstat(ns, &theirs) < 0 || stat("/proc/self/ns/net", &ours) < 0)
 		return neg_errno();
 	return theirs.st_ino == ours.st_ino && theirs.st_dev == ours.st_dev;
+}
+
+int socket_filter(int fd, ProtobufCBinaryData *ret)
+{
+	struct sock_filter program[BPF_MAXINSNS];
+	socklen_t count = BPF_MAXINSNS;
+	if (getsockopt(fd, SOL_SOCKET, SO_GET_FILTER, program, &count) < 0)
+		return errno == EACCES ? -EACCES : 0;
+	if (!count)
+		return 0;
+	return message_set_bytes(ret, program, count * sizeof *program) ? 1 : -ENOMEM;
 }

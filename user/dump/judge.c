@@ -210,14 +210,10 @@ static int judge_file(const struct graph *g, const struct users *users, const st
 	if (!f->kind || !*f->kind)
 		return refuse_kind(f->link);
 	int owner = f->owner && !shape_file_owner(g, f) ? fail(FILE_OWNER, 0, "process or group %d", f->owner) : 0;
-	for (const struct resource *const *r = registry; *r; r++) {
-		if ((*r)->scope != SCOPE_FILE || strcmp((*r)->name, f->kind) || !(*r)->judge)
-			continue;
-		const struct object *kind = graph_find(g, (*r)->kind, o->id);
-		int judged = kind ? (*r)->judge(g, kind, DIRECTION_DUMP) : 0;
-		return judged < 0 ? judged : owner;
-	}
-	return owner;
+	const struct resource *resource = registry_of_file(g, o->id);
+	const struct object *kind = resource && resource->judge ? graph_find(g, resource->kind, o->id) : NULL;
+	int judged = kind ? resource->judge(g, kind, DIRECTION_DUMP) : 0;
+	return judged < 0 ? judged : owner;
 }
 
 static int judge_resource(const struct graph *g, const struct object *o, const struct resource *resource)

@@ -2,6 +2,7 @@
 /* Socket options of ip(7), ipv6(7), tcp(7) and udp(7), by their table. A part of inet.c. */
 #pragma once
 #include "collect/collect.h"
+#include "collect/socket.h"
 #include "resource/inet_address.h"
 #include <linux/filter.h>
 #include <linux/tcp.h>
@@ -166,17 +167,11 @@ static inline int collect_options(int fd, Ckpt__Inet *m, int type)
 /* SO_ATTACH_FILTER; one of eBPF cannot be read. */
 static inline int collect_filter(int fd, Ckpt__Inet *m)
 {
-	struct sock_filter program[BPF_MAXINSNS];
-	socklen_t count = BPF_MAXINSNS;
-	if (getsockopt(fd, SOL_SOCKET, SO_GET_FILTER, program, &count) < 0) {
-		if (errno == EACCES)
-			SET(m, hidden_filter, true);
-		return 0;
-	}
-	if (!count)
-		return 0;
-	m->has_filter = true;
-	return message_set_bytes(&m->filter, program, count * sizeof *program) ? 0 : fail_memory();
+	int r = socket_filter(fd, &m->filter);
+	if (r == -EACCES)
+		SET(m, hidden_filter, true);
+	m->has_filter = r > 0;
+	return r == -ENOMEM ? fail_memory() : 0;
 }
 
 /* --- judge --- */

@@ -8,12 +8,14 @@
 #include <sched.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
+#include <time.h>
 
 #define NAMELESS_LINK " (deleted)"
 /* Behind a name that is in use by now; collecting takes it off again. */
 #define NAMELESS_SUFFIX "#ckpt"
 #define NAMELESS_LOST_MAX 2048  /* directories that a path has room for */
 #define NAMELESS_PATIENCE 20000 /* times two system calls, while another restore has the name */
+#define NAMELESS_WAIT 1000      /* ms that a restore waits for both names before it makes anything */
 
 /* What the link of a lost name was: "/tmp/x" of "/tmp/x (deleted)". false: it does not end so, or is too long. */
 static inline bool nameless_path(const char *link, char path[4096])
@@ -70,10 +72,24 @@ static inline void nameless_dir(const char *path, u32 lost, char dir[4096])
 	}
 }
 
+/* Are a lost name and the one that ckpt takes instead in use for longer than another restore takes them? */
+static inline bool nameless_taken(const char *path)
+{
+	static const struct timespec pause = { .tv_nsec = 1000000 };
+	char other[4096 + sizeof NAMELESS_SUFFIX];
+	snprintf(other, sizeof other, "%s" NAMELESS_SUFFIX, path);
+	for (int i = 0; i < NAMELESS_WAIT; i++) {
+		if (access(path, F_OK) < 0 || access(other, F_OK) < 0)
+			return false;
+		nanosleep(&pause, NULL);
+	}
+	return true;
+}
+
 /* At a restore: its name can be made for a moment. is_dir: path is the directory itself, which gets something without a name. */
 static inline int nameless_judge(const char *path, u32 lost, bool is_dir)
 {
-	char dir[4096], other[4096];
+	char dir[4096];
 	struct stat st;
 	u32 depth = 0;
 	for (const char *c = path; *c; c++)
@@ -90,9 +106,8 @@ static inline int nameless_judge(const char *path, u32 lost, bool is_dir)
 		return fail(FILE_CHANGED, 0, "%s is no directory any more", dir);
 	if (access(dir, W_OK | X_OK) < 0)
 		return fail(FILE_DIRECTORY, neg_errno(), "%s", dir);
-	snprintf(other, sizeof other, "%s" NAMELESS_SUFFIX, path);
-	if (!is_dir && !lost && access(path, F_OK) == 0 && access(other, F_OK) == 0)
-		return fail(FILE_EXISTS, 0, "%s and %s", path, other);
+	if (!is_dir && !lost && nameless_taken(path))
+		return fail(FILE_EXISTS, 0, "%s and %s" NAMELESS_SUFFIX, path, path);
 	return 0;
 }
 

@@ -132,17 +132,11 @@ static int collect_groups(int fd, Ckpt__Netlink *m)
 
 static int collect_filter(int fd, Ckpt__Netlink *m)
 {
-	struct sock_filter program[BPF_MAXINSNS];
-	socklen_t count = BPF_MAXINSNS;
-	if (getsockopt(fd, SOL_SOCKET, SO_GET_FILTER, program, &count) < 0) {
-		if (errno == EACCES)
-			SET(m, hidden_filter, true);
-		return 0;
-	}
-	if (!count)
-		return 0;
-	m->has_filter = true;
-	return message_set_bytes(&m->filter, program, count * sizeof *program) ? 0 : fail_memory();
+	int r = socket_filter(fd, &m->filter);
+	if (r == -EACCES)
+		SET(m, hidden_filter, true);
+	m->has_filter = r > 0;
+	return r == -ENOMEM ? fail_memory() : 0;
 }
 
 static void collect_moment(int fd, Ckpt__Netlink *m)

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /* Owns memory objects without a name in any directory: shared anonymous memory and memfds. */
 #include "collect/collect.h"
-#include "resource/file_scope.h"
+#include "resource/memory_object.h"
 #include "shmem.pb-c.h"
 #include <linux/magic.h>
 #include <linux/memfd.h>
@@ -13,12 +13,6 @@
 #define MEMFD "/memfd:"
 #define DELETED " (deleted)"
 #define ZERO "/dev/zero" DELETED
-/* Where the world maps one object at a time to fill it: far from programs, and inside of small address spaces too. */
-#ifdef __SANITIZE_ADDRESS__ /* has its shadow there */
-#define WINDOW 0x300000000000ull
-#else
-#define WINDOW 0x6000000000ull
-#endif
 #ifndef F_SEAL_EXEC
 #define F_SEAL_EXEC 0x20
 #endif
@@ -120,9 +114,7 @@ static int shmem_judge(const struct graph *graph, const struct object *o, enum d
 	int r = 0;
 	if (s->huge)
 		r = fail(SHMEM_HUGE, 0, "memfd %s", s->name ?: "");
-	const struct object *pages = graph_find(graph, &kind_memory, o->id);
-	const struct page_run *last = pages && pages->count ? (const struct page_run *)pages->data + pages->count - 1 : NULL;
-	if (direction == DIRECTION_RESTORE && last && last->start + last->len > ALIGN_UP(s->size, PAGE_BYTES))
+	if (direction == DIRECTION_RESTORE && !contents_fit(graph, o->id, s->size))
 		r = fail(IMAGE_INCONSISTENT, 0, "contents beyond the end of memory object %u", o->id);
 	return r;
 }
@@ -130,8 +122,6 @@ static int shmem_judge(const struct graph *graph, const struct object *o, enum d
 /* --- plan --- */
 
 #define CREATE AT(PLAN_WORLD, STAGE_CREATE)
-
-static struct arg window(u64 offset) { return ARG(WINDOW + offset); }
 
 /* Who says neither gets what vm.memfd_noexec says. */
 static u32 exec_flag(const struct plan *plan, const Ckpt__Shmem *s)
@@ -148,7 +138,7 @@ static u32 plan_memfd(struct plan *plan, const Ckpt__Shmem *s, u64 len)
 					     ARG(MFD_CLOEXEC | MFD_ALLOW_SEALING | exec_flag(plan, s))));
 	step_expect(plan_call(plan, CREATE, SYS_ftruncate, ARG_OF_SLOT(fd), ARG(s->size)), 0);
 	if (len)
-		step_expect(plan_call(plan, CREATE, SYS_mmap, window(0), ARG(len), ARG(PROT_READ | PROT_WRITE),
+		step_expect(plan_call(plan, CREATE, SYS_mmap, ARG(WINDOW), ARG(len), ARG(PROT_READ | PROT_WRITE),
 				      ARG(MAP_SHARED | MAP_FIXED_NOREPLACE), ARG_OF_SLOT(fd), ARG(0)),
 			    (s64)WINDOW);
 	return fd;
@@ -158,27 +148,13 @@ static u32 plan_memfd(struct plan *plan, const Ckpt__Shmem *s, u64 len)
 static u32 plan_anonymous(struct plan *plan, u64 len)
 {
 	char path[64];
-	step_expect(plan_call(plan, CREATE, SYS_mmap, window(0), ARG(len), ARG(PROT_READ | PROT_WRITE),
+	step_expect(plan_call(plan, CREATE, SYS_mmap, ARG(WINDOW), ARG(len), ARG(PROT_READ | PROT_WRITE),
 			      ARG(MAP_SHARED | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE), ARG(-1), ARG(0)),
 		    (s64)WINDOW);
 	snprintf(path, sizeof path, "/proc/self/map_files/%llx-%llx", (unsigned long long)WINDOW,
 		 (unsigned long long)(WINDOW + len));
 	return step_result(plan,
 			   plan_call(plan, CREATE, SYS_openat, ARG(AT_FDCWD), arg_string(plan, path), ARG(O_RDWR | O_CLOEXEC)));
-}
-
-static void plan_contents(struct plan *plan, const struct object *pages)
-{
-	for (u32 i = 0; pages && i < pages->count; i++) {
-		const struct page_run *run = (const struct page_run *)pages->data + i;
-		for (u64 done = 0; done < run->len;) {
-			u64 part = MIN(run->len - done, 1ull << 30);
-			step_expect(plan_call(plan, CREATE, SYS_pread64, ARG(plan_fd(plan, PLAN_PAGES)),
-					      window(run->start + done), ARG(part), ARG(run->offset + done)),
-				    (s64)part);
-			done += part;
-		}
-	}
 }
 
 static void plan_attributes(struct plan *plan, const Ckpt__Shmem *s, u32 fd)
@@ -225,9 +201,9 @@ static int shmem_plan(struct plan *plan, const struct graph *graph, const struct
 		return 0;
 	u64 len = ALIGN_UP(s->size, PAGE_BYTES);
 	u32 fd = s->name ? plan_memfd(plan, s, len) : plan_anonymous(plan, len);
-	plan_contents(plan, graph_find(graph, &kind_memory, o->id));
+	plan_window(plan, graph, o->id);
 	if (len)
-		plan_call(plan, CREATE, SYS_munmap, window(0), ARG(len));
+		plan_call(plan, CREATE, SYS_munmap, ARG(WINDOW), ARG(len));
 	if (s->name || s->uid || s->gid) /* shared anonymous memory belongs to who has mapped it */
 		plan_attributes(plan, s, fd);
 	for (const struct object *member = NULL; (member = graph_next(graph, &kind_shmem, member));)

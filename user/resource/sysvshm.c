@@ -2,7 +2,7 @@
 /* Owns segments of System V shared memory that the tree has attached (shmop(2)). They belong to the IPC namespace and outlive
  * processes: at a restore the very segment may still be there. */
 #include "collect/collect.h"
-#include "resource/file_scope.h"
+#include "resource/memory_object.h"
 #include "sysvshm.pb-c.h"
 #include <sys/mman.h>
 #include <sys/shm.h>
@@ -11,12 +11,6 @@
 
 #define NAME "/SYSV"
 #define NEXT_ID "/proc/sys/kernel/shm_next_id" /* CONFIG_CHECKPOINT_RESTORE, Linux 3.9 */
-/* Where the world attaches one segment at a time to fill it: far from programs, and inside of small address spaces too. */
-#ifdef __SANITIZE_ADDRESS__ /* has its shadow there */
-#define WINDOW 0x340000000000ull
-#else
-#define WINDOW 0x6800000000ull
-#endif
 #ifndef SHM_DEST
 #define SHM_DEST 01000
 #define SHM_LOCKED 02000
@@ -134,11 +128,8 @@ static int judge_absent(const Ckpt__Sysvshm *s)
 
 static int judge_restore(const struct graph *graph, const struct object *o, const Ckpt__Sysvshm *s)
 {
-	const struct object *pages = graph_find(graph, &kind_memory, o->id);
-	const struct page_run *last = pages && pages->count ? (const struct page_run *)pages->data + pages->count - 1 : NULL;
 	struct shmid_ds ds;
-	if (s->id > INT32_MAX || !s->size || s->mode > 0777 ||
-	    (last && last->start + last->len > ALIGN_UP(s->size, PAGE_BYTES)))
+	if (s->id > INT32_MAX || !s->size || s->mode > 0777 || !contents_fit(graph, o->id, s->size))
 		return fail(IMAGE_VALUE, 0, "segment %u of %llu bytes", s->id, (unsigned long long)s->size);
 	return shmctl((int)s->id, IPC_STAT, &ds) == 0 ? judge_present(graph, s, &ds) : judge_absent(s);
 }
@@ -175,21 +166,12 @@ static void plan_segment(struct plan *plan, const Ckpt__Sysvshm *s)
 	control(plan, CREATE, s->id, IPC_SET, ARG_OF_DATA(plan_data(plan, &ds, sizeof ds, 8)));
 }
 
-static void plan_contents(struct plan *plan, const Ckpt__Sysvshm *s, const struct object *pages)
+static void plan_contents(struct plan *plan, const struct graph *graph, const Ckpt__Sysvshm *s)
 {
 	step_expect(plan_call(plan, CREATE, SYS_shmat, ARG(s->id), ARG(WINDOW), ARG(0)), (s64)WINDOW);
 	/* what is still there from before */
 	plan_call(plan, CREATE, SYS_madvise, ARG(WINDOW), ARG(ALIGN_UP(s->size, PAGE_BYTES)), ARG(MADV_REMOVE));
-	for (u32 i = 0; pages && i < pages->count; i++) {
-		const struct page_run *run = (const struct page_run *)pages->data + i;
-		for (u64 done = 0; done < run->len;) {
-			u64 part = MIN(run->len - done, 1ull << 30);
-			step_expect(plan_call(plan, CREATE, SYS_pread64, ARG(plan_fd(plan, PLAN_PAGES)),
-					      ARG(WINDOW + run->start + done), ARG(part), ARG(run->offset + done)),
-				    (s64)part);
-			done += part;
-		}
-	}
+	plan_window(plan, graph, s->memory);
 	plan_call(plan, CREATE, SYS_shmdt, ARG(WINDOW));
 }
 
@@ -224,10 +206,10 @@ static int sysvshm_plan(struct plan *plan, const struct graph *graph, const stru
 	struct plan_step *there = plan_skip(plan, CREATE, ARG_OF_SLOT(step_result(plan, seen)), 0, 0);
 	plan_segment(plan, s);
 	if (outside)
-		plan_contents(plan, s, graph_find(graph, &kind_memory, o->id));
+		plan_contents(plan, graph, s);
 	plan_land(plan, CREATE, there);
 	if (!outside)
-		plan_contents(plan, s, graph_find(graph, &kind_memory, o->id));
+		plan_contents(plan, graph, s);
 	if (s->locked)
 		control(plan, CREATE, s->id, SHM_LOCK, ARG(0));
 	if (s->removed)

@@ -79,11 +79,8 @@ static int open_own(int fd, u32 flags, bool dry)
 
 static bool can_be_external(const struct graph *g, const struct object *o)
 {
-	const Ckpt__File *f = o->data;
-	for (const struct resource *const *r = registry; *r; r++)
-		if ((*r)->external && f->kind && !strcmp((*r)->name, f->kind))
-			return graph_find(g, (*r)->kind, o->id) != NULL;
-	return false;
+	const struct resource *resource = registry_of_file(g, o->id);
+	return resource && resource->external && graph_find(g, resource->kind, o->id);
 }
 
 /* A pipe whose other side was closed: its reader has come to the end, its writer gets EPIPE. */
