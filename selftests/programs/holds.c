@@ -127,6 +127,28 @@ static int half_of_socket(void)
 	return fds[0];
 }
 
+static void send_away(int through, int fd)
+{
+	_Alignas(struct cmsghdr) char control[CMSG_SPACE(sizeof fd)];
+	struct iovec byte = { "x", 1 };
+	struct msghdr m = { .msg_iov = &byte, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control };
+	struct cmsghdr *c = CMSG_FIRSTHDR(&m);
+	*c = (struct cmsghdr){ .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS, .cmsg_len = CMSG_LEN(sizeof fd) };
+	memcpy(CMSG_DATA(c), &fd, sizeof fd);
+	MUST_EQ(sendmsg(through, &m, 0), 1);
+	close(fd);
+}
+
+/* In a queue of its own, where it has no number; behind it another one, of which nothing is to be said. */
+static int flying_socket(void)
+{
+	int fds[2];
+	MUST_EQ(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0);
+	send_away(fds[0], half_of_socket());
+	send_away(fds[0], open("/dev/null", O_RDONLY));
+	return fds[1];
+}
+
 static int open_pty(int *ret_slave)
 {
 	int master = open("/dev/ptmx", O_RDWR | O_NOCTTY), unlocked = 0;
@@ -322,6 +344,7 @@ static const struct kind {
 	{ "fifo-reader", reader_of_fifo },
 	{ "fifo-writer", writer_of_fifo },
 	{ "socket", half_of_socket },
+	{ "flying-socket", flying_socket },
 	{ "other-session", of_other_session },
 	{ "dead-foreground", dead_foreground },
 	{ "discipline", other_discipline },

@@ -199,6 +199,10 @@ TEST(file_hugetlb, .root = true) { refused_kind("huge-file", "[SHMEM_HUGE]", "/h
 TEST(fifo_external_writer, .root = true) { refused_program("holds", "fifo-reader", EXIT_UNSUPPORTED, "[PIPE_EXTERNAL]"); }
 TEST(fifo_external_reader, .root = true) { refused_program("holds", "fifo-writer", EXIT_UNSUPPORTED, "[PIPE_EXTERNAL]"); }
 TEST(socket_external, .root = true) { refused_program("holds", "socket", EXIT_UNSUPPORTED, "[UNIX_EXTERNAL]"); }
+TEST(socket_in_flight_external, .root = true)
+{
+	refused_program("holds", "flying-socket", EXIT_UNSUPPORTED, "[UNIX_EXTERNAL]");
+}
 TEST(socket_urgent, .root = true) { refused_program("holds", "urgent", EXIT_UNSUPPORTED, "[UNIX_URGENT]"); }
 TEST(terminal_hung_up, .root = true) { refused_program("holds", "hung-up", EXIT_UNSUPPORTED, "[TTY_HUNG_UP]"); }
 TEST(file_leased, .root = true) { refused_program("holds", "lease", EXIT_UNSUPPORTED, "[FILE_LEASED]"); }

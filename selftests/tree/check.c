@@ -81,6 +81,21 @@ TEST(every_reason_is_named_at_once, .root = true)
 	CHECK_CONTAINS(output.data, "result: nothing was stopped or changed");
 }
 
+/* What a dump would refuse in a queue is told beforehand, and the program gets all that was on its way. */
+TEST(descriptors_in_flight_are_judged, .root = true)
+{
+	struct target t;
+	_cleanup_text_ struct text output = { 0 }, again = { 0 };
+	target_start(&t, "holds", "flying-socket");
+	CHECK_EQ(check(&output, t.pid, NULL), 3);
+	CHECK_CONTAINS(output.data, "[UNIX_EXTERNAL]");
+	CHECK_CONTAINS(output.data, "[UNIX_FLYING]");
+	CHECK_CONTAINS(output.data, "1 of 2 in socket:[");
+	CHECK_EQ(check(&again, t.pid, NULL), 3);
+	CHECK_STR(again.data, output.data);
+	target_judge(&t);
+}
+
 TEST(what_moves_is_changing, .root = true, .seconds = 60)
 {
 	struct target t;

@@ -178,6 +178,24 @@ static inline int collect_messages(struct collector *c, int fd, Ckpt__Unix *u)
 	}
 }
 
+/* Of a program that runs: descriptors in flight speak against a dump as its own do. Nothing is taken and no place of reading is moved,
+ * so only what comes first can be looked at: a message, or a stream up to its first descriptors. */
+static inline int collect_flying(struct collector *c, int fd, Ckpt__Unix *u)
+{
+	_cleanup_(peek_free) struct peek p = { 0 };
+	const char *flying = collector_fdinfo(c, "scm_fds"); /* unix_show_fdinfo(), Linux 5.5 */
+	unsigned count = flying ? (unsigned)strtoul(flying, NULL, 10) : 0;
+	bool stream = type_number(u->type) == SOCK_STREAM;
+	if (!count || u->peek_offset >= 0 || (stream && !u->unread))
+		return count ? note(UNIX_FLYING, "%u of %u in socket:[%llu]", count, count, (unsigned long long)u->inode) : 0;
+	int r = peek_at(fd, &p, -1, stream ? u->unread : 0);
+	if (r == 0)
+		r = add_message(c, u, &p, NULL, 0, true);
+	if (r == 0 && p.nfds < count)
+		note(UNIX_FLYING, "%u of %u in socket:[%llu]", count - p.nfds, count, (unsigned long long)u->inode);
+	return r == -EAGAIN ? 0 : r;
+}
+
 static inline int collect_queue(struct collector *c, int fd, Ckpt__Unix *u)
 {
 	int type = type_number(u->type), unread = 0;
@@ -186,8 +204,10 @@ static inline int collect_queue(struct collector *c, int fd, Ckpt__Unix *u)
 		SET(u, unread, (u32)unread);
 	if (type == SOCK_STREAM && recv(fd, &byte, 1, MSG_OOB | MSG_PEEK | MSG_DONTWAIT) > 0)
 		SET(u, urgent, true);
-	if (collector_live(c) || u->unaccepted || (!u->connected && type != SOCK_DGRAM) || u->urgent)
+	if (u->unaccepted || (!u->connected && type != SOCK_DGRAM) || u->urgent)
 		return 0;
+	if (collector_live(c))
+		return collect_flying(c, fd, u);
 	int r = type == SOCK_STREAM ? collect_stream(c, fd, u) : collect_messages(c, fd, u);
 	if (setsockopt(fd, SOL_SOCKET, SO_PEEK_OFF, &u->peek_offset, sizeof u->peek_offset) < 0 && r == 0)
 		r = fail(UNIX_PEEK, neg_errno(), "SO_PEEK_OFF could not be set back to %d", u->peek_offset);
