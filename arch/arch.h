@@ -147,5 +147,14 @@ void arch_stub_aim(arch_regs *, const struct arch_stub_home *, u64 stub, bool de
 void arch_stub_aim_batch(arch_regs *, const struct arch_stub_home *, u64 stub, u64 batch, u64 count, int signal);
 /* The calls that a stub at this address makes itself; returns how many. */
 size_t arch_stub_calls(u64 stub, int signal, struct arch_stub_call ret[ARCH_STUB_CALLS]);
+/* --- local descriptor tables, which x86 alone has --- */
+#define ARCH_LDT_BYTES 65536 /* of the longest: LDT_ENTRIES of LDT_ENTRY_SIZE */
+#define ARCH_LDT_ENTRY 16    /* struct user_desc */
+/* The number of modify_ldt(2); -1: there is no such call. */
+long arch_ldt_call(void);
+/* What modify_ldt(2) is given to make this descriptor (Intel SDM volume 3, 3.4.5) the one of that number; false: no process has
+ * such a descriptor. */
+bool arch_ldt_entry(u8 ret[ARCH_LDT_ENTRY], u32 number, u64 descriptor);
+
 /* Is it a 32-bit or other foreign task? */
 bool arch_is_compat(const arch_regs *);

@@ -43,7 +43,7 @@ enum record_known {
 	KNOWN_SUD = 1 << 18,        /* syscall user dispatch */
 	KNOWN_OOM = 1 << 19,        /* oom_score_adj */
 	KNOWN_MEMBARRIER = 1 << 20,
-	KNOWN_MM_EXTRA = 1 << 21, /* has_ldt, has_aio, pkeys */
+	KNOWN_MM_EXTRA = 1 << 21, /* has_aio, pkeys */
 	KNOWN_IO_URING = 1 << 22, /* has_io_uring */
 	KNOWN_UMASK = 1 << 23,
 	KNOWN_GROUPS = 1 << 24,   /* groups: only when all fit */
@@ -51,6 +51,7 @@ enum record_known {
 	KNOWN_PENDING = 1 << 26,  /* pending, shared_pending: the sets */
 	KNOWN_PERSONALITY = 1 << 27,
 	KNOWN_TTY = 1 << 29,     /* has_tty */
+	KNOWN_LDT = 1 << 30,     /* has_ldt */
 	KNOWN_NS_OURS = 1 << 28, /* ns_ours, pid_for_children, time_for_children */
 };
 

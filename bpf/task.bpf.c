@@ -227,7 +227,7 @@ static __always_inline void read_mm(struct mm_struct *mm, struct record_task *r)
 		r->has_aio = mm->ioctx_table != NULL;
 	if (LAST_FLAVOR(mm->membarrier_state))
 		TAKE(r->membarrier, mm, membarrier_state.counter);
-	r->known |= KNOWN_MM | KNOWN_MM_BRK | KNOWN_VDSO | KNOWN_MM_EXTRA | KNOWN_MEMBARRIER;
+	r->known |= KNOWN_MM | KNOWN_MM_BRK | KNOWN_VDSO | KNOWN_MM_EXTRA | KNOWN_MEMBARRIER | KNOWN_LDT;
 }
 
 static __always_inline void read_prctl(struct task_struct *t, struct signal_struct *sig, struct record_task *r)

@@ -422,7 +422,7 @@ static void worker(pid_t target)
 	size_t n = prepare_calls();
 	for (size_t i = 0; i < tree.processes.v[0].threads.n; i++) {
 		pid_t tid = tree.processes.v[0].threads.v[i].tid;
-		int err = hijack_run(&tree.processes.v[0], tid, calls, n, data);
+		int err = hijack_run(&tree.processes.v[0], tid, calls, n, data, sizeof data);
 		if (err < 0 || calls[0].result != tid || calls[n - 1].result < 4096) {
 			diag_print_text(2);
 			_exit(diag_has(DIAG_HIJACK_REFUSED) ? REFUSED : 1);

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -73,6 +74,32 @@ TEST(restore_inside_a_filter, .root = true)
 	target_restore(&t, 0);
 	target_judge(&t);
 }
+
+#if defined(__x86_64__)
+static void lose_modify_ldt(void)
+{
+	struct sock_filter code[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_modify_ldt, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOSYS),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	};
+	struct sock_fprog program = { ARRAY_SIZE(code), code };
+	CHECK_OK(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0));
+	CHECK_OK(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program));
+}
+
+/* As in a container, or on a kernel without CONFIG_MODIFY_LDT_SYSCALL. */
+TEST(restore_without_segments, .root = true)
+{
+	struct target t;
+	target_start(&t, "ldt");
+	target_dump(&t, false);
+	REFUSED(lose_modify_ldt, EXIT_KERNEL, "[LDT_NONE]", "restore", t.image, "-d");
+	target_restore(&t, 0);
+	target_judge(&t);
+}
+#endif
 
 TEST(image_that_others_may_not_read, .root = true)
 {

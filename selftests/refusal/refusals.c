@@ -148,6 +148,9 @@ TEST(inotify_nameless, .root = true)
 TEST(timerfd_cancelled, .root = true) { refused_program("timerfds", "cancelled", EXIT_RACED, "[TIMERFD_CANCELLED]"); }
 TEST(epoll_target, .root = true) { refused_program("epoll", "flight", EXIT_UNSUPPORTED, "[EPOLL_TARGET]"); }
 
+#if defined(__x86_64__)
+TEST(ldt_unreadable, .root = true) { refused_program("ldt", "filter", EXIT_UNSUPPORTED, "[LDT_READ]"); }
+#endif
 TEST(sysvshm_part, .root = true) { refused_program("sysvshm", "part", EXIT_UNSUPPORTED, "[SYSVSHM_PART]"); }
 /* Segments of System V shared memory: the IPC namespace is the test's. */
 #define SEGMENT_KEY 0x434b5054 /* as sysvshm.c has it */

@@ -131,6 +131,34 @@ TEST(rseq_turned_off, .root = true)
 	target_judge(&t);
 }
 
+#if defined(__x86_64__)
+/* Who may not be asked has no segments, as far as anybody can tell. */
+TEST(segments_that_nobody_tells, .root = true)
+{
+	struct target t;
+	char pid[16];
+	_cleanup_text_ struct text output = { 0 };
+	target_start(&t, "ldt", "filter");
+	snprintf(pid, sizeof pid, "%d", t.pid);
+	disable("BPF");
+	CHECK_EQ(ckpt(&output, "dump", "--leave-running", pid, t.image), 0);
+	disable(NULL);
+	CHECK_CONTAINS(output.data, "[LDT_UNKNOWN]");
+	target_judge(&t);
+}
+
+TEST(segments_that_the_program_tells, .root = true)
+{
+	struct target t;
+	target_start(&t, "ldt");
+	disable("BPF");
+	target_dump(&t, false);
+	target_restore(&t, 0);
+	disable(NULL);
+	target_judge(&t);
+}
+#endif
+
 /* What a capability is for. */
 static void concerns(const char *id, const char *const *argv)
 {

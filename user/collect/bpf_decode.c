@@ -74,7 +74,7 @@ static void decode_itimers(const struct record_task_raw *raw, struct record_task
 static void decode_mm(const struct record_config *config, struct record_task *t)
 {
 	if (!t->mm_id) { /* a zombie */
-		t->known &= ~(u64)(KNOWN_MM | KNOWN_MM_BRK | KNOWN_VDSO | KNOWN_MM_EXTRA | KNOWN_MEMBARRIER);
+		t->known &= ~(u64)(KNOWN_MM | KNOWN_MM_BRK | KNOWN_VDSO | KNOWN_MM_EXTRA | KNOWN_MEMBARRIER | KNOWN_LDT);
 		return;
 	}
 	t->membarrier = membarrier_registrations(t->membarrier);

@@ -369,6 +369,13 @@ int collector_proc(struct collector *c, u32 pid)
 	return p ? p->proc : -ESRCH;
 }
 
+int collector_run(struct collector *c, u32 pid, struct hijack_call *calls, size_t count, void *data, size_t room)
+{
+	struct tree_process *p = tree_find(c->tree, (pid_t)pid);
+	bool may = p && !c->config->live && !c->config->no_hijack;
+	return may ? hijack_run(p, 0, calls, count, data, room) : -EPERM;
+}
+
 const struct record_sighand *collector_sighand(struct collector *c, u32 tgid)
 {
 	for (u32 i = c->sighand_of.n; i < c->facts.sighands.n; i++)

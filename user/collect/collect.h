@@ -87,6 +87,10 @@ struct connections *collector_connections(struct collector *);
 int collector_keep_memory(struct collector *, u32 file);
 /* /proc/PID as O_PATH descriptor of the subject's process, owned by the collector. */
 int collector_proc(struct collector *, u32 pid);
+/* Makes calls inside of a stopped process, as hijack_run() does in its best thread: what nothing outside of it tells. -EPERM with
+ * the reason warned of where that is not allowed, or not wanted. */
+struct hijack_call;
+int collector_run(struct collector *, u32 pid, struct hijack_call *, size_t count, void *data, size_t room);
 /* fdinfo of the file that is being collected: the value after "name:" and white space, NULL when absent. */
 const char *collector_fdinfo(struct collector *, const char *name);
 /* What a clock shows to the tree now, in ns: it may be in another time namespace than ckpt. */

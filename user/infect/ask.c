@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /* Owns the questions that a process answers about itself, and what the answers mean. */
 #include "infect/ask.h"
+#include "arch/arch.h"
 #include "diag/diag.h"
 #include "base/file.h"
 #include <linux/membarrier.h>
@@ -17,8 +18,8 @@
 #define GET_REGISTRATIONS (1 << 9) /* MEMBARRIER_CMD_GET_REGISTRATIONS, Linux 6.3 */
 #define BATCH_TIMERS 64
 #define THREAD_GROUPS (KNOWN_ALTSTACK | KNOWN_CLEAR_TID | KNOWN_PRCTL | KNOWN_SECUREBITS | KNOWN_PERSONALITY)
-#define PROCESS_GROUPS (KNOWN_ITIMERS | KNOWN_MM_BRK | KNOWN_THP_MDWE | KNOWN_MEMBARRIER)
-#define MAYBE_GROUPS (KNOWN_MEMBARRIER) /* asking for nothing but these is not worth it */
+#define PROCESS_GROUPS (KNOWN_ITIMERS | KNOWN_MM_BRK | KNOWN_THP_MDWE | KNOWN_MEMBARRIER | KNOWN_LDT)
+#define MAYBE_GROUPS (KNOWN_MEMBARRIER | KNOWN_LDT) /* asking for nothing but these is not worth it */
 
 /* Adds a call; its place, to ask for the result. Arguments may be what room() gave. */
 static size_t add(struct ask_sheet *b, long nr, u64 a0, u64 a1, u64 a2, u64 a3)
@@ -75,6 +76,13 @@ static void put_process_question(struct ask_sheet *b, struct ask_of_process *q)
 	q->mdwe = add(b, SYS_prctl, PR_GET_MDWE, 0, 0, 0);
 	q->membarrier = add(b, SYS_membarrier, GET_REGISTRATIONS, 0, 0, 0);
 	q->brk = add(b, SYS_brk, 0, 0, 0, 0);
+}
+
+/* modify_ldt(2) reads nothing at all where there is no table, and zeros behind its end. */
+static void put_maybe_question(struct ask_sheet *b, struct ask_of_process *q)
+{
+	if (arch_ldt_call() >= 0)
+		q->ldt = add(b, arch_ldt_call(), 0, room(b, sizeof(u64)), sizeof(u64), 0);
 }
 
 static void take_thread_answer(const struct ask_sheet *b, const struct ask_of_thread *q, struct record_task *t)
@@ -137,6 +145,11 @@ static void take_process_answer(const struct ask_sheet *b, const struct ask_of_p
 		t->membarrier = (u32)b->calls[q->membarrier].result;
 		t->known |= KNOWN_MEMBARRIER;
 	}
+	bool tells = arch_ldt_call() < 0 || good(b, q->ldt) || b->calls[q->ldt].result == -ENOSYS;
+	if (asked & KNOWN_LDT && tells) {
+		t->has_ldt = arch_ldt_call() >= 0 && b->calls[q->ldt].result > 0;
+		t->known |= KNOWN_LDT;
+	}
 }
 
 static void take_sighand(const struct ask_sheet *b, const struct ask_of_process *q, u32 pid, struct record_sighand *sighand)
@@ -155,6 +168,9 @@ void ask_sheet_fill(struct ask_sheet *b, bool of_process)
 	put_thread_question(b, &b->thread);
 	if (of_process)
 		put_process_question(b, &b->process);
+	b->needed = b->count;
+	if (of_process)
+		put_maybe_question(b, &b->process);
 }
 
 void ask_sheet_take(const struct ask_sheet *b, struct record_task *t, struct record_sighand *sighand)
@@ -210,7 +226,7 @@ static int ask_timers(struct ask *ask, struct ask_sheet *b)
 			left[i] = add(b, SYS_timer_gettime, (u64)timer[i].id, at + i * sizeof(struct itimerspec), 0, 0);
 			overrun[i] = add(b, SYS_timer_getoverrun, (u64)timer[i].id, 0, 0, 0);
 		}
-		int err = hijack_run(ask->process, 0, b->calls, b->count, b->data);
+		int err = hijack_run(ask->process, 0, b->calls, b->count, b->data, sizeof b->data);
 		if (err < 0)
 			return err;
 		for (size_t i = 0; i < n; i++) {
@@ -226,10 +242,23 @@ static int ask_timers(struct ask *ask, struct ask_sheet *b)
 	return 0;
 }
 
+/* A filter that lets the needed calls pass need not know of the others. */
+static int run_sheet(struct tree_process *process, pid_t tid, struct ask_sheet *b)
+{
+	size_t mark = diag_mark();
+	int err = hijack_run(process, tid, b->calls, b->count, b->data, sizeof b->data);
+	if (err != -EPERM || b->needed == b->count)
+		return err;
+	diag_forget(mark);
+	for (size_t i = b->needed; i < b->count; i++)
+		b->calls[i].result = -EPERM;
+	return hijack_run(process, tid, b->calls, b->needed, b->data, sizeof b->data);
+}
+
 static int ask_thread(struct ask *ask, struct ask_sheet *b, size_t i, bool process_too)
 {
 	ask_sheet_fill(b, process_too);
-	int err = hijack_run(ask->process, ask->process->threads.v[i].tid, b->calls, b->count, b->data);
+	int err = run_sheet(ask->process, ask->process->threads.v[i].tid, b);
 	if (err < 0)
 		return err;
 	ask_sheet_take(b, &ask->tasks[i], ask->sighand);

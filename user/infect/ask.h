@@ -13,12 +13,13 @@ struct ask_of_thread {
 	u64 altstack_at, clear_tid_at, pdeath_at, subreaper_at;
 };
 struct ask_of_process {
-	size_t thp, mdwe, brk, membarrier, itimer[3], action[64];
+	size_t thp, mdwe, brk, membarrier, ldt, itimer[3], action[64];
 	u64 itimer_at[3], action_at;
 };
 struct ask_sheet {
 	struct hijack_call calls[ASK_CALLS];
 	size_t count, used; /* bytes of data that are given away */
+	size_t needed;      /* so many calls are made or none; a filter may refuse those behind them */
 	struct ask_of_thread thread;
 	struct ask_of_process process;
 	bool of_process;

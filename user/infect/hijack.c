@@ -122,10 +122,10 @@ static int map_arena(struct hijack *h)
 
 static int transfer(struct hijack *h, bool in, struct hijack_call *calls, size_t count, void *data)
 {
-	struct iovec here[] = { { calls, count * sizeof *calls }, { data, HIJACK_ARENA_DATA } };
+	struct iovec here[] = { { calls, count * sizeof *calls }, { data, h->room } };
 	struct iovec there[] = { { (void *)(uintptr_t)(h->arena + sizeof(struct cave_arena)), count * sizeof *calls },
-				 { (void *)(uintptr_t)h->data, HIJACK_ARENA_DATA } };
-	ssize_t want = (ssize_t)(count * sizeof *calls + HIJACK_ARENA_DATA);
+				 { (void *)(uintptr_t)h->data, h->room } };
+	ssize_t want = (ssize_t)(count * sizeof *calls + h->room);
 	ssize_t got = in ? process_vm_writev(h->process->pid, here, 2, there, 2, 0)
 			 : process_vm_readv(h->process->pid, here, 2, there, 2, 0);
 	return got == want ? 0 : got < 0 ? neg_errno() : -EFAULT;
@@ -284,10 +284,10 @@ static int let_all_home(struct tree_process *process)
 	return err;
 }
 
-int hijack_run(struct tree_process *process, pid_t tid, struct hijack_call *calls, size_t count, void *data)
+int hijack_run(struct tree_process *process, pid_t tid, struct hijack_call *calls, size_t count, void *data, size_t room)
 {
 	WORKING_ON_TASK(process->pid);
-	_cleanup_hijack_ struct hijack h = { .process = process };
+	_cleanup_hijack_ struct hijack h = { .process = process, .room = room };
 	int err = let_all_home(process);
 	if (err < 0)
 		return hijack_refuse("a thread does not leave the stub of an earlier hijack", err);

@@ -8,15 +8,13 @@
 
 /* One system call of a batch. Pointers into the target's arena are given as HIJACK_ARENA + offset. */
 #define HIJACK_ARENA 0x7c00000000000000ull
-#define HIJACK_ARENA_DATA 8192u /* bytes of scratch data that a batch may use */
+#define HIJACK_ARENA_DATA 8192u /* bytes of scratch data that do for most batches */
 struct hijack_call {
 	u64 nr, arg[6];
 	s64 result;
 };
 
-/* Is a hijack of this process allowed: every thread stopped, no seccomp filter that refuses the calls, a vDSO with room
- * behind it, not in a compat task. 0, or a negative errno with the reason reported by warn(). */
-int hijack_judge(struct tree_process *, const struct hijack_call *, size_t count);
-/* Runs the batch in one thread (tid 0: the best one) and fills in results; data: HIJACK_ARENA_DATA bytes copied in
- * before and out after. The process is left as it was. */
-int hijack_run(struct tree_process *, pid_t tid, struct hijack_call *, size_t count, void *data);
+/* Runs the batch in one thread (tid 0: the best one) and fills in results; data: room bytes copied in before and out after.
+ * The process is left as it was. Where it is not allowed (a thread that is not stopped, a seccomp filter that refuses the
+ * calls, a vDSO without room behind it, a compat task): -EPERM with the reason reported by warn(). */
+int hijack_run(struct tree_process *, pid_t tid, struct hijack_call *, size_t count, void *data, size_t room);

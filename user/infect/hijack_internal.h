@@ -13,6 +13,7 @@ struct hijack {
 	struct arch_stub stub;
 	struct arch_stub_home home; /* extended: of its own */
 	u64 arena, data, bytes;     /* data: its address */
+	size_t room;                /* bytes of data */
 	int signal;                 /* that ends a batch; 0: there is none, the calls are made one by one */
 	bool deciding;              /* at a stop where the kernel still has to decide how the thread's call goes on */
 	bool stop_again;            /* a SIGSTOP was met and put off */
@@ -22,7 +23,7 @@ struct hijack {
 /* The address that an argument means. */
 static inline u64 hijack_argument(const struct hijack *h, u64 value)
 {
-	return value >= HIJACK_ARENA && value < HIJACK_ARENA + HIJACK_ARENA_DATA ? h->data + (value - HIJACK_ARENA) : value;
+	return value >= HIJACK_ARENA && value < HIJACK_ARENA + h->room ? h->data + (value - HIJACK_ARENA) : value;
 }
 
 /* The best thread for a hijack, or tid if that one can be used, and where it goes on; 0 when there is none. */

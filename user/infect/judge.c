@@ -126,7 +126,7 @@ int hijack_prepare(struct hijack *h, pid_t tid, const struct hijack_call *calls,
 		return hijack_refuse("no thread of it can be used: stopped by a signal, a 32-bit task, or with vectors in use "
 				     "that a call loses",
 				     -EPERM);
-	h->bytes = calls_bytes(count) + ALIGN_UP(HIJACK_ARENA_DATA, PAGE_BYTES);
+	h->bytes = calls_bytes(count) + ALIGN_UP(h->room, PAGE_BYTES);
 	int err = cave_find(&h->cave, h->process, h->bytes);
 	if (err < 0)
 		return hijack_refuse("its memory cannot be read", err);
@@ -150,10 +150,4 @@ int hijack_prepare(struct hijack *h, pid_t tid, const struct hijack_call *calls,
 	if (!seccomp_lets_all(h, calls, count, filters))
 		return hijack_refuse("its seccomp filter refuses the calls", -EPERM);
 	return 0;
-}
-
-int hijack_judge(struct tree_process *process, const struct hijack_call *calls, size_t count)
-{
-	_cleanup_hijack_ struct hijack h = { .process = process };
-	return hijack_prepare(&h, 0, calls, count);
 }
