@@ -114,6 +114,11 @@ def main():
         problems.append(f"{total} is not {counts[0]} + {counts[2]}")
     if hash(tuple(sorted(heap.items()))) != heap_sum:
         problems.append("the heap changed")
+    late = threading.Thread(target=random.seed)  # one that is born now
+    late.start()
+    late.join(5)
+    if late.is_alive():
+        problems.append("a thread that was started late does not end")
     log.seek(0)
     lines = [int(line) for line in log]
     if lines != list(range(1, len(lines) + 1)) or len(lines) != counts[1]:

@@ -9,7 +9,9 @@
 #include "persona.pb-c.h"
 #include "reg.pb-c.h"
 #include "resource/registry.h"
+#include "restore/restore.h"
 #include <stdio.h>
+#include <sys/auxv.h>
 
 static Ckpt__Host *host(struct graph *g) { return graph_find(g, &kind_host, 1)->data; }
 static void other_arch(struct graph *g, const void *with _unused_) { CHECK(message_set_string(&host(g)->arch, "sparc")); }
@@ -40,6 +42,22 @@ static void busy_vdso(struct graph *g, const void *with _unused_)
 	memcpy(&regs, t->registers.data, sizeof regs);
 	arch_set_pc(&regs, m->vdso_address + vdso(g)->symbol[0]->value + 20);
 	memcpy(t->registers.data, &regs, sizeof regs);
+}
+/* The process has unmapped the code; of the data, which another kernel has made, there is less than here. */
+static void rest_of_vdso(struct graph *g, const void *with _unused_)
+{
+	Ckpt__Mm *m = graph_next(g, &kind_mm, NULL)->data;
+	struct object *vmas = graph_next(g, &kind_vmas, NULL);
+	struct vma *v = vmas->data;
+	u32 n = 0;
+	m->has_vdso = m->has_vdso_address = 0;
+	for (u32 i = 0; i < vmas->count; i++)
+		if (strcmp(v[i].name, "[vdso]") != 0)
+			v[n++] = v[i];
+	vmas->count = n;
+	for (u32 i = 0; i < n; i++)
+		if (!strncmp(v[i].name, "[vvar", 5))
+			v[i].end -= PAGE_BYTES;
 }
 static void high_fd(struct graph *g, const void *with _unused_)
 {
@@ -118,10 +136,21 @@ TEST(nobody, .root = true) { check_refused(nobodys_object, "IMAGE_INCONSISTENT",
 TEST(vdso_without_code, .root = true) { check_refused(lost_vdso, "VDSO_DIFFERS", EXIT_KERNEL); }
 TEST(vdso_too_short, .root = true) { check_refused(short_vdso, "VDSO_DIFFERS", EXIT_KERNEL); }
 TEST(vdso_wild_symbol, .root = true) { check_refused(wild_vdso, "VDSO_DIFFERS", EXIT_KERNEL); }
+TEST(vdso_data_alone, .root = true) { check_refused(rest_of_vdso, "VDSO_DIFFERS", EXIT_KERNEL); }
 TEST(vdso_busy, .root = true) { check_refused(busy_vdso, "VDSO_BUSY", EXIT_RACED); }
 TEST(descriptor, .root = true) { check_refused(high_fd, "TOO_MANY_FILES", EXIT_SYSTEM); }
 TEST(opened_device, .root = true) { check_refused(device, "IMAGE_VALUE", EXIT_IMAGE); }
 TEST(value, .root = true) { check_refused(bad_signal, "IMAGE_VALUE", EXIT_IMAGE); }
+
+/* Shorter than any kernel takes, and before Linux 6.3 longer. */
+static void odd_rseq(struct graph *g, const void *with _unused_)
+{
+	Ckpt__Thread *t = graph_next(g, &kind_thread, NULL)->data;
+	if (!t->rseq || !t->rseq->address)
+		SKIP("the C library registers no rseq here");
+	t->rseq->length = getauxval(AUXV_RSEQ_BYTES) ? 20 : 64;
+}
+TEST(rseq_length, .root = true) { check_refused(odd_rseq, "RSEQ_LENGTH", EXIT_KERNEL); }
 
 TEST(pidfile, .root = true)
 {

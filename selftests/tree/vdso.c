@@ -1,11 +1,18 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /* Programs of a kernel with another vDSO: their images are changed so that the vDSO in them is not this kernel's, and that only
- * what an entry leads to can be right: all else of its code is made of traps. The programs read clocks all the time. */
+ * what an entry leads to can be right: all else of its code is made of traps. The programs read clocks all the time. And of one
+ * with longer rseq areas. */
 #include "arch/arch.h"
 #include "harness/edit.h"
 #include "harness/target.h"
 #include "model/kinds.h"
+#include "restore/restore.h"
+#include <elf.h>
+#include <linux/rseq.h>
 #include <stdio.h>
+#include <sys/auxv.h>
+#include <sys/rseq.h>
+#include <sys/uio.h>
 
 #if defined(__x86_64__)
 #define TRAP 0xcc
@@ -77,3 +84,48 @@ TRAVEL(clock_musl_calls, make_strange, "clock.musl")
 TRAVEL(threads, make_foreign, "threads")
 TRAVEL(prefork, make_foreign, "prefork")
 TRAVEL(python, make_foreign, "/usr/bin/python3", "python.py")
+
+/* --- rseq areas --- */
+
+#define LONGER 33 /* as Linux 7 has them */
+
+/* The C library of the program was told of longer areas, and has registered such. */
+static void make_longer(struct graph *g, const void *with _unused_)
+{
+	for (struct object *o = NULL; (o = graph_next(g, &kind_mm, o));) {
+		Elf64_auxv_t told[] = { { AUXV_RSEQ_BYTES, { LONGER } }, { AT_NULL, { 0 } } };
+		CHECK(message_set_bytes(&((Ckpt__Mm *)o->data)->auxv, told, sizeof told));
+	}
+	for (struct object *o = NULL; (o = graph_next(g, &kind_thread, o));)
+		((Ckpt__Thread *)o->data)->rseq->length = LONGER;
+}
+
+static int cpu_id_at(pid_t pid, u64 area)
+{
+	int id = 0;
+	struct iovec here = { &id, sizeof id },
+		     there = { (void *)(uintptr_t)(area + offsetof(struct rseq, cpu_id)), sizeof id };
+	CHECK_EQ(process_vm_readv(pid, &here, 1, &there, 1, 0), (ssize_t)sizeof id);
+	return id;
+}
+
+/* The C library's way without rseq is what it takes when cpu_id says so, also for threads that are born later. */
+TEST(longer_rseq_areas_are_left_off, .root = true)
+{
+	struct target t;
+	char edited[96];
+	_cleanup_text_ struct text output = { 0 };
+	_cleanup_graph_ struct graph g = { 0 };
+	if (getauxval(AUXV_RSEQ_BYTES) || !__rseq_size)
+		SKIP(__rseq_size ? "the kernel here takes longer areas (Linux 6.3)" : "glibc registers no rseq");
+	target_start(&t, "threads");
+	target_dump(&t, false);
+	snprintf(edited, sizeof edited, "%s.edited", t.image);
+	edit_image(t.image, edited, make_longer, NULL);
+	CHECK_EQ(ckpt(&output, "restore", edited, "-d"), 0);
+	CHECK_CONTAINS(output.data, "[RSEQ_LEFT_OFF]");
+	edit_load(edited, &g);
+	for (struct object *o = NULL; (o = graph_next(&g, &kind_thread, o));)
+		CHECK_EQ(cpu_id_at(t.pid, ((Ckpt__Thread *)o->data)->rseq->address), RSEQ_CPU_ID_REGISTRATION_FAILED);
+	target_judge(&t);
+}

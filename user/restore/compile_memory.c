@@ -235,7 +235,7 @@ static void guard(const struct space *s, const struct vma *v)
 				  ARG(MADV_GUARD_INSTALL));
 }
 
-/* mseal(2) forbids changes that children and the last steps need: it comes when everybody has been born. */
+/* mseal(2) forbids changes that children and the last steps need: it comes when everybody has been born. A vDSO is sealed at home. */
 static void seal(const struct space *s, const struct vma *v)
 {
 	if (v->flags & VMA_SEALED)
@@ -429,6 +429,19 @@ static void fill(const struct space *s)
 		    helper);
 }
 
+/* It knows its own id whatever pid namespace it is in. */
+void compile_write(struct compiler *c, u32 pid, u64 address, u32 data, size_t len)
+{
+	struct place place = AT(pid, STAGE_FILL);
+	u32 from = plan_data(c->plan, &(struct iovec){ NULL, len }, sizeof(struct iovec), 8);
+	u32 to = plan_data(c->plan, &(struct iovec){ (void *)(uintptr_t)address, len }, sizeof(struct iovec), 8);
+	plan_pointer(c->plan, from, data);
+	u32 own = step_result(c->plan, plan_call(c->plan, place, SYS_getpid));
+	step_expect(plan_call(c->plan, place, SYS_process_vm_writev, ARG_OF_SLOT(own), ARG_OF_DATA(from), ARG(1),
+			      ARG_OF_DATA(to), ARG(1), ARG(0)),
+		    (s64)len);
+}
+
 int compile_memory(struct compiler *c, const Ckpt__Task *task)
 {
 	const struct graph *g = c->graph;
@@ -453,12 +466,12 @@ int compile_memory(struct compiler *c, const Ckpt__Task *task)
 	u32 first = 0, mapped = 0; /* [first, mapped) are one mapping so far */
 	for (u32 i = 0; i < s.count; i++) {
 		const struct vma *v = &s.vmas[i];
-		if (v->flags & VMA_SPECIAL)
-			continue;
 		if (i < 4096)
 			plan_for(c->plan, "mapping %llx-%llx of process %u", (unsigned long long)v->start,
 				 (unsigned long long)v->end, task->pid);
 		seal(&s, v);
+		if (v->flags & VMA_SPECIAL)
+			continue;
 		if (is_kept(&s, v)) {
 			keep(&s, v);
 			continue;
@@ -472,5 +485,6 @@ int compile_memory(struct compiler *c, const Ckpt__Task *task)
 	plan_for(c->plan, "pages of process %u", task->pid);
 	fill(&s);
 	compile_vdso(c, task);
+	compile_rseq(c, task);
 	return 0;
 }

@@ -150,7 +150,7 @@ static void drop_own_rseq(void)
 	if (!__rseq_size)
 		return;
 	char *area = (char *)__builtin_thread_pointer() + __rseq_offset;
-	u32 sizes[] = { 32, __rseq_size, (u32)getauxval(27 /* AT_RSEQ_FEATURE_SIZE */) };
+	u32 sizes[] = { 32, __rseq_size, (u32)getauxval(AUXV_RSEQ_BYTES) };
 	for (size_t i = 0; i < ARRAY_SIZE(sizes); i++)
 		if (sizes[i] && syscall(SYS_rseq, area, sizes[i], 1 /* RSEQ_FLAG_UNREGISTER */, RSEQ_SIG) == 0)
 			return;

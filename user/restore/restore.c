@@ -116,6 +116,8 @@ static int prepare(const struct work *w, struct survey *survey, struct plan **pl
 	if (r == 0)
 		r = adapt_vdso(w->graph, survey);
 	if (r == 0)
+		r = adapt_rseq(w->graph, survey);
+	if (r == 0)
 		r = adapt_cpu(w->graph);
 	if (r == 0)
 		r = compile(plan, site, tells, w->graph, survey);

@@ -43,6 +43,12 @@ struct redirect {
 	u64 address, base;      /* base 0: this kernel has none */
 };
 
+/* An rseq area that this kernel does not take, and whose owner can do without. */
+struct left_off {
+	u32 pid;
+	u64 address;
+};
+
 /* What this host is like, as far as the image refers to it: the only reading before the pure steps. */
 struct survey {
 	const struct caps *caps;
@@ -50,6 +56,9 @@ struct survey {
 	u64 own_vdso;                  /* address of [vdso], 0: none */
 	Ckpt__Vdso *vdso;              /* what it is */
 	VECTOR(struct redirect) redirects;
+	u64 rseq_bytes,
+		rseq_align; /* what the kernel writes to an rseq area, and its alignment; 0: it takes but the first form */
+	VECTOR(struct left_off) left_off;
 	struct graph self;               /* what ckpt's own threads are like: new tasks begin so */
 	VECTOR(u32) spare_pids;          /* ids that nobody has and the image does not want */
 	const struct terminal *terminal; /* that is handed over, or NULL */
@@ -72,6 +81,7 @@ int survey_ids(struct survey *, const struct graph *, bool fresh);
 int judge_restore(const struct graph *, const struct survey *);
 int judge_clock(const struct graph *, const struct survey *); /* do clocks go on? clock.c */
 int judge_cpu(const struct graph *);                          /* what threads have in registers: cpu.c */
+int judge_rseq(const struct graph *, const struct survey *);  /* rseq areas: rseq.c */
 int judge_needs(const struct plan *, const struct caps *);    /* what its steps need of the kernel: needs.c */
 /* Enters a time namespace when a judged image needs one. ckpt is still a single thread. 0 or negative (reported). */
 int clock_enter(const struct graph *, const struct survey *);
@@ -81,6 +91,8 @@ int judge_rights(const struct graph *, const struct survey *);
 int adapt_groups(struct graph *, const struct survey *);
 /* Makes a judged image of another kernel one that this kernel can hold: mappings of vDSOs, and survey.redirects. */
 int adapt_vdso(struct graph *, struct survey *);
+/* rseq areas of a judged image of another kernel that this one would refuse are left off, each told: survey.left_off. */
+int adapt_rseq(struct graph *, struct survey *);
 /* Registers of a judged image of another processor, in the form of this one. */
 int adapt_cpu(struct graph *);
 
@@ -92,6 +104,9 @@ struct site {
 	u64 end;
 	u64 heap; /* where ckpt's own begins; 0: not known */
 };
+/* linux/auxvec.h, since Linux 6.3 */
+#define AUXV_RSEQ_BYTES 27
+#define AUXV_RSEQ_ALIGN 28
 #define VDSO_SLOT 0x20000ull
 #define PAGES_FILE PLAN_PAGES
 

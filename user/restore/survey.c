@@ -11,6 +11,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
+#include <sys/auxv.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -168,6 +169,8 @@ int survey_host(struct survey *s, const struct caps *caps, const struct graph *g
 	s->now_boottime = clock_ns(CLOCK_BOOTTIME);
 	struct rlimit limit;
 	getrlimit(RLIMIT_NOFILE, &limit);
+	s->rseq_bytes = getauxval(AUXV_RSEQ_BYTES);
+	s->rseq_align = getauxval(AUXV_RSEQ_ALIGN);
 	s->nofile = (u32)MIN(limit.rlim_max, (rlim_t)INT32_MAX);
 	int r = survey_own(s);
 	if (r == 0)
@@ -182,6 +185,7 @@ void survey_free(struct survey *s)
 	vector_free(&s->own);
 	vector_free(&s->spare_pids);
 	vector_free(&s->redirects);
+	vector_free(&s->left_off);
 	graph_free(&s->self);
 	free(s->core_dir);
 	if (s->vdso)

@@ -6,8 +6,6 @@
 #include "diag/diag.h"
 #include "restore/compile.h"
 #include <sys/mman.h>
-#include <sys/syscall.h>
-#include <sys/uio.h>
 
 #define STACK_ROOM (16ull << 20) /* that a stack may grow, and a heap */
 #define HEAP_ROOM (1ull << 30)
@@ -74,6 +72,25 @@ static int judge_threads(const struct graph *g, u32 mm, const Ckpt__Vdso *v, con
 	return r;
 }
 
+static bool is_own_part(const struct survey *s, const struct vma *v)
+{
+	for (size_t i = 0; i < s->own.n; i++)
+		if (!strcmp(s->own.v[i].name, v->name) && s->own.v[i].end - s->own.v[i].start == v->end - v->start)
+			return true;
+	return false;
+}
+
+/* What is left of a vDSO whose code its process has unmapped: it is this kernel's, or nothing that could be made. */
+static int judge_rest(const struct object *vmas, const struct survey *s)
+{
+	const struct vma *v = vmas->data;
+	for (u32 i = 0; i < vmas->count; i++)
+		if (is_part(v[i].name) && !is_own_part(s, &v[i]))
+			return fail(VDSO_DIFFERS, 0, "its code is gone, and %s of %llu bytes is not what the kernel here has",
+				    v[i].name, (unsigned long long)(v[i].end - v[i].start));
+	return 0;
+}
+
 int judge_vdso(const struct graph *g, const struct survey *s)
 {
 	int r = 0;
@@ -81,9 +98,11 @@ int judge_vdso(const struct graph *g, const struct survey *s)
 		const struct object *vmas = graph_find(g, &kind_vmas, o->id);
 		const Ckpt__Vdso *v = foreign_vdso(g, s, o->data);
 		const struct vma *code = vmas ? find_code(vmas) : NULL;
+		WORKING_ON_TASK(o->id);
+		if (vmas && !code && judge_rest(vmas, s) < 0)
+			r = -EINVAL;
 		if (!v || !code)
 			continue;
-		WORKING_ON_TASK(o->id);
 		if (judge_code(v, s, code) < 0 || judge_threads(g, o->id, v, code) < 0)
 			r = -EINVAL;
 	}
@@ -135,11 +154,12 @@ static u64 make_ordinary(struct object *vmas)
 			continue;
 		v[n] = v[i];
 		if (!strcmp(v[n].name, "[vdso]")) {
+			u32 sealed = v[n].flags & VMA_SEALED;
 			address = v[n].start;
 			v[n] = (struct vma){ .start = v[n].start,
 					     .end = v[n].end,
 					     .prot = PROT_READ | PROT_EXEC,
-					     .flags = VMA_ANONYMOUS | VMA_ACCOUNT | VMA_MAYWRITE };
+					     .flags = VMA_ANONYMOUS | VMA_ACCOUNT | VMA_MAYWRITE | sealed };
 		}
 		n++;
 	}
@@ -216,11 +236,9 @@ int adapt_vdso(struct graph *g, struct survey *s)
 	return r;
 }
 
-/* The task writes the code into its own memory; it knows its own id whatever pid namespace it is in. */
 void compile_vdso(struct compiler *c, const Ckpt__Task *task)
 {
 	const char *symbol;
-	struct place place = AT(task->pid, STAGE_FILL);
 	for (size_t i = 0; i < c->survey->redirects.n; i++) {
 		const struct redirect *r = &c->survey->redirects.v[i];
 		if (r->mm != task->mm || task->mm != task->pid)
@@ -231,12 +249,6 @@ void compile_vdso(struct compiler *c, const Ckpt__Task *task)
 		u8 *copy = plan_bytes(c->plan, code);
 		if (copy)
 			vdso_redirect(copy, r->vdso, r->base ? c->survey->vdso : NULL, r->base, &symbol); /* judged */
-		u32 from = plan_data(c->plan, &(struct iovec){ NULL, len }, sizeof(struct iovec), 8);
-		u32 to = plan_data(c->plan, &(struct iovec){ (void *)(uintptr_t)r->address, len }, sizeof(struct iovec), 8);
-		plan_pointer(c->plan, from, code);
-		u32 pid = step_result(c->plan, plan_call(c->plan, place, SYS_getpid));
-		step_expect(plan_call(c->plan, place, SYS_process_vm_writev, ARG_OF_SLOT(pid), ARG_OF_DATA(from), ARG(1),
-				      ARG_OF_DATA(to), ARG(1), ARG(0)),
-			    (s64)len);
+		compile_write(c, task->pid, r->address, code, len);
 	}
 }
