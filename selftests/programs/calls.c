@@ -292,6 +292,7 @@ int main(int argc, char **argv)
 	for (size_t i = 0; argc > 2 && i < sizeof calls / sizeof *calls; i++)
 		if (!strcmp(calls[i].name, argv[2])) {
 			judge_call(&calls[i]);
+			judge_wait(); /* who dumped it may still look whether it lives */
 			return judge_pass();
 		}
 	judge_fail("there is no such call");
