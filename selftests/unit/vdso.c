@@ -111,6 +111,10 @@ TEST(identity)
 	b->part[0]->size += PAGE_BYTES;
 	CHECK(!vdso_same(a, b));
 	b->part[0]->size -= PAGE_BYTES;
+	CHECK(a->n_part > 1);
+	ckpt__vdso_part__free_unpacked(a->part[--a->n_part], NULL);
+	CHECK(vdso_same(a, b));
+	CHECK(!vdso_same(b, a));
 	a->build_id.len = b->build_id.len = 0;
 	CHECK(!vdso_same(a, b));
 }

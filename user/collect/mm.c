@@ -136,6 +136,14 @@ static int map_path(struct collector *c, const struct record_vma *v, u32 *ret_fi
 	return map_set(&c->by_link, key, id) < 0 ? fail_memory() : 0;
 }
 
+/* Of a special mapping all other flags are the kernel's own matter, and differ between kernels; but a program may seal its vDSO, too,
+ * where the kernel does not. */
+static u32 special_flags(const struct collector *c, const struct record_vma *v)
+{
+	bool by_itself = c->config->caps->state[CAN_VDSO_MOVABLE].answer != CAP_NO;
+	return VMA_SPECIAL | (by_itself ? v->flags & VMA_SEALED : 0);
+}
+
 static int add_vmas(struct collector *c, pid_t pid, const struct record_vma *vmas, size_t count)
 {
 	struct object *o = graph_add(c->graph, &kind_vmas, (u32)pid);
@@ -162,8 +170,8 @@ static int add_vmas(struct collector *c, pid_t pid, const struct record_vma *vma
 		*place = (struct vma){
 			.start = v->start, .end = v->end, .pgoff = v->pgoff, .prot = v->prot, .flags = v->flags, .file = file
 		};
-		if (v->flags & VMA_SPECIAL) /* its other flags are the kernel's own matter, and differ between kernels */
-			place->flags = VMA_SPECIAL;
+		if (v->flags & VMA_SPECIAL)
+			place->flags = special_flags(c, v);
 		memcpy(place->name, v->name, sizeof place->name);
 		place->anon = anon_number(c, v->anon_id);
 		previous = place;

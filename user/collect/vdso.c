@@ -152,15 +152,22 @@ static bool same_part(const Ckpt__VdsoPart *a, const Ckpt__VdsoPart *b)
 	return a->size == b->size && a->offset == b->offset && same_name(a->name, b->name);
 }
 
-bool vdso_same(const Ckpt__Vdso *a, const Ckpt__Vdso *b)
+static bool has_part(const Ckpt__Vdso *v, const Ckpt__VdsoPart *part)
 {
-	bool same = a->build_id.len && a->build_id.len == b->build_id.len &&
-		    !memcmp(a->build_id.data, b->build_id.data, a->build_id.len) && a->n_symbol == b->n_symbol &&
-		    a->n_part == b->n_part;
+	for (size_t i = 0; i < v->n_part; i++)
+		if (same_part(v->part[i], part))
+			return true;
+	return false;
+}
+
+bool vdso_same(const Ckpt__Vdso *a, const Ckpt__Vdso *kernels)
+{
+	bool same = a->build_id.len && a->build_id.len == kernels->build_id.len &&
+		    !memcmp(a->build_id.data, kernels->build_id.data, a->build_id.len) && a->n_symbol == kernels->n_symbol;
 	for (size_t i = 0; same && i < a->n_symbol; i++)
-		same = same_symbol(a->symbol[i], b->symbol[i]);
+		same = same_symbol(a->symbol[i], kernels->symbol[i]);
 	for (size_t i = 0; same && i < a->n_part; i++)
-		same = same_part(a->part[i], b->part[i]);
+		same = has_part(kernels, a->part[i]);
 	return same;
 }
 

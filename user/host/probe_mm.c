@@ -84,7 +84,11 @@ int probe_vdso_movable(struct host *host _unused_, const struct probe *p _unused
 	if (r < 0)
 		return PROBE_UNKNOWN;
 	char *vdso = strstr(smaps.data, "[vdso]");
-	char *flags = vdso ? strstr(vdso, "VmFlags:") : NULL;
+	if (!vdso) {
+		snprintf(note, NOTE_BYTES, "this kernel gives programs no vDSO (vdso=0)");
+		return PROBE_YES;
+	}
+	char *flags = strstr(vdso, "VmFlags:");
 	if (!flags)
 		return PROBE_UNKNOWN;
 	flags[strcspn(flags, "\n")] = 0;
