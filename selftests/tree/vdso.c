@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /* Programs of a kernel with another vDSO: their images are changed so that the vDSO in them is not this kernel's, and that only
  * what an entry leads to can be right: all else of its code is made of traps. The programs read clocks all the time. And of one
- * with longer rseq areas. */
+ * with other kinds of memory, and longer rseq areas. */
 #include "arch/arch.h"
 #include "harness/edit.h"
 #include "harness/target.h"
@@ -84,6 +84,20 @@ TRAVEL(clock_musl_calls, make_strange, "clock.musl")
 TRAVEL(threads, make_foreign, "threads")
 TRAVEL(prefork, make_foreign, "prefork")
 TRAVEL(python, make_foreign, "/usr/bin/python3", "python.py")
+
+/* --- other memory --- */
+
+TEST(newer_kinds_of_memory_become_ordinary, .root = true)
+{
+	struct target t;
+	target_start(&t, "newer");
+	target_dump(&t, false);
+	setenv("CKPT_DISABLE", "MAP_DROPPABLE,ANON_VMA_NAME", 1);
+	target_restore(&t, 0);
+	unsetenv("CKPT_DISABLE");
+	CHECK_EQ(count_maps(t.pid, "of a newer kernel"), 0);
+	target_judge(&t);
+}
 
 /* --- rseq areas --- */
 
