@@ -69,6 +69,9 @@ bool collector_external(const struct collector *);
 /* A duplicate of the file that is being collected (pidfd_getfd; O_PATH for a mapped file, cwd and the like), owned by the
  * collector until the file is done; negative errno without the right. FILE scope only. */
 int collector_fd(struct collector *);
+/* A duplicate of any file that was collected, as long as the tree has it open: the caller's. FILE scope, also when all settles;
+ * negative errno without the right. */
+int collector_open(struct collector *, u32 file);
 /* A number that the resource will want to know by a key of its own (mixed with map_mix): remembered until the collection is
  * done; recalled: 0 when there is none. -ENOMEM. */
 int collector_remember(struct collector *, u64 key, u32 number);

@@ -163,6 +163,16 @@ static int new_file(struct collector *c, const struct record_file *f, const char
 	return r;
 }
 
+/* The number ckpt's own descriptor has, or negative errno. */
+static int duplicate(struct collector *c, u32 pid, u32 fd)
+{
+	struct tree_process *p = tree_find(c->tree, (pid_t)pid);
+	if (!p || caps_lacks(c->config->caps, CAN_PIDFD_GETFD))
+		return p ? -ENOSYS : -ESRCH;
+	int own = (int)syscall(SYS_pidfd_getfd, p->pidfd, fd, 0);
+	return own < 0 ? neg_errno() : own;
+}
+
 int collector_fd(struct collector *c)
 {
 	struct current *current = c->current;
@@ -170,16 +180,22 @@ int collector_fd(struct collector *c)
 		return current->own;
 	if (current->fd >= 0)
 		return current->fd;
+	if (!current->magic_link)
+		return current->fd = duplicate(c, current->record->tgid, current->record->fd);
 	struct tree_process *p = tree_find(c->tree, (pid_t)current->record->tgid);
-	if (!p)
-		return -ESRCH;
-	if (current->magic_link)
-		current->fd = openat(p->proc, current->magic_link, O_PATH | O_CLOEXEC);
-	else if (caps_lacks(c->config->caps, CAN_PIDFD_GETFD))
-		return -ENOSYS;
-	else
-		current->fd = (int)syscall(SYS_pidfd_getfd, p->pidfd, current->record->fd, 0);
-	return current->fd < 0 ? neg_errno() : current->fd;
+	current->fd = p ? openat(p->proc, current->magic_link, O_PATH | O_CLOEXEC) : -1;
+	return current->fd >= 0 ? current->fd : p ? neg_errno() : -ESRCH;
+}
+
+int collector_open(struct collector *c, u32 file)
+{
+	struct file_seen seen;
+	if (!collector_first_seen(c, file, &seen))
+		return -EBADF;
+	if (seen.pid)
+		return duplicate(c, seen.pid, seen.fd);
+	int own = fcntl((int)seen.fd, F_DUPFD_CLOEXEC, 3);
+	return own < 0 ? neg_errno() : own;
 }
 
 struct connections *collector_connections(struct collector *c) { return c->config->connections ?: &c->connections; }
@@ -381,8 +397,7 @@ static int is_watched(const struct collector *c, const struct record_file *f, in
 
 static u32 poll_now(struct collector *c, const struct record_file *f)
 {
-	struct tree_process *p = tree_find(c->tree, (pid_t)f->tgid);
-	_cleanup_close_ int fd = p ? (int)syscall(SYS_pidfd_getfd, p->pidfd, f->fd, 0) : -1;
+	_cleanup_close_ int fd = duplicate(c, f->tgid, f->fd);
 	struct pollfd poll_fd = { .fd = fd, .events = POLLIN | POLLPRI | POLLOUT | POLLRDHUP };
 	return fd >= 0 && poll(&poll_fd, 1, 0) == 1 ? (u32)poll_fd.revents : 0;
 }

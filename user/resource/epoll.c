@@ -106,16 +106,38 @@ static void collect_busy_poll(int fd, Ckpt__Epoll *m)
 	SET(m, busy_poll_prefer, b.prefer != 0);
 }
 
-/* Does nothing wait to be told? Then what is ready and watched with EPOLLET has been told. The kernel asks every file that
- * may be ready, and forgets those that are not. */
-static void collect_quiet(struct collector *c, int fd, Ckpt__Epoll *m)
+/* What is added is told when it is ready. Where it had been told, it is taken away again before it is joined by others. */
+enum manner { DISARMED, ON_EDGES, ORDINARY };
+
+static enum manner manner_of(const Ckpt__EpollEntry *e)
 {
-	struct pollfd poll_fd = { .fd = fd, .events = POLLIN };
-	for (size_t i = 0; i < m->n_entry; i++)
+	if (is_disarmed(e))
+		return DISARMED;
+	return e->events & EPOLLET && !(e->events & EPOLLONESHOT) ? ON_EDGES : ORDINARY;
+}
+
+/* Does nothing wait to be told? Then what is ready and watched with EPOLLET has been told. The kernel asks every file that
+ * may be ready, and forgets those that are not. What comes from outside may come until all has settled (data of a connection, until
+ * the network is locked), and is told later: so this is asked last. */
+static int epoll_settle(struct collector *c, struct object *o)
+{
+	Ckpt__Epoll *m = o->data;
+	bool has_edges = false;
+	for (size_t i = 0; i < m->n_entry; i++) {
 		if (is_touchy(collector_graph(c), m->entry[i]->file, 0))
-			return;
-	if (fd >= 0 && m->n_entry && poll(&poll_fd, 1, 0) == 0)
+			return 0;
+		has_edges |= manner_of(m->entry[i]) == ON_EDGES;
+	}
+	if (!has_edges)
+		return 0;
+	WORKING_ON("file %u", o->id);
+	_cleanup_close_ int fd = collector_open(c, o->id);
+	struct pollfd poll_fd = { .fd = fd, .events = POLLIN };
+	if (fd < 0)
+		return fail(FD_DUPLICATE, fd, "anon_inode:[eventpoll]");
+	if (poll(&poll_fd, 1, 0) == 0)
 		SET(m, quiet, true);
+	return 0;
 }
 
 static int epoll_collect(struct collector *c, const struct subject *subject, struct object *o)
@@ -138,8 +160,6 @@ static int epoll_collect(struct collector *c, const struct subject *subject, str
 	if (m->n_entry)
 		qsort(m->entry, m->n_entry, sizeof *m->entry, by_number);
 	collect_busy_poll(collector_fd(c), m);
-	if (r == 0)
-		collect_quiet(c, collector_fd(c), m);
 	return r;
 }
 
@@ -250,16 +270,6 @@ static void plan_entry(struct plan *plan, const struct object *o, size_t index, 
 			    1);
 }
 
-/* What is added is told when it is ready. Where it had been told, it is taken away again before it is joined by others. */
-enum manner { DISARMED, ON_EDGES, ORDINARY };
-
-static enum manner manner_of(const Ckpt__EpollEntry *e)
-{
-	if (is_disarmed(e))
-		return DISARMED;
-	return e->events & EPOLLET && !(e->events & EPOLLONESHOT) ? ON_EDGES : ORDINARY;
-}
-
 static u32 plan_entries(struct plan *plan, const struct graph *graph, const struct object *o, enum manner manner)
 {
 	const Ckpt__Epoll *m = o->data;
@@ -342,6 +352,7 @@ const struct resource resource_epoll = {
 	.kind = &kind_epoll,
 	.claims = epoll_claims,
 	.collect = epoll_collect,
+	.settle = epoll_settle,
 	.judge = epoll_judge,
 	.plan = epoll_plan,
 };
