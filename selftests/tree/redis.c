@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /* redis-server: epoll, threads on futexes, listening on IPv4, IPv6 and a unix socket; over many generations. */
-#include "harness/target.h"
+#include "harness/load.h"
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <unistd.h>
 
@@ -81,3 +82,45 @@ static void generations(int count)
 
 TEST(redis, .root = true, .net = true, .seconds = 120) { generations(2); }
 TEST(redis_20_generations, .root = true, .net = true, .seconds = 120) { generations(20); }
+
+/* --- 50 clients from outside, each of which asks 16 questions at once; what was answered is on the disk --- */
+
+static long long ask_number(const char *question, const char *argument)
+{
+	_cleanup_text_ struct text output = { 0 };
+	const char *argv[] = { CLIENT, "-p", "6390", question, argument, NULL };
+	CHECK_EQ(run_program(&output, CLIENT, argv), 0);
+	const char *at = output.data ? strstr(output.data, "total_connections_received:") : NULL;
+	return atoll(at ? strchr(at, ':') + 1 : output.data ?: "");
+}
+
+static void start_on_disk(struct target *t)
+{
+	need_program(SERVER);
+	need_program(CLIENT);
+	target_spawn(t, SERVER, "--port", "6390", "--bind", "127.0.0.1", "--save", "", "--dir", WORK, "--appendonly", "yes",
+		     "--enable-debug-command", "yes");
+	for (long long begin = clock_ms(); !answers(); nap_ms(20))
+		CHECK(clock_ms() - begin < 10000ll * test_patience());
+}
+
+TEST(redis_benchmark, .root = true, .net = true, .seconds = 60)
+{
+	static const char log[] = WORK "/appendonlydir/appendonly.aof.1.incr.aof";
+	struct target t;
+	struct load load;
+	start_on_disk(&t);
+	load_start(&load, "/usr/bin/redis-benchmark", "-p", "6390", "-c", "50", "-P", "16", "-n", "1000000000", "-q", "incr",
+		   "count");
+	load.progress = load_file_size;
+	load.of = log;
+	load_goes_on(&load, 100000);
+	long long connections = ask_number("info", "stats");
+	load_across(&load, &t, 100000, NULL);
+	CHECK_EQ(ask_number("info", "stats"), connections + 1); /* that is who asks */
+	free(load_stop(&load, SIGTERM));
+	long long count = ask_number("get", "count");
+	CHECK(count >= 1000);
+	must_answer_at(four, "debug", "loadaof", NULL, "OK\n");
+	CHECK_EQ(ask_number("get", "count"), count);
+}

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /* tmux with two shells on terminals of its own: dumped and restored, they are talked to by a new client. */
-#include "harness/target.h"
+#include "harness/load.h"
 #include <linux/close_range.h>
 #include <stdio.h>
 
@@ -120,5 +120,29 @@ TEST(two_shells_in_a_namespace, .root = true, .seconds = 60)
 	_cleanup_free_ char *pid = read_text(pid_path);
 	t.pid = atoi(pid);
 	target_compare(&t);
+	judge(&t);
+}
+
+/* An editor in the middle of a change: it is in insert mode, with a swap file, and goes on where it was. */
+TEST(two_shells_and_vim, .root = true, .seconds = 60)
+{
+	static const char file[] = WORK "/file", text[] = "first half\nsecond half\nfirst half\n";
+	struct target t;
+	need_program("/usr/bin/vim");
+	start(&t);
+	setenv("TERM", "screen", 1);
+	CHECK_EQ(TMUX_RUN(NULL, "split-window", "/usr/bin/vim -u NONE -i NONE " WORK "/file"), 0);
+	expect_in("0.2", "[New File]");
+	CHECK_EQ(TMUX_RUN(NULL, "send-keys", "-t", "0.2", "ifirst half", "Enter", "second "), 0);
+	expect_in("0.2", "second");
+	target_dump(&t, false);
+	target_restore(&t, 0);
+	expect_in("0.2", "first half");
+	CHECK_EQ(TMUX_RUN(NULL, "send-keys", "-t", "0.2", "half", "Escape", "ggyyGp"), 0);
+	CHECK_EQ(TMUX_RUN(NULL, "send-keys", "-t", "0.2", ":wq", "Enter"), 0);
+	for (long long begin = clock_ms(); load_file_size(file) < (long long)strlen(text); nap_ms(20))
+		CHECK(clock_ms() - begin < 8000ll * test_patience());
+	_cleanup_free_ char *saved = read_text(file);
+	CHECK_STR(saved, text);
 	judge(&t);
 }
