@@ -56,7 +56,7 @@ static __always_inline void read_owner(struct file *f, struct record_file_raw *r
 	raw->reader = raw->owner = (struct record_pid){ 0 };
 	if (pid) {
 		read_reader(&raw->reader);
-		read_pid(&raw->owner, pid, raw->reader.level);
+		read_pid(&raw->owner, pid, upid_offset(raw->reader.level));
 	}
 }
 

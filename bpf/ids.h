@@ -14,28 +14,39 @@
 		bpf_core_read(&(to), sizeof(to), &(from)->field);                                                              \
 	})
 
-static __always_inline struct upid *upid_at(struct pid *pid, u32 level)
+/* From the start of a struct pid, in bytes. */
+static __always_inline u64 upid_offset(u32 level)
 {
-	return (void *)((char *)pid + bpf_core_field_offset(pid->numbers) + level * bpf_core_type_size(struct upid));
+	struct pid *any = NULL;
+
+	return bpf_core_field_offset(any->numbers) + (u64)level * bpf_core_type_size(struct upid);
+}
+
+/* A struct upid is an id and a namespace since 4.15. */
+static __always_inline void read_upid(struct record_upid *to, struct pid *pid, u64 offset)
+{
+	bpf_probe_read_kernel(to, sizeof(*to), (char *)pid + offset);
 }
 
 /* What lies behind a pid of a lower level than asked is garbage: its level tells. */
-static __always_inline void read_pid(struct record_pid *to, struct pid *pid, u32 level)
+static __always_inline void read_pid(struct record_pid *to, struct pid *pid, u64 offset)
 {
-	struct upid copy;
-
 	READ(to->level, pid, level);
-	bpf_probe_read_kernel(&copy, sizeof(copy), upid_at(pid, level));
-	to->ns = (u64)copy.ns;
-	to->nr = copy.nr;
+	read_upid(&to->id, pid, offset);
+}
+
+static __always_inline struct pid *reader_pid(void)
+{
+	struct task_struct *t = (void *)bpf_get_current_task();
+
+	return BPF_CORE_READ(t, thread_pid);
 }
 
 /* The reading process in its own, innermost pid namespace. */
 static __always_inline void read_reader(struct record_pid *to)
 {
-	struct task_struct *t = (void *)bpf_get_current_task();
-	struct pid *pid = BPF_CORE_READ(t, thread_pid);
+	struct pid *pid = reader_pid();
 
-	read_pid(to, pid, BPF_CORE_READ(pid, level));
+	read_pid(to, pid, upid_offset(BPF_CORE_READ(pid, level)));
 }
 #endif

@@ -20,8 +20,8 @@ int ckpt_mini(struct bpf_iter__task *ctx)
 
 	if (!t)
 		return 0;
-	state.raw.pids[RECORD_PID_SELF].nr = t->pid;
-	state.raw.pids[RECORD_PID_PROCESS].nr = t->tgid;
+	state.raw.pids[RECORD_PID_SELF].id.nr = t->pid;
+	state.raw.pids[RECORD_PID_PROCESS].id.nr = t->tgid;
 	task_rseq(t, &r->rseq, &r->rseq_len, &r->rseq_sig);
 	r->clear_child_tid = (u64)t->clear_child_tid;
 	r->altstack_sp = t->sas_ss_sp;

@@ -18,7 +18,7 @@ typedef long long rec_s64;
 typedef int rec_s32;
 #endif
 
-#define RECORD_WIRE_VERSION 3
+#define RECORD_WIRE_VERSION 4
 
 /* Which groups of a task record hold facts; a group that is not known is left 0. */
 enum record_known {
@@ -231,10 +231,19 @@ struct record_config {
 	rec_u64 cursor; /* where the next read goes on; 0: from the start, and at the end */
 };
 
+/* What a BPF program writes: a header, then what its tag says. */
+struct record_header {
+	rec_u32 tag, len; /* bytes that follow; 0: text up to a newline */
+};
+
 /* A struct pid at the level of the reader's pid namespace; seen by the reader when level is enough and ns is the same. */
-struct record_pid {
+struct record_upid {
+	rec_u32 nr, pad;
 	rec_u64 ns;
-	rec_u32 level, nr;
+};
+struct record_pid {
+	rec_u32 level, pad;
+	struct record_upid id;
 };
 enum {
 	RECORD_PID_SELF,
@@ -251,14 +260,30 @@ enum {
 struct record_task_raw {
 	struct record_task task;
 	struct record_pid reader, pids[RECORD_PIDS];
+	struct record_upid innermost_self, innermost_process;
+	rec_u64 reader_nsproxy, reader_user_ns;
 	rec_u64 blocked, saved_sigmask;
 	rec_u32 restore_sigmask, has_restore_sigmask;
 	rec_u32 state, exit_state;
-	rec_u64 restart_fn;
 	rec_u64 now; /* ns, CLOCK_MONOTONIC of the initial time namespace */
 	rec_u64 real_expires;
 	rec_u32 real_queued, groups_bad;
 	rec_u64 prof_expires, virt_expires, cpu_user, cpu_system;
+};
+
+/* The map of the task program. `copies`: the kernel's task_struct, signal_struct, mm_struct and cred; longer ones give no
+ * records. The fields of `raw` that are copied from there alone come from `fields`, which ckpt runs itself. */
+#define RECORD_CODE_MAX 1024
+struct record_code {
+	rec_u32 count, pad;
+	rec_u64 insns[RECORD_CODE_MAX]; /* struct bpf_insn */
+};
+struct record_task_map {
+	struct record_config config;
+	struct record_code fields;
+	struct record_header header;
+	struct record_task_raw raw;
+	char copies[28672];
 };
 
 /* A timer as the program reads it: expiry times of every kind of clock, of which the clock's kind makes one valid. */
@@ -292,7 +317,6 @@ struct record_file_raw {
 	rec_u32 dev, rdev, ns_inum, pad;
 };
 
-/* What a BPF program writes: a header, then what its tag says. */
 enum record_tag {
 	RECORD_TASK = 0x6b736174, /* struct record_task_raw */
 	RECORD_SIGHAND,           /* struct record_sighand, after the leader's task */
@@ -300,8 +324,5 @@ enum record_tag {
 	RECORD_SYMBOL,            /* the function of the last task's restart block, text up to a newline */
 	RECORD_VMA,               /* struct record_vma_raw */
 	RECORD_FILE,              /* struct record_file_raw */
-};
-struct record_header {
-	rec_u32 tag, len; /* bytes that follow; 0: text up to a newline */
 };
 #endif

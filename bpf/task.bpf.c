@@ -1,32 +1,37 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
-/* iter/task: one struct record_task_raw per thread, one struct record_sighand per process. Whole structures are copied by
- * one helper call each and their fields loaded from the copies: a call per field costs the verifier five times as long, and a
- * load off ctx->task costs that of 6.18 a search through all of BTF. */
+/* iter/task: one struct record_task_raw per thread, one struct record_sighand per process, in two programs. ckpt_task runs in the
+ * kernel: it copies whole structures and follows pointers, and no more, because each instruction costs the verifier of every dump
+ * most of a microsecond. ckpt_task_fields takes the fields out of the copies. It calls nothing, so ckpt runs it itself
+ * (collect/bpf_interpret.c) with the instructions that libbpf has fitted to this kernel. */
 #include "ids.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
 #define PF_KTHREAD 0x00200000
 
-/* The program's map. One reader at a time: ckpt locks a pinned program while it reads. What a kernel does not have stays
+/* The programs' map. One reader at a time: ckpt locks a pinned program while it reads. What a kernel does not have stays
  * zero for ever, everything else is written for every task. */
 struct {
-	struct record_config config;
-	struct record_header task_header;
-	struct record_task_raw raw;
+	struct record_task_map shared;
 	struct record_header sighand_header;
 	struct record_sighand sighand;
-	/* copies of kernel structures; a kernel whose structures are longer gives no records */
-	char task[24576], signal[4096], mm[4096], cred[1024], nsproxy[256];
+	char nsproxy[256];
 } state;
 
+/* The copies lie one behind the other. */
+#define AT_TASK 0
+#define AT_SIGNAL bpf_core_type_size(struct task_struct)
+#define AT_MM (AT_SIGNAL + bpf_core_type_size(struct signal_struct))
+#define AT_CRED (AT_MM + bpf_core_type_size(struct mm_struct))
+#define COPIES (AT_CRED + bpf_core_type_size(struct cred))
+#define COPIED(map, type, at) ((type *)(void *)((map)->copies + (at)))
+
 /* Copies the whole structure that lies at the kernel's `from`; NULL reads as zeros. */
-#define COPY(to, type, from)                                                                                                   \
+#define COPY(map, type, at, from)                                                                                              \
 	({                                                                                                                     \
-		bpf_probe_read_kernel(&(to), bpf_core_type_size(type), from);                                                  \
-		(type *)(void *)&(to);                                                                                         \
+		bpf_probe_read_kernel((map)->copies + (at), bpf_core_type_size(type), from);                                   \
+		COPIED(map, type, at);                                                                                         \
 	})
-#define TOO_LONG(to, type) (bpf_core_type_size(type) > sizeof(to))
 
 /* Takes a field of the same size out of a copy. */
 #define TAKE(to, from, field)                                                                                                  \
@@ -35,23 +40,133 @@ struct {
 		(to) = (typeof(to))(from)->field;                                                                              \
 	})
 
+/* --- ckpt_task: what takes the kernel to read --- */
+
 static __always_inline void read_ids(struct task_struct *t, struct signal_struct *sig, struct record_task_raw *raw)
 {
-	struct record_task *r = &raw->task;
 	struct pid *self = t->thread_pid, *process = sig->pids[PID_OF_PROCESS];
-	struct upid *innermost = upid_at(self, BPF_CORE_READ(self, level));
+	struct pid_namespace *innermost;
+	u64 at;
 
 	read_reader(&raw->reader);
-	read_pid(&raw->pids[RECORD_PID_SELF], self, raw->reader.level);
-	read_pid(&raw->pids[RECORD_PID_PROCESS], process, raw->reader.level);
-	read_pid(&raw->pids[RECORD_PID_PARENT], BPF_CORE_READ(t->real_parent, signal, pids[PID_OF_PROCESS]), raw->reader.level);
-	read_pid(&raw->pids[RECORD_PID_GROUP], sig->pids[PID_OF_GROUP], raw->reader.level);
-	read_pid(&raw->pids[RECORD_PID_SESSION], sig->pids[PID_OF_SESSION], raw->reader.level);
-	read_pid(&raw->pids[RECORD_PID_TRACER], BPF_CORE_READ(t->parent, thread_pid), raw->reader.level);
-	READ(r->ns_tid, innermost, nr);
-	r->ns[RECORD_NS_PID] = BPF_CORE_READ(innermost, ns, ns.inum);
-	innermost = upid_at(process, BPF_CORE_READ(process, level));
-	READ(r->ns_tgid, innermost, nr);
+	at = upid_offset(raw->reader.level);
+	read_pid(&raw->pids[RECORD_PID_SELF], self, at);
+	read_pid(&raw->pids[RECORD_PID_PROCESS], process, at);
+	read_pid(&raw->pids[RECORD_PID_PARENT], BPF_CORE_READ(t->real_parent, signal, pids[PID_OF_PROCESS]), at);
+	read_pid(&raw->pids[RECORD_PID_GROUP], sig->pids[PID_OF_GROUP], at);
+	read_pid(&raw->pids[RECORD_PID_SESSION], sig->pids[PID_OF_SESSION], at);
+	read_pid(&raw->pids[RECORD_PID_TRACER], BPF_CORE_READ(t->parent, thread_pid), at);
+	read_upid(&raw->innermost_self, self, upid_offset(raw->pids[RECORD_PID_SELF].level));
+	read_upid(&raw->innermost_process, process, upid_offset(raw->pids[RECORD_PID_PROCESS].level));
+	innermost = (void *)raw->innermost_self.ns;
+	READ(raw->task.ns[RECORD_NS_PID], innermost, ns.inum);
+}
+
+static __always_inline void read_tables(struct task_struct *t, struct record_task *r)
+{
+	struct files_struct *files = t->files;
+	struct fdtable *table = BPF_CORE_READ(files, fdt);
+	struct fs_struct *fs = t->fs;
+
+	READ(r->files_users, files, count.counter);
+	READ(r->max_fds, table, max_fds);
+	READ(r->fs_users, fs, users);
+	READ(r->umask, fs, umask);
+}
+
+static __always_inline void read_namespaces(struct nsproxy *ns, struct record_task *r)
+{
+	READ(r->ns[RECORD_NS_UTS], ns->uts_ns, ns.inum);
+	READ(r->ns[RECORD_NS_IPC], ns->ipc_ns, ns.inum);
+	READ(r->ns[RECORD_NS_MNT], ns->mnt_ns, ns.inum);
+	READ(r->ns[RECORD_NS_NET], ns->net_ns, ns.inum);
+	if (bpf_core_field_exists(ns->time_ns))
+		READ(r->ns[RECORD_NS_TIME], ns->time_ns, ns.inum);
+	READ(r->ns[RECORD_NS_CGROUP], ns->cgroup_ns, ns.inum);
+	READ(r->pid_for_children, ns->pid_ns_for_children, ns.inum);
+	if (bpf_core_field_exists(ns->time_ns_for_children))
+		READ(r->time_for_children, ns->time_ns_for_children, ns.inum);
+}
+
+static __always_inline void read_creds(struct cred *c, struct record_task_raw *raw)
+{
+	struct task_struct *reader = (void *)bpf_get_current_task();
+	const struct cred *reader_creds = BPF_CORE_READ(reader, real_cred);
+	struct group_info *groups = c->group_info;
+
+	READ(raw->reader_nsproxy, reader, nsproxy);
+	READ(raw->reader_user_ns, reader_creds, user_ns);
+	READ(raw->task.ns[RECORD_NS_USER], c->user_ns, ns.inum);
+	READ(raw->task.ngroups, groups, ngroups);
+	raw->groups_bad = (rec_u32)bpf_core_read(raw->task.groups, sizeof(raw->task.groups), &groups->gid);
+}
+
+/* The whole array at once: it has the layout of the record wherever a k_sigaction has 32 bytes. */
+static __always_inline void write_sighand(struct seq_file *seq, struct sighand_struct *sighand)
+{
+	if (bpf_core_type_size(struct k_sigaction) != sizeof(struct record_sigaction))
+		return;
+	state.sighand_header.tag = RECORD_SIGHAND;
+	state.sighand_header.len = sizeof(state.sighand);
+	if (bpf_core_read(state.sighand.action, sizeof(state.sighand.action), &sighand->action) < 0)
+		return;
+	bpf_seq_write(seq, &state.sighand_header, sizeof(state.sighand_header) + sizeof(state.sighand));
+}
+
+/* Names the function of the restart block: %pB looks up the address before the given one and prints "name+0x1/0xsize";
+ * the only symbol format of bpf_seq_printf in 5.10, and it works under any kptr_restrict. */
+static __always_inline void write_symbol(struct seq_file *seq, u64 function)
+{
+	struct record_header header = { .tag = RECORD_SYMBOL };
+	u32 format[2] = { '%' | 'p' << 8 | 'B' << 16 | '\n' << 24, 0 }; /* a literal would need a map of its own */
+	u64 address = function + 1;
+
+	bpf_seq_write(seq, &header, sizeof(header));
+	bpf_seq_printf(seq, (const char *)format, 5, &address, sizeof(address));
+}
+
+SEC("iter/task")
+int ckpt_task(struct bpf_iter__task *ctx)
+{
+	struct record_task_map *m = &state.shared;
+	struct seq_file *seq = ctx->meta->seq;
+	struct signal_struct *sig;
+	struct task_struct *t;
+	struct mm_struct *mm;
+
+	if (COPIES > sizeof(m->copies) || bpf_core_type_size(struct nsproxy) > sizeof(state.nsproxy) || !ctx->task)
+		return 0;
+	barrier_var(m); /* an address that the compiler would otherwise load for every use */
+	t = COPY(m, struct task_struct, AT_TASK, ctx->task);
+	if (t->flags & PF_KTHREAD)
+		return 0;
+	sig = COPY(m, struct signal_struct, AT_SIGNAL, t->signal);
+	mm = COPY(m, struct mm_struct, AT_MM, t->mm);
+	read_ids(t, sig, &m->raw);
+	read_tables(t, &m->raw.task);
+	bpf_probe_read_kernel(state.nsproxy, bpf_core_type_size(struct nsproxy), t->nsproxy);
+	read_namespaces((void *)state.nsproxy, &m->raw.task);
+	read_creds(COPY(m, struct cred, AT_CRED, t->real_cred), &m->raw);
+	m->raw.task.dumpable = task_dumpable(t, mm_flags(mm));
+	m->raw.real_queued = hrtimer_queued(&sig->real_timer);
+	m->raw.now = bpf_ktime_get_ns();
+	m->header.tag = RECORD_TASK;
+	m->header.len = sizeof(m->raw) + COPIES;
+	bpf_seq_write(seq, &m->header, sizeof(m->header) + sizeof(m->raw) + COPIES);
+	write_symbol(seq, (u64)t->restart_block.fn);
+	if (m->raw.pids[RECORD_PID_SELF].id.nr == m->raw.pids[RECORD_PID_PROCESS].id.nr)
+		write_sighand(seq, t->sighand);
+	return 0;
+}
+
+/* --- ckpt_task_fields: what is in the copies --- */
+
+static __always_inline void take_ids(struct task_struct *t, struct signal_struct *sig, struct record_task_raw *raw)
+{
+	struct record_task *r = &raw->task;
+
+	r->ns_tid = raw->innermost_self.nr;
+	r->ns_tgid = raw->innermost_process.nr;
 	r->has_tty = sig->tty != NULL;
 	raw->state = task_state(t);
 	TAKE(raw->exit_state, t, exit_state);
@@ -65,49 +180,23 @@ static __always_inline void read_ids(struct task_struct *t, struct signal_struct
 	r->known = KNOWN_IDS | KNOWN_PERSONALITY | KNOWN_TTY;
 }
 
-static __always_inline void read_identity(struct task_struct *t, struct record_task *r)
+static __always_inline void take_identity(struct task_struct *t, struct record_task *r)
 {
 	r->mm_id = (u64)t->mm;
 	r->files_id = (u64)t->files;
 	r->fs_id = (u64)t->fs;
-	r->mm_users = (rec_u32)BPF_CORE_READ(t->mm, mm_users.counter);
-	r->files_users = (rec_u32)BPF_CORE_READ(t->files, count.counter);
-	r->fs_users = (rec_u32)BPF_CORE_READ(t->fs, users);
-	r->max_fds = BPF_CORE_READ(t->files, fdt, max_fds);
 	r->sighand_id = (u64)t->sighand;
 	r->signal_id = (u64)t->signal;
 	r->cred_id = (u64)t->real_cred;
 	if (LAST_FLAVOR(t->sysvsem))
 		r->sysvsem_id = (u64)t->sysvsem.undo_list;
-	r->umask = BPF_CORE_READ(t->fs, umask);
 	r->known |= KNOWN_IDENTITY | KNOWN_UMASK | KNOWN_IO_URING;
 	if (LAST_FLAVOR(t->io_uring))
 		r->has_io_uring = t->io_uring != NULL;
 }
 
-static __always_inline void read_namespaces(struct task_struct *t, const struct cred *c, struct record_task *r)
+static __always_inline void take_creds(struct task_struct *t, const struct cred *c, struct record_task_raw *raw)
 {
-	struct task_struct *reader = (void *)bpf_get_current_task();
-	struct nsproxy *ns = COPY(state.nsproxy, struct nsproxy, t->nsproxy);
-
-	r->ns[RECORD_NS_UTS] = BPF_CORE_READ(ns->uts_ns, ns.inum);
-	r->ns[RECORD_NS_IPC] = BPF_CORE_READ(ns->ipc_ns, ns.inum);
-	r->ns[RECORD_NS_MNT] = BPF_CORE_READ(ns->mnt_ns, ns.inum);
-	r->ns[RECORD_NS_NET] = BPF_CORE_READ(ns->net_ns, ns.inum);
-	if (bpf_core_field_exists(ns->time_ns))
-		r->ns[RECORD_NS_TIME] = BPF_CORE_READ(ns->time_ns, ns.inum);
-	r->ns[RECORD_NS_CGROUP] = BPF_CORE_READ(ns->cgroup_ns, ns.inum);
-	r->pid_for_children = BPF_CORE_READ(ns->pid_ns_for_children, ns.inum);
-	if (bpf_core_field_exists(ns->time_ns_for_children))
-		r->time_for_children = BPF_CORE_READ(ns->time_ns_for_children, ns.inum);
-	r->ns_ours = (BPF_CORE_READ(reader, real_cred, user_ns) == c->user_ns ? NS_OURS_USER : 0) |
-		     (BPF_CORE_READ(reader, nsproxy) == t->nsproxy ? NS_OURS_OTHERS : 0);
-	r->known |= KNOWN_NS | KNOWN_NS_OURS;
-}
-
-static __always_inline void read_creds(struct task_struct *t, const struct cred *c, struct record_task_raw *raw)
-{
-	struct group_info *groups = c->group_info;
 	struct record_task *r = &raw->task;
 
 	TAKE(r->uid, c, uid.val);
@@ -124,11 +213,10 @@ static __always_inline void read_creds(struct task_struct *t, const struct cred 
 	__builtin_memcpy(&r->cap_bounding, &c->cap_bset, sizeof(r->cap_bounding));
 	__builtin_memcpy(&r->cap_ambient, &c->cap_ambient, sizeof(r->cap_ambient));
 	TAKE(r->securebits, c, securebits);
-	READ(r->ngroups, groups, ngroups);
-	raw->groups_bad = bpf_core_read(r->groups, sizeof(r->groups), &groups->gid) != 0;
-	r->ns[RECORD_NS_USER] = BPF_CORE_READ(c->user_ns, ns.inum);
 	r->no_new_privs = t->atomic_flags & 1; /* PFA_NO_NEW_PRIVS */
-	r->known |= KNOWN_CREDS | KNOWN_SECUREBITS | KNOWN_SECCOMP | KNOWN_SECCOMP_ID;
+	r->ns_ours = (raw->reader_user_ns == (u64)c->user_ns ? NS_OURS_USER : 0) |
+		     (raw->reader_nsproxy == (u64)t->nsproxy ? NS_OURS_OTHERS : 0);
+	r->known |= KNOWN_NS | KNOWN_NS_OURS | KNOWN_CREDS | KNOWN_SECUREBITS | KNOWN_SECCOMP | KNOWN_SECCOMP_ID;
 	if (LAST_FLAVOR(t->seccomp.filter)) {
 		TAKE(r->seccomp_mode, t, seccomp.mode);
 		TAKE(r->seccomp_filters, t, seccomp.filter_count.counter);
@@ -136,7 +224,7 @@ static __always_inline void read_creds(struct task_struct *t, const struct cred 
 	}
 }
 
-static __always_inline void read_signals(struct task_struct *t, struct signal_struct *sig, struct record_task_raw *raw)
+static __always_inline void take_signals(struct task_struct *t, struct signal_struct *sig, struct record_task_raw *raw)
 {
 	struct record_task *r = &raw->task;
 
@@ -155,7 +243,7 @@ static __always_inline void read_signals(struct task_struct *t, struct signal_st
 	r->known |= KNOWN_PENDING | KNOWN_ALTSTACK;
 }
 
-static __always_inline void read_user_pointers(struct task_struct *t, struct record_task *r)
+static __always_inline void take_user_pointers(struct task_struct *t, struct record_task *r)
 {
 	task_rseq(t, &r->rseq, &r->rseq_len, &r->rseq_sig);
 	if (task_robust_list(t, &r->robust_list))
@@ -170,11 +258,10 @@ static __always_inline void read_user_pointers(struct task_struct *t, struct rec
 	r->known |= KNOWN_RSEQ | KNOWN_CLEAR_TID | KNOWN_SUD; /* a kernel without dispatch has it off */
 }
 
-static __always_inline void read_restart(struct task_struct *t, struct record_task_raw *raw)
+static __always_inline void take_restart(struct task_struct *t, struct record_task_raw *raw)
 {
 	struct record_task *r = &raw->task;
 
-	raw->restart_fn = (u64)t->restart_block.fn;
 	TAKE(r->restart_nanosleep_expires, t, restart_block.nanosleep.expires);
 	TAKE(r->restart_nanosleep_clock, t, restart_block.nanosleep.clockid);
 	TAKE(r->restart_poll_has_timeout, t, restart_block.poll.has_timeout);
@@ -185,12 +272,10 @@ static __always_inline void read_restart(struct task_struct *t, struct record_ta
 	r->known |= KNOWN_RESTART;
 }
 
-static __always_inline void read_itimers(struct signal_struct *sig, struct signal_struct *at, struct record_task_raw *raw)
+static __always_inline void take_itimers(struct signal_struct *sig, struct signal_struct *at, struct record_task_raw *raw)
 {
 	struct record_task *r = &raw->task;
 
-	raw->now = bpf_ktime_get_ns();
-	raw->real_queued = hrtimer_queued(&sig->real_timer);
 	TAKE(raw->real_expires, sig, real_timer.node.expires);
 	TAKE(r->itimer_interval[0], sig, it_real_incr);
 	TAKE(raw->prof_expires, sig, it[0].expires);
@@ -203,8 +288,9 @@ static __always_inline void read_itimers(struct signal_struct *sig, struct signa
 	r->known |= KNOWN_ITIMERS;
 }
 
-static __always_inline void read_mm(struct mm_struct *mm, struct record_task *r)
+static __always_inline void take_mm(struct mm_struct *mm, struct record_task *r)
 {
+	TAKE(r->mm_users, mm, mm_users.counter);
 	TAKE(r->start_code, mm, start_code);
 	TAKE(r->end_code, mm, end_code);
 	TAKE(r->start_data, mm, start_data);
@@ -230,75 +316,32 @@ static __always_inline void read_mm(struct mm_struct *mm, struct record_task *r)
 	r->known |= KNOWN_MM | KNOWN_MM_BRK | KNOWN_VDSO | KNOWN_MM_EXTRA | KNOWN_MEMBARRIER | KNOWN_LDT;
 }
 
-static __always_inline void read_prctl(struct task_struct *t, struct signal_struct *sig, struct record_task *r)
+static __always_inline void take_prctl(struct task_struct *t, struct signal_struct *sig, struct record_task *r)
 {
 	TAKE(r->pdeath_signal, t, pdeath_signal);
 	TAKE(r->timer_slack, t, timer_slack_ns);
 	r->subreaper = BPF_CORE_READ_BITFIELD(sig, is_child_subreaper);
-	r->dumpable = task_dumpable(t, r->mm_flags);
 	r->oom_score_adj = sig->oom_score_adj;
 	r->known |= KNOWN_PRCTL | KNOWN_OOM;
 }
 
-/* The whole array at once: it has the layout of the record wherever a k_sigaction has 32 bytes. */
-static __always_inline void write_sighand(struct seq_file *seq, struct task_struct *t)
-{
-	struct sighand_struct *sighand = t->sighand;
-
-	if (bpf_core_type_size(struct k_sigaction) != sizeof(struct record_sigaction))
-		return;
-	state.sighand_header.tag = RECORD_SIGHAND;
-	state.sighand_header.len = sizeof(state.sighand);
-	if (bpf_core_read(state.sighand.action, sizeof(state.sighand.action), &sighand->action) < 0)
-		return;
-	bpf_seq_write(seq, &state.sighand_header, sizeof(state.sighand_header) + sizeof(state.sighand));
-}
-
-/* Names the function of the restart block: %pB looks up the address before the given one and prints "name+0x1/0xsize";
- * the only symbol format of bpf_seq_printf in 5.10, and it works under any kptr_restrict. */
-static __always_inline void write_symbol(struct seq_file *seq)
-{
-	struct record_header header = { .tag = RECORD_SYMBOL };
-	u32 format[2] = { '%' | 'p' << 8 | 'B' << 16 | '\n' << 24, 0 }; /* a literal would need a map of its own */
-	u64 address = state.raw.restart_fn + 1;
-
-	bpf_seq_write(seq, &header, sizeof(header));
-	bpf_seq_printf(seq, (const char *)format, 5, &address, sizeof(address));
-}
-
 SEC("iter/task")
-int ckpt_task(struct bpf_iter__task *ctx)
+int ckpt_task_fields(void *ctx)
 {
-	struct record_task_raw *raw = &state.raw;
-	struct seq_file *seq = ctx->meta->seq;
-	struct signal_struct *sig;
-	struct task_struct *t;
-	struct cred *c;
+	struct record_task_map *m = &state.shared;
+	struct signal_struct *sig = COPIED(m, struct signal_struct, AT_SIGNAL);
+	struct task_struct *t = COPIED(m, struct task_struct, AT_TASK);
 
-	if (TOO_LONG(state.task, struct task_struct) || TOO_LONG(state.signal, struct signal_struct) ||
-	    TOO_LONG(state.mm, struct mm_struct) || TOO_LONG(state.cred, struct cred) ||
-	    TOO_LONG(state.nsproxy, struct nsproxy) || !ctx->task)
+	if (COPIES > sizeof(m->copies))
 		return 0;
-	t = COPY(state.task, struct task_struct, ctx->task);
-	if (t->flags & PF_KTHREAD)
-		return 0;
-	sig = COPY(state.signal, struct signal_struct, t->signal);
-	read_ids(t, sig, raw);
-	read_identity(t, &raw->task);
-	c = COPY(state.cred, struct cred, t->real_cred);
-	read_namespaces(t, c, &raw->task);
-	read_creds(t, c, raw);
-	read_signals(t, sig, raw);
-	read_user_pointers(t, &raw->task);
-	read_restart(t, raw);
-	read_itimers(sig, t->signal, raw);
-	read_mm(COPY(state.mm, struct mm_struct, t->mm), &raw->task);
-	read_prctl(t, sig, &raw->task);
-	state.task_header.tag = RECORD_TASK;
-	state.task_header.len = sizeof(*raw);
-	bpf_seq_write(seq, &state.task_header, sizeof(state.task_header) + sizeof(*raw));
-	write_symbol(seq);
-	if (raw->pids[RECORD_PID_SELF].nr == raw->pids[RECORD_PID_PROCESS].nr)
-		write_sighand(seq, t);
+	take_ids(t, sig, &m->raw);
+	take_identity(t, &m->raw.task);
+	take_creds(t, COPIED(m, struct cred, AT_CRED), &m->raw);
+	take_signals(t, sig, &m->raw);
+	take_user_pointers(t, &m->raw.task);
+	take_restart(t, &m->raw);
+	take_itimers(sig, t->signal, &m->raw);
+	take_mm(COPIED(m, struct mm_struct, AT_MM), &m->raw.task);
+	take_prctl(t, sig, &m->raw.task);
 	return 0;
 }

@@ -45,7 +45,7 @@ static __always_inline void read_timer(struct k_itimer *k, struct record_timer_r
 	READ(r->interval, k, it_interval);
 	READ(raw->overrun, k, it_overrun_last);
 	raw->armed = posix_timer_armed(k);
-	read_pid(&raw->target, BPF_CORE_READ(k, it_pid), raw->reader.level);
+	read_pid(&raw->target, BPF_CORE_READ(k, it_pid), upid_offset(raw->reader.level));
 	READ(raw->real_expires, k, it.real.timer.node.expires);
 	raw->real_offset = BPF_CORE_READ(k, it.real.timer.base, offset);
 	READ(raw->alarm_expires, k, it.alarm.alarmtimer.node.expires);

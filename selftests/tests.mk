@@ -65,7 +65,7 @@ FUZZ_SECONDS ?= 600
 FUZZC   := $(wildcard selftests/fuzz/*.c)
 FUZZERS := $(FUZZC:selftests/fuzz/%.c=$(B)/fuzz/%)
 FUZZSRC := $(filter user/base/% user/diag/% user/host/% user/model/% user/image/%,$(SRCS)) $(filter arch/%,$(SRCS)) $(ASMS) $(GENC)
-FUZZBPF := $(addprefix user/collect/,facts.c bpf_run.c bpf_tasks.c bpf_timers.c bpf_vmas.c bpf_files.c bpf_decode.c merge.c) user/task/scan.c
+FUZZBPF := $(addprefix user/collect/,facts.c bpf_run.c bpf_tasks.c bpf_timers.c bpf_vmas.c bpf_files.c bpf_decode.c bpf_fields.c bpf_interpret.c merge.c) user/task/scan.c
 $(B)/fuzz/proc: FUZZMORE = user/collect/proc_text.c
 $(B)/fuzz/records: FUZZMORE = $(FUZZBPF)
 $(B)/fuzz/proc: user/collect/proc_text.c

@@ -3,7 +3,7 @@
 #include "collect/bpf_internal.h"
 
 static struct record_config config;
-static struct bpf_walker walker = { -1, -1, -1, &config, 0 };
+static struct bpf_walker walker = { -1, -1, -1, &config, 0, NULL };
 static const u8 *input;
 static size_t input_len;
 

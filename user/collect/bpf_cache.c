@@ -9,13 +9,13 @@
 #include <xxhash.h>
 
 #define CACHE_DIR "/var/cache/ckpt"
-#define CACHE_MAGIC 0x3168636163667062ull
+#define CACHE_MAGIC 0x3268636163667062ull
 #define INSNS_MAX (1u << 20)
 
 struct cache_header {
 	u64 magic;
 	XXH128_hash_t hash; /* of all that follows */
-	u32 attach_btf_id, map_size, count, pad;
+	u32 attach_btf_id, map_size, count, fields_count;
 	struct record_config config;
 };
 #define HASHED_FROM offsetof(struct cache_header, attach_btf_id)
@@ -48,9 +48,10 @@ static int read_checked(int fd, struct bpf_code *ret)
 	int r = file_pread_full(fd, &header, sizeof(header), 0);
 	if (r < 0)
 		return r;
-	if (header.magic != CACHE_MAGIC || !header.count || header.count > INSNS_MAX || fstat(fd, &st) < 0)
+	if (header.magic != CACHE_MAGIC || !header.count || header.count > INSNS_MAX || header.fields_count > RECORD_CODE_MAX ||
+	    fstat(fd, &st) < 0)
 		return -EBADMSG;
-	size_t len = header.count * sizeof(struct bpf_insn);
+	size_t len = ((size_t)header.count + header.fields_count) * sizeof(struct bpf_insn);
 	if ((size_t)st.st_size != sizeof(header) + len)
 		return -EBADMSG;
 	ret->insns = malloc(len);
@@ -68,6 +69,7 @@ static int read_checked(int fd, struct bpf_code *ret)
 	ret->attach_btf_id = header.attach_btf_id;
 	ret->map_size = header.map_size;
 	ret->count = header.count;
+	ret->fields_count = header.fields_count;
 	ret->config = header.config;
 	return 0;
 }
@@ -94,8 +96,9 @@ static int write_all(int fd, const struct bpf_code *code)
 				       .attach_btf_id = code->attach_btf_id,
 				       .map_size = code->map_size,
 				       .count = code->count,
+				       .fields_count = code->fields_count,
 				       .config = code->config };
-	size_t len = code->count * sizeof(struct bpf_insn);
+	size_t len = ((size_t)code->count + code->fields_count) * sizeof(struct bpf_insn);
 	XXH3_state_t state;
 
 	XXH3_128bits_reset(&state);

@@ -53,19 +53,21 @@ static int helper_start(struct helper *h, void (*act)(const void *arg, void *ans
 static int read_mm_flags(struct bpf_walker *w, pid_t pid, u64 *ret)
 {
 	_cleanup_text_ struct text stream = { 0 };
-	struct record_task_raw raw;
+	_cleanup_free_ struct record_task_map *scratch = malloc(sizeof(*scratch));
 
+	if (!scratch)
+		return -ENOMEM;
 	int r = bpf_run_process(w, (u32)pid, &stream);
 	if (r < 0)
 		return r;
+	const struct record_task_raw *raw = &scratch->raw;
 	struct bpf_reader reader = { .at = stream.data, .end = stream.data + stream.len };
 	while ((r = bpf_next(&reader)) > 0) {
-		if (reader.tag != RECORD_TASK || reader.len != sizeof(raw))
+		if (reader.tag != RECORD_TASK || bpf_task_fields(w, &reader, scratch) < 0)
 			continue;
-		memcpy(&raw, reader.data, sizeof(raw));
-		if ((pid_t)bpf_pid_seen(&raw.reader, &raw.pids[RECORD_PID_SELF]) != pid)
+		if ((pid_t)bpf_pid_seen(&raw->reader, &raw->pids[RECORD_PID_SELF]) != pid)
 			continue;
-		*ret = raw.task.mm_flags;
+		*ret = raw->task.mm_flags;
 		return 0;
 	}
 	return r < 0 ? r : -ESRCH;

@@ -8,7 +8,7 @@
 
 u32 bpf_pid_seen(const struct record_pid *reader, const struct record_pid *pid)
 {
-	return pid->level >= reader->level && pid->ns == reader->ns ? pid->nr : 0;
+	return pid->level >= reader->level && pid->id.ns == reader->id.ns ? pid->id.nr : 0;
 }
 
 u32 bpf_process_of(const struct facts *facts, u64 signal_id)

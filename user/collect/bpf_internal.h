@@ -22,17 +22,18 @@ struct bpf_walker {
 	int lock;                     /* shared with other processes: locked while it is read; -1: ours alone */
 	struct record_config *config; /* the map, mapped */
 	size_t mapped;
+	struct record_code *fields; /* there: the program that finishes what this one gives; NULL: it needs none */
 };
 #define BPF_WALKER_NONE ((struct bpf_walker){ .fd = -1, .map = -1, .lock = -1 })
 void bpf_walker_close(struct bpf_walker *);
 #define _cleanup_bpf_walker_ _cleanup_(bpf_walker_close)
 /* Maps the map's value; takes both descriptors. */
-int bpf_walker_open(struct bpf_walker *, int fd, int map);
+int bpf_walker_open(struct bpf_walker *, enum bpf_object_id, int fd, int map);
 
 /* What can be stored of a loaded program and loaded again on the same kernel. */
 struct bpf_code {
 	u32 attach_btf_id, map_size, count;
-	u32 pad;
+	u32 fields_count;            /* of a second program, behind the first */
 	struct record_config config; /* with the calibrated masks */
 	struct bpf_insn *insns;      /* relocated; map references are index 0 */
 };
@@ -50,7 +51,7 @@ int bpf_load_cached(enum bpf_object_id, struct bpf_walker *);
 /* By libbpf, then stored in the cache where that is allowed. */
 int bpf_load_cold(enum bpf_object_id, struct bpf_walker *);
 
-int bpf_code_load(const struct bpf_code *, struct bpf_walker *);
+int bpf_code_load(enum bpf_object_id, const struct bpf_code *, struct bpf_walker *);
 int bpf_cache_read(enum bpf_object_id, struct bpf_code *);
 int bpf_cache_write(enum bpf_object_id, const struct bpf_code *);
 /* Finds bits of mm->flags and vm_flags by switching them on in children, and keeps them in the config. */
@@ -73,6 +74,11 @@ struct bpf_reader {
 	u32 tag, len;
 	const void *data;
 };
+/* Runs a program that calls nothing and has no loop. -EOPNOTSUPP: an instruction that is not known here; -EFAULT: memory that is
+ * neither the map's `size` bytes nor its stack; -ELOOP: it does not end. */
+int bpf_interpret(const struct bpf_insn *code, size_t count, void *map, size_t size);
+/* Makes a whole scratch->raw of a RECORD_TASK. -EBADMSG, or as bpf_interpret. */
+int bpf_task_fields(const struct bpf_walker *, const struct bpf_reader *record, struct record_task_map *scratch);
 /* 1 and the next record, 0 at the end, -EBADMSG when the stream is not whole. */
 int bpf_next(struct bpf_reader *);
 

@@ -21,12 +21,12 @@ void bpf_walker_close(struct bpf_walker *p)
 	*p = BPF_WALKER_NONE;
 }
 
-int bpf_walker_open(struct bpf_walker *p, int fd, int map)
+int bpf_walker_open(struct bpf_walker *p, enum bpf_object_id id, int fd, int map)
 {
 	*p = BPF_WALKER_NONE;
 	p->fd = fd;
 	p->map = map;
-	p->mapped = (size_t)sysconf(_SC_PAGESIZE);
+	p->mapped = id == BPF_TASK ? sizeof(struct record_task_map) : sizeof(struct record_config);
 	void *at = mmap(NULL, p->mapped, PROT_READ | PROT_WRITE, MAP_SHARED, map, 0);
 	if (at == MAP_FAILED) {
 		int r = neg_errno();
@@ -34,6 +34,30 @@ int bpf_walker_open(struct bpf_walker *p, int fd, int map)
 		return r;
 	}
 	p->config = at;
+	p->fields = id == BPF_TASK ? &((struct record_task_map *)at)->fields : NULL;
+	return 0;
+}
+
+static size_t code_bytes(const struct bpf_code *code)
+{
+	return ((size_t)code->count + code->fields_count) * sizeof(struct bpf_insn);
+}
+
+/* Opens it with what its map has beside what the program puts there. */
+static int open_filled(struct bpf_walker *w, enum bpf_object_id id, int fd, int map, const struct bpf_code *code)
+{
+	int r = bpf_walker_open(w, id, fd, map);
+	if (r < 0)
+		return r;
+	*w->config = code->config;
+	if (!w->fields)
+		return 0;
+	if (code->fields_count > ARRAY_SIZE(w->fields->insns)) {
+		bpf_walker_close(w);
+		return -EBADMSG;
+	}
+	w->fields->count = code->fields_count;
+	memcpy(w->fields->insns, code->insns + code->count, code->fields_count * sizeof(struct bpf_insn));
 	return 0;
 }
 
@@ -70,6 +94,7 @@ int bpf_with_memlock(bool first, int (*load)(void *), void *arg)
 }
 
 struct code_load {
+	enum bpf_object_id id;
 	const struct bpf_code *code;
 	struct bpf_walker *ret;
 };
@@ -130,35 +155,41 @@ static int code_load(void *arg)
 	int fd = raw_program(code, insns);
 	if (fd < 0)
 		return fd;
-	int r = bpf_walker_open(load->ret, fd, take_fd(&map));
-	if (r == 0)
-		*load->ret->config = code->config;
-	return r;
+	return open_filled(load->ret, load->id, fd, take_fd(&map), code);
 }
 
-int bpf_code_load(const struct bpf_code *code, struct bpf_walker *ret)
+int bpf_code_load(enum bpf_object_id id, const struct bpf_code *code, struct bpf_walker *ret)
 {
-	struct code_load load = { .code = code, .ret = ret };
+	struct code_load load = { .id = id, .code = code, .ret = ret };
 	return bpf_with_memlock(false, code_load, &load);
 }
 
-/* What libbpf made of the object, without its map descriptor. */
-static int code_take(struct bpf_code *ret, const struct bpf_insn *insns, size_t count, const struct bpf_map *map, int btf_id)
+/* What libbpf made of the object, without its map descriptor: the program that the kernel runs, and one that ckpt runs. */
+static int code_take(struct bpf_code *ret, const struct bpf_object *object, int btf_id)
 {
+	const struct bpf_map *map = bpf_object__next_map(object, NULL);
+	struct bpf_program *program = bpf_object__next_program(object, NULL),
+			   *fields = bpf_object__next_program(object, program);
+	size_t count = bpf_program__insn_cnt(program), fields_count = fields ? bpf_program__insn_cnt(fields) : 0;
+
 	ret->attach_btf_id = (u32)btf_id;
 	ret->map_size = bpf_map__value_size(map);
 	ret->count = (u32)count;
-	ret->insns = malloc(count * sizeof(*insns));
+	ret->fields_count = (u32)fields_count;
+	ret->insns = malloc(code_bytes(ret));
 	if (!ret->insns)
 		return -ENOMEM;
-	memcpy(ret->insns, insns, count * sizeof(*insns));
-	for (size_t i = 0; i < count; i++)
+	memcpy(ret->insns, bpf_program__insns(program), count * sizeof(*ret->insns));
+	if (fields)
+		memcpy(ret->insns + count, bpf_program__insns(fields), fields_count * sizeof(*ret->insns));
+	for (size_t i = 0; i < count + fields_count; i++)
 		if (is_map_reference(&ret->insns[i]))
 			ret->insns[i++].imm = 0;
 	return 0;
 }
 
 struct cold_load {
+	enum bpf_object_id id;
 	struct bpf_image image;
 	struct bpf_walker *ret;
 	struct bpf_code *ret_code;
@@ -183,14 +214,14 @@ static int cold_load(void *arg)
 	const struct bpf_map *map = bpf_object__next_map(object, NULL);
 	const struct bpf_program *program = bpf_object__next_program(object, NULL);
 	bpf_code_free(load->ret_code);
-	r = code_take(load->ret_code, bpf_program__insns(program), bpf_program__insn_cnt(program), map, btf_id);
+	r = code_take(load->ret_code, object, btf_id);
 	if (r < 0)
 		return r;
 	_cleanup_close_ int fd = fcntl(bpf_program__fd(program), F_DUPFD_CLOEXEC, 0);
 	_cleanup_close_ int map_fd = fcntl(bpf_map__fd(map), F_DUPFD_CLOEXEC, 0);
 	if (fd < 0 || map_fd < 0)
 		return neg_errno();
-	return bpf_walker_open(load->ret, take_fd(&fd), take_fd(&map_fd));
+	return open_filled(load->ret, load->id, take_fd(&fd), take_fd(&map_fd), load->ret_code);
 }
 
 /* --- without the kernel's own file: libbpf would look there for what iterators attach to --- */
@@ -211,9 +242,7 @@ static int fit_object(struct bpf_object *object, const char *iterator, const str
 	int r = bpf_object__load(object);
 	if (r != -ECANCELED)
 		return r < 0 ? r : -EPROTO;
-	const struct bpf_program *program = bpf_object__next_program(object, NULL);
-	return code_take(ret, bpf_program__insns(program), bpf_program__insn_cnt(program), bpf_object__next_map(object, NULL),
-			 (int)attach);
+	return code_take(ret, object, (int)attach);
 }
 
 static int external_load(void *arg)
@@ -231,13 +260,13 @@ static int external_load(void *arg)
 		return iterators;
 	_cleanup_(object_closep) struct bpf_object *object = bpf_object__open_mem(load->image.elf, load->image.len, &opts);
 	r = object ? fit_object(object, load->image.iterator, types, load->ret_code) : neg_errno();
-	return r < 0 ? r : bpf_code_load(load->ret_code, load->ret);
+	return r < 0 ? r : bpf_code_load(load->id, load->ret_code, load->ret);
 }
 
 int bpf_load_cold(enum bpf_object_id id, struct bpf_walker *ret)
 {
 	_cleanup_bpf_code_ struct bpf_code code = { 0 };
-	struct cold_load load = { .image = bpf_image(id), .ret = ret, .ret_code = &code };
+	struct cold_load load = { .id = id, .image = bpf_image(id), .ret = ret, .ret_code = &code };
 	bool external = strcmp(caps_btf(), KERNEL_BTF) != 0;
 
 	libbpf_set_print(NULL); /* a refused program floods the terminal otherwise */
@@ -257,5 +286,5 @@ int bpf_load_cached(enum bpf_object_id id, struct bpf_walker *ret)
 	_cleanup_bpf_code_ struct bpf_code code = { 0 };
 
 	int r = bpf_cache_read(id, &code);
-	return r < 0 ? r : bpf_code_load(&code, ret);
+	return r < 0 ? r : bpf_code_load(id, &code, ret);
 }

@@ -52,7 +52,7 @@ int bpf_load_pinned(enum bpf_object_id id, struct bpf_walker *ret)
 	_cleanup_close_ int map_fd = bpf_obj_get(map);
 	if (map_fd < 0)
 		return map_fd;
-	r = bpf_walker_open(ret, take_fd(&fd), take_fd(&map_fd));
+	r = bpf_walker_open(ret, id, take_fd(&fd), take_fd(&map_fd));
 	if (r == 0)
 		ret->lock = take_fd(&dir);
 	return r;

@@ -26,7 +26,8 @@ static u32 restart_call(const char *symbol, size_t len)
 struct task_stream {
 	struct facts *facts;
 	struct tree *tree;
-	const struct record_config *config;
+	const struct bpf_walker *walker;
+	struct record_task_map *scratch;
 	struct record_task task; /* the last one; not merged before its symbol came */
 	bool pending, timers;
 };
@@ -42,12 +43,11 @@ static int task_done(struct task_stream *s)
 
 static int add_task(struct task_stream *s, const struct bpf_reader *reader)
 {
-	struct record_task_raw raw;
+	int r = bpf_task_fields(s->walker, reader, s->scratch);
 
-	if (reader->len != sizeof(raw))
-		return -EBADMSG;
-	memcpy(&raw, reader->data, sizeof(raw));
-	bpf_decode_task(&raw, s->config, &s->task);
+	if (r < 0)
+		return r;
+	bpf_decode_task(&s->scratch->raw, s->walker->config, &s->task);
 	s->pending = tree_find(s->tree, (pid_t)s->task.tgid);
 	return 0;
 }
@@ -100,20 +100,22 @@ static int take_stream(struct task_stream *s, const struct text *stream)
 
 int bpf_tasks(struct bpf_source *source, struct facts *facts, struct tree *tree)
 {
-	struct task_stream s = { .facts = facts, .tree = tree };
+	_cleanup_free_ struct record_task_map *scratch = malloc(sizeof(*scratch));
+	struct task_stream s = { .facts = facts, .tree = tree, .scratch = scratch };
 	_cleanup_text_ struct text stream = { 0 };
 	struct bpf_walker *w;
 
-	int r = bpf_source_walker(source, BPF_TASK, &w);
+	int r = scratch ? bpf_source_walker(source, BPF_TASK, &w) : -ENOMEM;
+	if (r == -ENOMEM)
+		return r;
 	bool mini = r < 0; /* under lockdown */
 	if (mini)
 		r = bpf_source_walker(source, BPF_MINI, &w);
 	if (r == 0)
-		s.config = w->config;
-	if (r == 0)
 		r = bpf_run_tree(w, tree, &stream);
 	if (r < 0)
 		return r;
+	s.walker = w;
 	if (!mini)
 		facts->sighands.n = facts->timers.n = 0;
 	r = take_stream(&s, &stream);
