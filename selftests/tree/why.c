@@ -19,6 +19,10 @@
 static void what_is_seen(bool *functions, bool *capabilities)
 {
 	struct kbtf *btf = NULL;
+	*functions = *capabilities = false;
+	const char *disable = getenv("CKPT_DISABLE");
+	if (disable && strstr(disable, "BPF_FENTRY"))
+		return;
 	*functions = caps_ask(NULL, CAN_BPF_FENTRY).answer == CAP_YES;
 	bool has = kbtf_open(&btf, "/sys/kernel/btf/vmlinux") == 0 && kbtf_find(btf, BTF_KIND_TYPEDEF, "btf_trace_cap_capable");
 	*capabilities = *functions || has;
@@ -62,6 +66,8 @@ static void check_told(const char *const *argv, int status, const int *dropped, 
 	if (capabilities) {
 		CHECK_CONTAINS(line, capability);
 		CHECK_CONTAINS(line, name);
+	} else {
+		CHECK(!strstr(line, "in user namespace"));
 	}
 }
 #define CKPT(...) ((const char *const[]){ "ckpt", __VA_ARGS__, NULL })
@@ -98,7 +104,7 @@ static void become_nobody(void)
 	CHECK_OK(setuid(65534));
 }
 
-TEST(process_of_another, .root = true, .seconds = 120)
+static void refused_process(void)
 {
 	int ready[2];
 	char pid[16], byte = 0;
@@ -114,6 +120,22 @@ TEST(process_of_another, .root = true, .seconds = 120)
 	snprintf(pid, sizeof pid, "%d", other);
 	check_told(CKPT("dump", "--why", pid, "/mnt/image"), EXIT_PRIVILEGE, WITHOUT(CAP_SYS_PTRACE),
 		   "PTRACE_DENIED: ptrace(2) ended with EPERM", "ptrace", "cap_sys_ptrace");
+}
+
+TEST(process_of_another, .root = true, .seconds = 120) { refused_process(); }
+
+/* The last way: neither functions nor decisions can be watched. */
+TEST(system_calls_alone, .root = true, .seconds = 120)
+{
+	CHECK_OK(setenv("CKPT_DISABLE", "BPF_KPROBE_MULTI,BPF_FENTRY,BPF_TP_BTF", 1));
+	refused_process();
+}
+
+/* Some functions can be watched one by one. */
+TEST(functions_by_fexit, .root = true, .seconds = 120)
+{
+	CHECK_OK(setenv("CKPT_DISABLE", "BPF_KPROBE_MULTI", 1));
+	refused_process();
 }
 
 TEST(host, .root = true, .seconds = 120)

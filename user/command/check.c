@@ -52,7 +52,7 @@ static void answers_free(struct answers *a)
 
 static int ask_why(struct answers *a)
 {
-	_cleanup_why_ struct why *why = why_begin();
+	_cleanup_why_ struct why *why = why_begin(&a->caps);
 	if (!why)
 		return fail_memory();
 	for (int i = 0; i < CAN_COUNT; i++)

@@ -74,7 +74,7 @@ int check_image(struct check_options *o)
 		return r;
 	o->restore.caps = &caps;
 	o->restore.disable = getenv("CKPT_DISABLE");
-	_cleanup_why_ struct why *why = o->why ? why_begin() : NULL;
+	_cleanup_why_ struct why *why = o->why ? why_begin(&caps) : NULL;
 	restore_check(&o->restore, &graph); /* what it found is in the log */
 	if (why)
 		why_explain(why);

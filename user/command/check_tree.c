@@ -222,7 +222,7 @@ int check_tree(const struct check_options *options)
 	diag_begin("dump", object);
 	diag_result("nothing was stopped or changed");
 	int r = command_caps(&caps);
-	_cleanup_why_ struct why *why = options->why ? why_begin() : NULL;
+	_cleanup_why_ struct why *why = options->why ? why_begin(&caps) : NULL;
 	if (r == 0)
 		r = look_twice(&first, &second, &caps, options->pid);
 	if (why)

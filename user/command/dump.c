@@ -155,6 +155,12 @@ int command_dump_tree(struct dump_config *config, struct dump_result *ret)
 	return r;
 }
 
+static struct why *watch(const struct dump_options *o)
+{
+	struct caps caps;
+	return o->why && caps_load(&caps, getenv("CKPT_DISABLE")) == 0 ? why_begin(&caps) : NULL;
+}
+
 int command_dump(int argc, char **argv)
 {
 	struct dump_options o = { 0 };
@@ -165,7 +171,7 @@ int command_dump(int argc, char **argv)
 		return r;
 	o.config.policies = &o.policies;
 	struct dump_result result = { 0 };
-	_cleanup_why_ struct why *why = o.why ? why_begin() : NULL;
+	_cleanup_why_ struct why *why = watch(&o);
 	r = command_dump_tree(&o.config, &result);
 	if (why)
 		why_explain(why);

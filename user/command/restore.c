@@ -123,7 +123,7 @@ static int report_json(const struct restore_options *o, const struct restored *r
 /* What is made is watched; how the tree does afterwards is not. */
 static int run(const struct restore_options *o, struct restored *ret, struct text *plan)
 {
-	_cleanup_why_ struct why *why = o->why ? why_begin() : NULL;
+	_cleanup_why_ struct why *why = o->why ? why_begin(o->config.caps) : NULL;
 	int r = restore_tree(&o->config, ret, plan);
 	if (why)
 		why_explain(why);

@@ -12,13 +12,13 @@ struct why {
 	struct host *host; /* what is asked again shares it; NULL: nothing was asked yet */
 };
 
-struct why *why_begin(void)
+struct why *why_begin(const struct caps *caps)
 {
 	struct why *w = calloc(1, sizeof *w);
 	if (!w)
 		return NULL;
 	why_names_find(&w->names);
-	why_watch_begin(&w->watch, &w->names, &w->limits);
+	why_watch_begin(&w->watch, &w->names, caps, &w->limits);
 	return w;
 }
 

@@ -26,9 +26,17 @@ struct attempt {
 	struct way way;
 };
 
-static bool is_possible(const struct why_names *n, struct way way)
+/* What a way cannot do without. */
+static const enum cap_id functions_need[] = { CAN_NOTHING, CAN_BPF_FENTRY, CAN_BPF_KPROBE_MULTI };
+static const enum cap_id caps_need[] = { CAN_NOTHING, CAN_BPF_FENTRY, CAN_BPF_TP_BTF };
+
+static bool is_missing(const struct caps *caps, enum cap_id id) { return id != CAN_NOTHING && caps_lacks(caps, id); }
+
+static bool is_possible(const struct why_names *n, const struct caps *caps, struct way way)
 {
 	if (way.functions == BY_KRETPROBE && !n->list.n)
+		return false;
+	if (is_missing(caps, functions_need[way.functions]) || is_missing(caps, caps_need[way.caps]))
 		return false;
 	return way.caps != BY_TRACEPOINT || why_has_tracepoint(n->btf, "cap_capable");
 }
@@ -123,15 +131,25 @@ static void tell_way(struct text *t, const struct way *way, int err)
 		  strerrorname_np(-err) ?: "?");
 }
 
-void why_watch_begin(struct why_watch *w, struct why_names *names, struct text *limits)
+/* Functions are what is asked for first. */
+static void tell_missing(struct text *t, const struct caps *caps)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(functions_need); i++)
+		if (is_missing(caps, functions_need[i]))
+			text_addf(t, "%s%s: %s", t->len ? "; " : "", caps_row(functions_need[i])->id,
+				  caps->state[functions_need[i]].note);
+}
+
+void why_watch_begin(struct why_watch *w, struct why_names *names, const struct caps *caps, struct text *limits)
 {
 	libbpf_set_print(NULL);
 	libbpf_set_memlock_rlim(0);
 	if (*names->reason)
 		text_adds(limits, names->reason);
+	tell_missing(limits, caps);
 	for (size_t i = 0; i < ARRAY_SIZE(ways) && !w->log; i++) {
 		struct attempt a = { w, names, ways[i] };
-		if (!is_possible(names, ways[i]))
+		if (!is_possible(names, caps, ways[i]))
 			continue;
 		int r = bpf_with_memlock(true, try_way, &a);
 		if (r == 0) {

@@ -7,8 +7,9 @@
 #include "host/caps.h"
 
 struct why;
-/* Watches from now on. Never fails: what cannot be watched is noted in the log when it is asked for. NULL without memory. */
-struct why *why_begin(void);
+/* Watches from now on, by nothing that is known to be missing. Never fails: what cannot be watched is noted in the log when it is asked
+ * for. NULL without memory. */
+struct why *why_begin(const struct caps *);
 /* Watches no more, and notes for each failure in the log that a system call gave what the kernel says of it. */
 void why_explain(struct why *);
 void why_free(struct why *);

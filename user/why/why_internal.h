@@ -34,6 +34,6 @@ struct why_watch {
 	const struct why_log *log; /* mapped; NULL: nothing is watched */
 	bool functions, caps;      /* they are seen too */
 };
-void why_watch_begin(struct why_watch *, struct why_names *, struct text *limits);
+void why_watch_begin(struct why_watch *, struct why_names *, const struct caps *, struct text *limits);
 void why_watch_end(struct why_watch *); /* the log stays */
 void why_watch_free(struct why_watch *);
