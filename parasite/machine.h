@@ -33,7 +33,7 @@ static inline void machine_state(struct array *array, uint32_t state)
 	blob_futex_wake(&array->state);
 }
 
-#define SPAWN_PATIENCE 100000
+#define SPAWN_PATIENCE 1000000 /* times two system calls */
 /* An id that survey found free may be that of a task which is gone but not forgotten: the kernel gives it back a little after
  * the task is out of sight (release_task(), free_pid()). */
 static inline int64_t machine_spawn(struct arena *arena, uint64_t args, uint64_t size, uint32_t index)

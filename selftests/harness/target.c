@@ -2,6 +2,7 @@
 /* Owns targets and runs of ckpt. */
 #include "harness/target.h"
 #include "base/file.h"
+#include <dirent.h>
 #include <elf.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -43,6 +44,13 @@ char *read_text(const char *path)
 	return text_take(&text);
 }
 
+char *wait_text(const char *path)
+{
+	char *text = NULL;
+	WAIT_UNTIL((free(text), (text = read_text(path))) && *text);
+	return text;
+}
+
 bool target_alive(pid_t pid) { return kill(pid, 0) == 0 && target_state(pid) != 'Z'; }
 
 char target_state(pid_t pid)
@@ -53,6 +61,40 @@ char target_state(pid_t pid)
 	char *end = stat ? strrchr(stat, ')') : NULL;
 	return end && end[1] ? end[2] : '?';
 }
+
+bool target_asleep(pid_t pid, const char *name)
+{
+	char path[64];
+	snprintf(path, sizeof path, "/proc/%d/stat", pid);
+	_cleanup_free_ char *stat = read_text(path);
+	char *open = stat ? strchr(stat, '(') : NULL, *close = stat ? strrchr(stat, ')') : NULL;
+	if (!open || !close || close[1] != ' ' || close[2] != 'S')
+		return false;
+	*close = 0;
+	return !strcmp(open + 1, name);
+}
+
+static int count(const char *name, bool asleep)
+{
+	int n = 0;
+	char path[300];
+	DIR *proc = opendir("/proc");
+	CHECK(proc);
+	for (struct dirent *e; (e = readdir(proc));) {
+		pid_t pid = atoi(e->d_name);
+		snprintf(path, sizeof path, "/proc/%d/comm", pid);
+		_cleanup_free_ char *comm = pid > 0 ? read_text(path) : NULL;
+		if (comm)
+			comm[strcspn(comm, "\n")] = 0;
+		n += asleep ? pid > 0 && target_asleep(pid, name) : comm && !strcmp(comm, name);
+	}
+	closedir(proc);
+	return n;
+}
+
+int count_named(const char *name) { return count(name, false); }
+
+int count_asleep(const char *name) { return count(name, true); }
 
 static u64 pending_signals(const char *status, const char *name)
 {
@@ -86,7 +128,7 @@ void target_gone(pid_t pid)
 {
 	for (long long start = clock_ms(); kill(pid, 0) == 0; nap_ms(2)) {
 		waitpid(pid, NULL, WNOHANG);
-		if (clock_ms() - start > 5000ll * test_patience())
+		if (clock_ms() - start > WAIT_MS * test_patience())
 			FAIL("process %d is still there (state %c)", pid, target_state(pid));
 	}
 }
@@ -187,11 +229,11 @@ static void print_output(const struct target *t)
 }
 
 /* What the file holds once it exists; the target may end meanwhile. */
-static char *wait_file(const struct target *t, const char *name, int seconds)
+static char *wait_file(const struct target *t, const char *name)
 {
 	char path[96];
 	snprintf(path, sizeof path, "%s/%s", t->dir, name);
-	for (long long start = clock_ms(); clock_ms() - start < seconds * 1000ll * test_patience(); nap_ms(2)) {
+	for (long long start = clock_ms(); clock_ms() - start < WAIT_MS * test_patience(); nap_ms(2)) {
 		bool alive = target_alive(t->pid);
 		char *text = read_text(path);
 		if (text && (*text || strcmp(name, "verdict")))
@@ -222,7 +264,7 @@ void target_startv(struct target *t, const char *const *argv)
 		snprintf(dir, sizeof dir, WORK "/target%d", number);
 	target_spawnv(t, full);
 	CHECK_STR(t->dir, dir);
-	_cleanup_free_ char *ready = wait_file(t, "ready", 15);
+	_cleanup_free_ char *ready = wait_file(t, "ready");
 	if (!ready) {
 		char path[96];
 		print_output(t);
@@ -239,7 +281,7 @@ void target_judge(struct target *t)
 	char path[96];
 	snprintf(path, sizeof path, "%s/stop", t->dir);
 	write_text(path, "");
-	_cleanup_free_ char *verdict = wait_file(t, "verdict", 20);
+	_cleanup_free_ char *verdict = wait_file(t, "verdict");
 	if (!verdict || strcmp(verdict, "ok") != 0) {
 		char state = target_state(t->pid);
 		print_output(t);

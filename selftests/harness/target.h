@@ -28,6 +28,11 @@ void target_gone(pid_t);
 bool target_alive(pid_t);
 /* The third field of /proc/PID/stat. */
 char target_state(pid_t);
+/* Does a process run the program of this name (its first 15 characters), and sleep (state S)? */
+bool target_asleep(pid_t, const char *name);
+/* How many processes have this name, and how many of these sleep. */
+int count_named(const char *name);
+int count_asleep(const char *name);
 /* Was it killed (SIGKILL), and only takes its time? */
 bool target_dying(pid_t);
 
@@ -58,6 +63,14 @@ void target_compare(struct target *);
 /* A file with this text; what a file holds (NULL when it cannot be read), to be freed. */
 void write_text(const char *path, const char *text);
 char *read_text(const char *path);
+/* Likewise, when the file is there and holds something. */
+char *wait_text(const char *path);
 /* Milliseconds of CLOCK_MONOTONIC; sleeping so many. */
 long long clock_ms(void);
 void nap_ms(int);
+/* Until the condition holds, which is no matter of the machine's speed: the limit is there for what would never end. */
+#define WAIT_MS 30000ll
+#define WAIT_UNTIL(condition)                                                                                                  \
+	for (long long begin_ = clock_ms(); !(condition); nap_ms(2))                                                           \
+		if (clock_ms() - begin_ > WAIT_MS * test_patience())                                                           \
+	FAIL("not even after %lld s: %s", WAIT_MS *test_patience() / 1000, #condition)

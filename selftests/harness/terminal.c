@@ -51,7 +51,7 @@ void terminal_expect(struct terminal_test *t, const char *text)
 	char *found;
 	for (long long start = clock_ms(); !(found = memmem(t->seen, t->n, text, strlen(text)));) {
 		struct pollfd p = { t->master, POLLIN, 0 };
-		if (clock_ms() - start > 8000 || t->n > sizeof t->seen - 4097)
+		if (clock_ms() - start > WAIT_MS * test_patience() || t->n > sizeof t->seen - 4097)
 			FAIL("the terminal did not show \"%s\" but: %s", text, t->seen + (t->n > 400 ? t->n - 400 : 0));
 		if (poll(&p, 1, 100) <= 0)
 			continue;

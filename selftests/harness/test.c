@@ -202,7 +202,7 @@ static void replay(int log)
 	fclose(from);
 }
 
-static int seconds_of(const struct test *test) { return (test->seconds ?: 20) * test_patience(); }
+static int seconds_of(const struct test *test) { return (test->seconds ?: 60) * test_patience(); }
 
 static void decide(const struct test *test, int status)
 {

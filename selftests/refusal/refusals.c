@@ -290,8 +290,7 @@ TEST(traced_by_gdb, .root = true, .seconds = 60)
 	snprintf(attached, sizeof attached, "%s/attached", t.dir);
 	snprintf(command, sizeof command, "shell touch %s; sleep 30", attached);
 	target_spawn(&gdb, "/usr/bin/gdb", "-q", "-batch", "-nx", "-ex", "set auto-load no", "-p", pid, "-ex", command);
-	for (long long start = clock_ms(); access(attached, F_OK); nap_ms(10))
-		CHECK(clock_ms() - start < 20000);
+	WAIT_UNTIL(access(attached, F_OK) == 0);
 	_cleanup_text_ struct text output = { 0 };
 	CHECK_EQ(ckpt(&output, "dump", pid, t.image), EXIT_UNSUPPORTED);
 	CHECK_CONTAINS(output.data, "gdb");
@@ -335,7 +334,7 @@ TEST(zombie, .root = true)
 	pid_t child = fork();
 	if (child == 0)
 		_exit(0);
-	nap_ms(50);
+	WAIT_UNTIL(target_state(child) == 'Z');
 	snprintf(pid, sizeof pid, "%d", child);
 	refused_pid(pid, EXIT_UNSUPPORTED, "[ZOMBIE]");
 }

@@ -188,17 +188,11 @@ TEST(name_of_a_socket, .root = true, .net = true)
 static pid_t start_outside(char ret_pid[16])
 {
 	struct target shell;
-	char *pid = NULL;
 	static const char script[] = "sh -c 'echo $$ >/mnt/pid; exec sleep 1000' | cat";
 	target_spawn(&shell, "/bin/sh", "-c", script);
-	for (int i = 0; !(pid && strchr(pid, '\n')) && i < 1000; i++) {
-		free(pid);
-		nap_ms(10);
-		pid = read_text(WORK "/pid");
-	}
-	CHECK(pid && atoi(pid) > 0);
+	_cleanup_free_ char *pid = wait_text(WORK "/pid");
+	CHECK(atoi(pid) > 0);
 	snprintf(ret_pid, 16, "%d", atoi(pid));
-	free(pid);
 	return shell.pid;
 }
 

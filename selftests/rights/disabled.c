@@ -118,8 +118,7 @@ TEST(rseq_turned_off, .root = true)
 	const char *dir = WORK "/target1";
 	target_spawn(&t, "/usr/bin/env", "GLIBC_TUNABLES=glibc.malloc.arena_max=2:glibc.pthread.rseq=0", program, dir);
 	CHECK_STR(t.dir, dir);
-	for (long long start = clock_ms(); access(WORK "/target1/ready", F_OK); nap_ms(5))
-		CHECK(clock_ms() - start < 15000);
+	WAIT_UNTIL(access(WORK "/target1/ready", F_OK) == 0);
 	snprintf(pid, sizeof pid, "%d", t.pid);
 	disable(NO_RSEQ);
 	CHECK_EQ(ckpt(NULL, "check", "--pid", pid), 0);

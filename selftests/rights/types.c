@@ -37,8 +37,7 @@ static bool dumped_with_bpf(struct target *t, const char *types)
 	char pid[16];
 	_cleanup_text_ struct text output = { 0 };
 	target_spawn(t, "/bin/sleep", "1000");
-	for (long long start = clock_ms(); target_state(t->pid) != 'S'; nap_ms(5))
-		CHECK(clock_ms() - start < 5000);
+	WAIT_UNTIL(target_state(t->pid) == 'S');
 	snprintf(pid, sizeof pid, "%d", t->pid);
 	if (types)
 		CHECK_EQ(ckpt(&output, "--btf", types, "dump", pid, t->image), 0);

@@ -42,7 +42,7 @@ TEST(a_sleeping_program_is_not_even_woken, .root = true)
 	struct target t;
 	_cleanup_text_ struct text output = { 0 };
 	target_spawn(&t, "/bin/sleep", "100");
-	nap_ms(300);
+	WAIT_UNTIL(target_asleep(t.pid, "sleep"));
 	_cleanup_free_ char *before = traces_of(t.pid);
 	CHECK_EQ(check(&output, t.pid, NULL), 0);
 	_cleanup_free_ char *after = traces_of(t.pid);

@@ -42,22 +42,6 @@ static pid_t inside(pid_t pid)
 	return atoi(last ? last + 1 : value);
 }
 
-/* How many processes this name is. */
-static int count_named(const char *name)
-{
-	int n = 0;
-	char value[32];
-	DIR *proc = opendir("/proc");
-	for (struct dirent *e; (e = readdir(proc));) {
-		if (atoi(e->d_name) <= 0)
-			continue;
-		status_text(atoi(e->d_name), "Name", value, sizeof value);
-		n += !strcmp(value, name);
-	}
-	closedir(proc);
-	return n;
-}
-
 /* Restores the image into a pid namespace of its own, detached; the target is the clone then. */
 static void clone_target(struct target *t)
 {
@@ -119,8 +103,7 @@ static void ten_clones(struct target *t, const char *image)
 		snprintf(clone.dir, sizeof clone.dir, WORK "/copy%d", i);
 		target_judge(&clone);
 	}
-	for (long long start = clock_ms(); count_named("ckpt-reaper"); nap_ms(5))
-		CHECK(clock_ms() - start < 10000);
+	WAIT_UNTIL(!count_named("ckpt-reaper"));
 	CHECK_EQ(system("rm -rf " WORK "/copy* " WORK "/clone*"), 0);
 }
 
@@ -264,8 +247,9 @@ TEST(its_reaper_is_small, .root = true)
 {
 	struct target t;
 	char value[64], path[64];
-	target_spawn(&t, "/bin/sh", "-c", "while [ ! -e " WORK "/on ]; do sleep 0.02; done; (sleep 0.1 &); exec sleep 1000");
-	nap_ms(100);
+	target_spawn(&t, "/bin/sh", "-c",
+		     "while [ ! -e " WORK "/on ]; do sleep 0.02; done; ((sleep 0.1; > " WORK "/over) &); exec sleep 1000");
+	WAIT_UNTIL(count_named("sleep"));
 	target_dump(&t, false);
 	clone_target(&t);
 	pid_t reaper = parent_of(t.pid);
@@ -279,12 +263,10 @@ TEST(its_reaper_is_small, .root = true)
 	status_text(reaper, "CapBnd", value, sizeof value);
 	CHECK_STR(value, "0000000000000000");
 	snprintf(path, sizeof path, "/proc/%d/fd", reaper);
-	for (long long start = clock_ms(); count_entries(path) != 2; nap_ms(2)) /* . and .. */
-		CHECK(clock_ms() - start < 1000);
+	WAIT_UNTIL(count_entries(path) == 2); /* . and .. */
 	write_text(WORK "/on", "");
-	nap_ms(400); /* the orphan ended meanwhile */
-	CHECK_EQ(count_named("sleep"), 1);
-	CHECK_OK(kill(reaper, SIGTERM)); /* handed on */
+	WAIT_UNTIL(access(WORK "/over", F_OK) == 0 && count_named("sh") + count_named("sleep") == 1); /* the orphan has ended */
+	CHECK_OK(kill(reaper, SIGTERM));                                                              /* handed on */
 	target_gone(t.pid);
 	target_gone(reaper);
 }
@@ -312,37 +294,30 @@ TEST(tells_the_status, .root = true)
 {
 	struct target t;
 	target_spawn(&t, "/bin/sh", "-c", "while [ ! -e " WORK "/on ]; do sleep 0.02; done; (sleep 1000 &); exit 42");
-	nap_ms(100);
+	WAIT_UNTIL(count_named("sleep"));
 	target_dump(&t, false);
 	pid_t pid = foreground(&t);
-	nap_ms(200);
+	WAIT_UNTIL(count_named("ckpt-reaper"));
 	write_text(WORK "/on", "");
 	CHECK_EQ(status_of(pid), 42);
-	for (long long start = clock_ms(); count_named("sleep") != 1; nap_ms(5)) /* what it left behind lives on */
-		CHECK(clock_ms() - start < 2000);
+	WAIT_UNTIL(count_named("sleep") == 1); /* what it left behind lives on */
 	CHECK_EQ(count_named("ckpt-reaper"), 1);
 	CHECK_EQ(system("pkill -x sleep"), 0); /* of this test's own namespace */
-	for (long long start = clock_ms(); count_named("ckpt-reaper"); nap_ms(5))
-		CHECK(clock_ms() - start < 2000);
+	WAIT_UNTIL(!count_named("ckpt-reaper"));
 }
 
 TEST(hands_signals_on, .root = true)
 {
 	struct target t;
 	target_spawn(&t, "/bin/bash", "-c", "trap 'exit 9' USR1; echo on > " WORK "/trapped; while :; do sleep 0.02; done");
-	for (long long start = clock_ms(); access(WORK "/trapped", F_OK); nap_ms(5))
-		CHECK(clock_ms() - start < 5000);
+	WAIT_UNTIL(access(WORK "/trapped", F_OK) == 0);
 	target_dump(&t, false);
 	pid_t pid = foreground(&t);
-	for (long long start = clock_ms(); !count_named("bash"); nap_ms(5))
-		CHECK(clock_ms() - start < 5000);
-	nap_ms(100);
+	WAIT_UNTIL(count_named("bash"));
 	CHECK_OK(kill(pid, SIGUSR1));
 	CHECK_EQ(status_of(pid), 9);
 	pid = foreground(&t);
-	for (long long start = clock_ms(); !count_named("bash"); nap_ms(5))
-		CHECK(clock_ms() - start < 5000);
-	nap_ms(100);
+	WAIT_UNTIL(count_named("bash"));
 	CHECK_OK(kill(pid, SIGTERM));
 	CHECK_EQ(status_of(pid), 128 + SIGTERM);
 }
@@ -352,7 +327,7 @@ TEST(ckpt_may_die, .root = true, .seconds = 120)
 {
 	struct target t;
 	target_spawn(&t, "/bin/sleep", "1000");
-	nap_ms(50);
+	WAIT_UNTIL(target_asleep(t.pid, "sleep"));
 	target_dump(&t, false);
 	int gone = 0;
 	for (int i = 0; i < 60; i++) {
@@ -362,7 +337,7 @@ TEST(ckpt_may_die, .root = true, .seconds = 120)
 		CHECK_EQ(waitpid(pid, NULL, 0), pid);
 		int sleepers = 1, others = 0; /* the namespace takes its time to end */
 		for (long long start = clock_ms(); sleepers != others; nap_ms(10)) {
-			CHECK(clock_ms() - start < 3000);
+			CHECK(clock_ms() - start < WAIT_MS);
 			sleepers = count_named("sleep");
 			others = count_named("ckpt") + count_named("ckpt-reaper");
 		}
@@ -370,8 +345,7 @@ TEST(ckpt_may_die, .root = true, .seconds = 120)
 		nap_ms(30);
 		gone += !count_named("sleep");
 		CHECK_OK(system("pkill -x sleep")); /* what runs, runs without ckpt */
-		for (long long start = clock_ms(); count_named("ckpt-reaper") || count_named("sleep"); nap_ms(2))
-			CHECK(clock_ms() - start < 3000);
+		WAIT_UNTIL(!count_named("ckpt-reaper") && !count_named("sleep"));
 	}
 	CHECK(gone > 0);
 }
@@ -383,7 +357,7 @@ TEST(a_damaged_image, .root = true)
 	char path[96];
 	_cleanup_text_ struct text output = { 0 };
 	target_spawn(&t, "/bin/sleep", "1000");
-	nap_ms(50);
+	WAIT_UNTIL(target_asleep(t.pid, "sleep"));
 	target_dump(&t, false);
 	snprintf(path, sizeof path, "%s/pages", t.image);
 	int fd = (int)CHECK_OK(open(path, O_RDWR | O_CLOEXEC));
@@ -402,7 +376,7 @@ TEST(without_the_right, .root = true)
 	int out[2], status = 0;
 	char bytes[4096];
 	target_spawn(&t, "/bin/sleep", "1000");
-	nap_ms(50);
+	WAIT_UNTIL(target_asleep(t.pid, "sleep"));
 	target_dump(&t, false);
 	CHECK_OK(pipe2(out, O_CLOEXEC));
 	pid_t pid = fork();
@@ -434,7 +408,7 @@ TEST(names_what_lies_outside, .root = true)
 		execl("/bin/sleep", "sleep", "1000", NULL);
 		_exit(127);
 	}
-	nap_ms(50);
+	WAIT_UNTIL(target_asleep(t.pid, "sleep"));
 	char was[64];
 	target_dump(&t, false);
 	_cleanup_text_ struct text output = { 0 };
@@ -454,7 +428,7 @@ TEST(who_holds_the_id, .root = true)
 	char pid[16], holder[64];
 	_cleanup_text_ struct text output = { 0 };
 	target_spawn(&t, "/bin/sleep", "1000");
-	nap_ms(50);
+	WAIT_UNTIL(target_asleep(t.pid, "sleep"));
 	snprintf(pid, sizeof pid, "%d", t.pid);
 	CHECK_EQ(ckpt(NULL, "dump", pid, t.image, "--leave-running"), 0);
 	CHECK_EQ(ckpt(&output, "restore", "-d", t.image), 7);

@@ -85,9 +85,7 @@ static void start(struct target *t, struct sides *s, bool sockets)
 		close(own[i]);
 	}
 	snprintf(ready, sizeof ready, "%s/ready", t->dir);
-	for (long long begin = clock_ms(); access(ready, F_OK) && clock_ms() - begin < 8000;)
-		nap_ms(2);
-	CHECK_OK(access(ready, F_OK));
+	WAIT_UNTIL(access(ready, F_OK) == 0);
 }
 
 static int dump(struct target *t, struct text *output, bool external)

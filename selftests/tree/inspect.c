@@ -85,7 +85,7 @@ TEST(inspect_works_without_rights, .root = true)
 	snprintf(copy, sizeof copy, "cp %s /mnt/ckpt && chmod 755 /mnt/ckpt /mnt", ckpt_path());
 	CHECK_EQ(system(copy), 0);
 	target_spawn(&t, "/usr/bin/env", "python3", "-c", AS_NOBODY, "/bin/sleep", "1000");
-	nap_ms(500);
+	WAIT_UNTIL(target_asleep(t.pid, "sleep"));
 	const char *argv[] = { "env", "python3", "-c", AS_NOBODY, "/mnt/ckpt", "inspect", number(t.pid), NULL };
 	CHECK_EQ(run_program(&out, "/usr/bin/env", argv), 0);
 	CHECK_CONTAINS(out.data, " r-xp reg /");
@@ -98,7 +98,7 @@ TEST(show_tells_what_an_image_holds, .root = true)
 	struct target t;
 	_cleanup_text_ struct text out = { 0 }, json = { 0 }, bad = { 0 };
 	target_spawn(&t, "/bin/sh", "-c", "(echo in the pipe; sleep 1000) | sleep 1000");
-	nap_ms(300);
+	WAIT_UNTIL(count_asleep("sleep") == 2);
 	target_dump(&t, true);
 	CHECK_EQ(ckpt(&out, "show", t.image), 0);
 	CHECK_CONTAINS(out.data, "registers: ");
@@ -125,7 +125,7 @@ TEST(diff_tells_what_changed, .root = true)
 	_cleanup_text_ struct text same = { 0 }, equal = { 0 }, text = { 0 }, json = { 0 };
 	write_text("/mnt/file", "0123456789");
 	target_spawn(&t, "/bin/sh", "-c", "exec 5<>/mnt/file; sleep 1000 & sleep 1000");
-	nap_ms(300);
+	WAIT_UNTIL(count_asleep("sleep") == 2);
 	target_dump(&t, true);
 	CHECK_EQ(ckpt(&same, "diff", t.image, t.image), 0);
 	CHECK_EQ(ckpt(&same, "diff", "--ignore", "thread.call", t.image, number(t.pid)), 0);

@@ -80,15 +80,13 @@ TEST(leader_dead, .root = true)
 {
 	struct target t;
 	target_start(&t, "strangers", "leader");
-	for (int tries = 0; target_state(t.pid) != 'Z'; tries++, nap_ms(2))
-		CHECK(tries < 1000);
+	WAIT_UNTIL(target_state(t.pid) == 'Z');
 	refused(&t, "[LEADER_DEAD]");
 	char path[96];
 	snprintf(path, sizeof path, "%s/stop", t.dir);
 	write_text(path, "");
 	snprintf(path, sizeof path, "%s/verdict", t.dir);
-	for (int tries = 0; access(path, F_OK) < 0; tries++, nap_ms(10))
-		CHECK(tries < 500);
+	WAIT_UNTIL(access(path, F_OK) == 0);
 }
 
 TEST(session_foreign, .root = true)

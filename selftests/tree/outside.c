@@ -112,13 +112,10 @@ static bool is_listed(const struct target *t)
 /* When the lock is gone and the sockets are, the peer learns it. */
 static void peer_learns(const struct target *t)
 {
-	char path[96], *text = NULL;
+	char path[96];
 	snprintf(path, sizeof path, "%s/verdict", t->dir);
-	for (long long start = clock_ms(); !(text = read_text(path)) && clock_ms() - start < 15000;)
-		nap_ms(5);
-	CHECK(text != NULL);
+	_cleanup_free_ char *text = wait_text(path);
 	CHECK_CONTAINS(text, "errno");
-	free(text);
 }
 
 static void unlocked(const char *method)

@@ -13,9 +13,7 @@ static pid_t restore_foreground(const struct target *t)
 		execl(ckpt_path(), "ckpt", "restore", t->image, NULL);
 		_exit(127);
 	}
-	for (long long start = clock_ms(); !target_alive(t->pid) || target_state(t->pid) != 'S'; nap_ms(5))
-		CHECK(clock_ms() - start < 5000);
-	nap_ms(200);
+	WAIT_UNTIL(target_alive(t->pid));
 	return pid;
 }
 
@@ -31,7 +29,7 @@ TEST(waits_for_the_program, .root = true)
 {
 	struct target t;
 	target_spawn(&t, "/bin/sh", "-c", "while [ ! -e " WORK "/stop ]; do sleep 0.05; done; exit 42");
-	nap_ms(100);
+	WAIT_UNTIL(count_named("sleep"));
 	target_dump(&t, false);
 	pid_t pid = restore_foreground(&t);
 	write_text(WORK "/stop", "");
@@ -42,7 +40,7 @@ TEST(hands_signals_on, .root = true)
 {
 	struct target t;
 	target_spawn(&t, "/bin/sleep", "1000");
-	nap_ms(100);
+	WAIT_UNTIL(target_asleep(t.pid, "sleep"));
 	target_dump(&t, false);
 	pid_t pid = restore_foreground(&t);
 	CHECK_OK(kill(pid, SIGTERM));
@@ -53,7 +51,7 @@ TEST(handled_signals_too, .root = true)
 {
 	struct target t;
 	target_spawn(&t, "/bin/bash", "-c", "trap 'exit 9' USR1; while :; do sleep 0.05; done");
-	nap_ms(100);
+	WAIT_UNTIL(count_named("sleep"));
 	target_dump(&t, false);
 	pid_t pid = restore_foreground(&t);
 	CHECK_OK(kill(pid, SIGUSR1));
@@ -80,8 +78,7 @@ TEST(leaves_stopped, .root = true)
 	target_start(&t, "sleeper");
 	snprintf(pid, sizeof pid, "%d", t.pid);
 	CHECK_EQ(ckpt(NULL, "dump", pid, t.image, "--leave-stopped"), 0);
-	for (long long start = clock_ms(); target_state(t.pid) != 'T'; nap_ms(2))
-		CHECK(clock_ms() - start < 1000);
+	WAIT_UNTIL(target_state(t.pid) == 'T');
 	CHECK_OK(kill(t.pid, SIGCONT));
 	target_judge(&t);
 }
@@ -144,7 +141,7 @@ TEST(a_job_of_a_shell, .root = true)
 		execl("/bin/sleep", "sleep", "1000", NULL);
 		_exit(127);
 	}
-	nap_ms(50);
+	WAIT_UNTIL(target_asleep(t.pid, "sleep"));
 	char pid[16];
 	snprintf(pid, sizeof pid, "%d", t.pid);
 	CHECK_EQ(ckpt(NULL, "dump", pid, t.image), 0);
@@ -161,7 +158,6 @@ TEST(short_lived_children, .root = true, .seconds = 120)
 	struct target t;
 	target_spawn(&t, "/bin/sh", "-c",
 		     "while [ ! -e " WORK "/stop ]; do /bin/true; sleep 0.001; done; echo ok > " WORK "/done");
-	nap_ms(50);
 	for (int i = 0; i < 30; i++) {
 		snprintf(t.image, sizeof t.image, WORK "/image%d", i);
 		target_dump(&t, i % 3);
@@ -170,8 +166,7 @@ TEST(short_lived_children, .root = true, .seconds = 120)
 		nap_ms(i % 7);
 	}
 	write_text(WORK "/stop", "");
-	for (long long start = clock_ms(); access(WORK "/done", F_OK); nap_ms(5))
-		CHECK(clock_ms() - start < 5000);
+	WAIT_UNTIL(access(WORK "/done", F_OK) == 0);
 }
 
 /* The plainest of all: its facts after a restore, and after a dump that left it running, are those of the image. */
@@ -180,7 +175,7 @@ TEST(sleep_1000, .root = true, .seconds = 60)
 	struct target t;
 	char path[64];
 	target_spawn(&t, "/bin/sleep", "1000");
-	nap_ms(50);
+	WAIT_UNTIL(target_asleep(t.pid, "sleep"));
 	target_dump(&t, true);
 	target_compare(&t);
 	snprintf(t.image, sizeof t.image, WORK "/ended");

@@ -27,7 +27,7 @@ static void start_shell(struct terminal_test *t, struct target *target)
 	terminal_expect(t, "PROMPT-3> ");
 	terminal_say(t, "sleep 1000 | cat &\n");
 	terminal_expect(t, "PROMPT-4> ");
-	nap_ms(300); /* its programs are executed meanwhile */
+	WAIT_UNTIL(count_asleep("sleep") == 1 && count_asleep("cat") == 1); /* its programs are executed */
 }
 
 /* Its jobs are there, and it has control of them. */
@@ -248,7 +248,7 @@ TEST(nothing_to_hand_over, .root = true, .seconds = 60)
 	terminal_make(&t);
 	terminal_start(&t, &target,
 		       (const char *const[]){ "/bin/sh", "-c", "exec sleep 1000 < /dev/null > /dev/null 2>&1", NULL });
-	nap_ms(200);
+	WAIT_UNTIL(target_asleep(target.pid, "sleep"));
 	snprintf(pid, sizeof pid, "%d", target.pid);
 	CHECK_EQ(ckpt(&output, "dump", pid, target.image), 3);
 	CHECK_CONTAINS(output.data, "[TTY_EXTERNAL]");
@@ -265,7 +265,7 @@ TEST(two_terminals, .root = true, .seconds = 60)
 	snprintf(command, sizeof command, "exec sleep 1000 3<> %s", other.path);
 	terminal_make(&t);
 	terminal_start(&t, &target, (const char *const[]){ "/bin/sh", "-c", command, NULL });
-	nap_ms(200);
+	WAIT_UNTIL(target_asleep(target.pid, "sleep"));
 	target_dump(&target, false);
 	CHECK_EQ(ckpt(&output, "restore", "-d", "--tty=/dev/ptmx", target.image), 3);
 	CHECK_CONTAINS(output.data, "[TTY_SEVERAL]");

@@ -23,7 +23,7 @@ static void expect_in(const char *pane, const char *text)
 		CHECK_EQ(TMUX_RUN(&screen, "capture-pane", "-p", "-t", pane), 0);
 		if (screen.data && strstr(screen.data, text))
 			return;
-		if (clock_ms() - start > 8000)
+		if (clock_ms() - start > WAIT_MS)
 			FAIL("pane %s does not show \"%s\"", pane, text);
 	}
 }

@@ -8,7 +8,8 @@
 #include <time.h>
 
 #define TRIES 400
-#define MOMENT 16000 /* ns; the more tries there were the longer */
+#define MOMENT 16000 /* ns; the more tries there were the longer: others may have the CPU */
+#define DOUBLES 50   /* it after so many tries */
 
 struct range {
 	u64 start, end;
@@ -62,6 +63,6 @@ int dump_leave_vdso(struct tree *tree, const struct graph *g)
 {
 	int r = 0;
 	for (u64 tries = 0; r == 0 && tries < TRIES && mark_inside(tree, g); tries++)
-		r = tree_run_on(tree, MOMENT + tries * (MOMENT / 16));
+		r = tree_run_on(tree, (u64)MOMENT << tries / DOUBLES);
 	return r;
 }

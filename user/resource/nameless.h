@@ -14,7 +14,8 @@
 /* Behind a name that is in use by now; collecting takes it off again. */
 #define NAMELESS_SUFFIX "#ckpt"
 #define NAMELESS_LOST_MAX 2048  /* directories that a path has room for */
-#define NAMELESS_PATIENCE 20000 /* times two system calls, while another restore has the name */
+#define NAMELESS_PAUSE 500000   /* ns, while another restore has the name */
+#define NAMELESS_PATIENCE 20000 /* so many pauses: a machine with much to do may not let the other go on for a while */
 #define NAMELESS_WAIT 1000      /* ms that a restore waits for both names before it makes anything */
 
 /* What the link of a lost name was: "/tmp/x" of "/tmp/x (deleted)". false: it does not end so, or is too long. */
@@ -202,7 +203,8 @@ static inline void nameless_again(struct plan *plan, struct place at, u32 slot, 
 	struct plan_step *in_use = plan_skip(plan, at, ARG_OF_SLOT(slot), -error, -error);
 	struct plan_step *over = plan_skip(plan, at, ARG(0), 0, 0);
 	plan_land(plan, at, in_use);
-	step_any(plan_call(plan, at, SYS_sched_yield));
+	u32 pause = plan_data(plan, &(u64[2]){ 0, NAMELESS_PAUSE }, 16, 8); /* struct timespec */
+	step_any(plan_call(plan, at, SYS_nanosleep, ARG_OF_DATA(pause), ARG(0)));
 	u32 back = plan_length(plan, at.tid) - begin;
 	step_any(plan_op(plan, at, OP_BRANCH, 0, (struct arg[6]){ ARG(0), ARG(1), ARG(back), ARG(NAMELESS_PATIENCE) }));
 	plan_land(plan, at, over);

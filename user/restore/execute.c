@@ -156,7 +156,7 @@ static void drop_own_rseq(void)
 			return;
 }
 
-#define CLONE_PATIENCE 100 /* times 2 ms */
+#define CLONE_PATIENCE 1000 /* times 2 ms */
 
 /* The new task leaves for the blob at once: without ckpt's heap neither has to copy a page of it. */
 static int keep_heap(const struct execution *x, int advice)
@@ -219,7 +219,7 @@ static int clone_root(struct execution *x)
 	return r;
 }
 
-#define STAND_IN_PATIENCE 2000 /* times 1 ms */
+#define STAND_IN_PATIENCE 10000 /* times 1 ms */
 
 /* --- the wait --- */
 

@@ -13,7 +13,7 @@
 #include <sys/wait.h>
 #include <time.h>
 
-#define STOP_PATIENCE 2000 /* times 1 ms */
+#define STOP_PATIENCE 10000 /* times 1 ms */
 
 static bool is_stopped(const Ckpt__Task *t) { return t->state && !strcmp(t->state, "stopped"); }
 

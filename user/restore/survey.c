@@ -58,7 +58,7 @@ static int survey_vdso(struct survey *s)
 	return 0;
 }
 
-#define ZOMBIE_PATIENCE 300 /* times 10 ms */
+#define DEAD_PATIENCE 300 /* times 10 ms, until the dead have been reaped */
 
 /* Who has the id; a dead process whose parent is about to reap it is waited for. */
 static bool pid_taken(u32 pid, char *name, size_t room)
@@ -75,22 +75,20 @@ static bool pid_taken(u32 pid, char *name, size_t room)
 		if (!open || !close || close[1] != ' ')
 			return true;
 		snprintf(name, room, "%.*s", (int)(close - open - 1), open + 1);
-		if (close[2] != 'Z' || tries == ZOMBIE_PATIENCE)
+		if (!strchr("ZX", close[2]) || tries == DEAD_PATIENCE)
 			return true;
 		nanosleep(&(struct timespec){ .tv_nsec = 10000000 }, NULL);
 	}
 }
-
-#define GROUP_PATIENCE 100 /* times 10 ms */
 
 /* An id is not free either while it is that of a process group, whose leader may be dead; a session's cannot be asked for. Dead
  * members that are about to be reaped are waited for. */
 static bool group_taken(u32 pid)
 {
 	int tries = 0;
-	while (pid > 1 && kill(-(pid_t)pid, 0) == 0 && tries++ < GROUP_PATIENCE)
+	while (pid > 1 && kill(-(pid_t)pid, 0) == 0 && tries++ < DEAD_PATIENCE)
 		nanosleep(&(struct timespec){ .tv_nsec = 10000000 }, NULL);
-	return tries > GROUP_PATIENCE;
+	return tries > DEAD_PATIENCE;
 }
 
 static int survey_pid(u32 pid, bool fresh, u32 *highest)
