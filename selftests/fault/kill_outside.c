@@ -3,6 +3,10 @@
  * no reset, and the connections go on, at once when the program was not ended, else after a restore. */
 #include "harness/killer.h"
 #include "harness/target.h"
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sched.h>
+#include <signal.h>
 #include <stdio.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -39,12 +43,14 @@ static struct struck killed(const char *verb, const char *first, const char *sec
 	return strike_run(ckpt_path(), argv, &(struct strike){ .at = n }, NULL);
 }
 
-/* Is it there, and will it stay? A process that was killed may take a moment to go. */
+/* Is it there, and will it stay? Guards of ckpt, which go by its name, may be about to end it, and who was killed takes a moment. */
 static bool lives_on(const struct target *t)
 {
-	for (int i = 0; i < 50 && target_alive(t->pid); i++)
-		nap_ms(2);
-	return target_alive(t->pid);
+	WAIT_UNTIL(!count_named("ckpt"));
+	for (; target_alive(t->pid); nap_ms(1))
+		if (!target_dying(t->pid))
+			return true;
+	return false;
 }
 
 static void again(const struct target *t)
@@ -130,5 +136,54 @@ TEST(old_nftables, .root = true, .net = true, .seconds = 60)
 	CHECK(WIFEXITED(s.status) && WEXITSTATUS(s.status) == 0 && s.nr == SYS_sendto);
 	target_gone(t.pid);
 	CHECK_EQ(ckpt(NULL, "restore", t.image, "-d", "--policy=tcp=close"), 0);
+	target_judge(&t);
+}
+
+#define TRIES 30
+/* ckpt asks whether it may use repair mode, by a socket of its own, before it uses it. */
+#define OWN_TURNS 1
+
+struct in_repair {
+	int turns; /* so many times has TCP_REPAIR been set */
+	bool killed;
+};
+
+/* When a connection of the target has come into repair mode, and the call is over. */
+static void kill_in_repair(pid_t tid, const struct ptrace_syscall_info *info, void *arg)
+{
+	struct in_repair *in = arg;
+	if (info->op == PTRACE_SYSCALL_INFO_ENTRY)
+		in->turns += info->entry.nr == SYS_setsockopt && info->entry.args[1] == IPPROTO_TCP &&
+			     info->entry.args[2] == TCP_REPAIR;
+	else if (in->turns > OWN_TURNS && !in->killed)
+		in->killed = kill(tid, SIGKILL) == 0;
+}
+
+/* Where no process may be of a real-time class, ckpt's guard is not always faster than the program. */
+static void need_real_time(void)
+{
+	const struct sched_param first = { .sched_priority = 1 }, none = { 0 };
+	if (sched_setscheduler(0, SCHED_FIFO, &first) < 0)
+		SKIP("no real-time class is permitted here: %s", strerror(errno));
+	CHECK_OK(sched_setscheduler(0, SCHED_OTHER, &none));
+}
+
+/* The program, which runs on when ckpt has died, never finds its connection there. */
+TEST(repair_mode, .root = true, .net = true, .seconds = 120)
+{
+	struct target t;
+	char pid[16];
+	need_real_time();
+	target_start(&t, "repaired");
+	snprintf(pid, sizeof pid, "%d", t.pid);
+	const char *argv[] = { "ckpt", "dump", pid, t.image, NULL };
+	for (int i = 0; i < TRIES; i++) {
+		struct in_repair in = { 0 };
+		char command[96];
+		struct struck s = strike_run(ckpt_path(), argv, &(struct strike){ .seen = kill_in_repair, .arg = &in }, NULL);
+		CHECK(in.killed && WIFSIGNALED(s.status));
+		snprintf(command, sizeof command, "rm -rf %s*", t.image);
+		CHECK_EQ(system(command), 0);
+	}
 	target_judge(&t);
 }

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <linux/in.h>
 #include <linux/tcp.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -26,11 +27,18 @@ int repair_allowed(void)
 	return fd < 0 ? neg_errno() : set_repair(fd, 1);
 }
 
-int repair_end(int fd, u8 reuse)
+static int end_repair(int fd, u8 reuse)
 {
 	int value = reuse, r = set_repair(fd, TCP_REPAIR_OFF_NO_WP);
 	if (r == 0 && setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &value, sizeof value) < 0)
 		r = neg_errno();
+	return r;
+}
+
+int repair_end(struct connections *c, int fd, u8 reuse)
+{
+	int r = end_repair(fd, reuse);
+	cpu_leave(&c->stay);
 	return r;
 }
 
@@ -54,18 +62,22 @@ static int receive_fd(int wire, u8 *ret_reuse)
 	return fd;
 }
 
-/* Ends by SIGKILL, or at the end of the wire: then ckpt has died, and the program may run already. */
+/* Ends by SIGKILL, or at the end of the wire: then ckpt dies. do_exit() closes its files (exit_files(), exit_task_work()) before it
+ * lets go of the program (exit_notify()), and there, at the latest, the CPU goes to a process of a real-time class that was woken on
+ * it: so the guard is through before the program runs. Without the right to such a class it mostly is. */
 static _Noreturn void be_guard(int wire)
 {
+	const struct sched_param first = { .sched_priority = 1 };
 	sigset_t all;
 	sigfillset(&all);
 	sigprocmask(SIG_SETMASK, &all, NULL);
+	(void)sched_setscheduler(0, SCHED_FIFO, &first);
 	int last = -1;
 	u8 reuse = 0, next;
 	for (int fd; (fd = receive_fd(wire, &next)) >= 0; last = fd, reuse = next)
 		closep(&last);
 	if (is_in_repair(last)) /* one at a time is */
-		repair_end(last, reuse);
+		end_repair(last, reuse);
 	_exit(0);
 }
 
@@ -158,7 +170,15 @@ int repair_begin(struct connections *c, int fd, u8 *ret_reuse)
 	int r = c->guard ? 0 : start_guard(c);
 	if (r == 0)
 		r = send_fd(c->wire, fd, *ret_reuse);
-	return r == 0 ? set_repair(fd, 1) : r;
+	if (r < 0)
+		return r;
+	struct cpu_stay ignored;
+	cpu_stay(&c->stay);
+	cpu_bring(&ignored, c->guard, &c->stay);
+	r = set_repair(fd, 1);
+	if (r < 0)
+		cpu_leave(&c->stay);
+	return r;
 }
 
 static void end_guard(struct connections *c)

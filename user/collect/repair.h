@@ -2,6 +2,7 @@
 /* TCP connections of a frozen tree, and the guard: a process that takes a connection out of repair mode when ckpt dies while
  * it is in it. A program would see errors otherwise. */
 #pragma once
+#include "base/cpu.h"
 #include "base/map.h"
 #include "base/vector.h"
 #include <sys/types.h>
@@ -15,9 +16,10 @@ struct connection {
 
 struct connections {
 	VECTOR(struct connection) list;
-	struct map place; /* descriptor -> index + 1 in list */
-	pid_t guard;      /* 0: not needed so far */
-	int wire;         /* what the guard reads; ckpt's death closes it */
+	struct map place;     /* descriptor -> index + 1 in list */
+	pid_t guard;          /* 0: not needed so far */
+	int wire;             /* what the guard reads; ckpt's death closes it */
+	struct cpu_stay stay; /* ckpt on the guard's CPU, while a connection is in repair mode */
 };
 
 /* Remembers a connection. The duplicate of fd that is kept, or negative errno. */
@@ -33,7 +35,7 @@ int repair_allowed(void);
 /* Puts a connection into repair mode, guarded, and back, without a packet. One at a time. SO_REUSEADDR is lost on the way
  * (tcp(7) does not say so; do_tcp_setsockopt() does): begin tells what it was, end sets it again. */
 int repair_begin(struct connections *, int fd, u8 *ret_reuse);
-int repair_end(int fd, u8 reuse);
+int repair_end(struct connections *, int fd, u8 reuse);
 /* Their tree is gone, and the duplicates are the last: they are to end without a word when they are closed, and what the
  * kernel still keeps of closed other ends is given up too, so that nothing is in the way of a restore. */
 void connections_end(struct connections *);

@@ -117,7 +117,7 @@ static inline int read_in_repair(struct connections *all, const Ckpt__Inet *m)
 	if (r < 0)
 		return fail(INET_REPAIR, r, "TCP_REPAIR");
 	r = read_repaired(m->duplicate, m, m->tcp);
-	int ended = repair_end(m->duplicate, reuse);
+	int ended = repair_end(all, m->duplicate, reuse);
 	return r == 0 && ended < 0 ? fail(INET_REPAIR, ended, "TCP_REPAIR") : r;
 }
 
