@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /* Owns the end of a freeze: the tree goes on, or is killed. */
 #include "task/tree_internal.h"
+#include "base/file.h"
 #include "diag/diag.h"
 #include <fcntl.h>
 #include <signal.h>
@@ -8,22 +9,56 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
-void tree_thaw(struct tree *tree)
+static void detach(struct tree_thread *t)
 {
+	if (!t->stopped) { /* detaching needs a stop */
+		ptrace(PTRACE_INTERRUPT, t->tid, 0, 0);
+		for (int tries = 0; tries < 1000 && !t->stopped && tree_take_stop(t) == 0; tries++)
+			tree_pause((unsigned)tries);
+	}
+	ptrace(PTRACE_DETACH, t->tid, 0, 0);
+	t->seized = t->stopped = false;
+}
+
+/* Those in group-stop, or those that run; how many there were. */
+static size_t detach_those(struct tree *tree, bool in_stop)
+{
+	size_t n = 0;
 	/* threads that run at once take the CPU: sleepers, which are most, cost nothing, so plain order will do */
 	for (size_t i = 0; i < tree->processes.n; i++)
 		for (size_t k = 0; k < tree->processes.v[i].threads.n; k++) {
 			struct tree_thread *t = &tree->processes.v[i].threads.v[k];
-			if (!t->seized)
+			if (!t->seized || (t->stop_signal != 0) != in_stop)
 				continue;
-			if (!t->stopped) { /* detaching needs a stop */
-				ptrace(PTRACE_INTERRUPT, t->tid, 0, 0);
-				for (int tries = 0; tries < 1000 && !t->stopped && tree_take_stop(t) == 0; tries++)
-					tree_pause((unsigned)tries);
-			}
-			ptrace(PTRACE_DETACH, t->tid, 0, 0);
-			t->seized = t->stopped = false;
+			detach(t);
+			n++;
 		}
+	return n;
+}
+
+#define STOP_PATIENCE 10000 /* looks; they take half a millisecond each after the first hundreds */
+
+/* A thread that is let go in a group-stop runs for a moment, into the same stop (do_signal_stop()). */
+static void await_stop(const struct tree_process *p, pid_t tid)
+{
+	for (unsigned round = 0; round < STOP_PATIENCE; round++) {
+		_cleanup_text_ struct text stat = { 0 };
+		const char *name_end =
+			file_readf(&stat, p->proc, "task/%d/stat", tid) == 0 && stat.data ? strrchr(stat.data, ')') : NULL;
+		if (!name_end || !name_end[1] || name_end[2] != 'R')
+			return;
+		tree_pause(round);
+	}
+}
+
+void tree_thaw(struct tree *tree)
+{
+	size_t stopped = detach_those(tree, true);
+	for (size_t i = 0; stopped && i < tree->processes.n; i++)
+		for (size_t k = 0; k < tree->processes.v[i].threads.n; k++)
+			if (tree->processes.v[i].threads.v[k].stop_signal)
+				await_stop(&tree->processes.v[i], tree->processes.v[i].threads.v[k].tid);
+	detach_those(tree, false); /* so nobody of the tree sees a stopped task run */
 	tree->frozen_at = 0;
 }
 
