@@ -276,13 +276,15 @@ void target_startv(struct target *t, const char *const *argv)
 	}
 }
 
-void target_judge(struct target *t)
+void target_judge(struct target *t) { target_verdict(t, "ok"); }
+
+void target_verdict(struct target *t, const char *wanted)
 {
 	char path[96];
 	snprintf(path, sizeof path, "%s/stop", t->dir);
 	write_text(path, "");
 	_cleanup_free_ char *verdict = wait_file(t, "verdict");
-	if (!verdict || strcmp(verdict, "ok") != 0) {
+	if (!verdict || strcmp(verdict, wanted) != 0) {
 		char state = target_state(t->pid);
 		print_output(t);
 		if (!verdict)

@@ -23,6 +23,8 @@ void target_startv(struct target *, const char *const *argv);
 void target_spawnv(struct target *, const char *const *argv);
 /* Asks the program for its verdict, which must be "ok". */
 void target_judge(struct target *);
+/* One that must be this. */
+void target_verdict(struct target *, const char *wanted);
 /* Waits until the process is gone and reaped. */
 void target_gone(pid_t);
 bool target_alive(pid_t);

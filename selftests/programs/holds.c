@@ -37,7 +37,6 @@ static int open_bpf(void)
 }
 
 static int open_fanotify(void) { return fanotify_init(FAN_CLASS_NOTIF, O_RDONLY); }
-static int open_pidfd(void) { return (int)syscall(SYS_pidfd_open, getpid(), 0); }
 static int open_namespace(void) { return open("/proc/self/ns/net", O_RDONLY); }
 static int open_secret(void) { return (int)syscall(SYS_memfd_secret, 0); }
 static int open_hugetlb(void) { return memfd_create("huge", MFD_HUGETLB); }
@@ -314,16 +313,12 @@ static int on_disk(void)
 	return fd;
 }
 
-/* Its own, but a child has it too: neither could open it for both. */
-static int shared_status(void)
+/* Of a process outside of the tree. */
+static int status_of_parent(void)
 {
-	int fd = open("/proc/self/status", O_RDONLY);
-	if (fork() == 0) {
-		prctl(PR_SET_PDEATHSIG, SIGKILL);
-		for (;;)
-			judge_nap(1000);
-	}
-	return fd;
+	char path[32];
+	snprintf(path, sizeof path, "/proc/%d/status", getppid());
+	return open(path, O_RDONLY);
 }
 
 static int foreign_owner(void)
@@ -363,12 +358,11 @@ static const struct kind {
 	{ "on-disk", on_disk },
 	{ "mapped", mapped },
 	{ "huge-file", huge_file },
-	{ "status", shared_status },
+	{ "status", status_of_parent },
 	{ "owner", foreign_owner },
 	{ "userfaultfd", open_userfault },
 	{ "bpf", open_bpf },
 	{ "fanotify", open_fanotify },
-	{ "pidfd", open_pidfd },
 	{ "namespace", open_namespace },
 	{ "secret", open_secret },
 	{ "hugetlb", open_hugetlb },

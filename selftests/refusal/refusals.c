@@ -128,7 +128,6 @@ KIND(namespace, "FD_NAMESPACE", "a network namespace")
 KIND(netlink, "SOCKET_NETLINK", "a netlink socket")
 KIND(packet, "SOCKET_PACKET", "a packet socket")
 KIND(perf, "FD_PERF", "a perf event")
-KIND(pidfd, "FD_PIDFD", "a pidfd")
 KIND(secret, "SHMEM_SECRET", "secret memory")
 KIND(userfaultfd, "FD_USERFAULT", "a userfaultfd")
 KIND(vsock, "SOCKET_FAMILY", "(vsock) socket")
@@ -151,6 +150,37 @@ TEST(epoll_target, .root = true) { refused_program("epoll", "flight", EXIT_UNSUP
 #if defined(__x86_64__)
 TEST(ldt_unreadable, .root = true) { refused_program("ldt", "filter", EXIT_UNSUPPORTED, "[LDT_READ]"); }
 #endif
+
+TEST(pidfd_flight, .root = true) { refused_program("pidfds", "flight", EXIT_UNSUPPORTED, "[PIDFD_FLIGHT]"); }
+TEST(pidfd_thread, .root = true) { refused_program("pidfds", "thread", EXIT_UNSUPPORTED, "[PIDFD_THREAD]"); }
+TEST(pidfd_outside, .root = true) { refused_program("pidfds", "outside", EXIT_UNSUPPORTED, "[PIDFD_OUTSIDE]"); }
+/* Who is outside is there still, or another has its id, or the program is to find that it has ended. */
+TEST(pidfd_policies, .root = true)
+{
+	struct target t;
+	const char *closed = WORK "/closed";
+	char pid[16], verdict[96];
+	_cleanup_text_ struct text output = { 0 };
+	target_start(&t, "pidfds", "outside");
+	snprintf(pid, sizeof pid, "%d", t.pid);
+	snprintf(verdict, sizeof verdict, "%s/verdict", t.dir);
+	CHECK_EQ(ckpt(NULL, "dump", "--policy=pidfd=keep", pid, t.image), 0);
+	target_gone(t.pid);
+	CHECK_EQ(ckpt(&output, "restore", "--pidns", "-d", t.image), EXIT_UNSUPPORTED);
+	CHECK_CONTAINS(output.data, "[PIDFD_GONE]");
+	CHECK_EQ(ckpt(NULL, "restore", "-d", t.image), 0);
+	CHECK_EQ(ckpt(NULL, "dump", "--policy=pidfd=close", "--leave-running", pid, closed), 0);
+	target_judge(&t);
+	target_gone(t.pid);
+	unlink(verdict);
+	CHECK_EQ(ckpt(NULL, "restore", "-d", "--policy=pidfd=close", t.image), 0);
+	target_verdict(&t, "it has ended");
+	target_gone(t.pid);
+	unlink(verdict);
+	CHECK_EQ(ckpt(NULL, "restore", "-d", closed), 0);
+	target_verdict(&t, "it has ended");
+}
+
 TEST(sysvshm_part, .root = true) { refused_program("sysvshm", "part", EXIT_UNSUPPORTED, "[SYSVSHM_PART]"); }
 /* Segments of System V shared memory: the IPC namespace is the test's. */
 #define SEGMENT_KEY 0x434b5054 /* as sysvshm.c has it */

@@ -107,6 +107,18 @@ static void ten_clones(struct target *t, const char *image)
 	CHECK_EQ(system("rm -rf " WORK "/copy* " WORK "/clone*"), 0);
 }
 
+/* What tells of processes tells of the same ones in there. */
+static void judged_clone(const char *program)
+{
+	struct target t;
+	target_start(&t, program);
+	target_dump(&t, false);
+	clone_target(&t);
+	target_judge(&t);
+}
+TEST(descriptors_of_processes, .root = true) { judged_clone("pidfds"); }
+TEST(files_of_processes, .root = true) { judged_clone("procfiles"); }
+
 TEST(ten_of_python, .root = true, .seconds = 120)
 {
 	struct target t;

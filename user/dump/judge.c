@@ -166,8 +166,6 @@ static const struct {
 	{ "anon_inode:[io_uring]", "an io_uring instance", DIAG_FD_IO_URING },
 	{ "anon_inode:[landlock-ruleset]", "a Landlock ruleset", DIAG_FD_LANDLOCK },
 	{ "anon_inode:[perf_event]", "a perf event", DIAG_FD_PERF },
-	{ "anon_inode:[pidfd]", "a pidfd", DIAG_FD_PIDFD },
-	{ "pidfd:", "a pidfd", DIAG_FD_PIDFD },
 	{ "anon_inode:[userfaultfd]", "a userfaultfd", DIAG_FD_USERFAULT },
 	{ "anon_inode:bpf", "a BPF object", DIAG_FD_BPF },
 	{ "anon_inode:btf", "BTF, the types of BPF", DIAG_FD_BPF },

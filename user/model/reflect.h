@@ -32,8 +32,8 @@ typedef const char *const *compare_ignore;
  * VMA-like records are compared after merging neighbours of equal attributes. Returns the number of differences. */
 size_t graph_compare(struct text *differences, const struct graph *a, const struct graph *b, compare_ignore);
 
-/* Does any object but this one (may be NULL) hold the number of the file? */
-bool graph_refers(const struct graph *, u32 file, const struct object *but);
+/* Does any object hold the number of the file, but those of the kinds that are named (NULL ends the list)? */
+bool graph_refers(const struct graph *, u32 file, const char *const *but);
 
 /* Are the state fields of two objects of one kind equal? Ids do not count. */
 bool object_equal(const struct object *, const struct object *);

@@ -30,7 +30,7 @@ enum stage {
 	STAGE_FORK,      /* the other children */
 	STAGE_GROUP,     /* process groups */
 	STAGE_REAP,      /* children have died: ghosts are reaped, zombies stay, their signals are taken */
-	STAGE_SIGNALFD,  /* epoll entries that tell a task's own signals: descriptors have no places yet */
+	STAGE_OWN_WATCH, /* epoll entries of a task's own signals, of files that it has opened: descriptors have no places yet */
 	STAGE_FILES,     /* descriptors to their places */
 	STAGE_TTY,       /* foreground group */
 	STAGE_TASK,      /* cwd, umask, signal actions, limits */

@@ -163,33 +163,34 @@ static int epoll_collect(struct collector *c, const struct subject *subject, str
 	return r;
 }
 
-/* --- entries of a signalfd: each tells the signals of the process that added it --- */
+/* --- entries that a process adds: a signalfd tells the signals of who added it, what tells of a process is not there before --- */
 
-static bool is_signalfd(const struct graph *graph, const Ckpt__EpollEntry *e)
+static bool is_of_kind(const struct graph *graph, const Ckpt__EpollEntry *e, const char *kind)
 {
 	const Ckpt__File *f = graph_data(graph, &kind_file, e->file);
-	return f && f->kind && !strcmp(f->kind, "signalfd");
+	return f && f->kind && !strcmp(f->kind, kind);
+}
+
+static bool is_added_late(const struct graph *graph, const Ckpt__EpollEntry *e)
+{
+	return is_of_kind(graph, e, "signalfd") || is_of_kind(graph, e, "pidfd") || is_of_kind(graph, e, "procfs");
 }
 
 static bool has_file(const struct graph *graph, const Ckpt__Task *task, u32 file)
 {
 	const struct object *fds = graph_find(graph, &kind_fds, task->fds);
-	const struct fd_entry *e = fds ? fds->data : NULL;
-	for (u32 i = 0; fds && i < fds->count; i++)
-		if (e[i].file == file)
-			return true;
-	return false;
+	return fds && table_has(fds, file);
 }
 
-/* The process that has added it: the eldest of those that have the instance, and of these one that has the signalfd too. 0:
- * none has it. */
+/* The process that has added it: the eldest of those that have both, else of those that have the instance; of what
+ * tells of a process of those that have that, since no others get it. 0: none. */
 static u32 process_of_entry(const struct graph *graph, const struct object *o, const Ckpt__EpollEntry *e)
 {
-	u32 first = 0;
+	u32 first = 0, needed = is_of_kind(graph, e, "signalfd") ? o->id : e->file;
 	for (struct object *task = NULL; (task = graph_next(graph, &kind_task, task));) {
-		if (!has_file(graph, task->data, o->id))
+		if (!has_file(graph, task->data, needed))
 			continue;
-		if (has_file(graph, task->data, e->file))
+		if (has_file(graph, task->data, o->id) && has_file(graph, task->data, e->file))
 			return task->id;
 		first = first ?: task->id;
 	}
@@ -198,11 +199,15 @@ static u32 process_of_entry(const struct graph *graph, const struct object *o, c
 
 /* --- judge --- */
 
-static int judge_signalfd(const struct graph *graph, const struct object *o, const Ckpt__EpollEntry *e)
+static int judge_late(const struct graph *graph, const struct object *o, const Ckpt__EpollEntry *e)
 {
 	if (is_disarmed(e))
-		return fail(EPOLL_DISARMED, 0, "it was added as descriptor %u and is a signalfd", e->fd);
-	return process_of_entry(graph, o, e) ? 0 : fail(EPOLL_SIGNALFD, 0, "it was added as descriptor %u", e->fd);
+		return fail(EPOLL_DISARMED, 0, "it was added as descriptor %u and is of kind %s", e->fd,
+			    ((const Ckpt__File *)graph_data(graph, &kind_file, e->file))->kind);
+	if (process_of_entry(graph, o, e))
+		return 0;
+	return is_of_kind(graph, e, "signalfd") ? fail(EPOLL_SIGNALFD, 0, "it was added as descriptor %u", e->fd)
+						: fail(EPOLL_TARGET, 0, "it was added as descriptor %u", e->fd);
 }
 
 static int judge_entry(const struct graph *graph, const struct object *o, const Ckpt__EpollEntry *e, enum direction direction)
@@ -211,8 +216,8 @@ static int judge_entry(const struct graph *graph, const struct object *o, const 
 		return fail(EPOLL_TARGET, 0, "it was added as descriptor %u, inode %llu", e->fd, (unsigned long long)e->inode);
 	if (e->file == o->id || !graph_find(graph, &kind_file, e->file))
 		return fail(IMAGE_INCONSISTENT, 0, "it watches file %u", e->file);
-	if (is_signalfd(graph, e))
-		return judge_signalfd(graph, o, e);
+	if (is_added_late(graph, e))
+		return judge_late(graph, o, e);
 	if (direction == DIRECTION_DUMP && is_disarmed(e) && (!e->ready || graph_find(graph, &kind_epoll, e->file)))
 		return fail(EPOLL_DISARMED, 0, "it was added as descriptor %u", e->fd);
 	return 0;
@@ -275,7 +280,7 @@ static u32 plan_entries(struct plan *plan, const struct graph *graph, const stru
 	const Ckpt__Epoll *m = o->data;
 	u32 count = 0;
 	for (size_t i = 0; i < m->n_entry; i++)
-		if (manner_of(m->entry[i]) == manner && !is_signalfd(graph, m->entry[i])) {
+		if (manner_of(m->entry[i]) == manner && !is_added_late(graph, m->entry[i])) {
 			plan_entry(plan, o, i, m->entry[i]);
 			count++;
 		}
@@ -296,13 +301,14 @@ static void plan_told(struct plan *plan, const struct object *o, u32 count)
 
 /* Added by the process itself. Its table is still without the descriptors of the program; a service descriptor that has the
  * number makes room for a moment. */
-static void plan_signalfd(struct plan *plan, const struct graph *graph, const struct object *o, const Ckpt__EpollEntry *e)
+static void plan_own_entry(struct plan *plan, const struct graph *graph, const struct object *o, const Ckpt__EpollEntry *e)
 {
-	struct place at = AT(process_of_entry(graph, o, e), STAGE_SIGNALFD);
+	struct place at = AT(process_of_entry(graph, o, e), STAGE_OWN_WATCH);
 	if (plan_array(plan, at.tid) == UINT32_MAX) /* a plan without tasks */
 		at = WATCH;
 	struct epoll_event event = { .events = e->events, .data.u64 = e->data };
 	struct arg fd = ARG(e->fd), epoll = ARG(plan_fd(plan, o->id)), kept = ARG(-1);
+	bool is_quiet = ((const Ckpt__Epoll *)o->data)->quiet;
 	bool is_high = e->fd >= plan_config(plan)->first_service_fd;
 	if (is_high) {
 		struct plan_step *above = plan_call(plan, at, SYS_fcntl, epoll, ARG(F_DUPFD), ARG(e->fd + 1));
@@ -316,6 +322,9 @@ static void plan_signalfd(struct plan *plan, const struct graph *graph, const st
 	step_expect(plan_call(plan, at, SYS_epoll_ctl, epoll, ARG(EPOLL_CTL_ADD), fd,
 			      ARG_OF_DATA(plan_data(plan, &event, sizeof event, 8))),
 		    0);
+	if (is_quiet && manner_of(e) == ON_EDGES) /* it has been told, and nothing else waits to be */
+		step_any(plan_call(plan, at, SYS_epoll_pwait, epoll, ARG_OF_DATA(plan_data(plan, NULL, sizeof event, 8)),
+				   ARG(1), ARG(0), ARG(0), ARG(8)));
 	if (!is_high)
 		return;
 	step_any(plan_call(plan, at, SYS_dup3, kept, fd, ARG(O_CLOEXEC)));
@@ -341,8 +350,8 @@ static int epoll_plan(struct plan *plan, const struct graph *graph, const struct
 		plan_told(plan, o, told);
 	plan_entries(plan, graph, o, ORDINARY);
 	for (size_t i = 0; i < m->n_entry; i++)
-		if (is_signalfd(graph, m->entry[i]))
-			plan_signalfd(plan, graph, o, m->entry[i]);
+		if (is_added_late(graph, m->entry[i]))
+			plan_own_entry(plan, graph, o, m->entry[i]);
 	return 0;
 }
 

@@ -8,7 +8,9 @@
 #include <fcntl.h>
 #include <linux/sched.h>
 #include <stdio.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/sysmacros.h>
 #include <sys/wait.h>
 
 /* Flags that fcntl(F_SETFL) changes; the others are given when the file is opened. */
@@ -26,11 +28,36 @@ static inline bool is_memory_object(const char *link)
 	       !strcmp(link, "/[aio] (deleted)");
 }
 
+/* A file of /proc that tells of a process: "/proc/12/status", be the process dead. */
+static inline bool is_process_file(const struct record_file *file, const char *link)
+{
+	struct stat st;
+	return !strncmp(link, "/proc/", 6) && link[6] >= '1' && link[6] <= '9' && stat("/proc", &st) == 0 &&
+	       major(st.st_dev) == file->dev_major && minor(st.st_dev) == file->dev_minor;
+}
+
 /* The open(2) flags that the image holds for the object's file; 0 when it holds none. */
 static inline u32 file_flags(const struct graph *graph, u32 file)
 {
 	const Ckpt__File *f = graph_data(graph, &kind_file, file);
 	return f ? f->flags : 0;
+}
+
+static inline bool table_has(const struct object *fds, u32 file)
+{
+	for (u32 i = 0; i < fds->count; i++)
+		if (((const struct fd_entry *)fds->data)[i].file == file)
+			return true;
+	return false;
+}
+
+/* The first process that has the file at a descriptor of a table of its own; 0: none. */
+static inline u32 first_holder(const struct graph *graph, u32 file)
+{
+	for (const struct object *o = NULL; (o = graph_next(graph, &kind_fds, o));)
+		if (table_has(o, file))
+			return o->id;
+	return 0;
 }
 
 /* Those of them that open it again by a path. */

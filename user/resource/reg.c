@@ -8,10 +8,7 @@
 #include "reg.pb-c.h"
 #include "resource/nameless.h"
 #include <sys/stat.h>
-#include <sys/statfs.h>
 #include <sys/sysmacros.h>
-
-#define PROC_MAGIC 0x9fa0
 
 static const struct kind kind_reg = { .name = "reg", .desc = &ckpt__reg__descriptor };
 
@@ -30,7 +27,7 @@ static bool is_memory_device(u32 major, u32 minor)
 
 static bool reg_claims(const struct record_file *file, const char *link)
 {
-	if (link[0] != '/' || is_memory_object(link) || nameless_claims(file, link))
+	if (link[0] != '/' || is_memory_object(link) || is_process_file(file, link) || nameless_claims(file, link))
 		return false;
 	return (file->flags & O_PATH) || S_ISREG(file->mode) || S_ISDIR(file->mode) ||
 	       (S_ISCHR(file->mode) && is_memory_device(file->rdev_major, file->rdev_minor));
@@ -97,7 +94,6 @@ static int reg_collect(struct collector *c, const struct subject *subject, struc
 {
 	Ckpt__Reg *f = o->data;
 	struct stat st;
-	struct statfs fs;
 	if (!message_set_string(&f->path, subject->link))
 		return fail_memory();
 	int r = identify(c, subject->file, f, &st);
@@ -110,68 +106,10 @@ static int reg_collect(struct collector *c, const struct subject *subject, struc
 	SET(f, size, (u64)st.st_size);
 	SET(f, mode, st.st_mode);
 	SET(f, mtime, st.st_mtim.tv_sec * 1000000000l + st.st_mtim.tv_nsec);
-	if (!strncmp(f->path, "/proc/", 6) && statfs(f->path, &fs) == 0)
-		SET(f, filesystem, (u32)fs.f_type);
 	return collector_storing(c) && is_read_by_mapping(subject->file) && !f->moved ? collect_build_id(f) : 0;
 }
 
 /* --- judge --- */
-
-static bool is_of_a_process(const Ckpt__Reg *f)
-{
-	return f->filesystem == PROC_MAGIC && !strncmp(f->path, "/proc/", 6) && f->path[6] >= '0' && f->path[6] <= '9';
-}
-
-/* The only process that has the file open; NULL: several have, or something else refers to it. */
-static const struct object *only_holder(const struct graph *graph, u32 file)
-{
-	for (const struct object *o = NULL; (o = graph_next(graph, &kind_fds, o));)
-		for (u32 i = 0; i < o->count; i++)
-			if (((const struct fd_entry *)o->data)[i].file == file)
-				return graph_refers(graph, file, o) ? NULL : o;
-	return NULL;
-}
-
-/* Do the process and what it was born from, and its children, exist before its descriptors come to their places? */
-static bool is_there_for(const struct graph *graph, u32 holder, u32 pid)
-{
-	const Ckpt__Task *child = graph_data(graph, &kind_task, pid);
-	size_t steps = 0;
-	if (child && child->ppid == holder)
-		return true;
-	for (const Ckpt__Task *t = graph_data(graph, &kind_task, holder); t && steps++ < graph->objects.n;
-	     t = graph_data(graph, &kind_task, t->ppid))
-		if (t->pid == pid)
-			return true;
-	return false;
-}
-
-/* A file that tells of a process is opened by the one that has it, since it cannot be opened before that process exists. 0: that
- * is not possible. */
-static u32 opener(const struct graph *graph, u32 file, const Ckpt__Reg *f)
-{
-	char *rest;
-	if (!is_of_a_process(f))
-		return 0;
-	unsigned long pid = strtoul(f->path + 6, &rest, 10);
-	unsigned long tid = !strncmp(rest, "/task/", 6) ? strtoul(rest + 6, &rest, 10) : pid;
-	static const char *const late[] = { "/fdinfo/", "/map_files/", "/fd/" }; /* what is below is not there yet */
-	for (size_t i = 0; i < ARRAY_SIZE(late); i++)
-		if (!strncmp(rest, late[i], strlen(late[i])))
-			return 0;
-	const struct object *holder = tid == pid && pid < PLAN_HELPER ? only_holder(graph, file) : NULL;
-	return holder && is_there_for(graph, holder->id, (u32)pid) ? holder->id : 0;
-}
-
-static int judge_dump(const struct graph *graph, u32 file, const Ckpt__Reg *f)
-{
-	int r = 0;
-	if (f->moved)
-		r = fail(FILE_MOVED, 0, "%s", f->path);
-	if (is_of_a_process(f) && !opener(graph, file, f))
-		r = fail(FILE_OF_PROCESS, 0, "%s", f->path);
-	return r;
-}
 
 /* A program must find what it had mapped for itself: its code, and what it read without a copy. */
 static bool is_mapped(const struct graph *graph, u32 file)
@@ -238,8 +176,6 @@ static bool is_known_well(const struct graph *graph, u32 file, const Ckpt__Reg *
 static int judge_restore(const struct graph *graph, u32 file, const Ckpt__Reg *f)
 {
 	struct stat st;
-	if (is_of_a_process(f))
-		return opener(graph, file, f) && !strstr(f->path, "/..") ? 0 : fail(IMAGE_INCONSISTENT, 0, "%s", f->path);
 	u64 key = key_of(f->path);
 	if (is_known_well(graph, file, f, key))
 		return 0;
@@ -264,36 +200,19 @@ static int reg_judge(const struct graph *graph, const struct object *o, enum dir
 	const Ckpt__Reg *f = o->data;
 	if (!f->path || f->path[0] != '/' || !f->type)
 		return fail(IMAGE_INCONSISTENT, 0, "a file without a path");
-	return direction == DIRECTION_DUMP ? judge_dump(graph, o->id, f) : judge_restore(graph, o->id, f);
+	if (direction == DIRECTION_RESTORE)
+		return judge_restore(graph, o->id, f);
+	return f->moved ? fail(FILE_MOVED, 0, "%s", f->path) : 0;
 }
 
 /* --- plan --- */
 
 #define CREATE AT(PLAN_WORLD, STAGE_CREATE)
 
-/* The process opens it and puts it where the world would have. */
-static void plan_by_opener(struct plan *plan, const struct graph *graph, const struct object *o, u32 pid)
-{
-	const Ckpt__Reg *f = o->data;
-	const Ckpt__File *file = graph_data(graph, &kind_file, o->id);
-	struct place at = AT(pid, STAGE_GROUP);
-	struct arg service = ARG(plan_fd(plan, o->id));
-	u32 fd = step_result(plan, plan_call(plan, at, SYS_openat, ARG(AT_FDCWD), arg_string(plan, f->path),
-					     ARG(file_reopen_flags(graph, o->id))));
-	plan_call(plan, at, SYS_dup3, ARG_OF_SLOT(fd), service, ARG(O_CLOEXEC));
-	plan_call(plan, at, SYS_close, ARG_OF_SLOT(fd));
-	if (file && file->pos && !(file->flags & O_PATH))
-		step_expect(plan_call(plan, at, SYS_lseek, service, ARG(file->pos), ARG(SEEK_SET)), (s64)file->pos);
-}
-
 static int reg_plan(struct plan *plan, const struct graph *graph, const struct object *o)
 {
 	const Ckpt__Reg *f = o->data;
-	u32 made = file_reopen_flags(graph, o->id), pid = opener(graph, o->id, f);
-	if (pid) {
-		plan_by_opener(plan, graph, o, pid);
-		return 0;
-	}
+	u32 made = file_reopen_flags(graph, o->id);
 	u32 fd = step_result(plan, plan_call(plan, CREATE, SYS_openat, ARG(AT_FDCWD), arg_string(plan, f->path), ARG(made)));
 	plan_place_fd(plan, fd, o->id);
 	if (!strcmp(f->type, "regular") || !strcmp(f->type, "directory"))

@@ -280,16 +280,6 @@ static inline void plan_accepted(struct plan *plan, const struct graph *graph, u
 	}
 }
 
-/* Who has the descriptor makes the connection: that is what SO_PEERCRED will tell when it is accepted. */
-static inline u32 first_holder(const struct graph *graph, u32 file)
-{
-	for (struct object *o = NULL; (o = graph_next(graph, &kind_fds, o));)
-		for (u32 i = 0; i < o->count; i++)
-			if (((const struct fd_entry *)o->data)[i].file == file)
-				return o->id;
-	return 0;
-}
-
 static inline const Ckpt__Creds *creds_of(const struct graph *graph, u32 pid)
 {
 	for (size_t i = 0; i < graph->objects.n; i++)
@@ -298,7 +288,7 @@ static inline const Ckpt__Creds *creds_of(const struct graph *graph, u32 pid)
 	return NULL;
 }
 
-/* Connections that wait to be accepted. */
+/* Connections that wait to be accepted. Who has the descriptor makes the connection: that is what SO_PEERCRED will tell then. */
 static inline void plan_waiting(struct plan *plan, const struct graph *graph, const struct object *listener)
 {
 	const Ckpt__Unix *u = listener->data;

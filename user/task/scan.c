@@ -26,6 +26,18 @@ int stat_read(int proc, struct task_stat *ret)
 	return 0;
 }
 
+int task_started(pid_t pid, u64 *ret_ticks)
+{
+	char path[32];
+	struct task_stat stat = { 0 };
+	snprintf(path, sizeof path, "/proc/%d", (int)pid);
+	_cleanup_close_ int proc = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	int r = proc < 0 ? neg_errno() : stat_read(proc, &stat);
+	if (r == 0)
+		*ret_ticks = stat.start_ticks;
+	return r;
+}
+
 static void process_free(struct tree_process *p)
 {
 	closep(&p->pidfd);

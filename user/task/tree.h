@@ -75,3 +75,6 @@ int tree_kill(struct tree *);
 void tree_free(struct tree *); /* thaws what is still frozen */
 #define _cleanup_tree_ _cleanup_(tree_free)
 struct tree_process *tree_find(struct tree *, pid_t pid);
+/* When a process was started, whatever it is: with its id, who it is. In clock ticks since the boot, as ckpt's time namespace
+ * has it. Negative errno: it cannot be seen. */
+int task_started(pid_t pid, u64 *ret_ticks);
