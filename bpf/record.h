@@ -47,11 +47,12 @@ enum record_known {
 	KNOWN_IO_URING = 1 << 22, /* has_io_uring */
 	KNOWN_UMASK = 1 << 23,
 	KNOWN_GROUPS = 1 << 24,   /* groups: only when all fit */
-	KNOWN_THP_MDWE = 1 << 25, /* thp_disable, mdwe */
+	KNOWN_THP_MDWE = 1 << 25, /* thp_disable, mdwe, memory_merge */
 	KNOWN_PENDING = 1 << 26,  /* pending, shared_pending: the sets */
 	KNOWN_PERSONALITY = 1 << 27,
 	KNOWN_TTY = 1 << 29,     /* has_tty */
 	KNOWN_LDT = 1 << 30,     /* has_ldt */
+	KNOWN_LOCKS = 1u << 31,  /* future_locks */
 	KNOWN_NS_OURS = 1 << 28, /* ns_ours, pid_for_children, time_for_children */
 };
 
@@ -114,7 +115,8 @@ struct record_task {
 	rec_u64 start_code, end_code, start_data, end_data, start_brk, brk, start_stack, arg_start, arg_end, env_start, env_end;
 	rec_u64 vdso;     /* address of the vDSO image, 0: none */
 	rec_u64 mm_flags; /* raw, diagnostics only */
-	rec_u32 dumpable, thp_disable, mdwe, pdeath_signal, subreaper;
+	rec_u32 dumpable, thp_disable, mdwe, memory_merge, pdeath_signal, subreaper;
+	rec_u32 future_locks; /* VMA_LOCKED, VMA_LOCKONFAULT: what mappings to come will have */
 	rec_u32 seccomp_mode, seccomp_filters;
 	rec_u64 timer_slack;
 	rec_u64 sud_selector, sud_offset, sud_len;
@@ -221,7 +223,7 @@ struct record_file {
 /* What ckpt keeps in the map of a BPF program, which begins with it. */
 struct record_config {
 	/* Bits of mm->flags, whose numbers no kernel tells: found by switching them on in a child. 0: does not exist. */
-	rec_u64 thp_disable_mask, thp_advised_mask, mdwe_mask, mdwe_no_inherit_mask;
+	rec_u64 thp_disable_mask, thp_advised_mask, mdwe_mask, mdwe_no_inherit_mask, merge_mask;
 	rec_u32 calibrated; /* the masks are known */
 	rec_u32 pad;
 	/* The same of vm_flags above bit 31. */
@@ -265,7 +267,8 @@ struct record_task_raw {
 	rec_u64 blocked, saved_sigmask;
 	rec_u32 restore_sigmask, has_restore_sigmask;
 	rec_u32 state, exit_state;
-	rec_u64 now; /* ns, CLOCK_MONOTONIC of the initial time namespace */
+	rec_u64 def_flags; /* vm_flags that mappings of its memory begin with */
+	rec_u64 now;       /* ns, CLOCK_MONOTONIC of the initial time namespace */
 	rec_u64 real_expires;
 	rec_u32 real_queued, groups_bad;
 	rec_u64 prof_expires, virt_expires, cpu_user, cpu_system;

@@ -288,8 +288,11 @@ static __always_inline void take_itimers(struct signal_struct *sig, struct signa
 	r->known |= KNOWN_ITIMERS;
 }
 
-static __always_inline void take_mm(struct mm_struct *mm, struct record_task *r)
+static __always_inline void take_mm(struct mm_struct *mm, struct record_task_raw *raw)
 {
+	struct record_task *r = &raw->task;
+
+	TAKE(raw->def_flags, mm, def_flags);
 	TAKE(r->mm_users, mm, mm_users.counter);
 	TAKE(r->start_code, mm, start_code);
 	TAKE(r->end_code, mm, end_code);
@@ -313,7 +316,7 @@ static __always_inline void take_mm(struct mm_struct *mm, struct record_task *r)
 		r->has_aio = mm->ioctx_table != NULL;
 	if (LAST_FLAVOR(mm->membarrier_state))
 		TAKE(r->membarrier, mm, membarrier_state.counter);
-	r->known |= KNOWN_MM | KNOWN_MM_BRK | KNOWN_VDSO | KNOWN_MM_EXTRA | KNOWN_MEMBARRIER | KNOWN_LDT;
+	r->known |= KNOWN_MM | KNOWN_MM_BRK | KNOWN_VDSO | KNOWN_MM_EXTRA | KNOWN_MEMBARRIER | KNOWN_LDT | KNOWN_LOCKS;
 }
 
 static __always_inline void take_prctl(struct task_struct *t, struct signal_struct *sig, struct record_task *r)
@@ -341,7 +344,7 @@ int ckpt_task_fields(void *ctx)
 	take_user_pointers(t, &m->raw.task);
 	take_restart(t, &m->raw);
 	take_itimers(sig, t->signal, &m->raw);
-	take_mm(COPIED(m, struct mm_struct, AT_MM), &m->raw.task);
+	take_mm(COPIED(m, struct mm_struct, AT_MM), &m->raw);
 	take_prctl(t, sig, &m->raw.task);
 	return 0;
 }

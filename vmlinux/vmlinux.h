@@ -305,6 +305,7 @@ struct vm_area_struct {
 struct mm_struct {
 	atomic_t mm_users;
 	int map_count;
+	unsigned long def_flags;
 	unsigned long start_code, end_code, start_data, end_data, start_brk, brk, start_stack;
 	unsigned long arg_start, arg_end, env_start, env_end;
 	mm_context_t context;

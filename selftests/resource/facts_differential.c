@@ -47,7 +47,7 @@ struct said {
 	int ntimers;
 	u64 rseq, robust, clear_tid, brk, fs_mask;
 	u32 rseq_len, rseq_sig;
-	int pdeath, subreaper, slack, dumpable, thp, mdwe, securebits, membarrier, umask;
+	int pdeath, subreaper, slack, dumpable, thp, mdwe, merge, securebits, membarrier, umask;
 	u64 mask;
 	struct timespec at;
 };
@@ -136,6 +136,7 @@ static void say_prctl(struct said *s)
 	s->dumpable = prctl(PR_GET_DUMPABLE);
 	s->thp = prctl(PR_GET_THP_DISABLE, 0, 0, 0, 0);
 	s->mdwe = prctl(66 /* PR_GET_MDWE */, 0, 0, 0, 0);
+	s->merge = prctl(68 /* PR_GET_MEMORY_MERGE */, 0, 0, 0, 0);
 	s->securebits = prctl(PR_GET_SECUREBITS);
 	s->membarrier = (int)syscall(SYS_membarrier, 512 /* MEMBARRIER_CMD_GET_REGISTRATIONS */, 0, 0);
 	prctl(PR_GET_TID_ADDRESS, &s->clear_tid);
@@ -185,6 +186,8 @@ static void make_state(struct said *s)
 	prctl(PR_SET_TIMERSLACK, 12345);
 	prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0);
 	prctl(65 /* PR_SET_MDWE */, 1, 0, 0, 0);
+	prctl(67 /* PR_SET_MEMORY_MERGE */, 1, 0, 0, 0);
+	CHECK_OK(mlockall(MCL_FUTURE | MCL_ONFAULT));
 	prctl(PR_SET_SECUREBITS, SECBIT_KEEP_CAPS | SECBIT_NO_SETUID_FIXUP);
 	prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
 	syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0);
@@ -307,6 +310,9 @@ static void check_self(const struct record_task *t, const struct said *s)
 	CHECK(t->known & KNOWN_THP_MDWE);
 	CHECK_EQ(t->thp_disable, s->thp);
 	CHECK_EQ(t->mdwe, MAX(s->mdwe, 0));
+	CHECK_EQ(t->memory_merge, MAX(s->merge, 0));
+	CHECK(t->known & KNOWN_LOCKS);
+	CHECK_EQ(t->future_locks, VMA_LOCKED | VMA_LOCKONFAULT);
 	if (s->membarrier >= 0)
 		CHECK_EQ(t->membarrier, s->membarrier);
 	CHECK_EQ(t->no_new_privs, 1);

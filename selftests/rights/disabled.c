@@ -130,6 +130,19 @@ TEST(rseq_turned_off, .root = true)
 	target_judge(&t);
 }
 
+/* Of memory that is to come nobody else tells. */
+TEST(locks_that_the_program_tells, .root = true)
+{
+	struct target t;
+	target_start(&t, "advice", "onfault");
+	disable("BPF");
+	target_dump(&t, false);
+	target_restore(&t, 0);
+	target_compare(&t);
+	disable(NULL);
+	target_judge(&t);
+}
+
 #if defined(__x86_64__)
 /* Who may not be asked has no segments, as far as anybody can tell. */
 TEST(segments_that_nobody_tells, .root = true)
@@ -190,6 +203,7 @@ CONCERNS(PAGEMAP_PFN, "shared")
 CONCERNS(PROCESS_VM_READV, "memory")
 CONCERNS(MAP_FILES, "shared")
 CONCERNS(MADV_GUARD, "memory")
+CONCERNS(MEMORY_MERGE, "advice")
 CONCERNS(MSEAL, "memory")
 CONCERNS(MEMFD, "memfds")
 CONCERNS(MEMFD_EXEC, "memfds")

@@ -2,6 +2,8 @@
 /* Programs that hold one family of kernel state each. */
 #include "tree/program.h"
 
+PROGRAM(advice, QUIET, "advice")
+PROGRAM(advice_onfault, QUIET, "advice", "onfault")
 PROGRAM(epoll, PLAIN, "epoll")
 PROGRAM(epoll_shared, PLAIN, "epoll", "shared")
 PROGRAM(files, QUIET, "files")

@@ -12,6 +12,9 @@
 #ifndef PR_SET_MDWE
 #define PR_SET_MDWE 65
 #endif
+#ifndef PR_SET_MEMORY_MERGE
+#define PR_SET_MEMORY_MERGE 67
+#endif
 #ifndef MAP_DROPPABLE
 #define MAP_DROPPABLE 0x08
 #endif
@@ -81,6 +84,8 @@ static const struct switch_row THP_DISABLE = { PR_SET_THP_DISABLE, 1, 0 };
 static const struct switch_row THP_ADVISED = { PR_SET_THP_DISABLE, 1, 2 }; /* PR_THP_DISABLE_EXCEPT_ADVISED, 6.18 */
 static const struct switch_row MDWE = { PR_SET_MDWE, 1, 0 };               /* PR_MDWE_REFUSE_EXEC_GAIN, 6.3 */
 static const struct switch_row MDWE_NO_INHERIT = { PR_SET_MDWE, 3, 0 };    /* and PR_MDWE_NO_INHERIT, 6.6 */
+static const struct switch_row MEMORY_MERGE = { PR_SET_MEMORY_MERGE, 1,
+						0 }; /* 6.4: one bit of its own, one with MADV_MERGEABLE */
 
 static void switch_on(const void *arg, void *answer)
 {
@@ -109,7 +114,7 @@ static int switched_bits(struct bpf_walker *w, const struct switch_row *row, u64
 
 static int calibrate_tasks(struct bpf_walker *w)
 {
-	u64 thp = 0, advised = 0, mdwe = 0, no_inherit = 0;
+	u64 thp = 0, advised = 0, mdwe = 0, no_inherit = 0, merge = 0;
 
 	int r = switched_bits(w, &THP_DISABLE, &thp);
 	if (r == 0)
@@ -118,12 +123,15 @@ static int calibrate_tasks(struct bpf_walker *w)
 		r = switched_bits(w, &MDWE, &mdwe);
 	if (r == 0)
 		r = switched_bits(w, &MDWE_NO_INHERIT, &no_inherit);
+	if (r == 0)
+		r = switched_bits(w, &MEMORY_MERGE, &merge);
 	if (r < 0)
 		return r;
 	w->config->thp_disable_mask = thp;
 	w->config->thp_advised_mask = advised & ~thp;
 	w->config->mdwe_mask = mdwe;
 	w->config->mdwe_no_inherit_mask = no_inherit & ~mdwe;
+	w->config->merge_mask = merge;
 	w->config->calibrated = thp != 0;
 	return 0;
 }

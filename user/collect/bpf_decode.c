@@ -71,17 +71,20 @@ static void decode_itimers(const struct record_task_raw *raw, struct record_task
 	t->itimer_value[2] = raw->prof_expires ? time_left(raw->prof_expires, raw->cpu_user + raw->cpu_system) : 0;
 }
 
-static void decode_mm(const struct record_config *config, struct record_task *t)
+static void decode_mm(const struct record_task_raw *raw, const struct record_config *config, struct record_task *t)
 {
 	if (!t->mm_id) { /* a zombie */
-		t->known &= ~(u64)(KNOWN_MM | KNOWN_MM_BRK | KNOWN_VDSO | KNOWN_MM_EXTRA | KNOWN_MEMBARRIER | KNOWN_LDT);
+		t->known &= ~(u64)(KNOWN_MM | KNOWN_MM_BRK | KNOWN_VDSO | KNOWN_MM_EXTRA | KNOWN_MEMBARRIER | KNOWN_LDT |
+				   KNOWN_LOCKS);
 		return;
 	}
 	t->membarrier = membarrier_registrations(t->membarrier);
+	t->future_locks = bpf_vma_flags(raw->def_flags) & (VMA_LOCKED | VMA_LOCKONFAULT);
 	if (!config->calibrated)
 		return;
 	t->thp_disable = t->mm_flags & config->thp_advised_mask ? 3 : t->mm_flags & config->thp_disable_mask ? 1 : 0;
 	t->mdwe = (t->mm_flags & config->mdwe_mask ? 1 : 0) | (t->mm_flags & config->mdwe_no_inherit_mask ? 2 : 0);
+	t->memory_merge = config->merge_mask && (t->mm_flags & config->merge_mask) == config->merge_mask;
 	t->known |= KNOWN_THP_MDWE;
 }
 
@@ -119,5 +122,5 @@ void bpf_decode_task(const struct record_task_raw *raw, const struct record_conf
 		t->known &= ~(u64)(KNOWN_UMASK | KNOWN_NS);
 	decode_itimers(raw, t);
 	decode_groups(raw, t);
-	decode_mm(config, t);
+	decode_mm(raw, config, t);
 }

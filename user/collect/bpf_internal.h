@@ -87,6 +87,8 @@ int bpf_source_walker(struct bpf_source *, enum bpf_object_id, struct bpf_walker
 /* Runs it over the tree, process by process or in one pass, whichever is cheaper. */
 int bpf_run_tree(const struct bpf_walker *, const struct tree *, struct text *);
 u32 bpf_pid_seen(const struct record_pid *reader, const struct record_pid *);
+/* VMA_* of bits of vm_flags whose numbers every kernel agrees on. */
+u32 bpf_vma_flags(u64 vm_flags);
 void bpf_decode_task(const struct record_task_raw *, const struct record_config *, struct record_task *ret);
 /* The timers of every process in facts whose record says that it has some. */
 int bpf_timers(struct bpf_source *, struct facts *);

@@ -28,13 +28,20 @@ static u32 flags_known(const struct record_config *config)
 	return known;
 }
 
-static u32 decode_flags(const struct record_vma_raw *raw, const struct record_config *config)
+u32 bpf_vma_flags(u64 vm_flags)
 {
 	u32 flags = 0;
 
 	for (size_t i = 0; i < ARRAY_SIZE(flag_rows); i++)
-		if (raw->vm_flags & 1ull << flag_rows[i].bit)
+		if (vm_flags & 1ull << flag_rows[i].bit)
 			flags |= flag_rows[i].flag;
+	return flags;
+}
+
+static u32 decode_flags(const struct record_vma_raw *raw, const struct record_config *config)
+{
+	u32 flags = bpf_vma_flags(raw->vm_flags);
+
 	if (raw->vm_flags & config->sealed_mask)
 		flags |= VMA_SEALED;
 	if (raw->vm_flags & config->droppable_mask)

@@ -27,7 +27,12 @@ static int set_fields(Ckpt__Mm *m, const struct record_task *t)
 	if (t->known & KNOWN_THP_MDWE) {
 		SET(m, thp_disable, t->thp_disable);
 		SET(m, mdwe, t->mdwe);
+		SET(m, memory_merge, t->memory_merge);
 	}
+	if (t->known & KNOWN_LOCKS && t->future_locks)
+		SET(m, future_locks, t->future_locks);
+	if (!(t->known & KNOWN_LOCKS))
+		SET(m, locks_unknown, true);
 	if (t->known & KNOWN_MEMBARRIER)
 		SET(m, membarrier, t->membarrier);
 	return 0;

@@ -7,6 +7,7 @@
 #include <linux/membarrier.h>
 #include <signal.h>
 #include <stdio.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
@@ -15,11 +16,17 @@
 #ifndef PR_GET_MDWE
 #define PR_GET_MDWE 66
 #endif
+#ifndef PR_GET_MEMORY_MERGE
+#define PR_GET_MEMORY_MERGE 68
+#endif
+#ifndef MADV_COLD
+#define MADV_COLD 20
+#endif
 #define GET_REGISTRATIONS (1 << 9) /* MEMBARRIER_CMD_GET_REGISTRATIONS, Linux 6.3 */
 #define BATCH_TIMERS 64
 #define THREAD_GROUPS (KNOWN_ALTSTACK | KNOWN_CLEAR_TID | KNOWN_PRCTL | KNOWN_SECUREBITS | KNOWN_PERSONALITY)
-#define PROCESS_GROUPS (KNOWN_ITIMERS | KNOWN_MM_BRK | KNOWN_THP_MDWE | KNOWN_MEMBARRIER | KNOWN_LDT)
-#define MAYBE_GROUPS (KNOWN_MEMBARRIER | KNOWN_LDT) /* asking for nothing but these is not worth it */
+#define PROCESS_GROUPS (KNOWN_ITIMERS | KNOWN_MM_BRK | KNOWN_THP_MDWE | KNOWN_MEMBARRIER | KNOWN_LDT | KNOWN_LOCKS)
+#define MAYBE_GROUPS (KNOWN_MEMBARRIER | KNOWN_LDT | KNOWN_LOCKS) /* asking for nothing but these is not worth it */
 
 /* Adds a call; its place, to ask for the result. Arguments may be what room() gave. */
 static size_t add(struct ask_sheet *b, long nr, u64 a0, u64 a1, u64 a2, u64 a3)
@@ -74,6 +81,7 @@ static void put_process_question(struct ask_sheet *b, struct ask_of_process *q)
 		q->action[i] = add(b, SYS_rt_sigaction, i + 1, 0, q->action_at + i * sizeof(struct record_sigaction), 8);
 	q->thp = add(b, SYS_prctl, PR_GET_THP_DISABLE, 0, 0, 0);
 	q->mdwe = add(b, SYS_prctl, PR_GET_MDWE, 0, 0, 0);
+	q->merge = add(b, SYS_prctl, PR_GET_MEMORY_MERGE, 0, 0, 0);
 	q->membarrier = add(b, SYS_membarrier, GET_REGISTRATIONS, 0, 0, 0);
 	q->brk = add(b, SYS_brk, 0, 0, 0, 0);
 }
@@ -83,6 +91,29 @@ static void put_maybe_question(struct ask_sheet *b, struct ask_of_process *q)
 {
 	if (arch_ldt_call() >= 0)
 		q->ldt = add(b, arch_ldt_call(), 0, room(b, sizeof(u64)), sizeof(u64), 0);
+}
+
+/* What mlockall(MCL_FUTURE) has set shows in a new mapping, the last page of a hijack's data: memory that is locked cannot be made
+ * cold (mm/madvise.c, can_madv_lru_vma()), and is there at once but for MCL_ONFAULT. */
+static void put_page_question(struct ask_sheet *b, struct ask_of_page *q)
+{
+	u64 page = HIJACK_ARENA + sizeof b->data - PAGE_BYTES;
+	q->resident_at = room(b, sizeof(u64));
+	q->map = add(b, SYS_mmap, page, PAGE_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED);
+	b->calls[q->map].arg[4] = (u64)-1;
+	q->cold = add(b, SYS_madvise, page, PAGE_BYTES, MADV_COLD, 0);
+	q->resident = add(b, SYS_mincore, page, PAGE_BYTES, q->resident_at, 0);
+}
+
+static void take_page_answer(const struct ask_sheet *b, struct record_task *t)
+{
+	const struct ask_of_page *q = &b->page;
+	bool locked = b->calls[q->cold].result == -EINVAL;
+	if (t->known & KNOWN_LOCKS || !good(b, q->map) || !good(b, q->resident) || (!good(b, q->cold) && !locked))
+		return;
+	bool resident = *(const u8 *)answer(b, q->resident_at) & 1;
+	t->future_locks = !locked ? 0 : resident ? VMA_LOCKED : VMA_LOCKED | VMA_LOCKONFAULT;
+	t->known |= KNOWN_LOCKS;
 }
 
 static void take_thread_answer(const struct ask_sheet *b, const struct ask_of_thread *q, struct record_task *t)
@@ -139,6 +170,7 @@ static void take_process_answer(const struct ask_sheet *b, const struct ask_of_p
 	if (asked & KNOWN_THP_MDWE && good(b, q->thp)) {
 		t->thp_disable = (u32)b->calls[q->thp].result;
 		t->mdwe = good(b, q->mdwe) ? (u32)b->calls[q->mdwe].result : 0; /* a kernel without it has none */
+		t->memory_merge = good(b, q->merge) && b->calls[q->merge].result;
 		t->known |= KNOWN_THP_MDWE;
 	}
 	if (asked & KNOWN_MEMBARRIER && good(b, q->membarrier)) {
@@ -258,10 +290,14 @@ static int run_sheet(struct tree_process *process, pid_t tid, struct ask_sheet *
 static int ask_thread(struct ask *ask, struct ask_sheet *b, size_t i, bool process_too)
 {
 	ask_sheet_fill(b, process_too);
+	if (process_too)
+		put_page_question(b, &b->page);
 	int err = run_sheet(ask->process, ask->process->threads.v[i].tid, b);
 	if (err < 0)
 		return err;
 	ask_sheet_take(b, &ask->tasks[i], ask->sighand);
+	if (process_too)
+		take_page_answer(b, &ask->tasks[i]);
 	for (size_t k = 0; process_too && k < ask->process->threads.n; k++)
 		take_process_answer(b, &b->process, &ask->tasks[k]);
 	return 0;

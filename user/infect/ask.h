@@ -13,8 +13,13 @@ struct ask_of_thread {
 	u64 altstack_at, clear_tid_at, pdeath_at, subreaper_at;
 };
 struct ask_of_process {
-	size_t thp, mdwe, brk, membarrier, ldt, itimer[3], action[64];
+	size_t thp, mdwe, merge, brk, membarrier, ldt, itimer[3], action[64];
 	u64 itimer_at[3], action_at;
+};
+/* How a new mapping is. */
+struct ask_of_page {
+	size_t map, cold, resident;
+	u64 resident_at;
 };
 struct ask_sheet {
 	struct hijack_call calls[ASK_CALLS];
@@ -22,6 +27,7 @@ struct ask_sheet {
 	size_t needed;      /* so many calls are made or none; a filter may refuse those behind them */
 	struct ask_of_thread thread;
 	struct ask_of_process process;
+	struct ask_of_page page; /* hijacks only */
 	bool of_process;
 	_Alignas(8) char data[HIJACK_ARENA_DATA];
 };

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-/* Owns what prctl(2) sets for a process: child subreaper, and of its memory dumpable, thp_disable and MDWE (the facts are
- * in the mm object); its oom_score_adj and coredump_filter, its login id, the nice
+/* Owns what prctl(2) sets for a process: child subreaper, and of its memory dumpable, thp_disable, MDWE, merging of
+ * pages, and mlockall(2) for what is to come (the facts are in the mm object); its oom_score_adj and coredump_filter, its login id, the nice
  * value of its session, and what it has registered for at membarrier(2). */
 #include "base/file.h"
 #include "collect/collect.h"
@@ -13,10 +13,14 @@
 #include <linux/membarrier.h>
 #include <linux/prctl.h>
 #include <stdio.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
 
 #ifndef PR_SET_MDWE
 #define PR_SET_MDWE 65
+#endif
+#ifndef PR_SET_MEMORY_MERGE
+#define PR_SET_MEMORY_MERGE 67 /* Linux 6.4 */
 #endif
 
 static const struct kind kind_prctl = { .name = "prctl", .desc = &ckpt__prctl__descriptor };
@@ -110,6 +114,15 @@ static int judge_score(s32 score)
 	(u32)(MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED | MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED |                           \
 	      MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED_SYNC_CORE | MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED_RSEQ)
 
+static int judge_mm(const Ckpt__Mm *mm)
+{
+	if (mm->membarrier & ~REGISTRATIONS)
+		return fail(IMAGE_VALUE, 0, "membarrier registrations 0x%x", mm->membarrier);
+	if (mm->future_locks & ~(u32)(VMA_LOCKED | VMA_LOCKONFAULT) || mm->future_locks == VMA_LOCKONFAULT)
+		return fail(IMAGE_VALUE, 0, "locks of future mappings 0x%x", mm->future_locks);
+	return 0;
+}
+
 static int prctl_judge(const struct graph *graph, const struct object *object, enum direction direction)
 {
 	const Ckpt__Prctl *m = object->data;
@@ -123,8 +136,10 @@ static int prctl_judge(const struct graph *graph, const struct object *object, e
 		return fail(IMAGE_VALUE, 0, "oom_score_adj %d", m->oom_score_adj);
 	if (m->autogroup_nice < -20 || m->autogroup_nice > 19)
 		return fail(IMAGE_VALUE, 0, "nice value %d of a session", m->autogroup_nice);
-	if (mm && mm->membarrier & ~REGISTRATIONS)
-		return fail(IMAGE_VALUE, 0, "membarrier registrations 0x%x", mm->membarrier);
+	if (!live && mm && mm->locks_unknown && direction == DIRECTION_DUMP)
+		warn(PRCTL, 0, "mlockall(MCL_FUTURE)");
+	if (mm && judge_mm(mm) < 0)
+		return -EINVAL;
 	if (direction == DIRECTION_RESTORE && m->oom_score_adj < 0)
 		return judge_score(m->oom_score_adj);
 	return 0;
@@ -174,6 +189,31 @@ static void plan_membarrier(struct plan *plan, u32 pid, u32 registered)
 			plan_call(plan, AT(pid, STAGE_TIMERS), SYS_membarrier, ARG(command), ARG(0), ARG(0));
 }
 
+/* Switched on it marks all mappings that can be merged (mm/ksm.c, ksm_add_vmas()), also those that the program has taken out. A root
+ * begins with what ckpt has, which goes before there are mappings. */
+static void plan_merge(struct plan *plan, const struct graph *graph, const Ckpt__Task *task, bool merge)
+{
+	const struct object *o = graph_find(graph, &kind_vmas, task->mm);
+	const struct vma *v = o ? o->data : NULL;
+	struct place at = AT(task->pid, STAGE_TIMERS);
+	if (!merge && !task->ppid)
+		step_any(plan_call(plan, AT(task->pid, STAGE_UNMAP), SYS_prctl, ARG(PR_SET_MEMORY_MERGE), ARG(0)));
+	if (!merge)
+		return;
+	plan_call(plan, at, SYS_prctl, ARG(PR_SET_MEMORY_MERGE), ARG(1));
+	for (u32 i = 0; v && i < o->count; i++)
+		if (!(v[i].flags & (VMA_MERGEABLE | VMA_SHARED | VMA_SPECIAL)))
+			plan_call(plan, at, SYS_madvise, ARG(v[i].start), ARG(v[i].end - v[i].start), ARG(MADV_UNMERGEABLE));
+}
+
+/* The stack and the arena are mapped; limits and rights are those of ckpt. */
+static void plan_locks(struct plan *plan, u32 pid, u32 locks)
+{
+	if (locks)
+		plan_call(plan, AT(pid, STAGE_IDS), SYS_mlockall,
+			  ARG(MCL_FUTURE | (locks & VMA_LOCKONFAULT ? MCL_ONFAULT : 0)));
+}
+
 static int prctl_plan(struct plan *plan, const struct graph *graph, const struct object *object)
 {
 	const Ckpt__Prctl *m = object->data;
@@ -193,6 +233,10 @@ static int prctl_plan(struct plan *plan, const struct graph *graph, const struct
 		return 0;
 	plan_dumpable(plan, task, mm->dumpable);
 	plan_membarrier(plan, object->id, mm->membarrier);
+	if (task->mm == object->id) {
+		plan_merge(plan, graph, task, mm->memory_merge);
+		plan_locks(plan, object->id, mm->future_locks);
+	}
 	plan_call(plan, AT(object->id, STAGE_TIMERS), SYS_prctl, ARG(PR_SET_THP_DISABLE), ARG(mm->thp_disable));
 	/* MDWE cannot be taken back and forbids mappings that a restore needs: the last of all. */
 	if (mm->mdwe)

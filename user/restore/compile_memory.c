@@ -242,6 +242,16 @@ static void seal(const struct space *s, const struct vma *v)
 		plan_call(s->c->plan, at(s, STAGE_CLOSE), SYS_mseal, ARG(v->start), ARG(v->end - v->start), ARG(0));
 }
 
+/* Where pages cannot be had (no access, behind the end of a file) mlock(2) tells ENOMEM when the lock is there (mm/gup.c,
+ * __mm_populate()): then the proof tells whether it is. */
+static void lock(const struct space *s, const struct vma *v)
+{
+	struct plan_step *step = plan_call(s->c->plan, at(s, STAGE_PROTECT), SYS_mlock2, ARG(v->start), ARG(v->end - v->start),
+					   ARG(v->flags & VMA_LOCKONFAULT ? MLOCK_ONFAULT : 0));
+	if (!v->prot || v->file)
+		step_any(step);
+}
+
 static void protect(const struct space *s, const struct vma *v, bool needed)
 {
 	u64 len = v->end - v->start;
@@ -249,8 +259,7 @@ static void protect(const struct space *s, const struct vma *v, bool needed)
 	if (needed)
 		plan_call(s->c->plan, at(s, STAGE_PROTECT), SYS_mprotect, ARG(v->start), ARG(len), ARG(v->prot));
 	if (v->flags & (VMA_LOCKED | VMA_LOCKONFAULT))
-		plan_call(s->c->plan, at(s, STAGE_PROTECT), SYS_mlock2, ARG(v->start), ARG(len),
-			  ARG(v->flags & VMA_LOCKONFAULT ? MLOCK_ONFAULT : 0));
+		lock(s, v);
 }
 
 /* --- pages --- */

@@ -11,6 +11,12 @@
 #define FEW_OTHERS 500 /* mappings or descriptors: of more eBPF tells in a fraction of the time */
 #define FEW_THREADS 4  /* so many are asked in less time than a program takes to load */
 
+/* A thread of a plan has no mapping of its own to look at. */
+static bool has_future_locks(const struct object *o)
+{
+	return o->kind == &kind_mm && ((const Ckpt__Mm *)o->data)->future_locks;
+}
+
 /* POSIX timers take a question each: who has some is looked at. */
 static bool may_tell(const struct compiler *c)
 {
@@ -19,6 +25,8 @@ static bool may_tell(const struct compiler *c)
 		const struct object *o = c->graph->objects.v[i];
 		threads += o->kind == &kind_thread;
 		if ((o->kind == &kind_fds || o->kind == &kind_vmas) && o->count > FEW_OTHERS)
+			return false;
+		if (has_future_locks(o))
 			return false;
 		if (o->kind->desc == &ckpt__timers__descriptor && ((const Ckpt__Timers *)o->data)->n_timer)
 			return false;
