@@ -37,7 +37,25 @@ static int open_bpf(void)
 }
 
 static int open_fanotify(void) { return fanotify_init(FAN_CLASS_NOTIF, O_RDONLY); }
-static int open_namespace(void) { return open("/proc/self/ns/net", O_RDONLY); }
+
+/* Of a child that has gone. */
+static int open_namespace(void)
+{
+	char path[32];
+	int made[2], end[2], fd;
+	char c;
+	MUST(pipe(made) == 0 && pipe(end) == 0);
+	pid_t child = fork();
+	if (child == 0)
+		_exit(unshare(CLONE_NEWUTS) == 0 && write(made[1], "", 1) == 1 && read(end[0], &c, 1) == 1 ? 0 : 1);
+	close(made[1]);
+	MUST_EQ(read(made[0], &c, 1), 1);
+	snprintf(path, sizeof path, "/proc/%d/ns/uts", (int)child);
+	fd = open(path, O_RDONLY);
+	MUST(fd >= 0 && write(end[1], "", 1) == 1 && waitpid(child, NULL, 0) == child);
+	return fd;
+}
+
 static int open_secret(void) { return (int)syscall(SYS_memfd_secret, 0); }
 static int open_hugetlb(void) { return memfd_create("huge", MFD_HUGETLB); }
 static int open_device(void) { return open("/dev/kmsg", O_RDONLY); }

@@ -107,7 +107,7 @@ static void ten_clones(struct target *t, const char *image)
 	CHECK_EQ(system("rm -rf " WORK "/copy* " WORK "/clone*"), 0);
 }
 
-/* What tells of processes tells of the same ones in there. */
+/* What tells of processes and namespaces tells of those in there. */
 static void judged_clone(const char *program)
 {
 	struct target t;
@@ -118,6 +118,7 @@ static void judged_clone(const char *program)
 }
 TEST(descriptors_of_processes, .root = true) { judged_clone("pidfds"); }
 TEST(files_of_processes, .root = true) { judged_clone("procfiles"); }
+TEST(descriptors_of_namespaces, .root = true) { judged_clone("namespaces"); }
 
 TEST(ten_of_python, .root = true, .seconds = 120)
 {

@@ -172,14 +172,6 @@ static const struct {
 	{ "anon_inode:kvm", "a virtual machine", DIAG_FD_KVM },
 	{ "anon_inode:seccomp notify", "a seccomp listener", DIAG_FD_SECCOMP },
 	{ "anon_inode:sync_file", "a fence of a device", DIAG_FD_DMABUF },
-	{ "cgroup:[", "a cgroup namespace", DIAG_FD_NAMESPACE },
-	{ "ipc:[", "an IPC namespace", DIAG_FD_NAMESPACE },
-	{ "mnt:[", "a mount namespace", DIAG_FD_NAMESPACE },
-	{ "net:[", "a network namespace", DIAG_FD_NAMESPACE },
-	{ "pid:[", "a pid namespace", DIAG_FD_NAMESPACE },
-	{ "time:[", "a time namespace", DIAG_FD_NAMESPACE },
-	{ "user:[", "a user namespace", DIAG_FD_NAMESPACE },
-	{ "uts:[", "a UTS namespace", DIAG_FD_NAMESPACE },
 };
 
 static int refuse_kind(const char *link)
