@@ -110,8 +110,8 @@ test: deps
 # aarch64, against the libraries of Debian's arm64 packages, which are unpacked below ~/.cache.
 cross:
 	$(Q)tools/deps cross && $(MAKE) --no-print-directory ARCH=aarch64 build/aarch64/ckpt
-install: ckpt
-	$(Q)install -Dm755 ckpt $(DESTDIR)$(PREFIX)/sbin/ckpt
+install: $(B)/ckpt
+	$(Q)install -Dm755 $< $(DESTDIR)$(PREFIX)/sbin/ckpt
 	$(Q)mkdir -p $(DESTDIR)$(PREFIX)/lib/systemd/system && sed 's|@SBIN@|$(PREFIX)/sbin|' tools/ckpt-pin.service.in \
 	  >$(DESTDIR)$(PREFIX)/lib/systemd/system/ckpt-pin.service
 	$(Q)for m in docs/man/*.8; do install -Dm644 $$m $(DESTDIR)$(PREFIX)/share/man/man8/$${m##*/}; done

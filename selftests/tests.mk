@@ -3,9 +3,9 @@
 # main.o and run; an executable X.sh there is run; each prints KTAP. selftests/programs/X.c are what gets checkpointed:
 # X.static.c is linked statically, X.musl.c with musl, others dynamically. Nothing needs to be added here.
 # With SAN=1 ckpt is sanitized too; its alternate stacks are off, since restored tasks would inherit them.
-# TESTS="unit/text tree/sleep" runs only these; JOBS=N so many at once.
+# TESTS="unit/text tree/sleep" runs only these; JOBS=N so many at once, else twice as many as processors: most of them wait.
 T        := $(B)/selftests
-JOBS     ?= $(shell nproc)
+JOBS     ?= $(shell expr $$(nproc) \* 2)
 UNITC    := $(wildcard selftests/unit/*.c)
 SELFC    := $(wildcard $(foreach room,resource tree refusal rights fault,selftests/$(room)/*.c))
 PROGC    := $(wildcard selftests/programs/*.c)

@@ -6,6 +6,7 @@ import os
 import re
 import resource
 import signal
+import sys
 import time
 
 PROGRAM = "/run/bench/bench.static"
@@ -38,7 +39,7 @@ def descriptors_allowed():
 
 
 def works():
-    """Every program of the table whose name BENCH_ONLY matches."""
+    """Every program of the table whose name BENCH_ONLY matches; ends the benchmark when there is none."""
     files, heap = descriptors_allowed(), int(os.environ.get("BENCH_HEAP", "1024"))
     fork = ("fork", ["fork"], "fork")
     execute = ("exec", None, "exec")
@@ -49,7 +50,11 @@ def works():
     table += [Work(f"{number(n)} mappings", "mappings", n, frozen=fork, restore=("mprotect", [], "made")) for n in (10000, 60000)]
     table += [Work("1 GiB heap" if heap == 1024 else f"{heap} MiB heap", "heap", heap, frozen=fork,
                    dump=("pwrite", ["write"], "pwrite"), restore=("pread", ["read"], "pread"))]
-    return [work for work in table if re.search(os.environ.get("BENCH_ONLY", ""), work.name)]
+    only = os.environ.get("BENCH_ONLY", "")
+    chosen = [work for work in table if re.search(only, work.name)]
+    if not chosen:
+        sys.exit(f"bench: no program's name matches BENCH_ONLY={only}; there are: " + ", ".join(work.name for work in table))
+    return chosen
 
 
 def warm(megabytes):

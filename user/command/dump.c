@@ -25,6 +25,89 @@ static int parse_seconds(const char *text, u64 *ret_ns)
 	return 0;
 }
 
+/* What becomes of the tree. Like the next two: 1, 0: it is none of these options, or negative errno. */
+static int option_of_tree(struct dump_config *c, int option, const char *value)
+{
+	switch (option) {
+	case 'R':
+		c->after = DUMP_LEAVE_RUNNING;
+		return 1;
+	case 's':
+		c->after = DUMP_LEAVE_STOPPED;
+		return 1;
+	case 't':
+		return parse_seconds(value, &c->freeze_timeout) ?: 1;
+	case 'c':
+		c->confirm = command_confirm(value);
+		return 1;
+	}
+	return 0;
+}
+
+/* Where the image comes to be, and what it takes up. */
+static int option_of_image(struct dump_config *c, int option, const char *value)
+{
+	switch (option) {
+	case 'D':
+	case 'N':
+		c->durable = option == 'D';
+		return 1;
+	case 'r':
+		c->replace = true;
+		return 1;
+	case 'g': {
+		int r = command_size(value, &c->ghost_limit);
+		c->ghost_limit += r == 0 && !c->ghost_limit; /* 0 would be the default */
+		return r ?: 1;
+	}
+	}
+	return 0;
+}
+
+/* What is done with objects that can be treated in several ways, and with what lies outside of the tree. */
+static int option_of_objects(struct dump_options *o, int option, const char *value)
+{
+	switch (option) {
+	case 'p':
+		return policy_parse(&o->policies, value, POLICY_AT_DUMP) ?: 1;
+	case 'l':
+		return netlock_parse(value, &o->config.lock)
+			       ? 1
+			       : fail(USAGE, 0, "\"%s\" is no method: there are auto, link, nftables and none", value);
+	case 'L':
+		return parse_seconds(value, &o->config.lock_timeout) ?: 1;
+	case 'e':
+		o->config.external = true;
+		o->config.external_kinds = value;
+		return 1;
+	}
+	return 0;
+}
+
+static int take_option(struct dump_options *o, int option, const char *value)
+{
+	int r = option_of_tree(&o->config, option, value) ?: option_of_image(&o->config, option, value);
+	r = r ?: option_of_objects(o, option, value);
+	if (r)
+		return MIN(r, 0);
+	switch (option) {
+	case 'b':
+		o->config.no_bpf = true;
+		return 0;
+	case 'j':
+		o->json = true;
+		return 0;
+	case 'w':
+		o->why = true;
+		return 0;
+	}
+	return fail(USAGE, 0,
+		    "dump takes PID DIR [--leave-running | --leave-stopped] [--freeze-timeout SECONDS] "
+		    "[--durable | --no-durable] [--ghost-limit SIZE] [--policy NAME=POLICY] "
+		    "[--network-lock METHOD] [--lock-timeout SECONDS] "
+		    "[--external[=KIND,...]] [--replace] [--confirm COMMAND] [--no-bpf] [--why] [--json]");
+}
+
 static int parse(int argc, char **argv, struct dump_options *ret)
 {
 	static const struct option options[] = {
@@ -47,64 +130,7 @@ static int parse(int argc, char **argv, struct dump_options *ret)
 	};
 	ret->config.durable = -1;
 	for (int o; (o = getopt_long(argc, argv, "Rs", options, NULL)) != -1;) {
-		int r = 0;
-		switch (o) {
-		case 'R':
-			ret->config.after = DUMP_LEAVE_RUNNING;
-			break;
-		case 's':
-			ret->config.after = DUMP_LEAVE_STOPPED;
-			break;
-		case 'j':
-			ret->json = true;
-			break;
-		case 'w':
-			ret->why = true;
-			break;
-		case 't':
-			r = parse_seconds(optarg, &ret->config.freeze_timeout);
-			break;
-		case 'D':
-			ret->config.durable = 1;
-			break;
-		case 'N':
-			ret->config.durable = 0;
-			break;
-		case 'g':
-			r = command_size(optarg, &ret->config.ghost_limit);
-			ret->config.ghost_limit += r == 0 && !ret->config.ghost_limit; /* 0 would be the default */
-			break;
-		case 'p':
-			r = policy_parse(&ret->policies, optarg, POLICY_AT_DUMP);
-			break;
-		case 'l':
-			r = netlock_parse(optarg, &ret->config.lock)
-				    ? 0
-				    : fail(USAGE, 0, "\"%s\" is no method: there are auto, link, nftables and none", optarg);
-			break;
-		case 'L':
-			r = parse_seconds(optarg, &ret->config.lock_timeout);
-			break;
-		case 'e':
-			ret->config.external = true;
-			ret->config.external_kinds = optarg;
-			break;
-		case 'r':
-			ret->config.replace = true;
-			break;
-		case 'c':
-			ret->config.confirm = command_confirm(optarg);
-			break;
-		case 'b':
-			ret->config.no_bpf = true;
-			break;
-		default:
-			r = fail(USAGE, 0,
-				 "dump takes PID DIR [--leave-running | --leave-stopped] [--freeze-timeout SECONDS] "
-				 "[--durable | --no-durable] [--ghost-limit SIZE] [--policy NAME=POLICY] "
-				 "[--network-lock METHOD] [--lock-timeout SECONDS] "
-				 "[--external[=KIND,...]] [--replace] [--confirm COMMAND] [--no-bpf] [--why] [--json]");
-		}
+		int r = take_option(ret, o, optarg);
 		if (r < 0)
 			return r;
 	}
