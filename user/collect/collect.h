@@ -60,8 +60,6 @@ int collect_self(struct graph *ret, const struct collect_config *);
 const struct caps *collector_caps(const struct collector *);
 struct graph *collector_graph(struct collector *);
 bool collector_live(const struct collector *);
-/* Did GLIBC_TUNABLES turn off rseq when the process of this /proc directory was started? */
-bool collect_rseq_is_off(int proc);
 /* Is it for an image, or only looked at? */
 bool collector_storing(const struct collector *);
 u64 collector_ghost_limit(const struct collector *);

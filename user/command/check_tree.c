@@ -8,6 +8,7 @@
 #include "dump/pages.h"
 #include "model/reflect.h"
 #include "resource/registry.h"
+#include "task/rseq.h"
 #include "why/why.h"
 #include <linux/seccomp.h>
 #include <stdio.h>
@@ -49,7 +50,7 @@ static void judge_process(const struct caps *caps, const struct tree_process *p)
 	}
 	if (tracer)
 		fail(TRACED, 0, "by process %d", tracer);
-	if (!caps_serves(caps, CAN_RSEQ_CONFIG) && !collect_rseq_is_off(p->proc))
+	if (!caps_serves(caps, CAN_RSEQ_CONFIG) && !rseq_is_off(p->proc))
 		fail(RSEQ_CONFIG, 0, "%s; the program was started with rseq on", caps->state[CAN_RSEQ_CONFIG].note);
 	if (filtered && caps->state[CAN_SECCOMP_GET_FILTER].answer == CAP_NO)
 		fail(SECCOMP_READ, 0, "%d of its %zu threads have some", filtered, p->threads.n);

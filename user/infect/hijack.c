@@ -14,13 +14,15 @@
 #define LEAVE_ROUNDS 100
 
 /* A thread in user code may stand inside of a restartable sequence: it must not go on in it after other code ran. */
-static int leave_rseq_section(pid_t tid, struct remote_home *home)
+static int leave_rseq_section(const struct tree_process *process, pid_t tid, struct remote_home *home)
 {
 	struct rseq_area area;
 	u64 from;
 	if (home->call.interrupted)
 		return 0;
 	int err = rseq_get_area(tid, &area);
+	if (err == -EIO && rseq_is_off(process->proc)) /* nothing tells, and a dump takes it to have none */
+		return 0;
 	if (err < 0)
 		return hijack_refuse("its restartable sequences cannot be read (PTRACE_GET_RSEQ_CONFIGURATION, Linux 5.13)",
 				     err);
@@ -294,7 +296,7 @@ int hijack_run(struct tree_process *process, pid_t tid, struct hijack_call *call
 	struct remote_home home;
 	pid_t lead = hijack_pick(process, tid, &home);
 	if (lead)
-		err = leave_rseq_section(lead, &home);
+		err = leave_rseq_section(process, lead, &home);
 	err = err ?: hijack_prepare(&h, tid, calls, count);
 	if (err < 0)
 		return err;

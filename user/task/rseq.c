@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /* Owns the way out of restartable sequences: what the kernel does when a thread is preempted in one. */
 #include "task/rseq.h"
+#include "base/file.h"
 #include "diag/diag.h"
 #include <linux/rseq.h>
 #include <sys/ptrace.h>
@@ -68,4 +69,38 @@ int rseq_abort_fix(pid_t tid, arch_regs *regs, const struct rseq_area *area, u64
 	arch_abort_rseq(regs, cs.abort_ip);
 	*ret_aborted_from = pc;
 	return 0;
+}
+
+/* --- where no kernel tells of areas: what a program was started with says of its C library --- */
+
+#define TUNABLES "GLIBC_TUNABLES="
+#define RSEQ_OFF "glibc.pthread.rseq=0"
+
+/* name=value, with colons between them. */
+static bool has_rseq_off(const char *value)
+{
+	for (const char *at = value; *at; at += strspn(at, ":")) {
+		size_t len = strcspn(at, ":");
+		if (len == sizeof RSEQ_OFF - 1 && !memcmp(at, RSEQ_OFF, len))
+			return true;
+		at += len;
+	}
+	return false;
+}
+
+/* The C library may have cut the value into strings when it read it: then those that follow belong to it. */
+bool rseq_is_off(int proc)
+{
+	_cleanup_text_ struct text environment = { 0 };
+	bool inside = false;
+	if (file_read(proc, "environ", &environment) < 0 || !environment.data)
+		return false;
+	for (size_t at = 0; at < environment.len; at += strlen(environment.data + at) + 1) {
+		const char *entry = environment.data + at;
+		bool begins = !strncmp(entry, TUNABLES, sizeof TUNABLES - 1);
+		inside = begins || (inside && !strncmp(entry, "glibc.", 6));
+		if (inside && has_rseq_off(begins ? entry + sizeof TUNABLES - 1 : entry))
+			return true;
+	}
+	return false;
 }

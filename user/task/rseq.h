@@ -17,3 +17,6 @@ int rseq_get_area(pid_t tid, struct rseq_area *ret);
  * would do; *ret_aborted_from: the pc that was left, or 0 when the thread was outside. Call it before any code runs in the
  * thread; then set the registers. Fails (reported) when the section is not a valid one. */
 int rseq_abort_fix(pid_t tid, arch_regs *, const struct rseq_area *, u64 *ret_aborted_from);
+
+/* Did GLIBC_TUNABLES turn off rseq when the process of this /proc directory was started? */
+bool rseq_is_off(int proc);
