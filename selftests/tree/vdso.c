@@ -92,7 +92,7 @@ TEST(newer_kinds_of_memory_become_ordinary, .root = true)
 	struct target t;
 	target_start(&t, "newer");
 	target_dump(&t, false);
-	setenv("CKPT_DISABLE", "MAP_DROPPABLE,ANON_VMA_NAME", 1);
+	setenv("CKPT_DISABLE", "MAP_DROPPABLE,ANON_VMA_NAME,MADV_GUARD", 1);
 	target_restore(&t, 0);
 	unsetenv("CKPT_DISABLE");
 	CHECK_EQ(count_maps(t.pid, "of a newer kernel"), 0);

@@ -30,3 +30,11 @@ bool vma_stored(const struct vma *v)
 {
 	return !(v->flags & (VMA_SHARED | VMA_SPECIAL | VMA_DROPPABLE | VMA_WIPEONFORK | VMA_IO | VMA_PFNMAP));
 }
+
+static int order(const void *a, const void *b)
+{
+	u64 x = ((const struct vma *)a)->start, y = ((const struct vma *)b)->start;
+	return x < y ? -1 : x > y;
+}
+
+void vma_sort(struct object *vmas) { qsort(vmas->data, vmas->count, sizeof(struct vma), order); }

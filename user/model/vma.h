@@ -9,3 +9,5 @@ const struct vma *vma_inherited(const struct vma *child, const struct object *pa
 /* Are the contents private to the process, and may they be stored? Files, shared objects, the kernel (special mappings)
  * have the others; VM_DROPPABLE and MADV_WIPEONFORK are secrets that a second copy would betray. */
 bool vma_stored(const struct vma *);
+/* By address, as they must be. */
+void vma_sort(struct object *vmas);

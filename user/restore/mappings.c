@@ -2,6 +2,7 @@
 /* Owns what mappings of an image become on a kernel that does not have their kind, where programs cannot tell the difference. Pure. */
 #include "diag/diag.h"
 #include "model/kinds.h"
+#include "model/vma.h"
 #include "restore/restore.h"
 
 /* Memory that the kernel may throw away, not kept by children and not in core files (state of getrandom(3)): such that it keeps. */
@@ -17,7 +18,76 @@ static void forget_name(struct vma *v)
 		v->name[0] = 0;
 }
 
-void adapt_mappings(struct graph *g, const struct survey *s)
+/* --- pages that fault though they are mapped (MADV_GUARD_INSTALL): without access they fault, too --- */
+
+static int add_piece(struct object *vmas, const struct vma *of, u64 start, u64 end)
+{
+	if (start >= end)
+		return 0;
+	struct vma *piece = object_append(vmas);
+	if (!piece)
+		return fail_memory();
+	*piece = *of;
+	piece->start = start;
+	piece->end = end;
+	piece->pgoff += of->file ? start - of->start : 0;
+	return 0;
+}
+
+/* Of the mapping with this number the part within [from, to) loses its access, and the others become mappings behind the last. */
+static int wall_off(struct object *vmas, u32 number, u64 from, u64 to)
+{
+	struct vma *v = vmas->data, whole = v[number];
+	from = MAX(from, whole.start);
+	to = MIN(to, whole.end);
+	v[number].start = from;
+	v[number].end = to;
+	v[number].pgoff += whole.file ? from - whole.start : 0;
+	v[number].prot = 0;
+	int r = add_piece(vmas, &whole, whole.start, from);
+	return r < 0 ? r : add_piece(vmas, &whole, to, whole.end);
+}
+
+static int wall_off_run(struct object *vmas, const struct page_run *run)
+{
+	int r = 0;
+	for (u32 i = 0; r == 0 && i < vmas->count; i++) {
+		const struct vma *v = &((struct vma *)vmas->data)[i];
+		if (v->start < run->start + run->len && v->end > run->start)
+			r = wall_off(vmas, i, run->start, run->start + run->len);
+	}
+	return r;
+}
+
+static int make_walls(struct object *vmas, struct object *pages)
+{
+	struct page_run *run = pages->data;
+	u32 n = 0;
+	int r = 0;
+	for (u32 i = 0; r == 0 && i < pages->count; i++) {
+		if (run[i].flags & PAGES_GUARD)
+			r = wall_off_run(vmas, &run[i]);
+		else
+			run[n++] = run[i];
+	}
+	if (r < 0 || n == pages->count)
+		return r;
+	pages->count = n;
+	vma_sort(vmas);
+	return 0;
+}
+
+static int adapt_guards(struct graph *g)
+{
+	int r = 0;
+	for (struct object *o = NULL; r == 0 && (o = graph_next(g, &kind_vmas, o));) {
+		struct object *pages = graph_find(g, &kind_pages, o->id);
+		r = pages ? make_walls(o, pages) : 0;
+	}
+	return r;
+}
+
+int adapt_mappings(struct graph *g, const struct survey *s)
 {
 	bool drops = !caps_lacks(s->caps, CAN_MAP_DROPPABLE), names = !caps_lacks(s->caps, CAN_ANON_VMA_NAME);
 	for (struct object *o = NULL; !(drops && names) && (o = graph_next(g, &kind_vmas, o));) {
@@ -29,4 +99,5 @@ void adapt_mappings(struct graph *g, const struct survey *s)
 				forget_name(&v[i]);
 		}
 	}
+	return caps_lacks(s->caps, CAN_MADV_GUARD) ? adapt_guards(g) : 0;
 }

@@ -117,7 +117,8 @@ static int prepare(const struct work *w, struct survey *survey, struct plan **pl
 		r = adapt_vdso(w->graph, survey);
 	if (r == 0)
 		r = adapt_rseq(w->graph, survey);
-	adapt_mappings(w->graph, survey);
+	if (r == 0)
+		r = adapt_mappings(w->graph, survey);
 	if (r == 0)
 		r = adapt_cpu(w->graph);
 	if (r == 0)

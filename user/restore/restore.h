@@ -93,8 +93,8 @@ int adapt_groups(struct graph *, const struct survey *);
 int adapt_vdso(struct graph *, struct survey *);
 /* rseq areas of a judged image of another kernel that this one would refuse are left off, each told: survey.left_off. */
 int adapt_rseq(struct graph *, struct survey *);
-/* Mappings of kinds that this kernel does not have become such as serve as well. */
-void adapt_mappings(struct graph *, const struct survey *);
+/* Mappings of kinds that this kernel does not have become such as serve as well. 0 or -ENOMEM (reported). */
+int adapt_mappings(struct graph *, const struct survey *);
 /* Registers of a judged image of another processor, in the form of this one. */
 int adapt_cpu(struct graph *);
 

@@ -4,6 +4,7 @@
 #include "arch/arch.h"
 #include "collect/vdso.h"
 #include "diag/diag.h"
+#include "model/vma.h"
 #include "restore/compile.h"
 #include <sys/mman.h>
 
@@ -167,12 +168,6 @@ static u64 make_ordinary(struct object *vmas)
 	return address;
 }
 
-static int order(const void *a, const void *b)
-{
-	u64 x = ((const struct vma *)a)->start, y = ((const struct vma *)b)->start;
-	return x < y ? -1 : x > y;
-}
-
 /* The distances between the parts are in the code. */
 static int add_parts(struct object *vmas, const struct survey *s, u64 at)
 {
@@ -191,7 +186,7 @@ static int add_parts(struct object *vmas, const struct survey *s, u64 at)
 				       .flags = VMA_SPECIAL };
 		memcpy(place->name, own->name, sizeof place->name);
 	}
-	qsort(vmas->data, vmas->count, sizeof(struct vma), order);
+	vma_sort(vmas);
 	return 0;
 }
 
