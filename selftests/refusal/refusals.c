@@ -4,6 +4,7 @@
 #include "harness/target.h"
 #include <fcntl.h>
 #include <linux/magic.h>
+#include <mqueue.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -150,6 +151,31 @@ TEST(epoll_target, .root = true) { refused_program("epoll", "flight", EXIT_UNSUP
 #if defined(__x86_64__)
 TEST(ldt_unreadable, .root = true) { refused_program("ldt", "filter", EXIT_UNSUPPORTED, "[LDT_READ]"); }
 #endif
+
+TEST(mqueue_messages, .root = true) { refused_program("mqueues", "messages", EXIT_UNSUPPORTED, "[MQUEUE_MESSAGES]"); }
+TEST(mqueue_notify, .root = true) { refused_program("mqueues", "notify", EXIT_UNSUPPORTED, "[MQUEUE_NOTIFY]"); }
+/* A queue that is gone is made anew, its messages are not. */
+TEST(mqueue_gone, .root = true)
+{
+	struct target t;
+	char name[64];
+	_cleanup_text_ struct text output = { 0 };
+	target_start(&t, "mqueues", "keeps");
+	snprintf(name, sizeof name, "/ckpt-%d-held", t.pid);
+	target_dump(&t, false);
+	mqd_t queue = (mqd_t)CHECK_OK(mq_open(name, O_RDWR));
+	CHECK_OK(mq_unlink(name));
+	CHECK_EQ(ckpt(&output, "restore", "-d", t.image), EXIT_UNSUPPORTED);
+	CHECK_CONTAINS(output.data, "[MQUEUE_GONE]");
+	CHECK_OK(mq_close(queue));
+	target_start(&t, "mqueues");
+	target_dump(&t, false);
+	snprintf(name, sizeof name, "/ckpt-%d-fresh", t.pid);
+	CHECK_OK(mq_unlink(name));
+	target_restore(&t, 0);
+	target_compare(&t);
+	target_judge(&t);
+}
 
 TEST(pidfd_flight, .root = true) { refused_program("pidfds", "flight", EXIT_UNSUPPORTED, "[PIDFD_FLIGHT]"); }
 TEST(pidfd_thread, .root = true) { refused_program("pidfds", "thread", EXIT_UNSUPPORTED, "[PIDFD_THREAD]"); }

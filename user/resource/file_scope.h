@@ -7,8 +7,10 @@
 #include "plan/plan.h"
 #include <fcntl.h>
 #include <linux/sched.h>
+#include <sys/mount.h>
 #include <stdio.h>
 #include <sys/stat.h>
+#include <sys/statfs.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <sys/wait.h>
@@ -34,6 +36,29 @@ static inline bool is_process_file(const struct record_file *file, const char *l
 	struct stat st;
 	return !strncmp(link, "/proc/", 6) && link[6] >= '1' && link[6] <= '9' && stat("/proc", &st) == 0 &&
 	       major(st.st_dev) == file->dev_major && minor(st.st_dev) == file->dev_minor;
+}
+
+/* The device of the message queues of ckpt's IPC namespace, by the file system that is mounted or by one that never is; 0: not
+ * known. */
+static inline dev_t message_queue_device(void)
+{
+	struct statfs fs;
+	struct stat st = { 0 };
+	if (statfs("/dev/mqueue", &fs) == 0 && fs.f_type == 0x19800202 && stat("/dev/mqueue", &st) == 0)
+		return st.st_dev;
+	_cleanup_close_ int context = (int)syscall(SYS_fsopen, "mqueue", FSOPEN_CLOEXEC);
+	if (context < 0 || syscall(SYS_fsconfig, context, FSCONFIG_CMD_CREATE, NULL, NULL, 0) < 0)
+		return 0;
+	_cleanup_close_ int mount = (int)syscall(SYS_fsmount, context, FSMOUNT_CLOEXEC, 0);
+	return mount >= 0 && fstat(mount, &st) == 0 ? st.st_dev : 0;
+}
+
+/* "/name": a POSIX message queue, where there might be a file in the root directory. */
+static inline bool is_message_queue(const struct record_file *file, const char *link)
+{
+	dev_t device = makedev(file->dev_major, file->dev_minor);
+	return link[0] == '/' && link[1] && !strchr(link + 1, '/') && S_ISREG(file->mode) && !file->dev_major &&
+	       device == message_queue_device();
 }
 
 /* The open(2) flags that the image holds for the object's file; 0 when it holds none. */

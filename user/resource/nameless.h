@@ -41,7 +41,7 @@ static inline bool nameless_claims(const struct record_file *file, const char *l
 {
 	char path[4096];
 	struct stat st;
-	if (is_memory_object(link) || is_process_file(file, link) || !nameless_path(link, path))
+	if (is_memory_object(link) || is_process_file(file, link) || is_message_queue(file, link) || !nameless_path(link, path))
 		return false;
 	bool there = lstat(link, &st) == 0 && st.st_ino == file->ino && major(st.st_dev) == file->dev_major &&
 		     minor(st.st_dev) == file->dev_minor;

@@ -27,7 +27,8 @@ static bool is_memory_device(u32 major, u32 minor)
 
 static bool reg_claims(const struct record_file *file, const char *link)
 {
-	if (link[0] != '/' || is_memory_object(link) || is_process_file(file, link) || nameless_claims(file, link))
+	if (link[0] != '/' || is_memory_object(link) || is_process_file(file, link) || is_message_queue(file, link) ||
+	    nameless_claims(file, link))
 		return false;
 	return (file->flags & O_PATH) || S_ISREG(file->mode) || S_ISDIR(file->mode) ||
 	       (S_ISCHR(file->mode) && is_memory_device(file->rdev_major, file->rdev_minor));
