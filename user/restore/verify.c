@@ -17,8 +17,8 @@ static const char *const ignored[] = {
 	"thread.registers", /* of a call that ended meanwhile: compared with what was given */
 };
 
-/* Not every source tells these: eBPF does, and newer kernels. They are compared when the image and this host know them. */
-static const char *const hearsay[] = { "mm.membarrier", "persona.syscall_dispatch" };
+/* Not every source tells these, nor every kernel has them. They are compared when the image and this host know them. */
+static const char *const hearsay[] = { "mm.membarrier", "persona.syscall_dispatch", "unix.pass_pidfd", "unix.pass_rights" };
 
 /* Does any object have the field of "kind.field"? */
 static bool is_told(const struct graph *g, const char *path)
