@@ -178,6 +178,8 @@ static void make_place(struct target *t)
 	}
 }
 
+#define TUNABLES "GLIBC_TUNABLES="
+
 static void be_target(const struct target *t, const char *const *argv, int tell)
 {
 	char output[96];
@@ -192,7 +194,11 @@ static void be_target(const struct target *t, const char *const *argv, int tell)
 	close_range(3, 999, 0);
 	if (chdir("/") || write(tell, &pid, sizeof pid) != sizeof pid)
 		_exit(126);
-	execve(argv[0], (char **)argv, (char *[]){ "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "LC_ALL=C", NULL });
+	char tunables[128];
+	snprintf(tunables, sizeof tunables, TUNABLES "%s", getenv("GLIBC_TUNABLES") ?: "");
+	execve(argv[0], (char **)argv,
+	       (char *[]){ "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "LC_ALL=C",
+			   getenv("GLIBC_TUNABLES") ? tunables : NULL, NULL });
 	fprintf(stderr, "cannot run %s: %s\n", argv[0], strerror(errno));
 	_exit(127);
 }

@@ -15,7 +15,7 @@ struct target {
 };
 
 /* Starts selftests/programs/ARGV[0] (or an absolute path) as PROGRAM DIR ARGV[1].. in a session of its own, a child of the
- * namespace's init, and waits until it is ready. */
+ * namespace's init, and waits until it is ready. Of the test's environment it has GLIBC_TUNABLES. */
 #define target_start(t, ...) target_startv(t, (const char *const[]){ __VA_ARGS__, NULL })
 void target_startv(struct target *, const char *const *argv);
 /* Starts any command; it is given no DIR and nothing is waited for but its exec. */

@@ -60,6 +60,7 @@ static void in_container(void (*body)(void))
 {
 	int ready[2], mapped[2];
 	char byte = 0;
+	tier_lose_bpf();
 	CHECK_OK(pipe(ready));
 	CHECK_OK(pipe(mapped));
 	fflush(stdout);
@@ -76,6 +77,7 @@ static void in_container(void (*body)(void))
 static void go_round(const char *const *argv)
 {
 	struct target t;
+	tier_need_told(argv[0]);
 	target_startv(&t, argv);
 	target_dump(&t, false);
 	target_restore(&t, 0);
@@ -127,6 +129,7 @@ TEST(hidden_files_in_user_namespace, .root = true) { in_container(hidden_inside)
 
 static void keep_only(u64 caps)
 {
+	tier_lose_bpf();
 	for (int cap = 0; cap <= CAP_LAST_CAP; cap++)
 		if (!(caps & TIER_BIT(cap)))
 			CHECK_OK(prctl(PR_CAPBSET_DROP, cap));

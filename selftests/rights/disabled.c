@@ -2,8 +2,7 @@
 /* CKPT_DISABLE takes one capability after the other away: a dump and a restore go on by what serves instead, and the program does
  * not notice, or they are refused by the name of that capability, and nothing has changed. */
 #include "diag/diag.h"
-#include "harness/target.h"
-#include "host/caps.h"
+#include "rights/tier.h"
 #include <stdio.h>
 #include <unistd.h>
 
@@ -47,6 +46,7 @@ static void dump_and_restore(struct target *t, const char *id)
 static void walk(const char *group)
 {
 	size_t walked = 0;
+	tier_lose_bpf();
 	for (int i = 0; i < CAN_COUNT; i++) {
 		const struct cap_row *row = caps_row((enum cap_id)i);
 		struct target t;
@@ -176,6 +176,7 @@ static void concerns(const char *id, const char *const *argv)
 {
 	struct target t;
 	CHECK(caps_find(id, strlen(id)) != CAN_NOTHING);
+	tier_lose_bpf();
 	target_startv(&t, argv);
 	dump_and_restore(&t, id);
 	target_judge(&t);
@@ -204,6 +205,8 @@ CONCERNS(PROCESS_VM_READV, "memory")
 CONCERNS(MAP_FILES, "shared")
 CONCERNS(MADV_GUARD, "memory")
 CONCERNS(MEMORY_MERGE, "advice")
+CONCERNS(MAP_DROPPABLE, "newer")
+CONCERNS(ANON_VMA_NAME, "newer")
 CONCERNS(MSEAL, "memory")
 CONCERNS(MEMFD, "memfds")
 CONCERNS(MEMFD_EXEC, "memfds")

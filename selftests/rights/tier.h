@@ -3,13 +3,16 @@
 #pragma once
 #include "base/file.h"
 #include "harness/target.h"
+#include "host/caps.h"
 #include <fcntl.h>
 #include <grp.h>
 #include <linux/capability.h>
 #include <linux/securebits.h>
 #include <stdio.h>
+#include <sys/eventfd.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/xattr.h>
@@ -44,9 +47,34 @@ static inline void tier_set_caps(u64 caps)
 			CHECK_OK(prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, cap, 0, 0));
 }
 
+/* Nothing but eBPF tells of rseq areas before Linux 5.13: programs that a test starts from now on have none there, as the diagnosis
+ * (RSEQ_CONFIG) advises who may not use it. */
+static inline void tier_lose_bpf(void)
+{
+	if (caps_ask(NULL, CAN_RSEQ_CONFIG).answer == CAP_NO)
+		CHECK_OK(setenv("GLIBC_TUNABLES", "glibc.pthread.rseq=0", 1));
+}
+
+/* Skips the test of a program that holds what this kernel tells nobody without eBPF. */
+static inline void tier_need_told(const char *program)
+{
+	_cleanup_text_ struct text info = { 0 };
+	if (strcmp(program, "epoll") != 0 && strcmp(program, "files") != 0)
+		return;
+	int fd = (int)CHECK_OK(eventfd(0, EFD_CLOEXEC));
+	CHECK_OK(file_readf(&info, AT_FDCWD, "/proc/self/fdinfo/%d", fd));
+	close(fd);
+	if (!strstr(info.data, "eventfd-semaphore"))
+		SKIP("without eBPF nothing tells whether an eventfd is a semaphore (fdinfo: Linux 6.5)");
+}
+
 /* An ordinary user with these capabilities, which every program that it starts has too, and these groups. */
 static inline void tier_become(u64 caps, size_t count, const gid_t *groups)
 {
+	if (!(caps & TIER_BIT(CAP_BPF)))
+		tier_lose_bpf();
+	else /* that programs are counted against before Linux 5.11; who may not raise it here has a newer kernel */
+		setrlimit(RLIMIT_MEMLOCK, &(struct rlimit){ RLIM_INFINITY, RLIM_INFINITY });
 	tier_move_in();
 	CHECK_OK(prctl(PR_SET_KEEPCAPS, 1));
 	CHECK_OK(setgroups(count, groups));

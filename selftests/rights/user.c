@@ -31,6 +31,7 @@ static void go_round(const char *const *argv)
 {
 	struct target t;
 	char pid[16];
+	tier_need_told(argv[0]);
 	tier_become(0, 0, NULL);
 	target_startv(&t, argv);
 	snprintf(pid, sizeof pid, "%d", t.pid);
