@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""usage: table.py KTAP...: prints docs/kernels.md from what test machines have said (selftests/vm/run keeps it): kernel x architecture x
-test. A row is one program or one fact; what it consists of (alone, dumped and restored, left running) is one result."""
+"""usage: table.py FILE...: prints docs/kernels.md from what test machines have said: kernel x architecture x test (.ktap, which
+selftests/vm/run keeps), and from kernel x to kernel (.cross, of selftests/vm/cross). A row of the first is one program or one fact; what
+it consists of (alone, dumped and restored, left running) is one result."""
 import re
 import sys
 
@@ -10,6 +11,10 @@ WORDS = {
     "threads": "100 threads", "threads_static": "20 threads, static glibc", "threads_musl": "20 threads, static musl",
     "python": "python with threads", "loop": "python with an event loop", "pty": "bash with jobs on a terminal",
     "redis": "redis", "rseq_own": "rseq areas of its own",
+}
+CROSSING = {
+    "clock": "a program that reads clocks by the vDSO", "clock.static": "a static one that reads clocks by the vDSO",
+    "threads": "one with 100 threads", "python.py": "python with threads", "redis.py": "redis and its clients",
 }
 PARTS = re.compile(r"_(alone|dump_restore|leave_running)$")
 LINE = re.compile(r"(not )?ok \d+ ([^ #]+)(?: # SKIP (.*))?$")
@@ -49,6 +54,45 @@ class Machine:
         return f"skip ({notes.index(results[0]) + 1})"
 
 
+class Crossing:
+    """What came of programs that went from kernel to kernel. Who goes on has passed when it judges itself at last."""
+    def __init__(self, path):
+        self.cells, self.kernels, self.programs, waiting = {}, [], [], {}
+        with open(path, encoding="utf-8") as file:
+            self.about = dict(word.split("=", 1) for word in file.readline().split()[2:])
+            for line in file:
+                source, target, program, said = line.rstrip("\n").split(" ", 3)
+                self.note(self.kernels, source, target)
+                self.note(self.programs, program)
+                passed = waiting.setdefault(program, [])
+                passed.append((source, target))
+                if said == "ok":
+                    for pair in passed:
+                        self.cells.setdefault(pair, {})[program] = True
+                elif said != "goes on":
+                    self.cells.setdefault((source, target), {})[program] = False
+                if said != "goes on":
+                    passed.clear()
+
+    @staticmethod
+    def note(known, *names):
+        known.extend(name for name in names if name not in known)
+
+    def cell(self, source, target):
+        came = self.cells.get((source, target), {})
+        lost = [program for program, passed in came.items() if not passed]
+        if lost:
+            return f"**fail** ({', '.join(lost)})"
+        return "pass" if came and len(came) == len(self.programs) else "–"
+
+    def table(self):
+        kernels = sorted(self.kernels, key=lambda name: [int(n) if n.isdigit() else 0 for n in re.split(r"\D", name)])
+        yield "| from \\ to | " + " | ".join(kernels) + " |"
+        yield "|---" * (len(kernels) + 1) + "|"
+        for source in kernels:
+            yield f"| {source} | " + " | ".join("" if source == target else self.cell(source, target) for target in kernels) + " |"
+
+
 # "newest" comes last.
 def version(series):
     return (1, ()) if series == "newest" else (0, tuple(int(n) for n in series.split(".")))
@@ -66,8 +110,21 @@ def table(machines, notes):
         yield f"| {what} (`{test}`) | " + " | ".join(m.cell((test, name), notes) for m in machines) + " |"
 
 
+def print_crossings(crossings):
+    print("""
+## From kernel to kernel
+
+Images that one kernel made, restored by another: the programs go on there and judge themselves (`make test-cross`).""")
+    for crossing in crossings:
+        programs = ", ".join(CROSSING.get(program, program) for program in crossing.programs)
+        print(f"\n{crossing.about['arch']}, Debian {crossing.about['user']}: {programs}.\n")
+        print("\n".join(crossing.table()))
+
+
 def main():
-    machines = [m for m in map(Machine, sys.argv[1:]) if m.whole and m.about["user"] != "build"]
+    files = [path for path in sys.argv[1:] if not path.endswith(".cross")]
+    crossings = [Crossing(path) for path in sys.argv[1:] if path.endswith(".cross")]
+    machines = [m for m in map(Machine, files) if m.whole and m.about["user"] != "build"]
     print("""# Kernels
 
 What was tried in test machines (QEMU, Debian's cloud kernels), made of what they said by
@@ -84,6 +141,8 @@ on each kernel with /proc, ptrace and the program's own word. –: not tried wit
         some.sort(key=lambda m: version(m.about["series"]))
         print(f"\n## {arch}, glibc {some[0].about['glibc']} (Debian {user})\n")
         print("\n".join(table(some, notes)))
+    if crossings:
+        print_crossings(crossings)
     if notes:
         print("\nSkipped:\n")
         for number, note in enumerate(notes, 1):

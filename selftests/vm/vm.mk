@@ -19,7 +19,7 @@ test-vm: tests-built $(T)/vm/init
 	$(Q)$(VM_ENV) selftests/vm/run $(abspath $(B)) "$(or $(KERNELS),$(VM_MATRIX))" "$(or $(USERS),$(VM_USERS))" \
 	  "$(or $(TESTS),$(VM_TESTS))" "$(if $(TESTS),,$(VM_ONCE))"
 kernels:
-	$(Q)python3 selftests/vm/table.py $(wildcard build/*/vm/*.ktap) > docs/kernels.md
+	$(Q)python3 selftests/vm/table.py $(sort $(wildcard build/*/vm/*.ktap)) $(sort $(wildcard build/*/vm/*.cross)) > docs/kernels.md
 # Only what the slice needs is built: arm64 is built for this alone.
 VM_SLICE  := $(B)/ckpt $(T)/run $(T)/vm/init $(addprefix $(T)/,$(foreach t,$(VM_QUICK) $(VM_ARM),$(firstword $(subst :, ,$(t)))) \
              programs/sleeper programs/sleeper.static programs/rseq_own programs/registers)
@@ -27,12 +27,13 @@ vm-slice: $(VM_SLICE)
 test-vm-quick: $(VM_SLICE)
 	$(Q){ $(VM_ENV) selftests/vm/run $(abspath $(B)) "$(or $(KERNELS),5.10 newest)" build "$(or $(TESTS),$(VM_QUICK))"; \
 	  $(if $(filter aarch64,$(ARCH)),,selftests/vm/arm "$(VM_ARM)";) } | selftests/vm/total
-# From kernel to kernel with the image of the one before: KERNELS="5.10 6.12 newest 5.10".
-VM_CROSS := clock clock.static clock.musl threads
+# From each kernel to each other with images that were made there: KERNELS="5.10 6.12 newest", USERS=bookworm, PROGRAMS_CROSS=.
+VM_LEGS  := 5.10 6.1 6.12 6.18 7.2
+VM_CROSS := clock.static+ python.py+ redis.py+ threads+
 $(T)/vm/leg: selftests/vm/leg.c
 	$(call say,CC,$<) mkdir -p $(@D) && $(CC) -std=gnu17 -D_GNU_SOURCE $(WARN) -O2 -static $(if $(SYSROOT),--sysroot=$(SYSROOT)) -o $@ $<
 test-cross: tests-built $(T)/vm/init $(T)/vm/leg
-	$(Q)$(VM_ENV) selftests/vm/cross $(abspath $(B)) "$(or $(KERNELS),5.10 6.12 newest 5.10)" "$(or $(PROGRAMS_CROSS),$(VM_CROSS))"
+	$(Q)$(VM_ENV) selftests/vm/cross $(abspath $(B)) "$(or $(KERNELS),$(VM_LEGS))" "$(or $(USERS),bookworm)" "$(or $(PROGRAMS_CROSS),$(VM_CROSS))"
 # Kernels that were booted locked down: each mode skips the tests of the other.
 test-lockdown: tests-built $(T)/vm/init
 	$(Q)for mode in integrity confidentiality; do $(VM_ENV) VM_APPEND=lockdown=$$mode selftests/vm/run $(abspath $(B)) \
