@@ -190,30 +190,33 @@ static void sweep_restore(const char *const *argv, int step)
 
 /* --- a step of the plan, made impossible in the arena before the root is born --- */
 
+/* The i-th step that is tried: of all (slice: 0), or of so many that are spread over the plan, which repeats itself, without a
+ * period (multiples of the golden ratio). */
+static u32 choose_step(u32 i, u32 slice, u32 steps) { return slice ? (u32)((u64)(i * 0x9e3779b9u) * steps >> 32) : i; }
+
 static void sweep_steps(const char *const *argv, u32 slice)
 {
 	struct sweep s;
-	struct spoil spoil = { .step = UINT32_MAX, .how = SPOIL_FAILS };
+	struct spoil spoil = { .step = UINT32_MAX, .how = SPOIL_FAILS }; /* the first round counts them */
 	struct strike strike = { .at_birth = spoil_step, .arg = &spoil };
 	begin_restore(&s, argv);
 	s.failed = s.passed = 0;
 	int named = 0;
-	for (u32 n = 0, step = 1; n == 0 || n <= spoil.steps; n += step) {
+	for (u32 i = 0; i == 0 || i <= (slice ?: spoil.steps); i++) {
 		char what[200];
 		_cleanup_text_ struct text output = { 0 };
-		spoil.step = n - 1; /* the first round counts them */
+		if (i)
+			spoil.step = choose_step(i - 1, slice, spoil.steps);
 		struct struck struck = strike_run(ckpt_path(), s.argv, &strike, &output);
 		struck.injected = true;
-		if (n == 1 && slice)
-			step = spoil.steps / slice + 1;
-		snprintf(what, sizeof what, "step %u of %u", n, spoil.steps);
+		snprintf(what, sizeof what, "step %d of %u", (int)spoil.step, spoil.steps);
 		printf("%s\n", what);
 		judge_restore(&s, &struck, &output, what);
 		named += output.data && strstr(output.data, "[PLAN_STEP]");
 	}
-	CHECK(named > 10);
-	printf("%d failed, %d went well\n", s.failed, s.passed);
-	CHECK(s.failed > 10); /* what a thread tells of itself may fail: then it is asked from outside */
+	printf("%d failed, %d of them by name, %d went well\n", s.failed, named, s.passed);
+	fflush(stdout);
+	CHECK(named > 5 && s.failed > 5); /* what a thread tells of itself may fail: then it is asked from outside */
 	end_restore(&s);
 }
 

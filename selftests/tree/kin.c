@@ -5,7 +5,9 @@
 #include "prctl.pb-c.h"
 #include <fcntl.h>
 #include <signal.h>
+#include <stdio.h>
 #include <sys/resource.h>
+#include <sys/wait.h>
 
 PROGRAM(dead, PLAIN, "dead")
 PROGRAM(stopped, PLAIN, "stopped")
@@ -87,6 +89,26 @@ TEST(leader_dead, .root = true)
 	write_text(path, "");
 	snprintf(path, sizeof path, "%s/verdict", t.dir);
 	WAIT_UNTIL(access(path, F_OK) == 0);
+}
+
+/* The session's leader is dead, so a stand-in leads it for a moment: a child of the caller with --sibling, who must wait for it. */
+TEST(stand_in_unreaped, .root = true)
+{
+	struct target t;
+	_cleanup_text_ struct text output = { 0 };
+	target_spawn(&t, "/bin/sh", "-c", "sleep 1000 & echo $! > " WORK "/pid");
+	_cleanup_free_ char *pid = wait_text(WORK "/pid");
+	target_gone(t.pid);
+	t.pid = atoi(pid);
+	WAIT_UNTIL(target_asleep(t.pid, "sleep"));
+	target_dump(&t, false);
+	CHECK_EQ(ckpt(&output, "restore", "--sibling", t.image), 1);
+	CHECK_CONTAINS(output.data, "[STAND_IN_UNREAPED]");
+	while (waitpid(-1, NULL, WNOHANG) > 0)
+		;
+	CHECK(!target_alive(t.pid));
+	target_restore(&t, 0);
+	CHECK_OK(kill(t.pid, SIGKILL));
 }
 
 TEST(session_foreign, .root = true)

@@ -219,7 +219,7 @@ static int clone_root(struct execution *x)
 	return r;
 }
 
-#define STAND_IN_PATIENCE 10000 /* times 1 ms */
+#define STAND_IN_PATIENCE 5000 /* times 1 ms */
 
 /* --- the wait --- */
 
