@@ -73,7 +73,7 @@ static void by_script_for_criu(struct target *t)
 			   "PATH=" WORK "/bin:$PATH\n"
 			   "mkdir -p $2\n"
 			   "criu dump -t $1 -D $2 --tcp-established --shell-job -v4 -o dump.log\n"
-			   "test ! -e /proc/$1 || grep -q Z /proc/$1/stat\n"
+			   "if grep -q '^State:.[^ZX]' /proc/$1/status 2>/dev/null; then exit 1; fi\n"
 			   "criu restore -D $2 --tcp-established --shell-job -v4 -o restore.log -d --pidfile $2/pid\n"
 			   "test $(cat $2/pid) = $1 && kill -0 $(cat $2/pid)\n"
 			   "grep -q 'Dumping finished successfully' $2/dump.log\n"
