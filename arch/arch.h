@@ -80,8 +80,16 @@ size_t arch_extended_notes(struct arch_note ret[ARCH_NOTES_MAX]);
 #define ARCH_NOTE_UNIT 64
 /* How much of what PTRACE_GETREGSET gave for a note is in use; 0: it is left out. */
 size_t arch_note_used(int note, const void *data, size_t len);
+/* Where the components of the extended registers lie, as far as that was asked for: a virtual processor takes many microseconds to
+ * tell. Zeroed at first. */
+struct arch_components {
+	u64 asked; /* bit set */
+	struct {
+		u32 offset, size;
+	} at[64];
+};
 /* Makes two states of a note that mean the same equal, byte for byte. */
-void arch_note_settle(int note, void *data, size_t len);
+void arch_note_settle(int note, void *data, size_t len, struct arch_components *);
 size_t arch_extended_size(void);
 /* Do the extended registers of a thread of an image fit this processor and its kernel? */
 enum arch_fit {

@@ -108,7 +108,7 @@ size_t arch_note_used(int note, const void *data, size_t len)
 	return MAX((size_t)header.size, sizeof header);
 }
 
-void arch_note_settle(int note _unused_, void *data _unused_, size_t len _unused_) {}
+void arch_note_settle(int note _unused_, void *data _unused_, size_t len _unused_, struct arch_components *known _unused_) {}
 
 /* SVE takes 9 KiB and as much in streaming mode when vectors have 2048 bits, ZA 64 KiB. */
 size_t arch_extended_size(void) { return getauxval(AT_HWCAP2) & HWCAP2_SME ? 98304 : 16384; }

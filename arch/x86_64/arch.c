@@ -178,18 +178,26 @@ static bool is_initial_sse(const u8 *area)
 	return area[24] == 0x80 && area[25] == 0x1f && is_zero(area + 26, 2) && is_zero(area + 160, 256);
 }
 
-static bool is_initial(u32 component, const u8 *area, size_t len)
+static void ask_component(struct arch_components *known, u32 i)
 {
-	u32 size, offset, unused_c, unused_d;
+	u32 unused_c, unused_d;
+	if (!(known->asked >> i & 1))
+		__cpuid_count(0xd, i, known->at[i].size, known->at[i].offset, unused_c, unused_d);
+	known->asked |= 1ull << i;
+}
+
+static bool is_initial(u32 component, const u8 *area, size_t len, struct arch_components *known)
+{
 	if (component == XSTATE_X87)
 		return is_initial_x87(area);
 	if (component == XSTATE_SSE)
 		return is_initial_sse(area);
-	return __get_cpuid_count(0xd, component, &size, &offset, &unused_c, &unused_d) && offset >= XSTATE_EXTENDED &&
-	       offset <= len && size <= len - offset && is_zero(area + offset, size);
+	ask_component(known, component); /* who has the note has the leaf */
+	u32 size = known->at[component].size, offset = known->at[component].offset;
+	return offset >= XSTATE_EXTENDED && offset <= len && size <= len - offset && is_zero(area + offset, size);
 }
 
-void arch_note_settle(int note, void *data, size_t len)
+void arch_note_settle(int note, void *data, size_t len, struct arch_components *known)
 {
 	u8 *area = data;
 	u64 used;
@@ -197,7 +205,7 @@ void arch_note_settle(int note, void *data, size_t len)
 		return;
 	memcpy(&used, area + XSTATE_HEADER, sizeof used);
 	for (u32 i = 0; i < 63; i++)
-		if (used >> i & 1 && is_initial(i, area, len))
+		if (used >> i & 1 && is_initial(i, area, len, known))
 			used &= ~(1ull << i);
 	memcpy(area + XSTATE_HEADER, &used, sizeof used);
 }

@@ -22,7 +22,8 @@ static void make_initial(u8 area[BYTES])
 
 static u8 settled(u8 area[BYTES])
 {
-	arch_note_settle(XSTATE, area, BYTES);
+	struct arch_components known = { 0 };
+	arch_note_settle(XSTATE, area, BYTES, &known);
 	return area[HEADER];
 }
 
@@ -51,10 +52,11 @@ TEST(used_components_stay)
 TEST(other_notes_and_short_ones_stay)
 {
 	u8 area[BYTES];
+	struct arch_components known = { 0 };
 	make_initial(area);
-	arch_note_settle(NT_PRSTATUS, area, sizeof area);
+	arch_note_settle(NT_PRSTATUS, area, sizeof area, &known);
 	CHECK_EQ(area[HEADER], 3);
-	arch_note_settle(XSTATE, area, HEADER);
+	arch_note_settle(XSTATE, area, HEADER, &known);
 	CHECK_EQ(area[HEADER], 3);
 }
 #else
@@ -63,7 +65,8 @@ TEST(other_notes_stay)
 	u8 area[64], before[64];
 	memset(area, 7, sizeof area);
 	memcpy(before, area, sizeof area);
-	arch_note_settle(NT_PRSTATUS, area, sizeof area);
+	struct arch_components known = { 0 };
+	arch_note_settle(NT_PRSTATUS, area, sizeof area, &known);
 	CHECK_MEM(area, before, sizeof area);
 }
 #endif

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* The collector: what one collection holds while it runs. Private to collect/. */
 #pragma once
+#include "arch/arch.h"
 #include "base/map.h"
 #include "collect/clocks.h"
 #include "collect/collect.h"
@@ -27,17 +28,18 @@ struct collector {
 	struct clock_offsets ahead;      /* of the tree's clocks before ckpt's: another time namespace */
 	struct clock_offsets own_clocks; /* of ckpt's before the kernel's */
 	bool have_own_clocks;
-	struct map by_identity; /* kernel identity -> file id */
-	struct map by_inode;    /* device and inode -> index + 1 in known_files of the first in the list */
-	struct map by_order;    /* the same, of the root of the tree */
-	struct map anons;       /* kernel identity of private memory since a fork -> number */
-	struct map vdsos;       /* hash of bytes and layout -> vdso id */
-	struct bpf_source *bpf; /* of this collection, or the one that was given */
-	struct map by_mapped;   /* struct file of a mapping and flags -> file id */
-	struct map remembered;  /* keys of resources */
-	struct map by_dentry;   /* dentry and mount -> offset + 1 in links */
-	struct text links;      /* NUL-terminated */
-	struct map stat_of;     /* dentry and mount -> index + 1 in stats */
+	struct map by_identity;            /* kernel identity -> file id */
+	struct map by_inode;               /* device and inode -> index + 1 in known_files of the first in the list */
+	struct map by_order;               /* the same, of the root of the tree */
+	struct map anons;                  /* kernel identity of private memory since a fork -> number */
+	struct arch_components components; /* of the extended registers of threads */
+	struct map vdsos;                  /* hash of bytes and layout -> vdso id */
+	struct bpf_source *bpf;            /* of this collection, or the one that was given */
+	struct map by_mapped;              /* struct file of a mapping and flags -> file id */
+	struct map remembered;             /* keys of resources */
+	struct map by_dentry;              /* dentry and mount -> offset + 1 in links */
+	struct text links;                 /* NUL-terminated */
+	struct map stat_of;                /* dentry and mount -> index + 1 in stats */
 	VECTOR(struct stat) stats;
 	const char *looked_at; /* lstat(2) of this path, which leads to the file that is being collected; or NULL */
 	struct stat looked_at_stat;

@@ -124,7 +124,7 @@ static int thread_registers(struct collector *c, Ckpt__Thread *m, const struct r
 	_cleanup_free_ void *extended = malloc(room);
 	if (!extended)
 		return fail_memory();
-	r = remote_get_extended((pid_t)t->tid, extended, room, &len);
+	r = remote_get_extended((pid_t)t->tid, extended, room, &len, &c->components);
 	if (r < 0)
 		return fail(TASK_RACED, r, "reading its extended registers");
 	bool done = message_set_bytes(&m->registers, &home.regs, sizeof home.regs) &&

@@ -33,12 +33,13 @@ static int pick_signal(struct tree_process *process, pid_t tid, u64 mask)
 /* What the way home has to bring back besides general registers. */
 static int read_extended(pid_t tid, struct arch_stub_home *home)
 {
+	struct arch_components known = { 0 };
 	size_t room = arch_extended_size();
 	void *data = arch_stub().needs_extended ? malloc(room) : NULL;
 	home->extended = data;
 	if (!arch_stub().needs_extended)
 		return 0;
-	return data ? remote_get_extended(tid, data, room, &home->extended_len) : -ENOMEM;
+	return data ? remote_get_extended(tid, data, room, &home->extended_len, &known) : -ENOMEM;
 }
 
 static bool can_come_home(pid_t tid)

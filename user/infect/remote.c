@@ -71,7 +71,7 @@ static int get_sets(pid_t tid, const struct arch_note *notes, size_t count, char
 	return 0;
 }
 
-int remote_get_extended(pid_t tid, void *ret, size_t room, size_t *ret_len)
+int remote_get_extended(pid_t tid, void *ret, size_t room, size_t *ret_len, struct arch_components *known)
 {
 	struct arch_note notes[ARCH_NOTES_MAX];
 	size_t count = arch_extended_notes(notes);
@@ -79,7 +79,7 @@ int remote_get_extended(pid_t tid, void *ret, size_t room, size_t *ret_len)
 	if (count == 1) {
 		int r = transfer_regset(PTRACE_GETREGSET, tid, notes[0].type, ret, ret_len);
 		if (r == 0)
-			arch_note_settle(notes[0].type, ret, *ret_len);
+			arch_note_settle(notes[0].type, ret, *ret_len, known);
 		return r == 0 && *ret_len == room ? -E2BIG : r; /* the kernel fills what there is room for */
 	}
 	char *at = ret;

@@ -11,8 +11,8 @@
 /* --- what a stopped thread is made of --- */
 int remote_get_regs(pid_t tid, arch_regs *ret);
 int remote_set_regs(pid_t tid, const arch_regs *);
-/* The extended registers (arch_extended_notes()); room: arch_extended_size() is enough. */
-int remote_get_extended(pid_t tid, void *ret, size_t room, size_t *ret_len);
+/* The extended registers (arch_extended_notes()); room: arch_extended_size() is enough. Who asks for many threads keeps `known`. */
+int remote_get_extended(pid_t tid, void *ret, size_t room, size_t *ret_len, struct arch_components *known);
 int remote_set_extended(pid_t tid, const void *data, size_t len);
 /* The mask that goes on holding after the call at hand: of sigsuspend and ppoll the saved one. */
 int remote_get_sigmask(pid_t tid, u64 *ret);
