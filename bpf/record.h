@@ -89,7 +89,8 @@ struct record_task {
 	rec_u32 ptraced; /* the thread that traces it, 0: none */
 	rec_u32 nr_threads;
 	char comm[16];
-	rec_u64 mm_id, files_id, fs_id, sighand_id, signal_id, cred_id, seccomp_id, sysvsem_id;
+	rec_u64 mm_id, files_id, fs_id, sighand_id, signal_id, cred_id, seccomp_id,
+		sysvsem_id;                      /* sysvsem: 0 when there is nothing to undo */
 	rec_u32 mm_users, files_users, fs_users; /* references: more than the threads of the tree hint at other processes */
 	rec_u32 map_count;                       /* mappings (with KNOWN_MM_EXTRA) */
 	rec_u32 ns[RECORD_NS_COUNT];             /* inode numbers */
@@ -267,8 +268,9 @@ struct record_task_raw {
 	rec_u64 blocked, saved_sigmask;
 	rec_u32 restore_sigmask, has_restore_sigmask;
 	rec_u32 state, exit_state;
-	rec_u64 def_flags; /* vm_flags that mappings of its memory begin with */
-	rec_u64 now;       /* ns, CLOCK_MONOTONIC of the initial time namespace */
+	rec_u64 undo_first, undo_end; /* of what semop(2) has to undo: empty when they are the same */
+	rec_u64 def_flags;            /* vm_flags that mappings of its memory begin with */
+	rec_u64 now;                  /* ns, CLOCK_MONOTONIC of the initial time namespace */
 	rec_u64 real_expires;
 	rec_u32 real_queued, groups_bad;
 	rec_u64 prof_expires, virt_expires, cpu_user, cpu_system;

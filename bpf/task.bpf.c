@@ -74,6 +74,15 @@ static __always_inline void read_tables(struct task_struct *t, struct record_tas
 	READ(r->umask, fs, umask);
 }
 
+/* A list of what is to be undone is made for every process with threads; most are empty. */
+static __always_inline void read_undo(struct task_struct *t, struct record_task_raw *raw)
+{
+	struct sem_undo_list *list = t->sysvsem.undo_list;
+
+	raw->undo_end = (u64)&list->list_proc;
+	READ(raw->undo_first, list, list_proc.next);
+}
+
 static __always_inline void read_namespaces(struct nsproxy *ns, struct record_task *r)
 {
 	READ(r->ns[RECORD_NS_UTS], ns->uts_ns, ns.inum);
@@ -144,6 +153,8 @@ int ckpt_task(struct bpf_iter__task *ctx)
 	mm = COPY(m, struct mm_struct, AT_MM, t->mm);
 	read_ids(t, sig, &m->raw);
 	read_tables(t, &m->raw.task);
+	if (LAST_FLAVOR(t->sysvsem))
+		read_undo(t, &m->raw);
 	bpf_probe_read_kernel(state.nsproxy, bpf_core_type_size(struct nsproxy), t->nsproxy);
 	read_namespaces((void *)state.nsproxy, &m->raw.task);
 	read_creds(COPY(m, struct cred, AT_CRED, t->real_cred), &m->raw);
@@ -180,8 +191,10 @@ static __always_inline void take_ids(struct task_struct *t, struct signal_struct
 	r->known = KNOWN_IDS | KNOWN_PERSONALITY | KNOWN_TTY;
 }
 
-static __always_inline void take_identity(struct task_struct *t, struct record_task *r)
+static __always_inline void take_identity(struct task_struct *t, struct record_task_raw *raw)
 {
+	struct record_task *r = &raw->task;
+
 	r->mm_id = (u64)t->mm;
 	r->files_id = (u64)t->files;
 	r->fs_id = (u64)t->fs;
@@ -189,7 +202,7 @@ static __always_inline void take_identity(struct task_struct *t, struct record_t
 	r->signal_id = (u64)t->signal;
 	r->cred_id = (u64)t->real_cred;
 	if (LAST_FLAVOR(t->sysvsem))
-		r->sysvsem_id = (u64)t->sysvsem.undo_list;
+		r->sysvsem_id = raw->undo_first == raw->undo_end ? 0 : raw->undo_first;
 	r->known |= KNOWN_IDENTITY | KNOWN_UMASK | KNOWN_IO_URING;
 	if (LAST_FLAVOR(t->io_uring))
 		r->has_io_uring = t->io_uring != NULL;
@@ -338,7 +351,7 @@ int ckpt_task_fields(void *ctx)
 	if (COPIES > sizeof(m->copies))
 		return 0;
 	take_ids(t, sig, &m->raw);
-	take_identity(t, &m->raw.task);
+	take_identity(t, &m->raw);
 	take_creds(t, COPIED(m, struct cred, AT_CRED), &m->raw);
 	take_signals(t, sig, &m->raw);
 	take_user_pointers(t, &m->raw.task);

@@ -328,7 +328,9 @@ struct restart_block {
 		int has_timeout;
 	} poll;
 };
-struct sem_undo_list;
+struct sem_undo_list {
+	struct list_head list_proc;
+};
 struct sysv_sem {
 	struct sem_undo_list *undo_list;
 };

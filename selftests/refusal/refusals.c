@@ -207,6 +207,7 @@ TEST(pidfd_policies, .root = true)
 	target_verdict(&t, "it has ended");
 }
 
+TEST(sysvsem_undo, .root = true) { refused_program("sysvsem", "undo", EXIT_UNSUPPORTED, "[SYSVSEM_UNDO]"); }
 TEST(sysvshm_part, .root = true) { refused_program("sysvshm", "part", EXIT_UNSUPPORTED, "[SYSVSHM_PART]"); }
 /* Segments of System V shared memory: the IPC namespace is the test's. */
 #define SEGMENT_KEY 0x434b5054 /* as sysvshm.c has it */

@@ -143,6 +143,21 @@ TEST(locks_that_the_program_tells, .root = true)
 	target_judge(&t);
 }
 
+TEST(semaphores_that_nobody_tells, .root = true)
+{
+	struct target t;
+	char pid[16];
+	_cleanup_text_ struct text output = { 0 };
+	target_start(&t, "sysvsem");
+	snprintf(pid, sizeof pid, "%d", t.pid);
+	disable("BPF");
+	CHECK_EQ(ckpt(&output, "dump", pid, t.image), 0);
+	disable(NULL);
+	CHECK_CONTAINS(output.data, "[SYSVSEM_UNKNOWN]");
+	target_restore(&t, 0);
+	target_judge(&t);
+}
+
 #if defined(__x86_64__)
 /* Who may not be asked has no segments, as far as anybody can tell. */
 TEST(segments_that_nobody_tells, .root = true)
