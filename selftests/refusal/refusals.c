@@ -137,6 +137,24 @@ TEST(epoll_disarmed, .root = true) { refused_program("epoll", "disarmed", EXIT_U
 TEST(epoll_signalfd, .root = true) { refused_program("signalfds", "flight", EXIT_UNSUPPORTED, "[EPOLL_SIGNALFD]"); }
 TEST(signalfd_disarmed, .root = true) { refused_program("signalfds", "disarmed", EXIT_UNSUPPORTED, "[EPOLL_DISARMED]"); }
 TEST(inotify_unread, .root = true) { refused_program("watches", "unread", EXIT_RACED, "[INOTIFY_UNREAD]"); }
+/* Events that are given up by policy stay with a program that is left running. */
+TEST(inotify_dropped, .root = true)
+{
+	struct target t;
+	char pid[16];
+	_cleanup_text_ struct text output = { 0 };
+	target_start(&t, "watches", "unread");
+	snprintf(pid, sizeof pid, "%d", t.pid);
+	CHECK_EQ(ckpt(&output, "dump", "--policy=inotify-events=drop", "--leave-running", pid, t.image), 0);
+	CHECK_CONTAINS(output.data, "[INOTIFY_DROPPED]");
+	target_judge(&t);
+	target_start(&t, "watches", "dropped");
+	snprintf(pid, sizeof pid, "%d", t.pid);
+	CHECK_EQ(ckpt(NULL, "dump", "--policy=inotify-events=drop", pid, t.image), 0);
+	target_gone(t.pid);
+	target_restore(&t, 0);
+	target_judge(&t);
+}
 TEST(inotify_deleted, .root = true) { refused_program("watches", "deleted", EXIT_UNSUPPORTED, "[INOTIFY_TARGET]"); }
 TEST(inotify_nameless, .root = true)
 {

@@ -8,6 +8,7 @@ enum {
 	CLOSE = POLICY_CLOSE,
 	RESET = POLICY_RESET,
 	REFUSE = POLICY_REFUSE,
+	DROP = POLICY_DROP,
 	AT_DUMP = POLICY_AT_DUMP,
 	AT_RESTORE = POLICY_AT_RESTORE
 };
@@ -21,7 +22,7 @@ static const struct row {
 #undef POLICY
 };
 
-static const char *const words[] = { "keep", "close", "reset", "refuse" };
+static const char *const words[] = { "keep", "close", "reset", "refuse", "drop" };
 
 static void add_choices(struct text *t, const struct row *row)
 {

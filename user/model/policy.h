@@ -8,6 +8,7 @@ enum policy_choice {
 	POLICY_CLOSE = 2,  /* the program finds it closed by the other side */
 	POLICY_RESET = 4,  /* the program finds it broken when it uses it */
 	POLICY_REFUSE = 8, /* the dump is refused */
+	POLICY_DROP = 16,  /* it is left out, and a warning says so */
 };
 enum policy_when { POLICY_AT_DUMP = 1, POLICY_AT_RESTORE = 2 };
 

@@ -123,6 +123,8 @@ static int inotify_collect(struct collector *c, const struct subject *subject, s
 	if (ioctl(fd, FIONREAD, &unread) < 0)
 		return fail(SYSCALL, neg_errno(), "ioctl(FIONREAD)");
 	SET(m, unread, (u32)unread);
+	if (unread && collector_policy(c, POLICY_INOTIFY_EVENTS) == POLICY_DROP)
+		SET(m, dropped, true);
 	_cleanup_(targets_free) struct targets targets = { 0 };
 	int r = 0;
 	for (const char *line = collector_fdinfo(c, "pos"); r == 0 && line && (line = strstr(line, "\ninotify wd:"));) {
@@ -141,7 +143,9 @@ static int inotify_collect(struct collector *c, const struct subject *subject, s
 
 static int judge_dump(const Ckpt__Inotify *m)
 {
-	int r = m->unread ? fail(INOTIFY_UNREAD, 0, "%u bytes", m->unread) : 0;
+	int r = m->unread && !m->dropped ? fail(INOTIFY_UNREAD, 0, "%u bytes", m->unread) : 0;
+	if (m->unread && m->dropped)
+		warn(INOTIFY_DROPPED, 0, "%u bytes, of up to %zu events", m->unread, m->unread / sizeof(struct inotify_event));
 	for (size_t i = 0; i < m->n_watch; i++)
 		if (!m->watch[i]->path)
 			r = fail(INOTIFY_TARGET, 0, "watch %d of inode %llu on device %u:%u: %s", m->watch[i]->wd,

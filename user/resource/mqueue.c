@@ -38,7 +38,7 @@ static int mqueue_collect(struct collector *c, const struct subject *subject, st
 {
 	Ckpt__Mqueue *m = o->data;
 	struct mq_attr attr = { 0 };
-	struct stat st;
+	struct stat st = { 0 };
 	char path[4096];
 	int fd = collector_fd(c);
 	if (fd < 0)
