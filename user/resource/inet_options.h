@@ -114,12 +114,18 @@ static inline int add_option(Ckpt__Inet *m, const struct inet_option *o, const s
 	return done ? 0 : fail_memory();
 }
 
-/* Has the program fixed the size of this buffer? Before Linux 5.14 nothing tells: then a size that differs is taken for one. */
+static inline bool tells_locks(int fd, int *ret)
+{
+	socklen_t len = sizeof *ret;
+	return getsockopt(fd, SOL_SOCKET, SO_BUF_LOCK, ret, &len) == 0;
+}
+
+/* Has the program fixed the size of this buffer? Before Linux 5.14 nothing tells: then a size is taken for one that is not the size
+ * that a new socket has. */
 static inline bool is_kernels_buffer(int fd, const Ckpt__Inet *m, const struct inet_option *o)
 {
 	int locks;
-	socklen_t len = sizeof locks;
-	if (getsockopt(fd, SOL_SOCKET, SO_BUF_LOCK, &locks, &len) < 0)
+	if (!tells_locks(fd, &locks))
 		return m->remote != NULL;
 	return !(locks & (o->number == SO_SNDBUF ? 1 : 2));
 }
@@ -140,6 +146,8 @@ static inline bool is_wanted(const Ckpt__Inet *m, const struct inet_option *o)
 static inline int collect_options(int fd, Ckpt__Inet *m, int type)
 {
 	_cleanup_close_ int fresh = -1;
+	int locks;
+	bool told = tells_locks(fd, &locks);
 	for (size_t i = 0; i < ARRAY_SIZE(inet_options); i++) {
 		const struct inet_option *o = &inet_options[i];
 		struct option_value now, begin;
@@ -154,7 +162,7 @@ static inline int collect_options(int fd, Ckpt__Inet *m, int type)
 			continue;
 		if (fresh < 0) /* what the host gives to a new socket (sysctl) is no choice of the program */
 			fresh = socket(family_number(m), type | SOCK_CLOEXEC, (int)m->protocol);
-		if (fresh >= 0 && o->type != BUFFER && read_option(fresh, o, &begin) && begin.value == now.value &&
+		if (fresh >= 0 && !(o->type == BUFFER && told) && read_option(fresh, o, &begin) && begin.value == now.value &&
 		    !memcmp(begin.text, now.text, sizeof now.text))
 			continue;
 		int r = add_option(m, o, &now);
