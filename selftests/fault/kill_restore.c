@@ -4,8 +4,11 @@
 #include "harness/killer.h"
 #include "harness/left.h"
 #include <dirent.h>
+#include <linux/sched.h>
 #include <signal.h>
 #include <stdio.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
 #include <sys/wait.h>
 
 struct sweep {
@@ -129,6 +132,60 @@ static void sweep(struct sweep s)
 	target_restore(&t, 0);
 	target_judge(&t);
 }
+static bool makes_sibling(pid_t tid, const struct ptrace_syscall_info *info)
+{
+	struct clone_args args = { 0 };
+	struct iovec to = { &args, sizeof args }, from = { (void *)(uintptr_t)info->entry.args[0], sizeof args };
+	return info->entry.nr == SYS_clone3 && process_vm_readv(tid, &to, 1, &from, 1, 0) > 0 && args.flags & CLONE_PARENT;
+}
+
+/* When the call of ckpt is over that has made the first process of the tree, which is traced now too. */
+static void kill_at_birth(pid_t tid, const struct ptrace_syscall_info *info, void *arg)
+{
+	pid_t *in_clone = arg;
+	if (info->op == PTRACE_SYSCALL_INFO_ENTRY && makes_sibling(tid, info))
+		*in_clone = tid;
+	else if (info->op == PTRACE_SYSCALL_INFO_EXIT && tid == *in_clone)
+		kill(tid, SIGKILL);
+}
+
+/* A root that is not the child of ckpt, but of its caller. */
+static void killed_at_birth(struct target *t)
+{
+	target_dump(t, false);
+	_cleanup_free_ char *before = left_look_alone();
+	const char *argv[] = { "ckpt", "restore", "--sibling", t->image, NULL };
+	for (int i = 0; i < 10; i++) {
+		pid_t in_clone = 0;
+		struct struck s =
+			strike_run(ckpt_path(), argv, &(struct strike){ .seen = kill_at_birth, .arg = &in_clone }, NULL);
+		CHECK(in_clone && WIFSIGNALED(s.status));
+		left_check(before, "killed at the birth of a sibling");
+	}
+	target_restore(t, 0);
+}
+
+TEST(sibling, .root = true)
+{
+	struct target t;
+	target_start(&t, "sleeper");
+	killed_at_birth(&t);
+	target_judge(&t);
+}
+
+/* Made by a stand-in for the leader of its session, who is dead. */
+TEST(sibling_of_stand_in, .root = true)
+{
+	struct target t;
+	target_spawn(&t, "/bin/sh", "-c", "sleep 1000 & echo $! > " WORK "/pid");
+	_cleanup_free_ char *pid = wait_text(WORK "/pid");
+	target_gone(t.pid);
+	t.pid = atoi(pid);
+	WAIT_UNTIL(target_asleep(t.pid, "sleep"));
+	killed_at_birth(&t);
+	CHECK_OK(kill(t.pid, SIGKILL));
+}
+
 #define ARGV(...) ((const char *const[]){ __VA_ARGS__, NULL })
 #define SWEEP(step, ...) sweep((struct sweep){ ARGV(__VA_ARGS__), step })
 #define SWEEP_FRESH(step, ...) sweep((struct sweep){ ARGV(__VA_ARGS__), step, .fresh = true })

@@ -377,16 +377,24 @@ static int bury_stand_in(struct execution *x)
 
 int execute_start(struct execution *x, const struct plan *plan, const struct site *site, const struct graph *graph)
 {
-	*x = (struct execution){
-		.plan = plan, .graph = graph, .site = *site, .memory = -1, .sibling = x->sibling, .stay = x->stay
-	};
+	*x = (struct execution){ .plan = plan,
+				 .graph = graph,
+				 .site = *site,
+				 .memory = -1,
+				 .sibling = x->sibling,
+				 .alone = x->alone,
+				 .stay = x->stay };
+	pid_t guard = 0;
 	int r = make_arena(x);
 	if (r == 0)
 		r = run_world(x);
+	if (r == 0 && x->alone)
+		r = birth_guard(&guard, x);
 	if (r == 0)
 		r = clone_root(x);
 	if (r == 0)
 		r = hold_all(x);
+	child_end(guard);
 	if (r == 0)
 		r = resets_keep(x);
 	resets_close_others(x);

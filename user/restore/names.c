@@ -8,6 +8,7 @@
 #include "diag/diag.h"
 #include "model/shape.h"
 #include "resource/registry.h"
+#include "restore/restore.h"
 #include "sysvshm.pb-c.h"
 #include "unix.pb-c.h"
 #include <dirent.h>
@@ -184,15 +185,10 @@ static int start_guard(struct names *names, const struct graph *g)
 {
 	if (pipe2(names->life, O_CLOEXEC) < 0)
 		return fail(SYSCALL, neg_errno(), "pipe2");
-	do {
-		child_end(names->guard);
-		names->guard = fork();
-		if (names->guard == 0)
-			be_guard(names);
-		if (names->guard < 0)
-			return fail(SYSCALL, neg_errno(), "fork");
-	} while (shape_wants(g, (u32)names->guard));
-	return 0;
+	names->guard = fork_aside(g);
+	if (names->guard == 0)
+		be_guard(names);
+	return names->guard < 0 ? fail(SYSCALL, neg_errno(), "fork") : 0;
 }
 
 static struct names *names_new(void)

@@ -203,9 +203,9 @@ static int restore_loaded(const struct work *w, int channel)
 		return pidns_ready(channel, getpid());
 	if (is_dry(w->config))
 		return 0;
-	_cleanup_(execution_free) struct execution x = { .memory = -1,
-							 .sibling = channel >= 0 || w->config->sibling,
-							 .stay = &stay };
+	_cleanup_(execution_free) struct execution x = {
+		.memory = -1, .sibling = channel >= 0 || w->config->sibling, .alone = w->config->sibling, .stay = &stay
+	};
 	r = clock_enter(w->graph, &survey);
 	if (r < 0)
 		return r;

@@ -130,6 +130,9 @@ void tells_free(struct tells *);
 /* The pure step: model and survey to plan. site.data and site.end are fixed by compile_site() once the plan is sealed. */
 int compile(struct plan **ret, struct site *ret_site, struct tells *ret_tells, const struct graph *, const struct survey *);
 
+/* fork(2), with an id for the child that the tree does not want: for guards. */
+pid_t fork_aside(const struct graph *);
+
 /* A restore that runs. */
 struct execution {
 	const struct plan *plan;
@@ -142,6 +145,7 @@ struct execution {
 	u64 next_check;   /* CLOCK_MONOTONIC, ns: when the living are counted again, which takes long when they are many */
 	u32 held;         /* so many processes of the plan are seized: they die with ckpt */
 	bool sibling;     /* the root is to be a child of ckpt's parent */
+	bool alone;       /* who does not die with ckpt */
 	struct tree tree; /* the restored tree, frozen */
 	const struct cpu_stay *stay; /* does ckpt stay on one CPU? */
 	struct tree_guard guard;     /* from when on connections may end without a reset: resets.h */
@@ -157,7 +161,7 @@ struct execution {
  * threads share grows only after an RCU grace period, some 10 ms (fs/file.c, expand_fdtable). */
 int execute_room(const struct plan *, const struct graph *, struct image *);
 /* Makes the arena, runs the world, clones the root and takes hold of every process as it is born. The caller has set
- * x->sibling, and zeroed the rest. */
+ * x->sibling and x->alone, and zeroed the rest. */
 int execute_start(struct execution *, const struct plan *, const struct site *, const struct graph *);
 /* Waits until every array is parked. */
 int execute_wait(struct execution *);
