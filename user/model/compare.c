@@ -37,15 +37,25 @@ static const char *after_word(const char *text, const char *word)
 	return *text ? text + 1 : text;
 }
 
-/* Is "kind.path", or something that contains it, to be ignored? path "": the whole kind. */
-static bool is_ignored(const struct comparison *c, const char *path)
+/* Is "kind.path", or something that contains it, in the list, behind this mark? path "": the whole kind. */
+static bool is_listed(const struct comparison *c, const char *mark, const char *path)
 {
+	size_t len = strlen(mark);
 	for (compare_ignore i = c->ignore; i && *i; i++) {
-		const char *ignored = after_word(*i, c->object->kind->name);
+		const char *ignored = strncmp(*i, mark, len) ? NULL : after_word(*i + len, c->object->kind->name);
 		if (ignored && (!*ignored || (*path && after_word(path, ignored))))
 			return true;
 	}
 	return false;
+}
+
+static bool is_ignored(const struct comparison *c, const char *path) { return is_listed(c, "", path); }
+
+/* Did something come behind what was there, where that may be? */
+static bool has_grown(const struct comparison *c, const char *path, const ProtobufCFieldDescriptor *f, const void *a,
+		      const void *b)
+{
+	return f->type == PROTOBUF_C_TYPE_MESSAGE && field_count(f, a) < field_count(f, b) && is_listed(c, "+", path);
 }
 
 static void begin(struct comparison *c, const char *where, const char *field)
@@ -112,7 +122,7 @@ static bool values_differ(struct comparison *c, const ProtobufCFieldDescriptor *
 static void compare_values(struct comparison *c, const char *where, const struct path *path, const ProtobufCFieldDescriptor *f,
 			   const void *a, const void *b)
 {
-	if (values_differ(c, f, a, b)) {
+	if (values_differ(c, f, a, b) && !has_grown(c, path->text, f, a, b)) {
 		if (c->silent)
 			return;
 		begin(c, where, path->text);

@@ -26,7 +26,8 @@ void text_add_shown(struct text *, const char *string);
 /* Every kind and field as Markdown: docs/images.md. kinds: NULL-terminated. */
 void kinds_markdown(struct text *, const struct kind *const *kinds);
 
-/* A filter of what a comparison ignores: "kind.field" or "kind", NULL-terminated list. */
+/* A filter of what a comparison ignores: "kind.field" or "kind"; "+kind.field": what the second graph has behind all that the first has
+ * there. A NULL-terminated list. */
 typedef const char *const *compare_ignore;
 /* Compares the state fields of two graphs and appends one line per difference ("thread 12 sigmask: 0x0 != 0x200").
  * VMA-like records are compared after merging neighbours of equal attributes. Returns the number of differences. */

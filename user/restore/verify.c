@@ -15,6 +15,7 @@ static const char *const ignored[] = {
 	"mm.vdso",          /* its object */
 	"thread.call",      /* the time that is left runs */
 	"thread.registers", /* of a call that ended meanwhile: compared with what was given */
+	"+inet.datagram",   /* from outside, since the socket was bound */
 };
 
 /* Not every source tells these, nor every kernel has them. They are compared when the image and this host know them. */
