@@ -92,7 +92,8 @@ TEST(descriptors_in_flight_are_judged, .root = true)
 	CHECK_CONTAINS(output.data, "[UNIX_FLYING]");
 	CHECK_CONTAINS(output.data, "1 of 2 in socket:[");
 	CHECK_EQ(check(&again, t.pid, NULL), 3);
-	CHECK_STR(again.data, output.data);
+	/* above it stands what changes, such as the file that tells that it is ready */
+	CHECK_STR(strstr(again.data, "verdict: "), strstr(output.data, "verdict: "));
 	target_judge(&t);
 }
 
