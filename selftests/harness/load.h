@@ -19,8 +19,10 @@ void load_fork(struct load *, void (*client)(void *arg), void *arg);
 long long load_file_size(const void *path);
 long long load_number(const void *number);
 
+/* `ckpt check --pid` names no blocker: at most that something changes while it looks. */
+void check_no_blocker(pid_t);
 /* Lets the server be busy with it (progress by `much`), then dumps and restores it under the load, twice, by away(t); NULL:
- * target_dump() and target_restore(). Each time `ckpt check --pid` has no blocker to name before, and the clients stay at it. */
+ * target_dump() and target_restore(). Each time there is no blocker before, and the clients stay at it. */
 void load_across(const struct load *, struct target *, long long much, void (*away)(struct target *));
 /* Waits until it has gone on by so much. */
 void load_goes_on(const struct load *, long long much);

@@ -41,6 +41,21 @@ TEST(only_changing_entries_are_no_failure)
 	CHECK_EQ(diag_count(DIAG_CHANGING), 1);
 }
 
+/* What may pass by itself is told from what stays: one error of another class, and trying again is no use. */
+TEST(errors_of_one_class)
+{
+	CHECK_OK(diag_begin("dump", "a test"));
+	say("before", "of another class");
+	size_t mark = diag_mark();
+	CHECK(!diag_only(mark, EXIT_RACED));
+	fail(TASK_RACED, 0, "process 1");
+	note(FILE_CUT, "process 1");
+	CHECK(diag_only(mark, EXIT_RACED));
+	CHECK(!diag_only(0, EXIT_RACED));
+	say("process 2", "by process 7");
+	CHECK(!diag_only(mark, EXIT_RACED));
+}
+
 TEST(nothing_to_settle)
 {
 	CHECK_OK(diag_begin("dump", "a test"));

@@ -14,7 +14,7 @@
 #define TCP_REPAIR_OFF_NO_WP -1
 #endif
 
-#define CLOSE_WAIT 8 /* include/net/tcp_states.h */
+enum { CLOSE_WAIT = 8, LISTEN = 10 }; /* include/net/tcp_states.h */
 
 static int set_repair(int fd, int mode)
 {
@@ -129,11 +129,14 @@ static struct connection *find(struct connections *c, int own)
 	return at && c->list.v[at - 1].fd == own ? &c->list.v[at - 1] : NULL;
 }
 
-static u32 segments_of(int fd)
+/* What came: segments to a connection; to a socket that listens, connections that wait. */
+static u32 received_of(int fd)
 {
 	struct tcp_info info = { 0 };
 	socklen_t len = sizeof info;
-	return getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) < 0 ? 0 : info.tcpi_segs_in;
+	if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) < 0)
+		return 0;
+	return info.tcpi_state == LISTEN ? info.tcpi_unacked : info.tcpi_segs_in;
 }
 
 void connections_mark_outside(struct connections *c, int own)
@@ -142,7 +145,7 @@ void connections_mark_outside(struct connections *c, int own)
 	if (!connection)
 		return;
 	connection->outside = true;
-	connection->segments = segments_of(own);
+	connection->received = received_of(own);
 }
 
 void connections_give_up(struct connections *c, int own)
@@ -155,7 +158,7 @@ void connections_give_up(struct connections *c, int own)
 bool connections_moved(const struct connections *c)
 {
 	for (size_t i = 0; i < c->list.n; i++)
-		if (c->list.v[i].outside && segments_of(c->list.v[i].fd) != c->list.v[i].segments)
+		if (c->list.v[i].outside && received_of(c->list.v[i].fd) != c->list.v[i].received)
 			return true;
 	return false;
 }

@@ -11,7 +11,7 @@ struct connection {
 	int fd;        /* a duplicate */
 	bool outside;  /* its other end lies outside of the tree */
 	bool given_up; /* and shall notice */
-	u32 segments;  /* that it had got when it was read; of outside ones */
+	u32 received;  /* segments, or connections that wait, when it was read; of outside ones */
 };
 
 struct connections {
@@ -24,7 +24,8 @@ struct connections {
 
 /* Remembers a connection. The duplicate of fd that is kept, or negative errno. */
 int connections_add(struct connections *, int fd);
-/* Its other end, outside, must not notice the end of the tree: it was read and is quiet from now on. */
+/* Its other end, or who wants to connect to it, is outside and must not notice the end of the tree: it was read and is quiet from
+ * now on. */
 void connections_mark_outside(struct connections *, int own);
 /* Its connection is given up: it ends with the tree, tells its other end so, and leaves its address free. */
 void connections_give_up(struct connections *, int own);

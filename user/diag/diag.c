@@ -258,6 +258,19 @@ enum exit_class diag_exit_class(void)
 	return EXIT_OK;
 }
 
+bool diag_only(size_t mark, enum exit_class class)
+{
+	size_t errors = 0;
+	for (size_t i = mark; i < diag_entries(); i++) {
+		if (diag_log->entry[i].level != DIAG_ERROR)
+			continue;
+		if (rows[diag_log->entry[i].code].exit_class != class)
+			return false;
+		errors++;
+	}
+	return errors > 0;
+}
+
 static const char *level_name(enum diag_level level)
 {
 	static const char *const names[] = { "error", "warning", "note", "changing" };

@@ -115,6 +115,8 @@ bool diag_told(size_t i, struct diag_told *ret);
 bool diag_failed(void);
 /* The class of the first error, EXIT_OK without one; EXIT_SYSTEM for a failure that left none. */
 enum exit_class diag_exit_class(void);
+/* Was an error reported since, and were all of this class? */
+bool diag_only(size_t mark, enum exit_class);
 /* Number of entries at this level, and whether one has this code. */
 size_t diag_count(enum diag_level);
 bool diag_has(enum diag_code);

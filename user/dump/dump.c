@@ -135,21 +135,31 @@ static int judge_host(const struct caps *caps)
 	return r;
 }
 
-int dump_tree(const struct dump_config *config, struct dump_result *ret)
+/* What a dump holds while the tree stands still; when it is let go, the tree runs on. */
+struct held {
+	struct tree tree;
+	struct graph graph;
+	struct memory_sources memory;
+	struct netlock lock;
+	struct connections connections;
+};
+
+static void held_free(struct held *h)
 {
-	_cleanup_tree_ struct tree tree = { 0 };
-	_cleanup_graph_ struct graph graph = { 0 };
-	_cleanup_(memory_sources_free) struct memory_sources memory = { 0 };
-	_cleanup_(netlock_free) struct netlock lock = { .method = config->lock, .timeout = config->lock_timeout };
-	_cleanup_(connections_free) struct connections connections = { 0 };
-	diag_result("not dumped; the process tree runs on unchanged; no image was left in %s", config->dir);
-	int err, able = judge_host(config->caps);
-	if (able < 0)
-		return able;
-	/* before the freeze: the verifier takes longer than all of it */
-	_cleanup_bpf_ struct bpf_source *bpf = config->no_bpf ? NULL : bpf_open(config->caps, BPF_CACHED, &err);
+	connections_free(&h->connections);
+	netlock_free(&h->lock);
+	memory_sources_free(&h->memory);
+	graph_free(&h->graph);
+	tree_free(&h->tree);
+}
+#define _cleanup_held_ _cleanup_(held_free)
+
+/* Freezes, collects, judges and writes; on success the image is whole and the tree still stands. */
+static int take(struct held *h, const struct dump_config *config, struct bpf_source *bpf, struct dump_result *ret)
+{
+	*h = (struct held){ .lock = { .method = config->lock, .timeout = config->lock_timeout } };
 	u64 begun = now_ns();
-	int r = tree_freeze(&tree, config->pid, &(struct freeze_options){ .timeout = config->freeze_timeout });
+	int r = tree_freeze(&h->tree, config->pid, &(struct freeze_options){ .timeout = config->freeze_timeout });
 	if (r < 0)
 		return r;
 	ret->freezing_ns = now_ns() - begun;
@@ -159,35 +169,73 @@ int dump_tree(const struct dump_config *config, struct dump_result *ret)
 					    .effort = BPF_CACHED,
 					    .bpf = bpf,
 					    .no_bpf = config->no_bpf,
-					    .memory = &memory,
-					    .connections = &connections,
-					    .lock = &lock,
+					    .memory = &h->memory,
+					    .connections = &h->connections,
+					    .lock = &h->lock,
 					    .policies = config->policies,
 					    .external = config->external && is_listed(config->external_kinds, "pipe"),
 					    .ghost_limit = config->ghost_limit };
-	r = collect_outside(&graph, &tree, &how);
+	r = collect_outside(&h->graph, &h->tree, &how);
 	if (r == 0 && config->external)
-		mark_external(&graph, config->external_kinds);
+		mark_external(&h->graph, config->external_kinds);
 	if (r == 0)
-		r = judge_dump(&graph);
+		r = judge_dump(&h->graph);
 	u64 judged = now_ns();
 	if (r == 0)
-		note_lock(&graph, &lock);
+		note_lock(&h->graph, &h->lock);
 	if (r == 0)
-		r = write_image(config, &tree, &graph, &memory, &connections, &lock, ret);
+		r = write_image(config, &h->tree, &h->graph, &h->memory, &h->connections, &h->lock, ret);
 	ret->writing_ns = now_ns() - judged;
+	return r;
+}
+
+/* How long a tree that is met in the middle of something is met again, and how long it runs in between, at first and at most. */
+#define RACED_PATIENCE 1500000000ull
+#define RACED_PAUSE 2000000ull
+#define RACED_PAUSES 50000000ull
+
+/* A server that gets new connections all the time always has one that it has not accepted yet, but it accepts each soon. The lock
+ * lasts until there is a newer one: who wants to connect waits, and those that wait become fewer. */
+static int take_patiently(struct held *h, const struct dump_config *config, struct bpf_source *bpf, struct dump_result *ret)
+{
+	_cleanup_(netlock_free) struct netlock before = { 0 };
+	u64 begun = now_ns();
+	for (u64 pause = RACED_PAUSE;; pause = MIN(2 * pause, RACED_PAUSES)) {
+		size_t mark = diag_mark();
+		int r = take(h, config, bpf, ret);
+		netlock_free(&before);
+		if (r == 0 || !diag_only(mark, EXIT_RACED) || now_ns() - begun > RACED_PATIENCE)
+			return r;
+		diag_forget(mark);
+		before = h->lock;
+		h->lock = (struct netlock){ 0 };
+		held_free(h);
+		nanosleep(&(struct timespec){ .tv_nsec = (long)pause }, NULL);
+	}
+}
+
+int dump_tree(const struct dump_config *config, struct dump_result *ret)
+{
+	_cleanup_held_ struct held h = { 0 };
+	diag_result("not dumped; the process tree runs on unchanged; no image was left in %s", config->dir);
+	int err, r = judge_host(config->caps);
+	if (r < 0)
+		return r;
+	/* before the freeze: the verifier takes longer than all of it */
+	_cleanup_bpf_ struct bpf_source *bpf = config->no_bpf ? NULL : bpf_open(config->caps, BPF_CACHED, &err);
+	r = take_patiently(&h, config, bpf, ret);
 	if (r < 0)
 		return r;
 	diag_result("dumped to %s, but not confirmed; the process tree was resumed unchanged", config->dir);
 	r = confirm_ask(&config->confirm, config->pid);
 	if (r < 0)
 		return r;
-	u64 frozen = tree.frozen_at;
-	ret->processes = tree.processes.n;
-	for (size_t i = 0; i < tree.processes.n; i++)
-		ret->threads += tree.processes.v[i].threads.n;
+	u64 frozen = h.tree.frozen_at;
+	ret->processes = h.tree.processes.n;
+	for (size_t i = 0; i < h.tree.processes.n; i++)
+		ret->threads += h.tree.processes.v[i].threads.n;
 	diag_result("dumped to %s; the process tree %s", config->dir, fate(config->after));
-	r = release(config, &tree, &connections, &lock);
+	r = release(config, &h.tree, &h.connections, &h.lock);
 	ret->frozen_ns = now_ns() - frozen;
 	return r;
 }
