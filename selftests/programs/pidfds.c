@@ -25,6 +25,8 @@ static int self, living, nonblock, sharing, thread = -1, zombie, exited[2], kill
 					    to_nephew[2];
 static pid_t child, dead;
 static bool tells_exit;
+#define MANY 70 /* shared: more than there are numbers below service descriptors */
+static int many[MANY];
 
 static int pidfd_of(pid_t pid, unsigned flags) { return (int)syscall(SYS_pidfd_open, pid, flags); }
 
@@ -82,6 +84,8 @@ static void run_child(pid_t parent, int of_parent)
 		run_nephew(parent, of_parent);
 	shared->nephew = pid;
 	await_byte(to_child[0]);
+	for (int i = 0; i < MANY; i++)
+		MUST_EQ(pid_of(many[i]), parent);
 	MUST_EQ(pid_of(of_parent), parent);
 	MUST_EQ(syscall(SYS_pidfd_send_signal, of_parent, 0, NULL, 0), 0);
 	for (;;)
@@ -117,6 +121,8 @@ static void make(void)
 	self = pidfd_of(getpid(), 0);
 	sharing = pidfd_of(getpid(), 0);
 	MUST(self >= 0 && sharing >= 0);
+	for (int i = 0; i < MANY; i++)
+		MUST((many[i] = pidfd_of(getpid(), 0)) >= 0);
 	pid_t me = getpid();
 	child = fork();
 	if (child == 0)

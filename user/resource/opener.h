@@ -64,22 +64,34 @@ static inline void plan_send(struct plan *plan, struct place from, struct place 
 	plan_call(plan, to, SYS_close, fd);
 }
 
+/* A socket pair of the world, at numbers above all service descriptors. */
+static inline void plan_pair(struct plan *plan, const struct graph *graph, u32 ret_ends[2])
+{
+	struct place world = AT(PLAN_WORLD, STAGE_CREATE);
+	u32 pair = plan_data(plan, NULL, 2 * sizeof(s32), 8), files = 0;
+	for (const struct object *o = NULL; (o = graph_next(graph, &kind_file, o));)
+		files = MAX(files, o->id);
+	plan_call(plan, world, SYS_socketpair, ARG(AF_UNIX), ARG(SOCK_SEQPACKET | SOCK_CLOEXEC), ARG(0), ARG_OF_DATA(pair));
+	for (u32 i = 0; i < 2; i++) {
+		struct plan_step *load = plan_op(plan, world, OP_LOAD, 0, (struct arg[6]){ ARG(pair + 4 * i) });
+		struct arg low = ARG_OF_SLOT(step_result(plan, load)), above = ARG(plan_fd(plan, files) + 1);
+		ret_ends[i] = step_result(plan, plan_call(plan, world, SYS_fcntl, low, ARG(F_DUPFD_CLOEXEC), above));
+		plan_call(plan, world, SYS_close, low);
+	}
+}
+
 /* The opener has the file at a descriptor of this slot: it goes to its service place there, and to all others who have it. */
 static inline void plan_hand_out(struct plan *plan, const struct graph *graph, u32 file, u32 opener, u32 slot)
 {
-	struct place at = opener_place(plan, opener), world = AT(PLAN_WORLD, STAGE_CREATE);
+	struct place at = opener_place(plan, opener);
 	u32 ends[2] = { 0 };
 	plan_call(plan, at, SYS_dup3, ARG_OF_SLOT(slot), ARG(plan_fd(plan, file)), ARG(O_CLOEXEC));
 	plan_call(plan, at, SYS_close, ARG_OF_SLOT(slot));
 	for (const struct object *o = NULL; (o = graph_next(graph, &kind_fds, o));) {
 		if (o->id == opener || !table_has(o, file) || plan_array(plan, o->id) == UINT32_MAX)
 			continue;
-		u32 pair = ends[0] ? 0 : plan_data(plan, NULL, 2 * sizeof(s32), 8);
 		if (!ends[0])
-			plan_call(plan, world, SYS_socketpair, ARG(AF_UNIX), ARG(SOCK_SEQPACKET | SOCK_CLOEXEC), ARG(0),
-				  ARG_OF_DATA(pair));
-		for (u32 i = 0; pair && i < 2; i++)
-			ends[i] = step_result(plan, plan_op(plan, world, OP_LOAD, 0, (struct arg[6]){ ARG(pair + 4 * i) }));
+			plan_pair(plan, graph, ends);
 		plan_send(plan, at, AT(o->id, STAGE_GROUP), file, ends);
 	}
 }
