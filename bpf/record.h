@@ -62,6 +62,12 @@ enum record_ns_ours {
 	NS_OURS_OTHERS = 1 << 1, /* all others but that of pids: the nsproxy is shared */
 };
 
+/* Keyrings that nobody else has (keyrings(7)); a bit that is not set says nothing. */
+enum record_keyrings {
+	KEYRING_PROCESS = 1 << 0,
+	KEYRING_THREAD = 1 << 1,
+};
+
 /* Which call a restart block belongs to, told by its function; UNKNOWN when the source cannot tell. */
 enum restart_call { RESTART_UNKNOWN, RESTART_NONE, RESTART_NANOSLEEP, RESTART_POLL, RESTART_FUTEX };
 
@@ -96,7 +102,7 @@ struct record_task {
 	rec_u32 ns[RECORD_NS_COUNT];             /* inode numbers */
 	rec_u32 uid, euid, suid, fsuid, gid, egid, sgid, fsgid; /* in the initial user namespace (BPF) or ckpt's (/proc) */
 	rec_u64 cap_inheritable, cap_permitted, cap_effective, cap_bounding, cap_ambient;
-	rec_u32 securebits, no_new_privs;
+	rec_u32 securebits, no_new_privs, keyrings;
 	rec_u64 sigmask, pending, shared_pending;
 	rec_u64 altstack_sp, altstack_size;
 	rec_u32 altstack_flags;

@@ -226,6 +226,8 @@ static __always_inline void take_creds(struct task_struct *t, const struct cred 
 	__builtin_memcpy(&r->cap_bounding, &c->cap_bset, sizeof(r->cap_bounding));
 	__builtin_memcpy(&r->cap_ambient, &c->cap_ambient, sizeof(r->cap_ambient));
 	TAKE(r->securebits, c, securebits);
+	if (bpf_core_field_exists(c->process_keyring))
+		r->keyrings = (c->process_keyring ? KEYRING_PROCESS : 0) | (c->thread_keyring ? KEYRING_THREAD : 0);
 	r->no_new_privs = t->atomic_flags & 1; /* PFA_NO_NEW_PRIVS */
 	r->ns_ours = (raw->reader_user_ns == (u64)c->user_ns ? NS_OURS_USER : 0) |
 		     (raw->reader_nsproxy == (u64)t->nsproxy ? NS_OURS_OTHERS : 0);

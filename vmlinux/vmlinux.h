@@ -123,6 +123,7 @@ struct cred {
 	kernel_cap_t cap_inheritable, cap_permitted, cap_effective, cap_bset, cap_ambient;
 	struct user_namespace *user_ns;
 	struct group_info *group_info;
+	void *process_keyring, *thread_keyring; /* with CONFIG_KEYS */
 };
 struct seccomp {
 	int mode;

@@ -65,6 +65,12 @@ static int open_packet(void) { return socket(AF_PACKET, SOCK_RAW, 0); }
 static int open_vsock(void) { return socket(AF_VSOCK, SOCK_STREAM, 0); }
 static int open_alg(void) { return socket(AF_ALG, SOCK_SEQPACKET, 0); }
 
+static int private_keys(void)
+{
+	MUST(syscall(SYS_add_key, "user", "ckpt:thread", "x", 1, -1 /* KEY_SPEC_THREAD_KEYRING */) > 0);
+	return syscall(SYS_add_key, "user", "ckpt:process", "x", 1, -2 /* KEY_SPEC_PROCESS_KEYRING */) < 0 ? -1 : 0;
+}
+
 static int open_landlock(void)
 {
 	unsigned long long rights = 1;
@@ -364,6 +370,7 @@ static const struct kind {
 	{ "packets", half_packets },
 	{ "vfork", parent_in_vfork },
 	{ "landlock", open_landlock },
+	{ "keys", private_keys },
 	{ "kvm", open_kvm },
 	{ "typed", typed_ahead },
 	{ "hung-up", slave_of_nobody },

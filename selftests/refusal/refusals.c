@@ -225,6 +225,19 @@ TEST(pidfd_policies, .root = true)
 	target_verdict(&t, "it has ended");
 }
 
+/* Said, and not refused. */
+TEST(keyrings, .root = true)
+{
+	struct target t;
+	char pid[16];
+	_cleanup_text_ struct text output = { 0 };
+	start_holding(&t, "keys");
+	snprintf(pid, sizeof pid, "%d", t.pid);
+	CHECK_EQ(ckpt(&output, "dump", "--leave-running", pid, t.image), 0);
+	CHECK_CONTAINS(output.data, "[KEYRINGS]");
+	CHECK_CONTAINS(output.data, "keyring of the process");
+	target_judge(&t);
+}
 TEST(sysvsem_undo, .root = true) { refused_program("sysvsem", "undo", EXIT_UNSUPPORTED, "[SYSVSEM_UNDO]"); }
 TEST(sysvshm_part, .root = true) { refused_program("sysvshm", "part", EXIT_UNSUPPORTED, "[SYSVSHM_PART]"); }
 /* Segments of System V shared memory: the IPC namespace is the test's. */

@@ -25,7 +25,7 @@ static const struct group_row groups[] = {
 	ONE(SECCOMP_ID, seccomp_id),
 	ONE(NS, ns),
 	FIELDS(CREDS, uid, cap_ambient),
-	ONE(CREDS, no_new_privs),
+	FIELDS(CREDS, no_new_privs, keyrings),
 	ONE(SECUREBITS, securebits),
 	ONE(SIGMASK, sigmask),
 	FIELDS(PENDING, pending, shared_pending),

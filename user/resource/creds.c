@@ -88,6 +88,10 @@ static void collect_record(const struct record_task *t, Ckpt__Creds *m)
 	SET(m, bounding, t->cap_bounding);
 	SET(m, ambient, t->cap_ambient);
 	SET(m, no_new_privs, !!t->no_new_privs);
+	if (t->keyrings & KEYRING_PROCESS && t->tid == t->tgid)
+		SET(m, process_keyring, true);
+	if (t->keyrings & KEYRING_THREAD)
+		SET(m, thread_keyring, true);
 	if (t->known & KNOWN_SECUREBITS)
 		SET(m, securebits, t->securebits);
 }
@@ -117,6 +121,8 @@ static int creds_judge(const struct graph *graph, const struct object *object, e
 		err = fail(SECUREBITS, 0, "no source told them");
 	if (direction == DIRECTION_DUMP && m->foreign_label)
 		err = fail(LSM_LABEL, 0, "it runs as '%s'", m->label);
+	if (direction == DIRECTION_DUMP && (m->process_keyring || m->thread_keyring))
+		warn(KEYRINGS, 0, "%s", m->process_keyring ? "keyring of the process" : "keyring of the thread");
 	if (m->ambient & ~(m->permitted & m->inheritable) || m->effective & ~m->permitted)
 		err = fail(IMAGE_VALUE, 0, "its capability sets contradict each other");
 	return err;
