@@ -86,6 +86,7 @@ static int procfs_judge(const struct graph *graph, const struct object *o, enum 
 /* --- plan --- */
 
 #define CREATE AT(PLAN_WORLD, STAGE_CREATE)
+#define BEHIND_ALL (1ull << 40) /* no text is as long */
 
 static struct arg arg_path(struct plan *plan, const Ckpt__Procfs *m)
 {
@@ -144,8 +145,12 @@ static void plan_ended(struct plan *plan, const struct graph *graph, const struc
 		   seek[6] = { ARG(service), ARG(pos), ARG(SEEK_SET) };
 	step_expect(plan_helper_call(plan, at, CREATE, SYS_dup3, place), service);
 	step_any(plan_call(plan, at, SYS_close, ARG_OF_SLOT(slot)));
-	if (pos)
-		step_expect(plan_helper_call(plan, at, CREATE, SYS_lseek, seek), (s64)pos);
+	if (!pos)
+		return;
+	step_expect(plan_helper_call(plan, at, CREATE, SYS_lseek, seek), (s64)pos);
+	/* the kernel forgets the text that it would hold from there on: it is not that of the process */
+	step_any(plan_call(plan, at, SYS_pread64, ARG(service), ARG_OF_DATA(plan_data(plan, NULL, 8, 8)), ARG(1),
+			   ARG(BEHIND_ALL)));
 }
 
 static int procfs_plan(struct plan *plan, const struct graph *graph, const struct object *o)
