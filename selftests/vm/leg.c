@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <net/if.h>
+#include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -61,6 +62,8 @@ static ssize_t read_file(const char *path, char *text, size_t room)
 	close(fd);
 	return n;
 }
+
+static pid_t first_pid(const struct program *p) { return FIRST_PID + PIDS_EACH * p->index + 1; }
 
 static int wait_for(const char *path)
 {
@@ -234,7 +237,7 @@ static void start(struct program *p)
 {
 	char path[256], ready[160], pid[16];
 	start_over(p);
-	snprintf(pid, sizeof(pid), "%d", FIRST_PID + PIDS_EACH * p->index);
+	snprintf(pid, sizeof(pid), "%d", first_pid(p) - 1);
 	write_file("/proc/sys/kernel/ns_last_pid", pid);
 	snprintf(path, sizeof(path), "/build/selftests/programs/%s", p->name);
 	path_of(p, "ready", ready, sizeof(ready));
@@ -261,7 +264,7 @@ static void dump(struct program *p)
 	char pid[16];
 	const char *const argv[] = { "/build/ckpt", "dump", pid, p->next, NULL };
 	const char *const away[] = { "/usr/bin/rm", "-rf", p->image, NULL };
-	snprintf(pid, sizeof(pid), "%d", FIRST_PID + PIDS_EACH * p->index + 1);
+	snprintf(pid, sizeof(pid), "%d", first_pid(p));
 	p->lost = run(argv) != 0;
 	if (p->lost)
 		complain(p, "was not dumped");
@@ -289,6 +292,8 @@ static void judge(struct program *p)
 		usleep(100000);
 		read_file(path, text, sizeof(text));
 	}
+	for (int i = 0; i < PATIENCE && kill(first_pid(p), 0) == 0; i++) /* whoever is started anew gets its id */
+		usleep(20000);
 	p->lost = strcmp(text, "ok") != 0;
 	complain(p, text);
 }
