@@ -35,8 +35,8 @@ bool arch_ldt_entry(u8 ret[ARCH_LDT_ENTRY], u32 number, u64 descriptor)
 	if (descriptor)
 		entry = (struct user_desc){
 			.entry_number = number,
-			.base_addr = (u32)(d.base_low | d.base_high << 24),
-			.limit = (u32)(d.limit_low | d.limit_high << 16),
+			.base_addr = (u32)d.base_low | (u32)d.base_high << 24,
+			.limit = (u32)d.limit_low | (u32)d.limit_high << 16,
 			.seg_32bit = d.wide,
 			.contents = d.contents,
 			.read_exec_only = !d.writable,
