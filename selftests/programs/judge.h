@@ -95,7 +95,13 @@ __attribute__((unused)) static void judge_start(int argc, char **argv)
 	}
 }
 
-__attribute__((unused)) static void judge_ready(void) { judge_write("ready", ""); }
+__attribute__((unused)) static void judge_ready(void)
+{
+	char made[PATH_MAX + 64];
+	judge_write("made", "");
+	snprintf(made, sizeof made, "%s", judge_path("made"));
+	rename(made, judge_path("ready")); /* by then it is open no more: a dump may begin at once */
+}
 
 __attribute__((unused)) static bool judge_asked(void) { return access(judge_path("stop"), F_OK) == 0; }
 
