@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /* Owns what time namespaces do to clocks: those of the tree, and those of ckpt when it is in one itself. */
+#include "base/clock.h"
 #include "collect/clocks.h"
 #include "base/file.h"
 #include "collect/collect_internal.h"
@@ -66,17 +67,14 @@ int collect_clocks(struct collector *c)
 	return 0;
 }
 
-static s64 clock_now(clockid_t clock)
+s64 collector_clock(const struct collector *c, clockid_t clock)
 {
-	struct timespec t;
-	return clock_gettime(clock, &t) < 0 ? 0 : (s64)t.tv_sec * 1000000000 + t.tv_nsec;
+	return (s64)clock_ns(clock) + clock_offset(&c->ahead, clock);
 }
-
-s64 collector_clock(const struct collector *c, clockid_t clock) { return clock_now(clock) + clock_offset(&c->ahead, clock); }
 
 int collect_kernel_clock(struct collector *c, clockid_t clock, s64 *ret)
 {
 	int r = read_own(c);
-	*ret = clock_now(clock) - clock_offset(&c->own_clocks, clock);
+	*ret = (s64)clock_ns(clock) - clock_offset(&c->own_clocks, clock);
 	return r;
 }

@@ -1,19 +1,12 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /* Owns the log file of criu(8). */
+#include "base/clock.h"
 #include "compat/log.h"
 #include "base/file.h"
 #include "diag/diag.h"
 #include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
-#include <time.h>
-
-static u64 now_ns(void)
-{
-	struct timespec t;
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (u64)t.tv_sec * 1000000000u + (u64)t.tv_nsec;
-}
 
 int log_begin(struct log *log, const char *file, int verbosity)
 {

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /* Owns `criu restore`. */
+#include "base/clock.h"
 #include "restore/restore.h"
 #include "command/command.h"
 #include "compat/front.h"
 #include <fcntl.h>
 #include <sched.h>
 #include <stdio.h>
-#include <time.h>
 
 struct run {
 	struct front *front;
@@ -136,13 +136,6 @@ static int wait_for(struct run *run, struct restored *restored)
 	}
 	int status = run->config.detach ? 0 : restore_wait(restored, &run->set);
 	return status < 0 ? status : 0;
-}
-
-static u64 now_ns(void)
-{
-	struct timespec t;
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (u64)t.tv_sec * 1000000000u + (u64)t.tv_nsec;
 }
 
 /* criu's own images are not ckpt's. */

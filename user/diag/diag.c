@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /* Owns the diagnostics log, the only writable global of ckpt, and its renderings. */
+#include "base/clock.h"
 #include "diag/diag.h"
 #include <stdarg.h>
 #include <stdio.h>
@@ -61,13 +62,6 @@ const struct diag_row *diag_find(const char *code)
 }
 
 #define PROGRESS_EVERY 1000000000ull
-
-static u64 now_ns(void)
-{
-	struct timespec t;
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (u64)t.tv_sec * 1000000000u + (u64)t.tv_nsec;
-}
 
 static int make_log(void)
 {

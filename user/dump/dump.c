@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /* The spine of a dump; it reads like its arrow in the design. */
+#include "base/clock.h"
 #include "dump/dump.h"
 #include "collect/collect.h"
 #include "diag/diag.h"
@@ -8,13 +9,6 @@
 #include "model/reflect.h"
 #include "resource/registry.h"
 #include <time.h>
-
-static u64 now_ns(void)
-{
-	struct timespec t;
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (u64)t.tv_sec * 1000000000u + (u64)t.tv_nsec;
-}
 
 /* A packet that was on its way when its connection was locked may have come after it was read. */
 static int check_quiet(const struct connections *connections, const struct netlock *lock)

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /* Owns ptrace of one stopped thread: registers, stops, and system calls that the thread makes for ckpt. */
+#include "base/clock.h"
 #include "infect/remote.h"
 #include <elf.h>
 #include <signal.h>
@@ -112,13 +113,6 @@ int remote_set_extended(pid_t tid, const void *data, size_t len)
 int remote_get_sigmask(pid_t tid, u64 *ret) { return trace(PTRACE_GETSIGMASK, tid, sizeof *ret, (u64)(uintptr_t)ret); }
 int remote_set_sigmask(pid_t tid, u64 mask) { return trace(PTRACE_SETSIGMASK, tid, sizeof mask, (u64)(uintptr_t)&mask); }
 
-static u64 now(void)
-{
-	struct timespec t;
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (u64)t.tv_sec * 1000000000 + (u64)t.tv_nsec;
-}
-
 static struct remote_stop decode_stop(int status)
 {
 	struct remote_stop stop = { .signal = WSTOPSIG(status), .event = status >> 16 };
@@ -141,14 +135,14 @@ int remote_wait_stop(pid_t tid, u64 patience, struct remote_stop *ret)
 	sigemptyset(&child);
 	sigaddset(&child, SIGCHLD);
 	pthread_sigmask(SIG_BLOCK, &child, &before);
-	u64 deadline = now() + patience, nap = 100000;
+	u64 deadline = now_ns() + patience, nap = 100000;
 	int status = 0, err = 0;
 	pid_t got;
 	while ((got = waitpid(tid, &status, __WALL | WNOHANG)) == 0 && !err) {
 		struct timespec wait = { .tv_nsec = (long)nap };
 		sigtimedwait(&child, NULL, &wait);
 		nap = MIN(nap * 2, 10000000ul);
-		if (now() > deadline)
+		if (now_ns() > deadline)
 			err = -ETIMEDOUT;
 	}
 	if (got < 0)

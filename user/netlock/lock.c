@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /* Owns the choice between the methods of locking, and the life of a lock. */
+#include "base/clock.h"
 #include "diag/diag.h"
 #include "netlock/backend.h"
 #include <stdio.h>
@@ -21,11 +22,9 @@ bool netlock_parse(const char *name, enum netlock_method *ret)
 
 static int begin(struct netlock *lock)
 {
-	struct timespec now;
 	u64 number;
 	int r = -EOPNOTSUPP;
-	clock_gettime(CLOCK_BOOTTIME, &now);
-	lock->until = (u64)now.tv_sec * 1000000000u + (u64)now.tv_nsec + (lock->timeout ?: NETLOCK_TIMEOUT);
+	lock->until = clock_ns(CLOCK_BOOTTIME) + (lock->timeout ?: NETLOCK_TIMEOUT);
 	if (getrandom(&number, sizeof number, 0) != sizeof number)
 		return fail(SYSCALL, neg_errno(), "getrandom");
 	snprintf(lock->id, sizeof lock->id, "%016llx", (unsigned long long)number);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /* Owns locks by nftables: a table of ckpt's own, over nfnetlink. Until it is handed on the table belongs to a socket of ckpt
  * (NFT_TABLE_F_OWNER, Linux 5.12) and goes with it; on older kernels another process takes it away. */
+#include "base/clock.h"
 #include "netlock/backend.h"
 #include <arpa/inet.h>
 #include <endian.h>
@@ -327,9 +328,7 @@ static int make_table(int fd, const char *table, u32 flags, const char *comment)
 
 static u64 milliseconds_left(const struct netlock *lock)
 {
-	struct timespec now;
-	clock_gettime(CLOCK_BOOTTIME, &now);
-	u64 ns = (u64)now.tv_sec * 1000000000u + (u64)now.tv_nsec;
+	u64 ns = clock_ns(CLOCK_BOOTTIME);
 	return lock->until > ns ? MAX((lock->until - ns) / 1000000, 1u) : 1;
 }
 

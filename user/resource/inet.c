@@ -143,7 +143,7 @@ static int collect_tcp(struct collector *c, int fd, struct object *o)
 		return 0;
 	if (m->state == CLOSE_WAIT && is_widow(m)) {
 		SET(m, peer_closed, true);
-		m->shutdown &= ~1u; /* comes with it */
+		forget_end(m); /* comes with it */
 	}
 	int r = collect_connection(c, fd, &info, m);
 	return r == 0 ? find_peer(c, &kind_inet, o, m) : r;

@@ -2,6 +2,7 @@
 /* TCP connections with both ends in the tree: their queues, sequence numbers, windows and options, by repair mode. What one
  * end has sent and the other has not received belongs to what the other will read: it is sent again. A part of inet.c. */
 #pragma once
+#include "base/clock.h"
 #include "base/map.h"
 #include "collect/netlink.h"
 #include "collect/repair.h"
@@ -121,14 +122,25 @@ static inline int read_in_repair(struct connections *all, const Ckpt__Inet *m)
 	return r == 0 && ended < 0 ? fail(INET_REPAIR, ended, "TCP_REPAIR") : r;
 }
 
+static inline void free_bytes(ProtobufCBinaryData *bytes)
+{
+	free(bytes->data);
+	*bytes = (ProtobufCBinaryData){ 0 };
+}
+
+static inline void forget_outgoing(Ckpt__InetTcp *t)
+{
+	free_bytes(&t->outgoing);
+	t->has_outgoing = false;
+}
+
 /* Its own queue, which needs no repair mode. */
 static inline int read_received(Ckpt__Inet *m)
 {
 	Ckpt__InetTcp *t = m->tcp;
 	int unread = 0;
 	ioctl(m->duplicate, SIOCINQ, &unread);
-	free(t->incoming.data);
-	t->incoming = (ProtobufCBinaryData){ 0 };
+	free_bytes(&t->incoming);
 	SET(m, unread, (u32)unread);
 	SET(t, received, (u32)unread);
 	int r = peek_queue(m->duplicate, &t->incoming, (u32)unread);
@@ -159,24 +171,85 @@ static inline int move_outgoing(Ckpt__InetTcp *from, Ckpt__InetTcp *to)
 	memcpy(data + to->incoming.len, from->outgoing.data + at, more);
 	to->incoming = (ProtobufCBinaryData){ to->incoming.len + more, data };
 	to->has_incoming = to->incoming.len > 0;
-	free(from->outgoing.data);
-	from->outgoing = (ProtobufCBinaryData){ 0 };
-	from->has_outgoing = 0;
+	forget_outgoing(from);
 	return 0;
 }
 
-/* Both directions of a connection. Nothing is read by a frozen tree, so what is quiet stays so. */
+/* What changes when packets come. */
+struct moment {
+	int state, unread, unsent;
+};
+
+static inline struct moment moment_of(const Ckpt__Inet *m)
+{
+	struct moment now = { 0 };
+	struct tcp_info info = { 0 };
+	socklen_t len = sizeof info;
+	if (getsockopt(m->duplicate, IPPROTO_TCP, TCP_INFO, &info, &len) == 0)
+		now.state = info.tcpi_state;
+	ioctl(m->duplicate, SIOCINQ, &now.unread);
+	ioctl(m->duplicate, SIOCOUTQ, &now.unsent);
+	return now;
+}
+
+static inline bool is_same_moment(struct moment a, struct moment b)
+{
+	return a.state == b.state && a.unread == b.unread && a.unsent == b.unsent;
+}
+
+static inline int read_both_received(Ckpt__Inet *a, Ckpt__Inet *b)
+{
+	int r = read_received(a);
+	return r == 0 ? read_received(b) : r;
+}
+
+static inline int read_both_in_repair(struct connections *all, Ckpt__Inet *a, Ckpt__Inet *b)
+{
+	forget_outgoing(a->tcp);
+	forget_outgoing(b->tcp);
+	int r = read_in_repair(all, a);
+	return r == 0 ? read_in_repair(all, b) : r;
+}
+
+/* One look at both ends while data flow. *ret_moved: packets came meanwhile, so that what was read belongs to two moments. */
+static inline int read_flowing(struct connections *all, Ckpt__Inet *a, Ckpt__Inet *b, bool *ret_moved)
+{
+	struct moment at_a = moment_of(a), at_b = moment_of(b);
+	a->state = (u32)at_a.state, b->state = (u32)at_b.state;
+	int r = read_both_received(a, b);
+	if (r == 0)
+		r = read_both_in_repair(all, a, b);
+	*ret_moved = !is_same_moment(at_a, moment_of(a)) || !is_same_moment(at_b, moment_of(b));
+	return r;
+}
+
+/* Nobody reads, so all comes to rest; but what was dropped for want of room is sent once more. */
+#define REST_PATIENCE 1000000000ull
+#define REST_PAUSE 1000000
+
+static inline int read_at_rest(struct connections *all, Ckpt__Inet *a, Ckpt__Inet *b)
+{
+	u64 begun = now_ns();
+	for (;;) {
+		size_t mark = diag_mark();
+		bool moved;
+		int r = read_flowing(all, a, b, &moved);
+		if (!moved)
+			return r;
+		diag_forget(mark);
+		if (now_ns() - begun > REST_PATIENCE)
+			return fail(TASK_RACED, 0, "its connections were moving on");
+		nanosleep(&(struct timespec){ .tv_nsec = REST_PAUSE }, NULL);
+	}
+}
+
+/* Both directions of a connection. What is quiet stays so. */
 static inline int read_queues(struct connections *all, Ckpt__Inet *a, Ckpt__Inet *b)
 {
-	bool there = is_flowing(a, b), back = is_flowing(b, a), flowing = there || back;
-	int r = read_received(a);
-	if (r == 0)
-		r = read_received(b);
-	if (r < 0 || !flowing)
-		return r;
-	r = read_in_repair(all, a);
-	if (r == 0)
-		r = read_in_repair(all, b);
+	bool there = is_flowing(a, b), back = is_flowing(b, a);
+	if (!there && !back)
+		return read_both_received(a, b);
+	int r = read_at_rest(all, a, b);
 	if (r == 0)
 		r = move_outgoing(a->tcp, b->tcp);
 	return r == 0 ? move_outgoing(b->tcp, a->tcp) : r;
@@ -194,6 +267,13 @@ static inline u64 connection_key(const char *from, u32 from_port, const char *to
 	return endpoint_key(endpoint_key(0x696e6574, from, from_port), to, to_port);
 }
 
+/* That the other end has ended is not a state of this one: the packet that says so may come later. */
+static inline void forget_end(Ckpt__Inet *m)
+{
+	m->shutdown &= ~1u;
+	m->has_shutdown = m->shutdown != 0;
+}
+
 static inline int find_peer(struct collector *c, const struct kind *kind, const struct object *mine, Ckpt__Inet *m)
 {
 	u64 own = connection_key(m->local, m->local_port, m->remote, m->remote_port);
@@ -205,9 +285,9 @@ static inline int find_peer(struct collector *c, const struct kind *kind, const 
 	SET(other, peer, mine->id);
 	/* what ends because the other has ended is told by the other */
 	if (m->shutdown & 2)
-		other->shutdown &= ~1u;
+		forget_end(other);
 	if (other->shutdown & 2)
-		m->shutdown &= ~1u;
+		forget_end(m);
 	return collector_live(c) || m->repair ? 0 : read_queues(collector_connections(c), m, other);
 }
 

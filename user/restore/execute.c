@@ -2,6 +2,7 @@
 /* Owns the run of a plan: the arena, the world inside of ckpt, the root's birth, the wait for every array. */
 #include "arch/arch.h"
 #include "base/child.h"
+#include "base/clock.h"
 #include "base/file.h"
 #include "diag/diag.h"
 #include "model/shape.h"
@@ -225,8 +226,6 @@ static int clone_root(struct execution *x)
 
 #define WAIT_NS 50000000ull
 
-static u64 timespec_ns(const struct timespec *t) { return (u64)t->tv_sec * 1000000000u + (u64)t->tv_nsec; }
-
 static void wait_on(u32 *word, u32 value)
 {
 	struct timespec patience = { .tv_nsec = WAIT_NS };
@@ -269,15 +268,14 @@ static int check_all(struct execution *x)
 	for (u32 i = 0; i < execution_arena(x)->narrays; i++)
 		if (array_of(x, i)->state == ARRAY_FAILED)
 			return report_step(x, array_of(x, i));
-	struct timespec begin, end;
-	clock_gettime(CLOCK_MONOTONIC, &begin);
-	if (timespec_ns(&begin) < x->next_check)
+	u64 begin = now_ns();
+	if (begin < x->next_check)
 		return 0;
 	int r = 0;
 	for (struct object *o = NULL; r == 0 && (o = graph_next(x->graph, &kind_thread, o));)
 		r = check_alive(x, o->data);
-	clock_gettime(CLOCK_MONOTONIC, &end);
-	x->next_check = timespec_ns(&end) + MAX(WAIT_NS, 8 * (timespec_ns(&end) - timespec_ns(&begin)));
+	u64 end = now_ns();
+	x->next_check = end + MAX(WAIT_NS, 8 * (end - begin));
 	return r;
 }
 

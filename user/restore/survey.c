@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /* Owns the reading of this host before a restore. */
+#include "base/clock.h"
 #include "base/file.h"
 #include "collect/collect.h"
 #include "collect/proc_text.h"
@@ -15,13 +16,6 @@
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <time.h>
-
-static u64 clock_ns(clockid_t clock)
-{
-	struct timespec t;
-	clock_gettime(clock, &t);
-	return (u64)t.tv_sec * 1000000000u + (u64)t.tv_nsec;
-}
 
 static int survey_own(struct survey *s)
 {

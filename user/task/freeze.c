@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /* Owns the freeze: every thread of the tree comes to a stop. */
+#include "base/clock.h"
 #include "task/tree_internal.h"
 #include "base/file.h"
 #include "diag/diag.h"
@@ -19,13 +20,6 @@
 
 /* New tasks are caught too. Without EXITKILL: if ckpt dies, the kernel detaches everything and the tree runs on. */
 #define FREEZE_OPTIONS (PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACEFORK | PTRACE_O_TRACEVFORK | PTRACE_O_TRACECLONE)
-
-static u64 now_ns(void)
-{
-	struct timespec t;
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (u64)t.tv_sec * 1000000000u + (u64)t.tv_nsec;
-}
 
 /* The number after "Name:" in /proc/PID/task/TID/status. */
 static long status_number(struct tree_process *p, pid_t tid, const char *name)
