@@ -15,8 +15,9 @@ struct netlock_backend {
 	int (*release)(const char *id);
 	int (*entry)(size_t index, struct netlock_entry *);
 };
-/* Calls then() in another process when ckpt has died, with the descriptor `other` (-1: none) as fd. Its id, or negative errno. */
+/* Calls then() in another process when ckpt has died, and the process of the pidfd `before` (-1: none), with the descriptor `other`
+ * (-1: none) as fd. Its id, or negative errno. */
 typedef void netlock_then(int fd, const char *name);
-pid_t netlock_watch(int other, netlock_then *, const char *name);
+pid_t netlock_watch(int before, int other, netlock_then *, const char *name);
 
 extern const struct netlock_backend netlock_link, netlock_nftables;

@@ -52,7 +52,7 @@ int netlock_keep(struct netlock *lock, const char *dir, pid_t root)
 	if (!lock->backend)
 		return 0;
 	_cleanup_free_ char *path = realpath(dir, NULL);
-	lock->guard = netlock_guard(lock->id, root);
+	lock->guard = netlock_guard(lock->id, root, 0);
 	int r = lock->guard < 0 ? (int)lock->guard : lock->backend->keep(lock, path ?: dir);
 	if (r == 0)
 		return 0;

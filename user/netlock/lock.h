@@ -42,8 +42,8 @@ bool netlock_exists(const char *id);
 /* Ends it. 0, -ENOENT when there is none, or another negative errno. */
 int netlock_release(const char *id);
 /* Sees to it that the lock ends when ckpt dies and root lives, and stays when both die; until netlock_unguard(). The guard's id
- * or negative errno. */
-pid_t netlock_guard(const char *id, pid_t root);
+ * or negative errno. before: another guard (0: none), which may kill root in that moment: it is waited for. */
+pid_t netlock_guard(const char *id, pid_t root, pid_t before);
 void netlock_unguard(pid_t guard);
 
 struct netlock_entry {

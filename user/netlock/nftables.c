@@ -398,7 +398,7 @@ static void delete_of_dead(int fd, const char *name)
 /* A table that nobody owns, and a process that takes it away when ckpt dies. */
 static int make_watched(struct netlock *lock, int fd, const char *name)
 {
-	lock->watcher = netlock_watch(-1, delete_of_dead, name);
+	lock->watcher = netlock_watch(-1, -1, delete_of_dead, name);
 	int r = lock->watcher < 0 ? (int)lock->watcher : make_table(fd, name, 0, NULL);
 	if (r < 0)
 		netlock_unguard(lock->watcher);

@@ -174,7 +174,7 @@ static int let_go(const struct work *w, struct execution *x, int channel)
 		return r;
 	if (w->config->stopped)
 		tree_leave_stopped(&x->tree);
-	pid_t guard = lock ? netlock_guard(lock, x->root) : 0;
+	pid_t guard = lock ? netlock_guard(lock, x->root, x->guard.pid) : 0;
 	if (guard < 0)
 		return fail(NETLOCK, (int)guard, "taking it over");
 	r = release(w, x);
