@@ -88,7 +88,7 @@ static bool survives(struct target *t)
 static void sweep_ending(const char *program, int step)
 {
 	struct target t;
-	int restored = 0, calls = 0, n = 1;
+	int restored = 0, calls = 0, shorter = 0, n = 1;
 	for (bool killed = true; killed; n += n < calls - 60 ? step : n < calls - 20 ? MIN(step, 3) : 1) {
 		target_start(&t, program, "5");
 		if (!calls) {
@@ -96,8 +96,13 @@ static void sweep_ending(const char *program, int step)
 			n = calls > 60 && step != 1 ? calls - 60 : 1;
 			step = step ?: calls / 15 + 1;
 		}
-		killed = WIFSIGNALED(dump_killed_at(&t, false, n).status);
+		struct struck s = dump_killed_at(&t, false, n);
+		killed = WIFSIGNALED(s.status);
 		restored += survives(&t) && killed;
+		if (strike_shorter(&calls, &shorter, &s)) {
+			n = MIN(n, MAX(calls - 60, 1));
+			killed = true;
+		}
 	}
 	CHECK(restored > 0);
 }

@@ -15,7 +15,7 @@
 
 /* The first runs are whole; then the calls, the last ones close together. False behind them. */
 struct sweep {
-	int round, at, calls, step;
+	int round, at, calls, step, shorter;
 };
 
 static bool next(struct sweep *s)
@@ -35,6 +35,8 @@ static void note(struct sweep *s, const char *verb, const struct struck *struck)
 		s->calls = strike_least(s->calls, struck);
 	printf("%s: call %d of %d (number %d)\n", verb, s->at, s->calls, struck->nr);
 	fflush(stdout);
+	if (s->at && strike_shorter(&s->calls, &s->shorter, struck))
+		s->at = MIN(s->at, MAX(s->calls - LAST, 1));
 }
 
 static struct struck killed(const char *verb, const char *first, const char *second, const char *option, int n)

@@ -204,6 +204,17 @@ struct struck strike_run(const char *path, const char *const *argv, const struct
 
 int strike_least(int calls, const struct struck *whole) { return calls ? MIN(calls, whole->calls) : whole->calls; }
 
+#define SHORTER_BY 30
+#define SHORTER_TIMES 5
+
+bool strike_shorter(int *calls, int *times, const struct struck *struck)
+{
+	if (struck->nr >= 0 || struck->calls >= *calls - SHORTER_BY || ++*times > SHORTER_TIMES)
+		return false;
+	*calls = struck->calls;
+	return true;
+}
+
 int strike_first(int first)
 {
 	const char *from = getenv("SWEEP_FROM");

@@ -37,6 +37,9 @@ void strike_own_cache(void);
  * and any for which another test took the cache away. calls: what was the least until now, 0 at first. */
 #define STRIKE_WHOLE 3
 int strike_least(int calls, const struct struck *whole);
+/* Was a run that ended before its call so much shorter than *calls that a sweep of the last calls missed the end? They wait more often
+ * on a busy machine. Then *calls is what it made, and the last calls are to be taken again; not for ever: *times counts. */
+bool strike_shorter(int *calls, int *times, const struct struck *);
 
 /* The call that a sweep begins with: first, or what SWEEP_FROM says, so that one that was broken off can go on. */
 int strike_first(int first);
