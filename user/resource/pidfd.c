@@ -105,13 +105,30 @@ static int judge_inside(const struct graph *graph, const struct object *o, const
 	return opener_of(graph, o->id, true) ? 0 : fail(PIDFD_FLIGHT, 0, "of process %u", m->pid);
 }
 
-static int judge_outside(const Ckpt__Pidfd *m, enum direction direction)
+static u32 open_flags(const struct graph *graph, u32 file) { return file_flags(graph, file) & (O_NONBLOCK | PIDFD_OF_THREAD); }
+
+static u64 inode_of(const struct graph *graph, u32 file)
+{
+	const Ckpt__File *f = graph_data(graph, &kind_file, file);
+	return f ? f->inode : 0;
+}
+
+/* Start times are told in ticks of 10 ms, too coarse for one who gets the id in another pid namespace at once; each process has an
+ * inode of its own since Linux 6.9. */
+static bool is_same_process(const struct graph *graph, const struct object *o, const Ckpt__Pidfd *m, u64 started)
+{
+	struct stat st;
+	_cleanup_close_ int fd = (int)syscall(SYS_pidfd_open, m->outside, open_flags(graph, o->id));
+	return m->has_started && started == m->started && fd >= 0 && fstat(fd, &st) == 0 && st.st_ino == inode_of(graph, o->id);
+}
+
+static int judge_outside(const struct graph *graph, const struct object *o, const Ckpt__Pidfd *m, enum direction direction)
 {
 	u64 started = 0;
 	if (direction == DIRECTION_DUMP)
 		return m->unwanted ? fail(PIDFD_OUTSIDE, 0, "process %u", m->outside) : 0;
 	int r = task_started((pid_t)m->outside, &started);
-	if (r == 0 && (!m->has_started || started != m->started))
+	if (r == 0 && !is_same_process(graph, o, m, started))
 		return fail(PIDFD_GONE, 0, "process %u is another one", m->outside);
 	return r < 0 ? fail(PIDFD_GONE, r, "process %u", m->outside) : 0;
 }
@@ -128,15 +145,13 @@ static int pidfd_judge(const struct graph *graph, const struct object *o, enum d
 	if (m->has_pid)
 		return judge_inside(graph, o, m);
 	if (m->has_outside)
-		return judge_outside(m, direction);
+		return judge_outside(graph, o, m, direction);
 	return is_exit_code(m->exit_code) ? 0 : fail(IMAGE_VALUE, 0, "exit code %#x", m->exit_code);
 }
 
 /* --- plan --- */
 
 #define CREATE AT(PLAN_WORLD, STAGE_CREATE)
-
-static u32 open_flags(const struct graph *graph, u32 file) { return file_flags(graph, file) & (O_NONBLOCK | PIDFD_OF_THREAD); }
 
 /* Who ends as it did. The signal waits until it is not blocked any more. */
 static void plan_end(struct plan *plan, struct place at, u32 exit_code, u32 self)
@@ -150,12 +165,6 @@ static void plan_end(struct plan *plan, struct place at, u32 exit_code, u32 self
 				   ARG_OF_DATA(plan_data(plan, &none, sizeof none, 8)), ARG(0), ARG(8)));
 	}
 	plan_op(plan, at, OP_EXIT, 0, (struct arg[6]){ ARG(exit_code >> 8) });
-}
-
-static u64 inode_of(const struct graph *graph, u32 file)
-{
-	const Ckpt__File *f = graph_data(graph, &kind_file, file);
-	return f ? f->inode : 0;
 }
 
 static bool is_ended_as(const struct graph *graph, const struct object *a, const struct object *b)
