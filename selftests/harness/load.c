@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /* Owns clients that run in the background of a test. */
 #include "harness/load.h"
+#include "diag/diag.h"
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
@@ -76,7 +77,7 @@ void check_no_blocker(pid_t pid)
 	char text[16];
 	snprintf(text, sizeof text, "%d", pid);
 	int status = ckpt(NULL, "check", "--pid", text);
-	CHECK(status == 0 || status == 7);
+	CHECK(status == 0 || status == EXIT_RACED);
 }
 
 void load_across(const struct load *l, struct target *t, long long much, void (*away)(struct target *))

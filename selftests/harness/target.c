@@ -398,15 +398,24 @@ void target_restore_by_criu(struct target *t, int gap)
 	CHECK_STR(pid ?: "no pidfile", want);
 }
 
-void target_dump(struct target *t, bool leave_running)
+static void dump_saying(struct target *t, struct text *output, bool leave_running)
 {
 	char pid[16];
 	snprintf(pid, sizeof pid, "%d", t->pid);
-	CHECK_EQ(ckpt(NULL, "dump", pid, t->image, leave_running ? "--leave-running" : NULL), 0);
+	CHECK_EQ(ckpt(output, "dump", pid, t->image, leave_running ? "--leave-running" : NULL), 0);
 	if (leave_running)
 		CHECK(target_alive(t->pid));
 	else
 		target_gone(t->pid);
+}
+
+void target_dump(struct target *t, bool leave_running) { dump_saying(t, NULL, leave_running); }
+
+void target_dump_warns(struct target *t, const char *words, bool leave_running)
+{
+	_cleanup_text_ struct text output = { 0 };
+	dump_saying(t, &output, leave_running);
+	CHECK_CONTAINS(output.data, words);
 }
 
 void target_restore(struct target *t, int gap)

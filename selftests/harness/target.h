@@ -57,6 +57,8 @@ void target_restore_by_criu(struct target *, int gap);
 
 /* A dump that must succeed; without leave_running it ends with the tree gone. */
 void target_dump(struct target *, bool leave_running);
+/* Likewise, and what it says holds these words. */
+void target_dump_warns(struct target *, const char *words, bool leave_running);
 /* Restores detached after gap milliseconds without the program; the same pid must be alive again. */
 void target_restore(struct target *, int gap);
 /* The facts of the process now, dumped again, must equal those of the image. */

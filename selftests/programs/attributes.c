@@ -1,15 +1,13 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /* attributes DIR: everything small that belongs to a process: limits, scheduling, ids, capabilities, working directory, name,
  * arguments, environment, prctl settings, a seccomp filter. */
+#include "../deny.h"
 #include "judge.h"
 #include <grp.h>
 #include <linux/audit.h>
 #include <linux/capability.h>
-#include <linux/filter.h>
 #include <linux/membarrier.h>
-#include <linux/seccomp.h>
 #include <linux/securebits.h>
-#include <stddef.h>
 #include <sys/auxv.h>
 #include <sys/personality.h>
 #include <sys/resource.h>
@@ -126,18 +124,7 @@ static void set_login_uid(const char *text)
 }
 
 /* getcpu gives ENOTNAM from now on. */
-static void install_filter(void)
-{
-	struct sock_filter code[] = {
-		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_getcpu, 0, 1),
-		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOTNAM),
-		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-	};
-	struct sock_fprog program = { sizeof code / sizeof *code, code };
-	MUST_EQ(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
-	MUST_EQ(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program), 0);
-}
+static void install_filter(void) { MUST_EQ(deny_call(SYS_getcpu, ENOTNAM), 0); }
 
 int main(int argc, char **argv)
 {

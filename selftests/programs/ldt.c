@@ -1,12 +1,10 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /* ldt DIR [full|filter]: segments of its own in a local descriptor table (modify_ldt(2), x86), one of them in use by %gs and another
  * one in a child; full: a table with its last entry; filter: modify_ldt gives ENOSYS from then on. */
+#include "../deny.h"
 #include "judge.h"
 #if defined(__x86_64__)
 #include <asm/ldt.h>
-#include <linux/filter.h>
-#include <linux/seccomp.h>
-#include <stddef.h>
 
 #define ROOM (LDT_ENTRIES * LDT_ENTRY_SIZE)
 
@@ -36,18 +34,7 @@ static uint32_t read_gs(void)
 
 static void load_gs(unsigned number) { __asm__ volatile("movw %w0, %%gs" : : "r"(number << 3 | 7)); }
 
-static void refuse_modify(void)
-{
-	struct sock_filter code[] = {
-		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_modify_ldt, 0, 1),
-		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOSYS),
-		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-	};
-	struct sock_fprog program = { sizeof code / sizeof *code, code };
-	MUST_EQ(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
-	MUST_EQ(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program), 0);
-}
+static void refuse_modify(void) { MUST_EQ(deny_call(SYS_modify_ldt, ENOSYS), 0); }
 
 /* Its table is a copy, with one segment that the parent does not have and without one that it has. */
 static void be_child(void)

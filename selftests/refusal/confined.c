@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /* What ckpt says when it is itself short of rights: inside of a seccomp filter, or run by nobody. */
+#include "deny.h"
 #include "diag/diag.h"
 #include "harness/left.h"
 #include <grp.h>
@@ -76,18 +77,7 @@ TEST(restore_inside_a_filter, .root = true)
 }
 
 #if defined(__x86_64__)
-static void lose_modify_ldt(void)
-{
-	struct sock_filter code[] = {
-		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_modify_ldt, 0, 1),
-		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOSYS),
-		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-	};
-	struct sock_fprog program = { ARRAY_SIZE(code), code };
-	CHECK_OK(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0));
-	CHECK_OK(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program));
-}
+static void lose_modify_ldt(void) { CHECK_OK(deny_call(SYS_modify_ldt, ENOSYS)); }
 
 /* As in a container, or on a kernel without CONFIG_MODIFY_LDT_SYSCALL. */
 TEST(restore_without_segments, .root = true)

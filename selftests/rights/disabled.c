@@ -146,14 +146,10 @@ TEST(locks_that_the_program_tells, .root = true)
 TEST(semaphores_that_nobody_tells, .root = true)
 {
 	struct target t;
-	char pid[16];
-	_cleanup_text_ struct text output = { 0 };
 	target_start(&t, "sysvsem");
-	snprintf(pid, sizeof pid, "%d", t.pid);
 	disable("BPF");
-	CHECK_EQ(ckpt(&output, "dump", pid, t.image), 0);
+	target_dump_warns(&t, "[SYSVSEM_UNKNOWN]", false);
 	disable(NULL);
-	CHECK_CONTAINS(output.data, "[SYSVSEM_UNKNOWN]");
 	target_restore(&t, 0);
 	target_judge(&t);
 }
@@ -163,14 +159,10 @@ TEST(semaphores_that_nobody_tells, .root = true)
 TEST(segments_that_nobody_tells, .root = true)
 {
 	struct target t;
-	char pid[16];
-	_cleanup_text_ struct text output = { 0 };
 	target_start(&t, "ldt", "filter");
-	snprintf(pid, sizeof pid, "%d", t.pid);
 	disable("BPF");
-	CHECK_EQ(ckpt(&output, "dump", "--leave-running", pid, t.image), 0);
+	target_dump_warns(&t, "[LDT_UNKNOWN]", true);
 	disable(NULL);
-	CHECK_CONTAINS(output.data, "[LDT_UNKNOWN]");
 	target_judge(&t);
 }
 

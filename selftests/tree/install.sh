@@ -1,17 +1,10 @@
 #!/bin/sh
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # The installed tests run where they are put, with nothing of this tree: as kselftest calls them, and by their own script.
-printf 'KTAP version 1\n1..5\n'
+. "$(dirname "$0")/../harness/ktap.sh"
 dir=$(mktemp -d) || exit 1
 trap 'rm -rf "$dir"' EXIT
-n=0 failed=0
-result() { # status name
-	n=$((n + 1))
-	[ "$1" = 0 ] && echo "ok $n $2" && return
-	echo "not ok $n $2"
-	sed 's/^/# /' "$dir/out"
-	failed=1
-}
+ktap 5 "$dir/out"
 plain() { (cd / && env -i PATH="$PATH" "$@") >"$dir/out" 2>&1; }
 selftests=$(cd "$(dirname "$0")/.." && pwd)
 there=$dir/a/ckpt

@@ -1,21 +1,10 @@
 #!/bin/sh
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # What `make install` installs: the unit of systemd(1) is right, and its commands do what it is for, on a bpffs of their own.
-printf 'KTAP version 1\n1..4\n'
+. "$(dirname "$0")/../harness/ktap.sh"
 dir=$(mktemp -d) || exit 1
 trap 'rm -rf "$dir"' EXIT
-n=0 failed=0
-result() { # status name
-	n=$((n + 1))
-	[ "$1" = 0 ] && echo "ok $n $2" && return
-	echo "not ok $n $2"
-	sed 's/^/# /' "$dir/out"
-	failed=1
-}
-skip() { # name reason
-	n=$((n + 1))
-	echo "ok $n $1 # SKIP $2"
-}
+ktap 4 "$dir/out"
 unit=$dir/lib/systemd/system/ckpt-pin.service
 command_of() { sed -n "s/^$1=//p" "$unit"; }
 

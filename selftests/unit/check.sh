@@ -3,20 +3,8 @@
 # `ckpt check` and `ckpt explain` as a user meets them.
 out=$(mktemp) && err=$(mktemp) || exit 1
 trap 'rm -f "$out" "$err"' EXIT
-echo "KTAP version 1"
-echo "1..10"
-n=0
-failed=0
-result() { # status name
-	n=$((n + 1))
-	if [ "$1" = 0 ]; then
-		echo "ok $n $2"
-	else
-		echo "not ok $n $2"
-		sed 's/^/# /' "$err"
-		failed=1
-	fi
-}
+. "$(dirname "$0")/../harness/ktap.sh"
+ktap 10 "$err"
 
 $CKPT check --json >"$out" 2>"$err"
 python3 - "$out" "$(dirname "$0")/../../user/host/caps.def" <<'EOF' 2>"$err"
