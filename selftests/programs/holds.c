@@ -57,7 +57,6 @@ static int open_namespace(void)
 }
 
 static int open_secret(void) { return (int)syscall(SYS_memfd_secret, 0); }
-static int open_hugetlb(void) { return memfd_create("huge", MFD_HUGETLB); }
 static int open_device(void) { return open("/dev/kmsg", O_RDONLY); }
 static int open_mount(void) { return (int)syscall(SYS_fsopen, "tmpfs", 0); }
 static int open_netlink(void) { return socket(AF_NETLINK, SOCK_RAW, 12 /* NETLINK_NETFILTER */); }
@@ -390,7 +389,6 @@ static const struct kind {
 	{ "fanotify", open_fanotify },
 	{ "namespace", open_namespace },
 	{ "secret", open_secret },
-	{ "hugetlb", open_hugetlb },
 	{ "device", open_device },
 	{ "mount", open_mount },
 	{ "netlink", open_netlink },

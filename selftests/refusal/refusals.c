@@ -285,7 +285,6 @@ TEST(sysvshm_restore, .root = true)
 }
 
 TEST(pipe_external, .root = true) { refused_program("holds", "pipe", EXIT_UNSUPPORTED, "[PIPE_EXTERNAL]"); }
-TEST(memfd_hugetlb, .root = true) { refused_kind("hugetlb", "[SHMEM_HUGE]", "hugetlbfs"); }
 TEST(file_hugetlb, .root = true) { refused_kind("huge-file", "[SHMEM_HUGE]", "/huge/file"); }
 TEST(fifo_external_writer, .root = true) { refused_program("holds", "fifo-reader", EXIT_UNSUPPORTED, "[PIPE_EXTERNAL]"); }
 TEST(fifo_external_reader, .root = true) { refused_program("holds", "fifo-writer", EXIT_UNSUPPORTED, "[PIPE_EXTERNAL]"); }

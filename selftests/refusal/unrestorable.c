@@ -106,6 +106,27 @@ TEST(taken_ids, .root = true)
 	target_judge(&t);
 }
 
+/* What was not reserved is. */
+static void reserve_all(struct graph *g, const void *with _unused_)
+{
+	for (struct object *o = NULL; (o = graph_next(g, &kind_vmas, o));)
+		for (u32 i = 0; i < o->count; i++)
+			((struct vma *)o->data)[i].flags &= ~(u32)VMA_NORESERVE;
+}
+
+TEST(huge_pages, .root = true)
+{
+	struct target t;
+	char dir[160];
+	target_start(&t, "hugepages", "room");
+	target_dump(&t, false);
+	edited(&t, dir, sizeof dir, reserve_all);
+	REFUSED(dir, EXIT_SYSTEM, "HUGE_POOL");
+	check_able(t.image, NULL);
+	target_restore(&t, 0);
+	target_judge(&t);
+}
+
 /* The command is told what it is about by its arguments. */
 static void start_shell(struct target *t, const char *program, const char *file)
 {

@@ -75,7 +75,6 @@ static const char *vma_refusal(const struct vma *v)
 		u32 flag;
 		const char *words;
 	} reasons[] = {
-		{ VMA_HUGETLB, "pages of hugetlbfs" },
 		{ VMA_IO | VMA_PFNMAP, "memory of a device" },
 		{ VMA_UFFD, "userfaultfd answers its faults" },
 		{ VMA_SHADOW_STACK, "a shadow stack" },
@@ -157,7 +156,6 @@ static const struct {
 	enum diag_code code;
 } strangers[] = {
 	{ "/[aio] (deleted)", "the ring of an AIO context", DIAG_AIO_RING },
-	{ "/anon_hugepage", "memory in huge pages", DIAG_SHMEM_HUGE },
 	{ "/dev/", "a device", DIAG_FD_DEVICE },
 	{ "/dmabuf:", "a buffer of a device", DIAG_FD_DMABUF },
 	{ "/secretmem", "secret memory", DIAG_SHMEM_SECRET },

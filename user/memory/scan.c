@@ -1,9 +1,13 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /* Owns the question which pages of a mapping hold contents of their own. */
+#include "base/file.h"
 #include "diag/diag.h"
 #include "memory/memory.h"
 #include "memory/pagemap.h"
 #include <fcntl.h>
+#include <linux/magic.h>
+#include <sys/stat.h>
+#include <sys/statfs.h>
 
 #define BATCH 1024
 
@@ -160,9 +164,49 @@ int memory_scan(const struct caps *caps, int pagemap, int inherit, u64 start, u6
 	return r;
 }
 
+static bool is_zero(const u8 *bytes, size_t len) { return !bytes[0] && !memcmp(bytes, bytes + 1, len - 1); }
+
+/* Is all of [start, start + len) of the file zero? 1 yes, 0 no. */
+static int reads_as_zero(int fd, u8 *buffer, size_t room, u64 start, u64 len)
+{
+	for (u64 done = 0; done < len; done += room) {
+		int r = file_pread_full(fd, buffer, MIN(room, len - done), (off_t)(start + done));
+		if (r < 0)
+			return fail(MEMORY_READ, r, "pread from %llx of shared memory", (unsigned long long)(start + done));
+		if (!is_zero(buffer, MIN(room, len - done)))
+			return 0;
+	}
+	return 1;
+}
+
+/* hugetlbfs does not tell holes (its SEEK_DATA finds none, fs/hugetlbfs/inode.c), but how many pages there are: where some are
+ * missing, those that hold zeros alone count as missing. */
+static int scan_huge_file(struct scan *s, int fd, const struct stat *st, u64 size, u64 page)
+{
+	u64 there = (u64)st->st_blocks * 512;
+	if (!there || there >= size)
+		return there ? add_run(s, 0, size, 0) : 0;
+	const size_t room = 2u << 20;
+	_cleanup_free_ u8 *buffer = malloc(room);
+	if (!buffer)
+		return fail_memory();
+	for (u64 at = 0; at < size; at += page) {
+		int r = reads_as_zero(fd, buffer, room, at, MIN(page, size - at));
+		if (r == 0)
+			r = add_run(s, at, at + page, 0);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
 int memory_scan_file(int fd, u64 size, struct object *pages)
 {
 	struct scan s = { .first = pages->count, .pages = pages };
+	struct statfs fs;
+	struct stat st;
+	if (fstatfs(fd, &fs) == 0 && fs.f_type == HUGETLBFS_MAGIC && fstat(fd, &st) == 0)
+		return scan_huge_file(&s, fd, &st, size, (u64)fs.f_bsize);
 	for (u64 at = 0; at < size;) {
 		off_t start = lseek(fd, (off_t)at, SEEK_DATA);
 		if (start < 0 && errno == ENXIO)

@@ -2,7 +2,10 @@
 /* What memory objects share whose contents the world fills: each is mapped in one window for that. Inline, since resources do not
  * use each other. */
 #pragma once
+#include "base/map.h"
 #include "resource/file_scope.h"
+#include <linux/magic.h>
+#include <sys/mman.h>
 
 /* Far from programs, and inside of small address spaces too; one object at a time. */
 #ifdef __SANITIZE_ADDRESS__ /* has its shadow there */
@@ -10,6 +13,43 @@
 #else
 #define WINDOW 0x6000000000ull
 #endif
+
+/* Key of graph_remember(): the huge pages of the file's object are here already, so a restore takes none for it. */
+static inline u64 huge_pages_here(const Ckpt__File *f) { return map_mix(map_mix(0x48554745, f->device), f->inode); }
+
+/* Keeps the size of the pages of an object of hugetlbfs, to which fd leads, with its file object. */
+static inline void note_huge_page(struct graph *graph, u32 file, int fd)
+{
+	Ckpt__File *f = graph_data(graph, &kind_file, file);
+	struct statfs fs;
+	if (f && fstatfs(fd, &fs) == 0 && fs.f_type == HUGETLBFS_MAGIC)
+		SET(f, huge_page, (u64)fs.f_bsize);
+}
+
+/* Another file of the same object has the same pages. */
+static inline void share_huge_page(struct graph *graph, u32 first, u32 other)
+{
+	const Ckpt__File *from = graph_data(graph, &kind_file, first);
+	Ckpt__File *to = graph_data(graph, &kind_file, other);
+	if (from && to && from->huge_page)
+		SET(to, huge_page, from->huge_page);
+}
+
+/* Bytes of a page of hugetlbfs that the object consists of; 0: it has ordinary ones. */
+static inline u64 huge_page_of(const struct graph *graph, u32 file)
+{
+	const Ckpt__File *f = graph_data(graph, &kind_file, file);
+	return f ? f->huge_page : 0;
+}
+
+/* Bytes of the pages that the object consists of. */
+static inline u64 page_of(const struct graph *graph, u32 file) { return huge_page_of(graph, file) ?: PAGE_BYTES; }
+
+/* May the image's object have pages of this size? */
+static inline bool page_is_sane(u64 page) { return page >= PAGE_BYTES && page <= 1ull << 40 && !(page & (page - 1)); }
+
+/* The size of huge pages as flags of mmap(2), memfd_create(2) and shmget(2) have it. */
+static inline u32 huge_page_bits(u64 page) { return (u32)__builtin_ctzll(page) << MAP_HUGE_SHIFT; }
 
 /* Does what the image has of the object's contents lie within its size in bytes? */
 static inline bool contents_fit(const struct graph *graph, u32 file, u64 size)

@@ -1,18 +1,17 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-/* Owns memory objects without a name in any directory: shared anonymous memory and memfds. */
+/* Owns memory objects without a name in any directory: shared anonymous memory and memfds, and the files behind anonymous memory of
+ * huge pages (MAP_HUGETLB), be it shared or private. */
 #include "collect/collect.h"
 #include "resource/memory_object.h"
 #include "shmem.pb-c.h"
-#include <linux/magic.h>
 #include <linux/memfd.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
-#include <sys/statfs.h>
 #include <sys/sysmacros.h>
 
 #define MEMFD "/memfd:"
 #define DELETED " (deleted)"
 #define ZERO "/dev/zero" DELETED
+#define HUGE "/anon_hugepage" DELETED
 #ifndef F_SEAL_EXEC
 #define F_SEAL_EXEC 0x20
 #endif
@@ -23,16 +22,18 @@
 
 static const struct kind kind_shmem = { .name = "shmem", .desc = &ckpt__shmem__descriptor };
 
+static bool is_nameless(const char *link) { return !strcmp(link, ZERO) || !strcmp(link, HUGE); }
+
 static bool shmem_claims(const struct record_file *file, const char *link)
 {
-	return S_ISREG(file->mode) && (!strncmp(link, MEMFD, sizeof MEMFD - 1) || !strcmp(link, ZERO));
+	return S_ISREG(file->mode) && (!strncmp(link, MEMFD, sizeof MEMFD - 1) || is_nameless(link));
 }
 
 /* --- collect --- */
 
 static int collect_name(Ckpt__Shmem *s, const char *link)
 {
-	if (!strcmp(link, ZERO))
+	if (is_nameless(link))
 		return 0;
 	link += sizeof MEMFD - 1;
 	size_t len = strlen(link), suffix = sizeof DELETED - 1;
@@ -67,27 +68,26 @@ static int shmem_collect(struct collector *c, const struct subject *subject, str
 {
 	Ckpt__Shmem *s = o->data;
 	struct stat st;
-	struct statfs fs;
 	SET(s, inode, subject->file->ino);
 	SET(s, device, (u32)makedev(subject->file->dev_major, subject->file->dev_minor));
 	SET(s, memory, first_of(collector_graph(c), o, s));
+	share_huge_page(collector_graph(c), s->memory, o->id);
 	if (s->memory != o->id)
 		return 0;
 	int fd = collector_fd(c);
 	if (fd < 0)
 		return fail(FD_DUPLICATE, fd, "%s", subject->link);
-	if (fstat(fd, &st) < 0 || fstatfs(fd, &fs) < 0)
+	if (fstat(fd, &st) < 0)
 		return fail(SYSCALL, neg_errno(), "fstat of %s", subject->link);
 	SET(s, size, (u64)st.st_size);
 	SET(s, mode, st.st_mode & 07777);
 	SET(s, uid, st.st_uid);
 	SET(s, gid, st.st_gid);
-	if (fs.f_type == HUGETLBFS_MAGIC)
-		SET(s, huge, true);
+	note_huge_page(collector_graph(c), o->id, fd);
 	int r = collect_name(s, subject->link);
 	if (s->name)
 		collect_seals(s, fd);
-	return r < 0 || s->huge ? r : collector_keep_memory(c, o->id);
+	return r < 0 ? r : collector_keep_memory(c, o->id);
 }
 
 /* --- judge --- */
@@ -111,12 +111,15 @@ static int shmem_judge(const struct graph *graph, const struct object *o, enum d
 		return fail(IMAGE_INCONSISTENT, 0, "memory object %u", s->memory);
 	if (s->memory != o->id)
 		return 0;
-	int r = 0;
-	if (s->huge)
-		r = fail(SHMEM_HUGE, 0, "memfd %s", s->name ?: "");
-	if (direction == DIRECTION_RESTORE && !contents_fit(graph, o->id, s->size))
-		r = fail(IMAGE_INCONSISTENT, 0, "contents beyond the end of memory object %u", o->id);
-	return r;
+	if (direction == DIRECTION_DUMP)
+		return 0;
+	u64 page = page_of(graph, o->id);
+	if (!page_is_sane(page) || (huge_page_of(graph, o->id) && s->size % page) || (!s->name && !s->size))
+		return fail(IMAGE_VALUE, 0, "memory object %u of %llu bytes in pages of %llu", o->id,
+			    (unsigned long long)s->size, (unsigned long long)page);
+	return contents_fit(graph, o->id, s->size)
+		       ? 0
+		       : fail(IMAGE_INCONSISTENT, 0, "contents beyond the end of memory object %u", o->id);
 }
 
 /* --- plan --- */
@@ -132,24 +135,28 @@ static u32 exec_flag(const struct plan *plan, const Ckpt__Shmem *s)
 	return caps && caps_has(caps, CAN_MEMFD_EXEC) ? MFD_EXEC : 0;
 }
 
-static u32 plan_memfd(struct plan *plan, const Ckpt__Shmem *s, u64 len)
+/* Pages of hugetlbfs are taken when they are filled, and by the mappings of tasks: the window reserves none. */
+static u32 plan_memfd(struct plan *plan, const Ckpt__Shmem *s, u64 len, u64 huge)
 {
+	u32 kind = huge ? MFD_HUGETLB | huge_page_bits(huge) : 0;
 	u32 fd = step_result(plan, plan_call(plan, CREATE, SYS_memfd_create, arg_string(plan, s->name),
-					     ARG(MFD_CLOEXEC | MFD_ALLOW_SEALING | exec_flag(plan, s))));
+					     ARG(MFD_CLOEXEC | MFD_ALLOW_SEALING | exec_flag(plan, s) | kind)));
 	step_expect(plan_call(plan, CREATE, SYS_ftruncate, ARG_OF_SLOT(fd), ARG(s->size)), 0);
 	if (len)
 		step_expect(plan_call(plan, CREATE, SYS_mmap, ARG(WINDOW), ARG(len), ARG(PROT_READ | PROT_WRITE),
-				      ARG(MAP_SHARED | MAP_FIXED_NOREPLACE), ARG_OF_SLOT(fd), ARG(0)),
+				      ARG(MAP_SHARED | MAP_FIXED_NOREPLACE | (huge ? MAP_NORESERVE : 0)), ARG_OF_SLOT(fd),
+				      ARG(0)),
 			    (s64)WINDOW);
 	return fd;
 }
 
 /* Shared anonymous memory is born by mapping it; its file is reached through the mapping. */
-static u32 plan_anonymous(struct plan *plan, u64 len)
+static u32 plan_anonymous(struct plan *plan, u64 len, u64 huge)
 {
 	char path[64];
+	u32 kind = huge ? MAP_HUGETLB | MAP_NORESERVE | huge_page_bits(huge) : 0;
 	step_expect(plan_call(plan, CREATE, SYS_mmap, ARG(WINDOW), ARG(len), ARG(PROT_READ | PROT_WRITE),
-			      ARG(MAP_SHARED | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE), ARG(-1), ARG(0)),
+			      ARG(MAP_SHARED | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE | kind), ARG(-1), ARG(0)),
 		    (s64)WINDOW);
 	snprintf(path, sizeof path, "/proc/self/map_files/%llx-%llx", (unsigned long long)WINDOW,
 		 (unsigned long long)(WINDOW + len));
@@ -199,8 +206,8 @@ static int shmem_plan(struct plan *plan, const struct graph *graph, const struct
 	const Ckpt__Shmem *s = o->data;
 	if (s->memory != o->id)
 		return 0;
-	u64 len = ALIGN_UP(s->size, PAGE_BYTES);
-	u32 fd = s->name ? plan_memfd(plan, s, len) : plan_anonymous(plan, len);
+	u64 len = ALIGN_UP(s->size, PAGE_BYTES), huge = huge_page_of(graph, o->id);
+	u32 fd = s->name ? plan_memfd(plan, s, len, huge) : plan_anonymous(plan, len, huge);
 	plan_window(plan, graph, o->id);
 	if (len)
 		plan_call(plan, CREATE, SYS_munmap, ARG(WINDOW), ARG(len));

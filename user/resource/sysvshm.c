@@ -43,8 +43,13 @@ static int sysvshm_collect(struct collector *c, const struct subject *subject, s
 	SET(s, id, (u32)subject->file->ino);
 	SET(s, device, (u32)makedev(subject->file->dev_major, subject->file->dev_minor));
 	SET(s, memory, first_of(collector_graph(c), o, s->id));
+	share_huge_page(collector_graph(c), s->memory, o->id);
 	if (s->memory != o->id)
 		return 0;
+	int fd = collector_fd(c);
+	if (fd < 0)
+		return fail(FD_DUPLICATE, fd, "%s", subject->link);
+	note_huge_page(collector_graph(c), o->id, fd);
 	if (shmctl((int)s->id, IPC_STAT, &ds) < 0)
 		return fail(SYSVSHM_STAT, neg_errno(), "shmctl(%u, IPC_STAT)", s->id);
 	SET(s, key, (u32)ds.shm_perm.__key);
@@ -89,11 +94,12 @@ static bool is_shared_outside(const struct graph *graph, const Ckpt__Sysvshm *s)
 /* shmat(2) attaches all of a segment. */
 static int judge_attachments(const struct graph *graph, u32 file, u64 size)
 {
+	u64 whole = ALIGN_UP(size, page_of(graph, file));
 	int r = 0;
 	for (const struct object *o = NULL; (o = graph_next(graph, &kind_vmas, o));)
 		for (u32 i = 0; i < o->count; i++) {
 			const struct vma *v = &((const struct vma *)o->data)[i];
-			if (v->file != file || (!v->pgoff && v->end - v->start == ALIGN_UP(size, PAGE_BYTES)))
+			if (v->file != file || (!v->pgoff && v->end - v->start == whole))
 				continue;
 			WORKING_ON_TASK(o->id);
 			WORKING_ON_VMA(v->start, v->end);
@@ -129,9 +135,14 @@ static int judge_absent(const Ckpt__Sysvshm *s)
 static int judge_restore(const struct graph *graph, const struct object *o, const Ckpt__Sysvshm *s)
 {
 	struct shmid_ds ds;
-	if (s->id > INT32_MAX || !s->size || s->mode > 0777 || !contents_fit(graph, o->id, s->size))
+	u64 page = page_of(graph, o->id);
+	if (s->id > INT32_MAX || !s->size || s->mode > 0777 || !page_is_sane(page) ||
+	    !contents_fit(graph, o->id, ALIGN_UP(s->size, page)))
 		return fail(IMAGE_VALUE, 0, "segment %u of %llu bytes", s->id, (unsigned long long)s->size);
-	return shmctl((int)s->id, IPC_STAT, &ds) == 0 ? judge_present(graph, s, &ds) : judge_absent(s);
+	if (shmctl((int)s->id, IPC_STAT, &ds) < 0)
+		return judge_absent(s);
+	const Ckpt__File *f = graph_data(graph, &kind_file, o->id);
+	return graph_remember(graph, huge_pages_here(f), 1) < 0 ? fail_memory() : judge_present(graph, s, &ds);
 }
 
 static int sysvshm_judge(const struct graph *graph, const struct object *o, enum direction direction)
@@ -153,8 +164,10 @@ static struct plan_step *control(struct plan *plan, struct place at, u32 id, int
 }
 
 /* The kernel gives the id that was asked for last. */
-static void plan_segment(struct plan *plan, const Ckpt__Sysvshm *s)
+static void plan_segment(struct plan *plan, const struct graph *graph, const Ckpt__Sysvshm *s)
 {
+	u64 huge = huge_page_of(graph, s->memory);
+	u32 flags = IPC_CREAT | IPC_EXCL | s->mode | (huge ? SHM_HUGETLB | huge_page_bits(huge) : 0);
 	char id[16];
 	struct shmid_ds ds = { .shm_perm = { .uid = s->uid, .gid = s->gid, .mode = (unsigned short)s->mode } };
 	int len = snprintf(id, sizeof id, "%u", s->id);
@@ -162,7 +175,7 @@ static void plan_segment(struct plan *plan, const Ckpt__Sysvshm *s)
 		plan, plan_call(plan, CREATE, SYS_openat, ARG(AT_FDCWD), arg_string(plan, NEXT_ID), ARG(O_WRONLY | O_CLOEXEC)));
 	step_expect(plan_call(plan, CREATE, SYS_write, ARG_OF_SLOT(fd), arg_string(plan, id), ARG(len)), len);
 	plan_call(plan, CREATE, SYS_close, ARG_OF_SLOT(fd));
-	step_expect(plan_call(plan, CREATE, SYS_shmget, ARG(s->key), ARG(s->size), ARG(IPC_CREAT | IPC_EXCL | s->mode)), s->id);
+	step_expect(plan_call(plan, CREATE, SYS_shmget, ARG(s->key), ARG(s->size), ARG(flags)), s->id);
 	control(plan, CREATE, s->id, IPC_SET, ARG_OF_DATA(plan_data(plan, &ds, sizeof ds, 8)));
 }
 
@@ -170,7 +183,7 @@ static void plan_contents(struct plan *plan, const struct graph *graph, const Ck
 {
 	step_expect(plan_call(plan, CREATE, SYS_shmat, ARG(s->id), ARG(WINDOW), ARG(0)), (s64)WINDOW);
 	/* what is still there from before */
-	plan_call(plan, CREATE, SYS_madvise, ARG(WINDOW), ARG(ALIGN_UP(s->size, PAGE_BYTES)), ARG(MADV_REMOVE));
+	plan_call(plan, CREATE, SYS_madvise, ARG(WINDOW), ARG(ALIGN_UP(s->size, page_of(graph, s->memory))), ARG(MADV_REMOVE));
 	plan_window(plan, graph, s->memory);
 	plan_call(plan, CREATE, SYS_shmdt, ARG(WINDOW));
 }
@@ -204,7 +217,7 @@ static int sysvshm_plan(struct plan *plan, const struct graph *graph, const stru
 	step_any(seen);
 	bool outside = is_shared_outside(graph, s);
 	struct plan_step *there = plan_skip(plan, CREATE, ARG_OF_SLOT(step_result(plan, seen)), 0, 0);
-	plan_segment(plan, s);
+	plan_segment(plan, graph, s);
 	if (outside)
 		plan_contents(plan, graph, s);
 	plan_land(plan, CREATE, there);

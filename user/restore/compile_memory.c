@@ -71,10 +71,11 @@ static bool has_runs(const struct space *s, const struct vma *v, u32 wanted_flag
 	return false;
 }
 
-/* Does the mapping of the parent stay, because pages are shared with it? */
+/* Does the mapping of the parent stay, because pages are shared with it? One of hugetlbfs always does: mapped anew it would reserve
+ * pages of the pool for itself, which an inherited one has not (mm/hugetlb.c, hugetlb_dup_vma_private()). */
 static bool is_kept(const struct space *s, const struct vma *v)
 {
-	return s->parent && vma_inherited(v, s->parent) && has_runs(s, v, PAGES_INHERITED);
+	return s->parent && vma_inherited(v, s->parent) && (v->flags & VMA_HUGETLB || has_runs(s, v, PAGES_INHERITED));
 }
 
 /* --- what the task begins with --- */

@@ -82,7 +82,8 @@ int judge_restore(const struct graph *g, const struct survey *s)
 		return r;
 	int clock = judge_clock(g, s), cpu = judge_cpu(g), shape = shape_judge(g);
 	int resources = judge_resources(g), room = judge_room(g, s), vdso = judge_vdso(g, s), rights = judge_rights(g, s);
-	int rseq = judge_rseq(g, s);
-	return rseq < 0 || clock < 0 || cpu < 0 || shape < 0 || resources < 0 || room < 0 || vdso < 0 || rights < 0 ? -EINVAL
-														    : 0;
+	int rseq = judge_rseq(g, s), huge = judge_huge(g);
+	return rseq < 0 || huge < 0 || clock < 0 || cpu < 0 || shape < 0 || resources < 0 || room < 0 || vdso < 0 || rights < 0
+		       ? -EINVAL
+		       : 0;
 }
