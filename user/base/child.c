@@ -2,8 +2,12 @@
 /* Owns the end of children. */
 #include "base/child.h"
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
+
+#define CHILD_NS 2000000000l
 
 bool child_is_ours(pid_t pid)
 {
@@ -28,6 +32,37 @@ int child_run(const char *const *argv)
 		if (errno != EINTR)
 			return neg_errno();
 	return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+int child_wait(pid_t pid, int *ret_status)
+{
+	for (long waited = 0, pause = 20000; waited < CHILD_NS; waited += pause) {
+		pid_t r = waitpid(pid, ret_status, WNOHANG | __WALL);
+		if (r == pid)
+			return 0;
+		if (r < 0 && errno != EINTR)
+			return neg_errno();
+		nanosleep(&(struct timespec){ .tv_nsec = pause }, NULL);
+		pause = MIN(pause * 2, 5000000l);
+	}
+	return -ETIMEDOUT;
+}
+
+int child_try(int (*fn)(void *), void *arg)
+{
+	pid_t pid = fork();
+	if (pid < 0)
+		return neg_errno();
+	if (pid == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		_exit(-fn(arg));
+	}
+	int status, r = child_wait(pid, &status);
+	if (r < 0) {
+		child_end(pid);
+		return r;
+	}
+	return WIFEXITED(status) ? -WEXITSTATUS(status) : -EPERM;
 }
 
 void child_end(pid_t pid)

@@ -9,5 +9,9 @@ bool child_is_ours(pid_t);
 /* Runs a program with ckpt's environment and no signal blocked, and waits for its end: its exit status, 128 + signal, 127 when
  * there is no such program; or a negative errno. */
 int child_run(const char *const *argv);
+/* Waits for a change of a child, two seconds at most: 0 with its status, -ETIMEDOUT, or another negative errno. */
+int child_wait(pid_t, int *ret_status);
+/* Runs fn in a forked child, which dies with ckpt: what it returned (0 to -133), or as child_wait(), -EPERM when it was killed. */
+int child_try(int (*fn)(void *), void *arg);
 /* Kills a child of ours and waits for its end; who cannot be killed is not waited for. */
 void child_end(pid_t);

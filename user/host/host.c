@@ -19,8 +19,6 @@
 #include <sys/wait.h>
 #include <time.h>
 
-#define CHILD_MS 2000
-
 static u64 effective_capabilities(void)
 {
 	struct __user_cap_header_struct header = { _LINUX_CAPABILITY_VERSION_3, 0 };
@@ -139,40 +137,6 @@ enum cap_answer host_built(struct host *host, const char *query, char *note)
 	return CAP_UNKNOWN;
 }
 
-static void sleep_ns(long ns) { nanosleep(&(struct timespec){ .tv_nsec = ns }, NULL); }
-
-/* Waits for a change of our own child; 0 with its status, -ETIMEDOUT after the time limit. */
-static int wait_child(pid_t pid, int *status)
-{
-	for (long waited = 0, pause = 20000; waited < CHILD_MS * 1000000l; waited += pause) {
-		pid_t r = waitpid(pid, status, WNOHANG | __WALL);
-		if (r == pid)
-			return 0;
-		if (r < 0 && errno != EINTR)
-			return neg_errno();
-		sleep_ns(pause);
-		pause = MIN(pause * 2, 5000000l);
-	}
-	return -ETIMEDOUT;
-}
-
-int host_in_child(int (*fn)(void *), void *arg)
-{
-	pid_t pid = fork();
-	if (pid < 0)
-		return neg_errno();
-	if (pid == 0) {
-		prctl(PR_SET_PDEATHSIG, SIGKILL);
-		_exit(-fn(arg));
-	}
-	int status, r = wait_child(pid, &status);
-	if (r < 0) {
-		child_end(pid);
-		return r;
-	}
-	return WIFEXITED(status) ? -WEXITSTATUS(status) : -EPERM;
-}
-
 /* A filter for PTRACE_SECCOMP_GET_FILTER to find; where it cannot be set, that probe says so. */
 static void allow_everything(void)
 {
@@ -204,7 +168,7 @@ static pid_t start_tracee(void)
 	if (r == 0 && (ptrace(PTRACE_SEIZE, pid, 0, 0) < 0 || ptrace(PTRACE_INTERRUPT, pid, 0, 0) < 0))
 		r = neg_errno();
 	if (r == 0)
-		r = wait_child(pid, &status);
+		r = child_wait(pid, &status);
 	if (r == 0 && !WIFSTOPPED(status))
 		return -ESRCH;
 	if (r < 0)
@@ -257,7 +221,7 @@ static int run_in_child(struct host *host, const struct probe *probe, char *note
 	if (shared == MAP_FAILED)
 		return PROBE_UNKNOWN;
 	g.shared = shared;
-	int r = host_in_child(run_guarded, &g);
+	int r = child_try(run_guarded, &g);
 	if (r == 0) {
 		r = g.shared->result;
 		memcpy(note, g.shared->note, NOTE_BYTES);

@@ -59,8 +59,6 @@ enum cap_answer host_built(struct host *, const char *query, char *note);
 const struct kbtf *host_btf(struct host *);
 const struct text *host_config(struct host *);
 bool host_capable(const struct host *, int cap);
-/* Runs fn in a forked child with a time limit; what it returned (0 to -133), or -ETIMEDOUT, -EPERM when it was killed. */
-int host_in_child(int (*fn)(void *), void *arg);
 /* Our stopped child, seized; or a negative errno. */
 pid_t host_tracee(struct host *);
 void host_drop_tracee(struct host *);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /* Probes of what a restored process must change about itself: the fields of its mm, the place of its vDSO. */
 #include "host/probe.h"
+#include "base/child.h"
 #include "base/file.h"
 #include <fcntl.h>
 #include <linux/prctl.h>
@@ -54,7 +55,7 @@ static int set_own_map(void *with_exe)
 
 int probe_mm_map(struct host *host _unused_, const struct probe *p, char *note _unused_)
 {
-	int r = host_in_child(set_own_map, (void *)p->arg[0]);
+	int r = child_try(set_own_map, (void *)p->arg[0]);
 	return r == 0 || (p->arg[0] && r == -EBUSY) ? PROBE_YES : r;
 }
 
@@ -69,7 +70,7 @@ int probe_vdso_map(struct host *host _unused_, const struct probe *p _unused_, c
 {
 #ifdef __x86_64__
 	snprintf(note, NOTE_BYTES, "%s", "");
-	int r = host_in_child(map_another_vdso, NULL);
+	int r = child_try(map_another_vdso, NULL);
 	return r == 0 || r == -EEXIST ? PROBE_YES : r;
 #else
 	snprintf(note, NOTE_BYTES, "this architecture moves its vDSO by mremap instead");

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /* Probes of namespaces: made and forgotten in a child of ours. */
 #include "host/probe.h"
+#include "base/child.h"
 #include <fcntl.h>
 #include <sched.h>
 #include <stdio.h>
@@ -38,10 +39,10 @@ static int make_in_user(void *flag)
 
 int probe_namespace(struct host *host _unused_, const struct probe *p, char *note)
 {
-	int r = host_in_child(make_direct, (void *)p->arg[0]);
+	int r = child_try(make_direct, (void *)p->arg[0]);
 	if (r == 0)
 		return PROBE_YES;
-	if (r != -EPERM || host_in_child(make_in_user, (void *)p->arg[0]) < 0)
+	if (r != -EPERM || child_try(make_in_user, (void *)p->arg[0]) < 0)
 		return r;
 	snprintf(note, NOTE_BYTES, "only inside a user namespace of its own");
 	return PROBE_YES;
@@ -50,12 +51,12 @@ int probe_namespace(struct host *host _unused_, const struct probe *p, char *not
 /* Ubuntu's AppArmor lets the namespace be made, but with no rights in it: make something in it too. */
 int probe_user_namespace(struct host *host _unused_, const struct probe *p _unused_, char *note)
 {
-	int r = host_in_child(make_direct, (void *)(long)CLONE_NEWUSER);
+	int r = child_try(make_direct, (void *)(long)CLONE_NEWUSER);
 	if (r == -ENOSPC)
 		snprintf(note, NOTE_BYTES, "user.max_user_namespaces is reached");
 	if (r < 0)
 		return r;
-	r = host_in_child(make_in_user, (void *)(long)CLONE_NEWUTS);
+	r = child_try(make_in_user, (void *)(long)CLONE_NEWUTS);
 	if (r < 0)
 		snprintf(note, NOTE_BYTES,
 			 "it can be made, but gives no rights (kernel.apparmor_restrict_unprivileged_userns)");

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /* Probes of system calls about processes: arguments that no kernel accepts, told apart by their errno. */
 #include "host/probe.h"
+#include "base/child.h"
 #include <fcntl.h>
 #include <linux/kcmp.h>
 #include <linux/sched.h>
@@ -52,7 +53,7 @@ static int prctl_in_child(void *arg)
 
 int probe_prctl_child(struct host *host _unused_, const struct probe *p, char *note _unused_)
 {
-	int r = host_in_child(prctl_in_child, (void *)p);
+	int r = child_try(prctl_in_child, (void *)p);
 	return r == 0 ? PROBE_YES : r;
 }
 
@@ -187,7 +188,7 @@ static int use_pkey(void *arg _unused_)
 
 int probe_pkeys(struct host *host _unused_, const struct probe *p _unused_, char *note)
 {
-	int r = host_in_child(use_pkey, NULL);
+	int r = child_try(use_pkey, NULL);
 	if (r == -ENOSPC || r == -EINVAL)
 		snprintf(note, NOTE_BYTES, "this processor has no protection keys");
 	return r == 0 ? PROBE_YES : r;

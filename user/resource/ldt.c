@@ -2,6 +2,7 @@
 /* Owns local descriptor tables (modify_ldt(2)): segments that a program of x86 has made for itself. A table belongs to the memory of
  * a process, and only the process can read it. */
 #include "arch/arch.h"
+#include "base/child.h"
 #include "collect/collect.h"
 #include "diag/diag.h"
 #include "infect/hijack.h"
@@ -57,7 +58,24 @@ static u64 descriptor_at(const Ckpt__Ldt *m, u32 i)
 
 static u32 count(const Ckpt__Ldt *m) { return (u32)(m->descriptors.len / DESCRIPTOR); }
 
-static int judge_restore(const Ckpt__Ldt *m)
+/* The first that a new process writes, and none that is empty behind it. */
+static bool entry_at(u8 ret[ARCH_LDT_ENTRY], const Ckpt__Ldt *m, u32 i)
+{
+	return (!i || descriptor_at(m, i)) && arch_ldt_entry(ret, i, descriptor_at(m, i));
+}
+
+/* In a child: a table stays with the process that has written one. */
+static int write_all(void *arg)
+{
+	const Ckpt__Ldt *m = arg;
+	u8 entry[ARCH_LDT_ENTRY];
+	for (u32 i = 0; i < count(m); i++)
+		if (entry_at(entry, m, i) && syscall(arch_ldt_call(), WRITE, entry, sizeof entry) < 0)
+			return neg_errno();
+	return 0;
+}
+
+static int judge_restore(Ckpt__Ldt *m)
 {
 	u8 entry[ARCH_LDT_ENTRY];
 	if (!m->has_descriptors)
@@ -67,14 +85,13 @@ static int judge_restore(const Ckpt__Ldt *m)
 	for (u32 i = 0; i < count(m); i++)
 		if (!arch_ldt_entry(entry, i, descriptor_at(m, i)))
 			return fail(IMAGE_VALUE, 0, "segment descriptor 0x%llx", (unsigned long long)descriptor_at(m, i));
-	if (syscall(arch_ldt_call(), READ, entry, 0) < 0)
-		return fail(LDT_NONE, neg_errno(), "modify_ldt");
-	return 0;
+	int err = child_try(write_all, m);
+	return err < 0 ? fail(LDT_NONE, err, "modify_ldt") : 0;
 }
 
 static int ldt_judge(const struct graph *graph, const struct object *object, enum direction direction)
 {
-	const Ckpt__Ldt *m = object->data;
+	Ckpt__Ldt *m = object->data;
 	WORKING_ON_TASK(object->id);
 	if (direction == DIRECTION_RESTORE)
 		return judge_restore(m);
@@ -97,7 +114,7 @@ static int ldt_plan(struct plan *plan, const struct graph *graph, const struct o
 		return 0;
 	plan_for(plan, "segments of process %u", object->id);
 	for (u32 i = 0; i < count(m); i++) {
-		if ((i && !descriptor_at(m, i)) || !arch_ldt_entry(entry, i, descriptor_at(m, i)))
+		if (!entry_at(entry, m, i))
 			continue;
 		plan_call(plan, AT(object->id, STAGE_TIMERS), arch_ldt_call(), ARG(WRITE),
 			  ARG_OF_DATA(plan_data(plan, entry, sizeof entry, 8)), ARG(sizeof entry));
