@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-/* ldt DIR [full|filter]: segments of its own in a local descriptor table (modify_ldt(2), x86), one of them in use by %gs and another
- * one in a child; full: a table with its last entry; filter: modify_ldt gives ENOSYS from then on. */
+/* ldt DIR [full|filter|16bit]: segments of its own in a local descriptor table (modify_ldt(2), x86), one of them in use by %gs and
+ * another one in a child; full: a table with its last entry; filter: modify_ldt gives ENOSYS from then on; 16bit: one of 16 bits too. */
 #include "../deny.h"
 #include "judge.h"
 #if defined(__x86_64__)
@@ -11,6 +11,14 @@
 static char before[ROOM], after[ROOM];
 
 static void set(struct user_desc entry) { MUST_EQ(syscall(SYS_modify_ldt, 0x11, &entry, sizeof entry), 0); }
+
+/* Kernels without CONFIG_X86_16BIT refuse it (arch/x86/kernel/ldt.c, write_ldt()). */
+static void set_16bit(void)
+{
+	struct user_desc entry = { .entry_number = 7, .limit = 1, .contents = 1, .read_exec_only = 1, .useable = 1 };
+	if (syscall(SYS_modify_ldt, 0x11, &entry, sizeof entry) < 0)
+		judge_fail("skip: the kernel makes no segments of 16 bits (errno %d)", errno);
+}
 
 static void must_read(char *table) { MUST_EQ((int)syscall(SYS_modify_ldt, 0, table, ROOM), ROOM); }
 
@@ -58,9 +66,13 @@ int main(int argc, char **argv)
 	const char *how = argc > 2 ? argv[2] : "";
 	uint32_t *page = make_segment(2, 0x5e9);
 	set((struct user_desc){ .entry_number = 3, .limit = 0xfffff, .contents = 2, .seg_32bit = 1, .limit_in_pages = 1 });
-	set((struct user_desc){ .entry_number = 7, .limit = 1, .contents = 1, .read_exec_only = 1, .useable = 1 });
+	set((struct user_desc){
+		.entry_number = 6, .limit = 1, .contents = 1, .seg_32bit = 1, .read_exec_only = 1, .useable = 1 });
+	if (!strcmp(how, "16bit"))
+		set_16bit();
 	if (!strcmp(how, "full"))
-		set((struct user_desc){ .entry_number = LDT_ENTRIES - 1, .base_addr = 0x87654321, .seg_not_present = 1 });
+		set((struct user_desc){
+			.entry_number = LDT_ENTRIES - 1, .base_addr = 0x87654321, .seg_32bit = 1, .seg_not_present = 1 });
 	pid_t child = fork();
 	MUST(child >= 0);
 	if (!child)
