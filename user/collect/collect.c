@@ -211,6 +211,8 @@ static int collect_facts(struct collector *c)
 	/* the price of a cold load is paid for facts that nothing else can tell */
 	if (r == 0 && c->config->effort != BPF_COLD && is_missing(c, NEEDED))
 		r = ask_bpf(c, BPF_COLD);
+	if (r == 0)
+		collect_hand_rseq(c);
 	if (r == 0 && !c->config->live && !c->config->no_hijack && is_missing(c, NEEDED))
 		r = ask_tree(c);
 	if (r == 0 && !c->config->live)

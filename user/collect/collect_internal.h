@@ -70,7 +70,9 @@ struct collector {
 };
 
 void collector_free(struct collector *);
-int collect_files(struct collector *);  /* fds.c: descriptor tables */
+int collect_files(struct collector *); /* fds.c: descriptor tables */
+/* What is known of rseq areas, for whoever makes calls in their threads: ptrace.c. */
+void collect_hand_rseq(struct collector *);
 int collect_ptrace(struct collector *); /* ptrace.c: masks, rseq, robust lists */
 int collect_tasks(struct collector *);  /* tasks.c: task and thread objects */
 /* kin.c: does a session or group belong to others, outside of the tree? Not when nobody else is in it: its leader is dead then. */

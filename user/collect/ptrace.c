@@ -27,6 +27,18 @@ static void read_robust_list(struct record_task *t)
 	t->known |= KNOWN_ROBUST;
 }
 
+void collect_hand_rseq(struct collector *c)
+{
+	const struct record_task *t = c->facts.tasks.v;
+	for (size_t i = 0; i < c->tree->processes.n; i++) {
+		struct tree_process *p = &c->tree->processes.v[i];
+		for (size_t k = 0; k < p->threads.n; k++, t++) {
+			p->threads.v[k].rseq_told = t->known & KNOWN_RSEQ;
+			p->threads.v[k].rseq = (struct rseq_area){ t->rseq, t->rseq_len, t->rseq_sig };
+		}
+	}
+}
+
 int collect_ptrace(struct collector *c)
 {
 	for (size_t i = 0; i < c->facts.tasks.n; i++) {

@@ -13,6 +13,18 @@
 
 #define LEAVE_ROUNDS 100
 
+static int find_rseq(const struct tree_process *process, pid_t tid, struct rseq_area *ret)
+{
+	for (size_t i = 0; i < process->threads.n; i++) {
+		const struct tree_thread *t = &process->threads.v[i];
+		if (t->tid != tid || !t->rseq_told)
+			continue;
+		*ret = t->rseq;
+		return 0;
+	}
+	return rseq_get_area(tid, ret);
+}
+
 /* A thread in user code may stand inside of a restartable sequence: it must not go on in it after other code ran. */
 static int leave_rseq_section(const struct tree_process *process, pid_t tid, struct remote_home *home)
 {
@@ -20,7 +32,7 @@ static int leave_rseq_section(const struct tree_process *process, pid_t tid, str
 	u64 from;
 	if (home->call.interrupted)
 		return 0;
-	int err = rseq_get_area(tid, &area);
+	int err = find_rseq(process, tid, &area);
 	if (err == -EIO && rseq_is_off(process->proc)) /* nothing tells, and a dump takes it to have none */
 		return 0;
 	if (err < 0)

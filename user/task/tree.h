@@ -4,6 +4,7 @@
 #include "arch/arch.h"
 #include "base/map.h"
 #include "base/vector.h"
+#include "task/rseq.h"
 #include <sys/types.h>
 
 struct tree_thread {
@@ -13,6 +14,8 @@ struct tree_thread {
 	bool read_out;              /* its children were read while it was stopped: it has no more */
 	int stop_signal;            /* not 0: was in group-stop when the freeze met it */
 	struct arch_seen_call seen; /* what it slept in before, where arch_decides_at_exit() */
+	bool rseq_told;             /* its rseq area is known: ptrace does not tell it before Linux 5.13 */
+	struct rseq_area rseq;
 };
 
 struct tree_process {
