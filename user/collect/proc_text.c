@@ -158,8 +158,9 @@ static const struct {
 	{ "mt", VMA_TAGGED },
 };
 
-/* "??" is a flag that this kernel has but does not name: VM_LOCKONFAULT has none in 5.10. */
-#define VMA_NAMED_LATE (VMA_LOCKONFAULT | VMA_SEALED | VMA_DROPPABLE | VMA_SHADOW_STACK | VMA_TAGGED)
+/* "??" is a flag that this kernel has but does not name. That of memory which is locked is VM_LOCKONFAULT, which has no name in
+ * Linux 5.10 (fs/proc/task_mmu.c, show_smap_vma_flags()). */
+#define VMA_NAMED_LATE (VMA_SEALED | VMA_DROPPABLE | VMA_SHADOW_STACK | VMA_TAGGED)
 
 static void parse_vm_flags(const char *line, struct record_vma *v)
 {
@@ -176,6 +177,8 @@ static void parse_vm_flags(const char *line, struct record_vma *v)
 				v->flags |= vm_flags[i].flag;
 		at += 2;
 	}
+	if (v->flags & VMA_LOCKED && (v->flags_known & VMA_NAMED_LATE) != VMA_NAMED_LATE)
+		v->flags |= VMA_LOCKONFAULT;
 }
 
 /* Lines of smaps that follow a mapping: "Size: ...", "VmFlags: ...". They begin with a capital letter. */
