@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """usage: table.py FILE...: prints docs/kernels.md from what test machines have said: kernel x architecture x test (.ktap, which
 selftests/vm/run keeps), and from kernel x to kernel (.cross, of selftests/vm/cross). A row of the first is one program or one fact; what
-it consists of (alone, dumped and restored, left running) is one result."""
+it consists of (alone, dumped and restored, left running) is one result. Rows of a test that pass wherever they were tried are one
+row with their number, but for those in WORDS."""
 import re
 import sys
 
@@ -98,16 +99,30 @@ def version(series):
     return (1, ()) if series == "newest" else (0, tuple(int(n) for n in series.split(".")))
 
 
-def table(machines, notes):
+def known_rows(machines):
     rows = []
     for machine in machines:
         rows += [row for row in machine.rows if row not in rows]
-    rows.sort(key=lambda row: (row[1] not in WORDS, row[0]))
+    return sorted(rows, key=lambda row: (row[1] not in WORDS, row[0]))
+
+
+def count_passed(machine, rows):
+    passed = sum(row in machine.rows for row in rows)
+    return f"{passed} pass" if passed else "–"
+
+
+def table(machines, notes):
+    alike = {}
     yield "| | " + " | ".join(re.sub(r"[+-].*", "", m.about["kernel"]) for m in machines) + " |"
     yield "|---" * (len(machines) + 1) + "|"
-    for test, name in rows:
+    for test, name in known_rows(machines):
+        if name not in WORDS and all(m.cell((test, name), []) in ("pass", "–") for m in machines):
+            alike.setdefault(test, []).append((test, name))
+            continue
         what = WORDS.get(name, name.replace("_", " "))
         yield f"| {what} (`{test}`) | " + " | ".join(m.cell((test, name), notes) for m in machines) + " |"
+    for test, rows in alike.items():
+        yield f"| everything else of `{test}` | " + " | ".join(count_passed(m, rows) for m in machines) + " |"
 
 
 def print_crossings(crossings):
