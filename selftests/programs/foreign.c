@@ -32,8 +32,6 @@ static void *make_timer(void *arg)
 	return arg;
 }
 
-static char selector = 0; /* SYSCALL_DISPATCH_FILTER_ALLOW */
-
 static void take(const char *what)
 {
 	static pthread_t thread;
@@ -68,8 +66,6 @@ static void take(const char *what)
 	if (!strcmp(what, "listener"))
 		MUST_EQ(close((int)syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_NEW_LISTENER, &program)),
 			0);
-	if (!strcmp(what, "dispatch"))
-		MUST_EQ(prctl(PR_SET_SYSCALL_USER_DISPATCH, 1, 0, 0, &selector), 0);
 	if (!strcmp(what, "tagged"))
 		MUST(mmap(NULL, 4096, PROT_READ | PROT_WRITE | 0x20 /* PROT_MTE */, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) !=
 		     MAP_FAILED);

@@ -2,10 +2,8 @@
 /* Namespaces and settings of processes and threads that are refused by name, each with what else is refused. */
 #include "diag/diag.h"
 #include "harness/target.h"
-#include <linux/prctl.h>
 #include <stdio.h>
 #include <sys/auxv.h>
-#include <sys/prctl.h>
 #include <sys/stat.h>
 
 /* Every code must be named, with the exit class of the first; the program goes on and notices nothing. */
@@ -42,12 +40,6 @@ REFUSED(a_timer_of_a_dead_thread, CODES("[TIMER_THREAD]", "notifies thread"), "t
 REFUSED(threads_in_a_user_namespace, CODES("[USERNS_THREADS]"), "user")
 REFUSED(a_filter_with_a_supervisor, CODES("[SECCOMP_LISTENER]"), "listener")
 REFUSED(its_own_supervisor, CODES("[SECCOMP_LISTENER]", "[FD_SECCOMP]"), "supervisor")
-TEST(dispatched_system_calls, .root = true)
-{
-	if (prctl(PR_SET_SYSCALL_USER_DISPATCH, PR_SYS_DISPATCH_OFF, 0, 0, 0) < 0)
-		SKIP("this kernel does not dispatch system calls to programs");
-	refused((const char *const[]){ "foreign", "dispatch", NULL }, CODES("[SYSCALL_DISPATCH]"));
-}
 TEST(memory_with_tags, .root = true)
 {
 #if defined(__aarch64__)

@@ -3,7 +3,9 @@
  * not notice, or they are refused by the name of that capability, and nothing has changed. */
 #include "diag/diag.h"
 #include "rights/tier.h"
+#include <linux/prctl.h>
 #include <stdio.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 static void disable(const char *id) { CHECK_OK(id ? setenv("CKPT_DISABLE", id, 1) : unsetenv("CKPT_DISABLE")); }
@@ -140,6 +142,29 @@ TEST(locks_that_the_program_tells, .root = true)
 	target_restore(&t, 0);
 	target_compare(&t);
 	disable(NULL);
+	target_judge(&t);
+}
+
+/* Only a tracer could set it again. */
+TEST(calls_that_a_program_handles, .root = true)
+{
+	struct target t;
+	char pid[16];
+	_cleanup_text_ struct text output = { 0 }, restored = { 0 };
+	if (prctl(PR_SET_SYSCALL_USER_DISPATCH, PR_SYS_DISPATCH_OFF, 0, 0, 0) < 0)
+		SKIP("this kernel hands no system calls to programs");
+	target_start(&t, "dispatch");
+	snprintf(pid, sizeof pid, "%d", t.pid);
+	disable("SUD_CONFIG");
+	CHECK_EQ(ckpt(&output, "dump", pid, t.image), EXIT_KERNEL);
+	CHECK_CONTAINS(output.data, "[SYSCALL_DISPATCH]");
+	disable(NULL);
+	target_dump(&t, false);
+	disable("SUD_CONFIG");
+	CHECK_EQ(ckpt(&restored, "restore", "-d", t.image), EXIT_KERNEL);
+	CHECK_CONTAINS(restored.data, "[SYSCALL_DISPATCH]");
+	disable(NULL);
+	target_restore(&t, 0);
 	target_judge(&t);
 }
 

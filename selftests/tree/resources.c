@@ -4,6 +4,7 @@
 
 PROGRAM(advice, QUIET, "advice")
 PROGRAM(advice_onfault, QUIET, "advice", "onfault")
+PROGRAM(dispatch, QUIET, "dispatch")
 PROGRAM(epoll, PLAIN, "epoll")
 PROGRAM(epoll_shared, PLAIN, "epoll", "shared")
 PROGRAM(files, QUIET, "files")

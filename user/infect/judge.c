@@ -2,13 +2,12 @@
 /* Owns the choice of the thread that is hijacked, and the judgement whether it may be: nothing is touched. */
 #include "infect/hijack_internal.h"
 #include "diag/diag.h"
+#include "infect/dispatch.h"
 #include "infect/seccomp.h"
 #include "base/file.h"
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
-
-#define GET_SYSCALL_USER_DISPATCH 0x4211 /* PTRACE_GET_SYSCALL_USER_DISPATCH_CONFIG, Linux 6.4 */
 
 static size_t calls_bytes(size_t count)
 {
@@ -109,14 +108,11 @@ int hijack_refuse(const char *why, int err)
 	return err;
 }
 
-/* prctl(2), PR_SET_SYSCALL_USER_DISPATCH: a call from the stub would be sent to the program as SIGSYS. */
+/* A call from the stub would be handed to the program as SIGSYS. */
 static bool dispatches_calls(pid_t tid)
 {
-	struct {
-		u64 mode, selector, offset, len;
-	} config = { 0 };
-	return syscall(SYS_ptrace, 0x4211 /* PTRACE_GET_SYSCALL_USER_DISPATCH_CONFIG */, tid, sizeof config, &config) == 0 &&
-	       config.mode;
+	struct dispatch d;
+	return dispatch_get(tid, &d) == 0 && d.on;
 }
 
 int hijack_prepare(struct hijack *h, pid_t tid, const struct hijack_call *calls, size_t count)

@@ -3,17 +3,13 @@
 #include "base/file.h"
 #include "collect/collect.h"
 #include "diag/diag.h"
+#include "infect/dispatch.h"
 #include "model/shape.h"
 #include "persona.pb-c.h"
 #include "plan/plan.h"
 #include <linux/prctl.h>
 #include <sys/prctl.h>
-#include <sys/ptrace.h>
 #include <sys/syscall.h>
-
-#ifndef PTRACE_GET_SYSCALL_USER_DISPATCH_CONFIG
-#define PTRACE_GET_SYSCALL_USER_DISPATCH_CONFIG 0x4211
-#endif
 
 static const struct kind kind_persona = { .name = "persona", .desc = &ckpt__persona__descriptor };
 
@@ -37,19 +33,23 @@ static bool kernel_dispatches(void)
 	return prctl(PR_SET_SYSCALL_USER_DISPATCH, PR_SYS_DISPATCH_OFF, 0, 0, 0) == 0 || errno != EINVAL;
 }
 
-/* Between 5.11 and 6.4 only BPF can tell. */
+/* Between 5.11 and 6.4 only BPF can tell that it is on, and nobody can set it for another. */
 static void collect_dispatch(struct collector *collector, const struct record_task *t, Ckpt__Persona *m)
 {
-	struct {
-		u64 mode, selector, offset, len;
-	} config;
-	if (t->known & KNOWN_SUD)
-		SET(m, syscall_dispatch, !!t->sud_on);
-	else if (!collector_live(collector) &&
-		 !ptrace(PTRACE_GET_SYSCALL_USER_DISPATCH_CONFIG, (pid_t)t->tid, sizeof config, &config))
-		SET(m, syscall_dispatch, config.mode == PR_SYS_DISPATCH_ON);
-	else if (!kernel_dispatches())
-		SET(m, syscall_dispatch, false);
+	bool told = t->known & KNOWN_SUD, lacks = caps_lacks(collector_caps(collector), CAN_SUD_CONFIG), read = false;
+	struct dispatch d = { 0 };
+	if ((!told || t->sud_on) && !lacks && !collector_live(collector))
+		read = dispatch_get((pid_t)t->tid, &d) == 0;
+	if (told || read || !kernel_dispatches())
+		SET(m, syscall_dispatch, told ? !!t->sud_on : d.on);
+	if (m->syscall_dispatch && lacks)
+		SET(m, dispatch_kept, true);
+	if (!d.on)
+		return;
+	SET(m, dispatch_selector, d.selector);
+	SET(m, dispatch_start, d.start);
+	SET(m, dispatch_length, d.length);
+	SET(m, dispatch_inside, d.inside);
 }
 
 static int persona_collect(struct collector *collector, const struct subject *subject, struct object *object)
@@ -68,12 +68,16 @@ static int persona_collect(struct collector *collector, const struct subject *su
 static int persona_judge(const struct graph *graph, const struct object *object, enum direction direction)
 {
 	const Ckpt__Persona *m = object->data;
+	bool live = direction == DIRECTION_DUMP && shape_is_live(graph);
 	int err = 0;
 	WORKING_ON_THREAD(object->id);
-	if (!m->has_pdeath_signal && !(direction == DIRECTION_DUMP && shape_is_live(graph)))
+	if (!m->has_pdeath_signal && !live)
 		err = fail(PRCTL, 0, "its parent-death signal");
-	if (m->syscall_dispatch)
+	if (m->syscall_dispatch && (m->dispatch_kept || (!m->has_dispatch_selector && !live)))
 		err = fail(SYSCALL_DISPATCH, 0, "PR_SET_SYSCALL_USER_DISPATCH is on");
+	if (!dispatch_is_range(m->dispatch_inside, m->dispatch_start, m->dispatch_length))
+		err = fail(IMAGE_VALUE, 0, "dispatch of %llu bytes at %#llx", (unsigned long long)m->dispatch_length,
+			   (unsigned long long)m->dispatch_start);
 	if (m->pdeath_signal > 64)
 		err = fail(IMAGE_VALUE, 0, "parent-death signal %u", m->pdeath_signal);
 	return err;

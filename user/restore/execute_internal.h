@@ -17,3 +17,5 @@ int swallow_stops(struct execution *);
 /* How a thread that is stopped goes on, with a restart block when the image's had one. */
 struct remote_home;
 int restore_interrupted(struct execution *, const Ckpt__Thread *, struct remote_home *ret);
+/* Threads that handle their own system calls: from now on none of them makes a call for ckpt. Reports failures. */
+int restore_dispatch(const struct execution *);

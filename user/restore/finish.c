@@ -127,6 +127,8 @@ int execute_finish(struct execution *x)
 		r = unmap_arenas(x);
 	if (r == 0)
 		r = set_all(x, &f);
+	if (r == 0)
+		r = restore_dispatch(x);
 	vector_free(&f.homes);
 	return r == 0 ? release_all(x, brought) : r;
 }

@@ -80,10 +80,16 @@ int judge_restore(const struct graph *g, const struct survey *s)
 		r = judge_structure(g, s);
 	if (r < 0) /* what follows relies on it */
 		return r;
-	int clock = judge_clock(g, s), cpu = judge_cpu(g), shape = shape_judge(g);
-	int resources = judge_resources(g), room = judge_room(g, s), vdso = judge_vdso(g, s), rights = judge_rights(g, s);
-	int rseq = judge_rseq(g, s), huge = judge_huge(g);
-	return rseq < 0 || huge < 0 || clock < 0 || cpu < 0 || shape < 0 || resources < 0 || room < 0 || vdso < 0 || rights < 0
-		       ? -EINVAL
-		       : 0;
+	/* a negative one makes all of it negative */
+	r = judge_clock(g, s);
+	r |= judge_cpu(g);
+	r |= shape_judge(g);
+	r |= judge_resources(g);
+	r |= judge_room(g, s);
+	r |= judge_vdso(g, s);
+	r |= judge_rights(g, s);
+	r |= judge_rseq(g, s);
+	r |= judge_dispatch(g, s);
+	r |= judge_huge(g);
+	return r < 0 ? -EINVAL : 0;
 }

@@ -79,11 +79,12 @@ int survey_ids(struct survey *, const struct graph *, bool fresh);
 
 /* Judges an image against the host; every refusal is reported. 0 or -EINVAL. */
 int judge_restore(const struct graph *, const struct survey *);
-int judge_clock(const struct graph *, const struct survey *); /* do clocks go on? clock.c */
-int judge_huge(const struct graph *);                         /* pools of huge pages, when resources were judged: huge.c */
-int judge_cpu(const struct graph *);                          /* what threads have in registers: cpu.c */
-int judge_rseq(const struct graph *, const struct survey *);  /* rseq areas: rseq.c */
-int judge_needs(const struct plan *, const struct caps *);    /* what its steps need of the kernel: needs.c */
+int judge_clock(const struct graph *, const struct survey *);    /* do clocks go on? clock.c */
+int judge_huge(const struct graph *);                            /* pools of huge pages, when resources were judged: huge.c */
+int judge_cpu(const struct graph *);                             /* what threads have in registers: cpu.c */
+int judge_rseq(const struct graph *, const struct survey *);     /* rseq areas: rseq.c */
+int judge_dispatch(const struct graph *, const struct survey *); /* threads that handle their own calls: dispatch.c */
+int judge_needs(const struct plan *, const struct caps *);       /* what its steps need of the kernel: needs.c */
 /* Enters a time namespace when a judged image needs one. ckpt is still a single thread. 0 or negative (reported). */
 int clock_enter(const struct graph *, const struct survey *);
 /* Refuses the rights that ckpt cannot give, each by its name. 0 or -EINVAL. */
