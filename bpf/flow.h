@@ -5,8 +5,8 @@
 
 #define NETLOCK_MARK 0xC114 /* SO_MARK of packets that the lock lets pass: ckpt's own */
 
-/* One connection, seen from the end that is locked; without the remote end: who wants to connect. All bytes count: what is unused is
- * 0. */
+/* One connection, seen from the end that is locked; without the remote end: who wants to connect, to this local address or (0) to
+ * any. All bytes count: what is unused is 0. */
 struct flow {
 	unsigned char local[16], remote[16];    /* network order; IPv4: the first 4 bytes */
 	unsigned short local_port, remote_port; /* network order */

@@ -111,5 +111,8 @@ int ckpt_netlock(struct bpf_nf_ctx *ctx)
 		return ACCEPT;
 	__builtin_memset(flow.remote, 0, sizeof(flow.remote));
 	flow.remote_port = 0;
+	if (is_locked(&flow))
+		return DROP;
+	__builtin_memset(flow.local, 0, sizeof(flow.local));
 	return is_locked(&flow) ? DROP : ACCEPT;
 }

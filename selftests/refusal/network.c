@@ -57,19 +57,28 @@ REFUSED(namespace, "namespace", EXIT_UNSUPPORTED, "INET_NAMESPACE")
 REFUSED(shared_queue, "shared-queue", EXIT_UNSUPPORTED, "INET_QUEUE")
 REFUSED(connecting, "full", EXIT_RACED, "INET_CONNECTING")
 
-/* eBPF alone was asked for, and may not be loaded. */
-TEST(without_lock, .root = true, .net = true)
+/* eBPF alone is asked for, and may not be loaded. */
+static void dumped_without_lock(const char *program, const char *what, int status, const char *code, const char *advice)
 {
 	struct target t;
 	char pid[16];
-	target_start(&t, "parts", "reset");
+	target_start(&t, program, what);
 	snprintf(pid, sizeof pid, "%d", t.pid);
 	CHECK_OK(prctl(PR_CAPBSET_DROP, CAP_BPF, 0, 0, 0));
 	CHECK_OK(prctl(PR_CAPBSET_DROP, CAP_SYS_ADMIN, 0, 0, 0));
 	_cleanup_text_ struct text output = { 0 };
-	CHECK_EQ(ckpt(&output, "dump", pid, t.image, "--network-lock=link"), EXIT_PRIVILEGE);
-	CHECK_CONTAINS(output.data, "[NETLOCK]");
-	CHECK_CONTAINS(output.data, "--policy tcp=close");
+	CHECK_EQ(ckpt(&output, "dump", pid, t.image, "--network-lock=link"), status);
+	CHECK_CONTAINS(output.data, code);
+	CHECK_CONTAINS(output.data, advice);
+}
+
+TEST(without_lock, .root = true, .net = true)
+{
+	dumped_without_lock("parts", "reset", EXIT_PRIVILEGE, "[NETLOCK]", "--policy tcp=close");
+}
+TEST(listener_without_lock, .root = true, .net = true)
+{
+	dumped_without_lock("listens", "127.0.0.1", 0, "[NETLOCK_LISTENER]", "--network-lock none");
 }
 
 REFUSED_UNIX(unix_waiting_with_data, "data", EXIT_RACED, "UNIX_PENDING")

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /* TCP connections to peers outside of the tree: they go on after a dump and a restore, and the peers see no reset. */
 #include "tree/program.h"
+#include <arpa/inet.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <sched.h>
@@ -171,6 +173,114 @@ static void wants_to_connect(const char *method)
 
 TEST(wants_link, .root = true, .net = true, .seconds = 60) { wants_to_connect("--network-lock=link"); }
 TEST(wants_nftables, .root = true, .net = true, .seconds = 60) { wants_to_connect("--network-lock=nftables"); }
+
+static int open_client(int family) { return (int)CHECK_OK(socket(family, SOCK_STREAM | SOCK_NONBLOCK, 0)); }
+
+/* To port 4000 of an address of this host. */
+static void begin_connecting(int fd, const char *address)
+{
+	struct sockaddr_in6 six = { .sin6_family = AF_INET6, .sin6_port = htons(4000) };
+	struct sockaddr_in four = { .sin_family = AF_INET, .sin_port = htons(4000) };
+	bool is_six = strchr(address, ':');
+	CHECK_EQ(inet_pton(is_six ? AF_INET6 : AF_INET, address, is_six ? (void *)&six.sin6_addr : &four.sin_addr), 1);
+	CHECK(connect(fd, is_six ? (void *)&six : (void *)&four, is_six ? sizeof six : sizeof four) < 0 &&
+	      errno == EINPROGRESS);
+}
+
+/* What connect(2) came to, as errno. */
+static int end_connecting(int fd)
+{
+	int error = -1;
+	socklen_t len = sizeof error;
+	struct pollfd poll_fd = { .fd = fd, .events = POLLOUT };
+	CHECK_EQ(poll(&poll_fd, 1, (int)WAIT_MS), 1);
+	CHECK_OK(getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &len));
+	return error;
+}
+
+/* The client, of ckpt's network namespace or of another one, comes while a program that had no connection is away. */
+static void comes_meanwhile(const char *listens, const char *address, const char *method, const char *netns)
+{
+	struct target t;
+	char word[6] = "";
+	int own = (int)CHECK_OK(open("/proc/self/ns/net", O_RDONLY));
+	int there = netns ? (int)CHECK_OK(open(netns, O_RDONLY)) : own;
+	target_start(&t, "listens", listens);
+	dump_with(&t, method);
+	CHECK_OK(setns(there, CLONE_NEWNET));
+	int fd = open_client(strchr(address, ':') ? AF_INET6 : AF_INET);
+	CHECK_OK(setns(own, CLONE_NEWNET));
+	begin_connecting(fd, address);
+	CHECK_EQ(poll(&(struct pollfd){ .fd = fd, .events = POLLOUT }, 1, 100), 0);
+	target_restore(&t, 0);
+	CHECK_EQ(end_connecting(fd), 0);
+	CHECK_EQ(send(fd, "hello", 5, MSG_NOSIGNAL), 5);
+	target_judge(&t);
+	CHECK_EQ(recv(fd, word, 5, 0), 5);
+	CHECK_STR(word, "world");
+}
+
+#define COMES(name, listens, address, method)                                                                                  \
+	TEST(name, .root = true, .net = true, .seconds = 60)                                                                   \
+	{                                                                                                                      \
+		comes_meanwhile(listens, address, "--network-lock=" method, NULL);                                             \
+	}
+COMES(comes_link, "127.0.0.1", "127.0.0.1", "link")
+COMES(comes_any_link, "::", "127.0.0.1", "link")
+COMES(comes6_nftables, "::1", "::1", "nftables")
+COMES(comes_any_nftables, "0.0.0.0", "127.0.0.1", "nftables")
+
+static void comes_across_veth(const char *listens, const char *address, const char *method)
+{
+	char ns[40];
+	pid_t other = neighbour();
+	snprintf(ns, sizeof ns, "/proc/%d/ns/net", other);
+	comes_meanwhile(listens, address, method, ns);
+	kill(other, SIGKILL);
+	waitpid(other, NULL, 0);
+}
+
+TEST(comes_veth_link, .root = true, .net = true, .seconds = 60)
+{
+	comes_across_veth("10.9.0.1", "10.9.0.1", "--network-lock=link");
+}
+TEST(comes_veth6_nftables, .root = true, .net = true, .seconds = 60)
+{
+	comes_across_veth("::", "fd00:9::1", "--network-lock=nftables");
+}
+
+static void comes_in_vain(const char *method, bool unlock)
+{
+	struct target t;
+	int fd = open_client(AF_INET);
+	target_start(&t, "listens", "127.0.0.1");
+	dump_with(&t, method);
+	if (unlock)
+		CHECK_EQ(ckpt(NULL, "unlock", t.image), 0);
+	begin_connecting(fd, "127.0.0.1");
+	CHECK_EQ(end_connecting(fd), ECONNREFUSED);
+}
+
+TEST(comes_without_lock, .root = true, .net = true) { comes_in_vain("--network-lock=none", false); }
+TEST(comes_after_unlock, .root = true, .net = true) { comes_in_vain("--network-lock=auto", true); }
+
+/* Who shares the port goes on serving it. */
+TEST(comes_to_another, .root = true, .net = true)
+{
+	struct target t;
+	const int on = 1;
+	struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons(4000), .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	int listener = open_client(AF_INET), fd = open_client(AF_INET);
+	CHECK_OK(setsockopt(listener, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on));
+	CHECK_OK(bind(listener, (void *)&to, sizeof to));
+	CHECK_OK(listen(listener, 5));
+	target_start(&t, "listens", "127.0.0.1", "shares");
+	dump_with(&t, "--network-lock=auto");
+	begin_connecting(fd, "127.0.0.1");
+	CHECK_EQ(end_connecting(fd), 0);
+	target_restore(&t, 0);
+	target_judge(&t);
+}
 
 /* It can be dumped, says the look from outside, and what else could be done. */
 TEST(checked, .root = true, .net = true)

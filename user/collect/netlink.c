@@ -59,6 +59,15 @@ static int unix_reply(const struct nlmsghdr *h, ssize_t n, struct unix_diag *ret
 	return 0;
 }
 
+/* A socket that this has been asked of. */
+static int ask(const void *request, size_t len)
+{
+	_cleanup_close_ int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_SOCK_DIAG);
+	if (fd < 0 || send(fd, request, len, 0) < 0)
+		return neg_errno();
+	return take_fd(&fd);
+}
+
 /* A socket that has been asked; flags: NLM_F_DUMP for all, inode 0 then. */
 static int unix_ask(u64 inode, u32 show, int flags)
 {
@@ -75,10 +84,7 @@ static int unix_ask(u64 inode, u32 show, int flags)
 		       .udiag_show = show,
 		       .udiag_cookie = { UINT32_MAX, UINT32_MAX } },
 	};
-	_cleanup_close_ int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_SOCK_DIAG);
-	if (fd < 0 || send(fd, &request, sizeof request, 0) < 0)
-		return neg_errno();
-	return take_fd(&fd);
+	return ask(&request, sizeof request);
 }
 
 #define SHOW_ALL (UDIAG_SHOW_NAME | UDIAG_SHOW_PEER | UDIAG_SHOW_ICONS | UDIAG_SHOW_RQLEN | UDIAG_SHOW_VFS)
@@ -184,6 +190,8 @@ int netlink_unix_bound(const void *name, size_t len, u64 device, u64 inode)
 	}
 }
 
+enum { TCP_STATE_LISTEN = 10 }; /* include/net/tcp_states.h */
+
 /* Port and address in network order, and the interface of a link-local one. */
 static u32 diag_end(const void *address, __be16 *ret_port, __be32 ret_address[4])
 {
@@ -215,10 +223,7 @@ static int tcp_ask(u16 type, u16 flags, const void *local, const void *remote)
 	struct inet_diag_sockid *id = &request.r.id;
 	id->idiag_if = diag_end(local, &id->idiag_sport, id->idiag_src);
 	diag_end(remote, &id->idiag_dport, id->idiag_dst);
-	_cleanup_close_ int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_SOCK_DIAG);
-	if (fd < 0 || send(fd, &request, sizeof request, 0) < 0)
-		return neg_errno();
-	return take_fd(&fd);
+	return ask(&request, sizeof request);
 }
 
 static u16 port_of(const void *address) { return ((const struct sockaddr_in *)address)->sin_port; } /* as in sockaddr_in6 */
@@ -235,6 +240,53 @@ s64 netlink_tcp_inode(const void *local, const void *remote)
 		return ((const struct nlmsgerr *)NLMSG_DATA(h))->error ?: -EBADMSG;
 	const struct inet_diag_msg *m = NLMSG_DATA(h);
 	return m->id.idiag_dport == port_of(remote) ? (s64)m->idiag_inode : -ENOENT; /* not one that listens there */
+}
+
+/* A socket that has been asked for all TCP sockets of a family that listen. */
+static int tcp_ask_listening(int family)
+{
+	struct {
+		struct nlmsghdr h;
+		struct inet_diag_req_v2 r;
+	} request = {
+		.h = { .nlmsg_len = sizeof request,
+		       .nlmsg_type = SOCK_DIAG_BY_FAMILY,
+		       .nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP },
+		.r = { .sdiag_family = (u8)family, .sdiag_protocol = IPPROTO_TCP, .idiag_states = 1u << TCP_STATE_LISTEN },
+	};
+	return ask(&request, sizeof request);
+}
+
+/* One answer of the kernel: 1: there is another one at the port, 0: not here, -ENODATA: it was the last, or negative errno. */
+static int find_other(const char *reply, size_t n, u32 port, const struct map *inodes)
+{
+	const struct nlmsghdr *h = (const void *)reply;
+	for (size_t left = n; NLMSG_OK(h, left); h = NLMSG_NEXT(h, left)) {
+		if (h->nlmsg_type == NLMSG_DONE)
+			return -ENODATA;
+		if (h->nlmsg_type == NLMSG_ERROR)
+			return ((const struct nlmsgerr *)NLMSG_DATA(h))->error ?: -EBADMSG;
+		const struct inet_diag_msg *m = NLMSG_DATA(h);
+		if (ntohs(m->id.idiag_sport) == port && !map_get(inodes, m->idiag_inode))
+			return 1;
+	}
+	return 0;
+}
+
+int netlink_tcp_others(u32 port, const struct map *inodes)
+{
+	static const int families[] = { AF_INET, AF_INET6 };
+	_cleanup_free_ char *reply = malloc(REPLY_ROOM);
+	int r = reply ? 0 : -ENOMEM;
+	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(families); i++) {
+		_cleanup_close_ int fd = tcp_ask_listening(families[i]);
+		for (r = MIN(fd, 0); r == 0;) {
+			ssize_t n = recv(fd, reply, REPLY_ROOM, 0);
+			r = n < 0 ? neg_errno() : find_other(reply, (size_t)n, port, inodes);
+		}
+		r = r == -ENODATA ? 0 : r;
+	}
+	return r;
 }
 
 int netlink_tcp_destroy(const void *local, const void *remote)

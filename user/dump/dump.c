@@ -4,6 +4,7 @@
 #include "dump/dump.h"
 #include "collect/collect.h"
 #include "diag/diag.h"
+#include "dump/listeners.h"
 #include "dump/pages.h"
 #include "image/image.h"
 #include "model/reflect.h"
@@ -175,6 +176,8 @@ static int take(struct held *h, const struct dump_config *config, struct bpf_sou
 	if (r == 0)
 		r = judge_dump(&h->graph);
 	u64 judged = now_ns();
+	if (r == 0 && config->after == DUMP_KILL)
+		r = dump_lock_listeners(&h->graph, config->policies, &h->lock, &h->connections);
 	if (r == 0)
 		note_lock(&h->graph, &h->lock);
 	if (r == 0)

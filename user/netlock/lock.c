@@ -3,11 +3,30 @@
 #include "base/clock.h"
 #include "diag/diag.h"
 #include "netlock/backend.h"
+#include <arpa/inet.h>
 #include <stdio.h>
 #include <sys/random.h>
 #include <time.h>
 
 static const struct netlock_backend *const backends[] = { &netlock_link, &netlock_nftables };
+
+#define MAPPED "::ffff:"
+
+static const char *unmapped(const char *address)
+{
+	bool mapped = !strncmp(address, MAPPED, strlen(MAPPED)) && strchr(address, '.');
+	return mapped ? address + strlen(MAPPED) : address;
+}
+
+bool flow_make(struct flow *ret, const char *local, u32 local_port, const char *remote, u32 remote_port)
+{
+	local = unmapped(local);
+	int family = strchr(local, ':') ? AF_INET6 : AF_INET;
+	*ret = (struct flow){ .local_port = htons((u16)local_port),
+			      .remote_port = htons((u16)remote_port),
+			      .family = (u32)family };
+	return inet_pton(family, local, ret->local) == 1 && (!remote || inet_pton(family, unmapped(remote), ret->remote) == 1);
+}
 
 bool netlock_parse(const char *name, enum netlock_method *ret)
 {

@@ -24,6 +24,8 @@ struct netlock {
 	pid_t guard, watcher; /* of what was handed on; of what does not end with ckpt by itself */
 };
 
+/* By numeric addresses, IPv4 also as mapped by IPv6; remote NULL: who wants to connect. False: one is no address. */
+bool flow_make(struct flow *ret, const char *local, u32 local_port, const char *remote, u32 remote_port);
 /* By the name that people give it: "auto", "link", "nftables", "none". False: there is no such method. */
 bool netlock_parse(const char *name, enum netlock_method *ret);
 /* Locks a connection, or (remote_port 0) an address for who wants to connect, in ckpt's network namespace, by the best method there is. Reports its failures. */

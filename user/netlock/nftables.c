@@ -260,14 +260,29 @@ static void match_first(struct batch *b)
 	compare(b, &syn, 1);
 }
 
-static void add_wants(struct batch *b, const char *table, const char *chain, const struct family *f)
+static void load_zeros(struct batch *b, u32 len)
+{
+	const u8 zeros[16] = { 0 };
+	size_t data, at = expression(b, "immediate", &data);
+	put_number(b, NFTA_IMMEDIATE_DREG, NFT_REG32_00);
+	size_t value = nest(b, NFTA_IMMEDIATE_DATA);
+	put(b, NFTA_DATA_VALUE, zeros, len);
+	nest_end(b, value);
+	expression_end(b, at, data);
+}
+
+/* To the address that the packet has, or (any) to one that was locked whatever the address. */
+static void add_wants(struct batch *b, const char *table, const char *chain, const struct family *f, bool any)
 {
 	const u8 tcp = IPPROTO_TCP;
 	size_t rule = rule_begin(b, table, chain);
 	match_meta(b, NFT_META_NFPROTO, &f->number, 1);
 	match_meta(b, NFT_META_L4PROTO, &tcp, 1);
 	match_first(b);
-	load_payload(b, 0, NFT_PAYLOAD_NETWORK_HEADER, f->destination, f->bytes);
+	if (any)
+		load_zeros(b, f->bytes);
+	else
+		load_payload(b, 0, NFT_PAYLOAD_NETWORK_HEADER, f->destination, f->bytes);
 	load_payload(b, f->bytes / 4, NFT_PAYLOAD_TRANSPORT_HEADER, 2, 2);
 	match_set(b, f->wants);
 	verdict(b, NF_DROP);
@@ -292,8 +307,8 @@ static void add_chain(struct batch *b, const char *table, const char *chain, u32
 	nest_end(b, rule);
 	for (size_t i = 0; i < ARRAY_SIZE(families); i++)
 		add_drop(b, table, chain, &families[i], hook == NF_INET_LOCAL_OUT);
-	for (size_t i = 0; hook == NF_INET_LOCAL_IN && i < ARRAY_SIZE(families); i++)
-		add_wants(b, table, chain, &families[i]);
+	for (size_t i = 0; hook == NF_INET_LOCAL_IN && i < 2 * ARRAY_SIZE(families); i++)
+		add_wants(b, table, chain, &families[i / 2], i % 2);
 }
 
 static void acknowledge(struct batch *b)

@@ -165,7 +165,9 @@ static int settle_outside(struct collector *c, Ckpt__Inet *m)
 		connections_give_up(collector_connections(c), m->duplicate);
 		return give_up(m, policy == POLICY_RESET ? OVER_RESET : OVER_CLOSED);
 	}
-	struct flow flow = flow_of(m);
+	struct flow flow;
+	if (!flow_make(&flow, m->local, m->local_port, m->remote, m->remote_port))
+		return fail(TASK_RACED, 0, "a connection to %s ended", m->remote);
 	int r = lock && !m->repair ? netlock_add(lock, &flow) : 0;
 	if (r == 0 && lock && !m->repair)
 		r = lock_listener(c, &kind_inet, lock, &flow);
@@ -410,6 +412,19 @@ static void plan_bind(struct plan *plan, struct arg fd, const Ckpt__Inet *m)
 	step_expect(plan_call(plan, CREATE, SYS_bind, fd, arg_address(plan, &local), ARG(address_size(&local))), 0);
 }
 
+/* TCP: to a listener of the tree, which need not accept now, past the network lock that it may have. */
+static void plan_connect(struct plan *plan, struct arg fd, const Ckpt__Inet *m, const union address *remote)
+{
+	const Ckpt__InetOption *mark = option_of(m, "SO_MARK");
+	struct place at = is_tcp(m) ? SETTLE : LINK;
+	if (is_tcp(m))
+		step_any(plan_int(plan, at, fd, SOL_SOCKET, SO_MARK, NETLOCK_MARK));
+	step_expect(plan_call(plan, at, SYS_connect, fd, arg_address(plan, remote), ARG(address_size(remote))),
+		    is_tcp(m) ? -EINPROGRESS : 0);
+	if (is_tcp(m))
+		step_any(plan_int(plan, at, fd, SOL_SOCKET, SO_MARK, mark ? (int)mark->value : 0));
+}
+
 static void plan_link(struct plan *plan, struct arg fd, const Ckpt__Inet *m, const Ckpt__Inet *peer)
 {
 	union address remote = { 0 };
@@ -422,11 +437,7 @@ static void plan_link(struct plan *plan, struct arg fd, const Ckpt__Inet *m, con
 	} else if (m->over) {
 		plan_over(plan, fd, m);
 	} else if (remote_address(m, &remote)) {
-		/* TCP: to a listener of the tree, which need not accept now */
-		s64 result = is_tcp(m) ? -EINPROGRESS : 0;
-		step_expect(plan_call(plan, is_tcp(m) ? SETTLE : LINK, SYS_connect, fd, arg_address(plan, &remote),
-				      ARG(address_size(&remote))),
-			    result);
+		plan_connect(plan, fd, m, &remote);
 	}
 }
 

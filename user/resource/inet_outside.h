@@ -51,19 +51,6 @@ static inline bool waits_inside(const struct collector *c, const Ckpt__Inet *m)
 	return inode == 0 || (inode < 0 && inode_of_end(m, false) <= 0);
 }
 
-static inline void flow_address(unsigned char to[16], u32 family, const char *text) { inet_pton((int)family, text, to); }
-
-static inline struct flow flow_of(const Ckpt__Inet *m)
-{
-	const char *local = plain_address(m->local), *remote = plain_address(m->remote);
-	struct flow flow = { .local_port = htons((u16)m->local_port),
-			     .remote_port = htons((u16)m->remote_port),
-			     .family = strchr(local, ':') ? AF_INET6 : AF_INET };
-	flow_address(flow.local, flow.family, local);
-	flow_address(flow.remote, flow.family, remote);
-	return flow;
-}
-
 static inline void forget_address(Ckpt__Inet *m)
 {
 	free(m->local);
