@@ -30,10 +30,30 @@ static int open_uring(void)
 
 static int open_userfault(void) { return (int)syscall(SYS_userfaultfd, O_CLOEXEC); }
 
+/* r0 = 0; exit */
 static int open_bpf(void)
 {
-	union bpf_attr attr = { .map_type = BPF_MAP_TYPE_ARRAY, .key_size = 4, .value_size = 4, .max_entries = 1 };
+	const struct bpf_insn code[] = { { .code = BPF_ALU64 | BPF_MOV | BPF_K }, { .code = BPF_JMP | BPF_EXIT } };
+	union bpf_attr attr = {
+		.prog_type = BPF_PROG_TYPE_SOCKET_FILTER, .insn_cnt = 2, .insns = (uintptr_t)code, .license = (uintptr_t) ""
+	};
+	return (int)syscall(SYS_bpf, BPF_PROG_LOAD, &attr, sizeof attr);
+}
+
+static int open_map(unsigned type, unsigned key, unsigned flags)
+{
+	union bpf_attr attr = { .map_type = type, .key_size = key, .value_size = 4, .max_entries = 1, .map_flags = flags };
 	return (int)syscall(SYS_bpf, BPF_MAP_CREATE, &attr, sizeof attr);
+}
+
+static int open_queue(void) { return open_map(BPF_MAP_TYPE_QUEUE, 0, 0); }
+
+static int map_array(void)
+{
+	int fd = open_map(BPF_MAP_TYPE_ARRAY, 4, BPF_F_MMAPABLE);
+	if (fd >= 0)
+		MUST(mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0) != MAP_FAILED);
+	return fd;
 }
 
 static int open_fanotify(void) { return fanotify_init(FAN_CLASS_NOTIF, O_RDONLY); }
@@ -386,6 +406,8 @@ static const struct kind {
 	{ "owner", foreign_owner },
 	{ "userfaultfd", open_userfault },
 	{ "bpf", open_bpf },
+	{ "bpf_mapped", map_array },
+	{ "bpf_queue", open_queue },
 	{ "fanotify", open_fanotify },
 	{ "namespace", open_namespace },
 	{ "secret", open_secret },

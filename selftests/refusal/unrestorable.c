@@ -5,6 +5,7 @@
 #include "harness/edit.h"
 #include "harness/left.h"
 #include "harness/terminal.h"
+#include "bpfmap.pb-c.h"
 #include "creds.pb-c.h"
 #include "limits.pb-c.h"
 #include "model/kinds.h"
@@ -122,6 +123,27 @@ TEST(huge_pages, .root = true)
 	target_dump(&t, false);
 	edited(&t, dir, sizeof dir, reserve_all);
 	REFUSED(dir, EXIT_SYSTEM, "HUGE_POOL");
+	check_able(t.image, NULL);
+	target_restore(&t, 0);
+	target_judge(&t);
+}
+
+/* No kernel has this flag. */
+static void other_flags(struct graph *g, const void *with _unused_)
+{
+	for (struct object *o = NULL; (o = graph_next(g, resource_bpfmap.kind, o));)
+		SET((Ckpt__Bpfmap *)o->data, flags, 1u << 31);
+}
+
+/* A map that is pinned is there still: nothing is asked of this kernel for it. */
+TEST(bpf_maps, .root = true)
+{
+	struct target t;
+	char dir[160];
+	target_start(&t, "bpfmaps");
+	target_dump(&t, false);
+	edited(&t, dir, sizeof dir, other_flags);
+	REFUSED(dir, EXIT_PRIVILEGE, "BPF_MAP");
 	check_able(t.image, NULL);
 	target_restore(&t, 0);
 	target_judge(&t);

@@ -5,6 +5,7 @@
 PROGRAM(advice, QUIET, "advice")
 PROGRAM(advice_onfault, QUIET, "advice", "onfault")
 PROGRAM(dispatch, QUIET, "dispatch")
+PROGRAM(bpfmaps, QUIET, "bpfmaps")
 PROGRAM(epoll, PLAIN, "epoll")
 PROGRAM(epoll_shared, PLAIN, "epoll", "shared")
 PROGRAM(files, QUIET, "files")
