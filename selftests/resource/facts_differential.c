@@ -533,7 +533,7 @@ static void read_both(struct both *b, void (*run)(struct said *))
 	freeze(&b->tree, pid);
 	CHECK_OK(facts_begin(&b->proc, &b->tree));
 	CHECK_OK(proc_tasks(&b->proc, &b->tree));
-	CHECK_OK(proc_vmas(&b->proc, &b->tree));
+	CHECK_OK(proc_vmas(&b->proc, &b->tree, NULL));
 	CHECK_OK(proc_files(&b->proc, &b->tree));
 	CHECK_OK(bpf_tasks(bpf, &b->bpf, &b->tree));
 	CHECK_OK(bpf_vmas(bpf, &b->bpf, &b->tree));

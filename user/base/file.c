@@ -5,7 +5,7 @@
 #include <limits.h>
 #include <stdio.h>
 
-static int read_text(int dirfd, const char *path, struct text *text, bool once)
+static int read_text(int dirfd, const char *path, struct text *text, bool once, size_t limit)
 {
 	_cleanup_close_ int fd = openat(dirfd, path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
@@ -19,6 +19,9 @@ static int read_text(int dirfd, const char *path, struct text *text, bool once)
 			return neg_errno();
 		if (n == 0)
 			break;
+		if ((size_t)n > limit)
+			return -EFBIG;
+		limit -= (size_t)n;
 		text_add(text, chunk, (size_t)n);
 		if (once && (size_t)n < sizeof chunk)
 			break;
@@ -27,8 +30,12 @@ static int read_text(int dirfd, const char *path, struct text *text, bool once)
 	return text_failed(text) ? -ENOMEM : 0;
 }
 
-int file_read(int dirfd, const char *path, struct text *text) { return read_text(dirfd, path, text, false); }
-int file_read_once(int dirfd, const char *path, struct text *text) { return read_text(dirfd, path, text, true); }
+int file_read(int dirfd, const char *path, struct text *text) { return read_text(dirfd, path, text, false, SIZE_MAX); }
+int file_read_once(int dirfd, const char *path, struct text *text) { return read_text(dirfd, path, text, true, SIZE_MAX); }
+int file_read_within(int dirfd, const char *path, struct text *text, size_t limit)
+{
+	return read_text(dirfd, path, text, false, limit);
+}
 
 int file_readf(struct text *text, int dirfd, const char *format, ...)
 {

@@ -11,6 +11,8 @@ int file_read(int dirfd, const char *path, struct text *);
 /* Like file_read, for a file that the kernel prints at once, as most of /proc: what is read short is its end. Not for
  * lists that are printed piece by piece: maps, children, mounts. */
 int file_read_once(int dirfd, const char *path, struct text *);
+/* Like file_read, of at most `limit` bytes: -EFBIG when there are more; what was read by then is in text. */
+int file_read_within(int dirfd, const char *path, struct text *, size_t limit);
 /* Like file_read, with a formatted path below dirfd (AT_FDCWD for absolute paths). */
 int file_readf(struct text *, int dirfd, const char *format, ...) _printf_(3, 4);
 /* The next entry of a directory. NULL behind the last, or with *ret_err (else untouched) when it cannot be read. */

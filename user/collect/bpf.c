@@ -2,6 +2,7 @@
 /* Owns the eBPF source: which programs are loaded, and by what effort. */
 #include "collect/bpf_internal.h"
 #include "base/file.h"
+#include "base/parallel.h"
 #include <fcntl.h>
 #include <stdio.h>
 #include <sys/stat.h>
@@ -10,6 +11,9 @@ struct bpf_source {
 	enum bpf_effort effort;
 	struct bpf_walker walkers[BPF_OBJECTS];
 	int tried[BPF_OBJECTS]; /* 0: not yet, else the errno of the attempt */
+	pthread_t loader;
+	bool is_loading; /* by that thread: nobody else may look at the walkers */
+	int result;      /* of the loading of the first program */
 };
 
 static int load(enum bpf_object_id id, enum bpf_effort effort, struct bpf_walker *ret)
@@ -43,38 +47,75 @@ static bool in_initial_pid_namespace(void)
 	return stat("/proc/self/ns/pid", &st) == 0 && st.st_ino == 0xEFFFFFFC;
 }
 
-struct bpf_source *bpf_open(const struct caps *caps, enum bpf_effort effort, int *ret_err)
+static int load_first(struct bpf_source *source)
 {
 	struct bpf_walker *w;
+	int r = bpf_source_walker(source, BPF_TASK, &w);
+	if (r < 0 && source->effort == BPF_COLD && in_initial_pid_namespace())
+		r = bpf_source_walker(source, BPF_MINI, &w);
+	return r;
+}
 
-	if (caps->state[CAN_BPF].answer == CAP_NO) {
-		*ret_err = -EPERM;
-		return NULL;
-	}
+static int source_new(struct bpf_source **ret, const struct caps *caps, enum bpf_effort effort)
+{
+	if (caps->state[CAN_BPF].answer == CAP_NO)
+		return -EPERM;
 	struct bpf_source *source = calloc(1, sizeof(*source));
-	if (!source) {
-		*ret_err = -ENOMEM;
-		return NULL;
-	}
+	if (!source)
+		return -ENOMEM;
 	source->effort = effort;
 	for (int i = 0; i < BPF_OBJECTS; i++)
 		source->walkers[i] = BPF_WALKER_NONE;
-	*ret_err = bpf_source_walker(source, BPF_TASK, &w);
-	if (*ret_err < 0 && effort == BPF_COLD && in_initial_pid_namespace())
-		*ret_err = bpf_source_walker(source, BPF_MINI, &w);
-	if (*ret_err < 0) {
-		bpf_close(source);
+	*ret = source;
+	return 0;
+}
+
+struct bpf_source *bpf_open(const struct caps *caps, enum bpf_effort effort, int *ret_err)
+{
+	struct bpf_source *source = NULL;
+	*ret_err = source_new(&source, caps, effort);
+	if (*ret_err == 0)
+		*ret_err = load_first(source);
+	if (*ret_err == 0)
+		return source;
+	bpf_close(source);
+	return NULL;
+}
+
+static void *load_beside(void *arg)
+{
+	struct bpf_source *source = arg;
+	source->result = load_first(source);
+	return NULL;
+}
+
+struct bpf_source *bpf_open_beside(const struct caps *caps, enum bpf_effort effort)
+{
+	struct bpf_source *source;
+	if (source_new(&source, caps, effort) < 0)
 		return NULL;
-	}
+	bool is_pinned = bpf_load_pinned(BPF_TASK, &source->walkers[BPF_TASK]) == 0;
+	source->is_loading = !is_pinned && parallel_thread(&source->loader, load_beside, source) == 0;
+	if (!is_pinned && !source->is_loading)
+		load_beside(source);
 	return source;
 }
 
-bool bpf_is_pinned(const struct bpf_source *source) { return source->walkers[BPF_TASK].lock >= 0; }
+int bpf_await(struct bpf_source *source)
+{
+	if (source->is_loading)
+		pthread_join(source->loader, NULL);
+	source->is_loading = false;
+	return source->result;
+}
+
+bool bpf_is_pinned(const struct bpf_source *source) { return !source->is_loading && source->walkers[BPF_TASK].lock >= 0; }
 
 void bpf_close(struct bpf_source *source)
 {
 	if (!source)
 		return;
+	bpf_await(source);
 	for (int i = 0; i < BPF_OBJECTS; i++)
 		bpf_walker_close(&source->walkers[i]);
 	free(source);

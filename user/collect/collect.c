@@ -40,7 +40,7 @@ static int ask_bpf(struct collector *c, enum bpf_effort effort)
 	int err = 0, r = 0;
 	drop_bpf(c);
 	if (c->config->bpf && effort == c->config->effort)
-		c->bpf = c->config->bpf;
+		c->bpf = bpf_await(c->config->bpf) < 0 ? NULL : c->config->bpf;
 	else if (!c->config->no_bpf)
 		c->bpf = bpf_open(c->config->caps, effort, &err);
 	if (c->bpf)
@@ -148,12 +148,12 @@ static void expect_heap(const struct collector *c)
 	heap_expect(c->facts.tasks.n * HEAP_PER_TASK + count_vmas(c) * HEAP_PER_VMA + count_files(c) * HEAP_PER_FILE);
 }
 
-static int ask_vmas(struct collector *c)
+static int ask_vmas(struct collector *c, struct smaps_ahead *ahead)
 {
 	size_t count = count_vmas(c);
 	if (c->bpf && bpf_is_pinned(c->bpf))
 		count = MAX(count, (size_t)MANY); /* a program that is there already is faster in any case */
-	return ask_many(c, count, bpf_vmas) ? 0 : proc_vmas(&c->facts, c->tree);
+	return ask_many(c, count, bpf_vmas) ? 0 : proc_vmas(&c->facts, c->tree, ahead);
 }
 
 static int ask_files(struct collector *c)
@@ -201,6 +201,8 @@ static int collect_facts(struct collector *c)
 {
 	if (facts_begin(&c->facts, c->tree) < 0)
 		return fail_memory();
+	bool maps_at_hand = c->config->live || (c->config->bpf && bpf_is_pinned(c->config->bpf));
+	_cleanup_smaps_ struct smaps_ahead *ahead = maps_at_hand ? NULL : smaps_ahead(c->tree);
 	int r = has_told(c) ? take_told(c) : 0;
 	if (r == 0 && (!has_told(c) || !told_all(c)))
 		r = ask_bpf(c, c->config->effort);
@@ -220,10 +222,12 @@ static int collect_facts(struct collector *c)
 	if (r == 0)
 		expect_heap(c);
 	if (r == 0)
-		r = ask_vmas(c);
+		r = ask_files(c);
+	if (r == 0)
+		r = ask_vmas(c, ahead);
 	if (r == 0 && c->config->live)
 		collect_anons(c);
-	return r == 0 ? ask_files(c) : r;
+	return r;
 }
 
 static const struct record_task *leader_of(struct collector *c, const struct tree_process *p, size_t *at)

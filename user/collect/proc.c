@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /* Owns the source of facts that works everywhere: /proc. Fills what no better source has told. */
 #include "base/file.h"
+#include "collect/ahead.h"
 #include "collect/proc_text.h"
-#include "collect/source.h"
 #include "diag/diag.h"
 #include <dirent.h>
 #include <fcntl.h>
@@ -126,22 +126,23 @@ static int keep_path(struct facts *facts, const struct record_vma *v, const char
 }
 
 /* smaps tells the flags, which a dump cannot do without; a running process of another user has maps only, or nothing. */
-static int read_vmas(struct facts *facts, struct tree_process *p, bool frozen)
+static int read_mappings(const struct tree_process *p, bool frozen, struct text *text)
 {
-	_cleanup_text_ struct text text = { 0 };
-	int r = file_read(p->proc, "smaps", &text);
+	int r = file_read(p->proc, "smaps", text);
 	if (r < 0 && !frozen) {
-		text_free(&text);
-		r = file_read(p->proc, "maps", &text);
+		text_free(text);
+		r = file_read(p->proc, "maps", text);
 	}
-	if (r < 0)
-		return r;
-	const char *at = text.data;
+	return r;
+}
+
+static int parse_vmas(struct facts *facts, const struct tree_process *p, const char *at)
+{
 	for (;;) {
 		struct record_vma vma;
 		const char *path;
 		size_t path_len;
-		r = parse_mapping(&at, &vma, &path, &path_len);
+		int r = parse_mapping(&at, &vma, &path, &path_len);
 		if (r <= 0)
 			return r;
 		struct record_vma *place = vector_add(&facts->vmas);
@@ -155,12 +156,17 @@ static int read_vmas(struct facts *facts, struct tree_process *p, bool frozen)
 	}
 }
 
-int proc_vmas(struct facts *facts, struct tree *tree)
+int proc_vmas(struct facts *facts, struct tree *tree, struct smaps_ahead *ahead)
 {
 	for (size_t i = 0; i < tree->processes.n; i++) {
-		struct tree_process *p = &tree->processes.v[i];
+		const struct tree_process *p = &tree->processes.v[i];
+		if (p->state == 'Z')
+			continue;
 		WORKING_ON_TASK(p->pid);
-		int r = p->state == 'Z' ? 0 : read_vmas(facts, p, tree->frozen_at);
+		_cleanup_text_ struct text text = { 0 };
+		int r = smaps_ahead_take(ahead, i, &text) ? 0 : read_mappings(p, tree->frozen_at, &text);
+		if (r == 0)
+			r = parse_vmas(facts, p, text.data);
 		if (r < 0)
 			return r == -ENOMEM ? fail_memory() : fail(PROC_READ, r, "/proc/%d/smaps", p->pid);
 	}

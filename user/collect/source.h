@@ -40,8 +40,16 @@ int facts_pieces(struct map *ret, const void *records, size_t count, size_t size
 
 /* --- /proc and ptrace: works everywhere, tells less. frozen: ptrace may be asked. --- */
 int proc_tasks(struct facts *, struct tree *);
-int proc_vmas(struct facts *, struct tree *);
+/* ahead: what a thread has read of them meanwhile, or NULL. */
+struct smaps_ahead;
+int proc_vmas(struct facts *, struct tree *, struct smaps_ahead *ahead);
 int proc_files(struct facts *, struct tree *);
+/* Begins to read the mappings of a frozen tree in a thread: walking the page tables takes longer than all other files of a small
+ * process. Silent: NULL when there can be no thread; what it fails to read is left to proc_vmas(). */
+struct smaps_ahead *smaps_ahead(const struct tree *);
+void smaps_ahead_end(struct smaps_ahead *);
+static inline void smaps_aheadp(struct smaps_ahead **ahead) { smaps_ahead_end(*ahead); }
+#define _cleanup_smaps_ _cleanup_(smaps_aheadp)
 
 /* --- eBPF --- */
 struct bpf_source;
@@ -52,6 +60,11 @@ enum bpf_effort {
 };
 /* NULL (with *ret_err: -EPERM, -ENOENT, ...) when this effort does not give a source. */
 struct bpf_source *bpf_open(const struct caps *, enum bpf_effort, int *ret_err);
+/* Like bpf_open, but a program that is not pinned is loaded by a thread while the caller does something else; who uses it waits. NULL:
+ * there is none to be had. */
+struct bpf_source *bpf_open_beside(const struct caps *, enum bpf_effort);
+/* Waits for it. Negative errno: it could not be loaded, and the source has nothing to tell. */
+int bpf_await(struct bpf_source *);
 /* Each merges what BPF knows into the records (adds missing ones) and raises their known bits; -errno. */
 int bpf_tasks(struct bpf_source *, struct facts *, struct tree *);
 int bpf_vmas(struct bpf_source *, struct facts *, struct tree *);

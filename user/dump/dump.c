@@ -11,6 +11,27 @@
 #include "resource/registry.h"
 #include <time.h>
 
+/* What a dump holds while the tree stands still; when it is let go, the tree runs on. */
+struct held {
+	struct tree tree;
+	struct graph graph;
+	struct memory_sources memory;
+	struct netlock lock;
+	struct connections connections;
+	struct image_writer *writer;
+};
+
+static void held_free(struct held *h)
+{
+	image_writer_free(h->writer);
+	connections_free(&h->connections);
+	netlock_free(&h->lock);
+	memory_sources_free(&h->memory);
+	graph_free(&h->graph);
+	tree_free(&h->tree);
+}
+#define _cleanup_held_ _cleanup_(held_free)
+
 /* A packet that was on its way when its connection was locked may have come after it was read. */
 static int check_quiet(const struct connections *connections, const struct netlock *lock)
 {
@@ -19,26 +40,21 @@ static int check_quiet(const struct connections *connections, const struct netlo
 		       : 0;
 }
 
-static int write_image(const struct dump_config *config, struct tree *tree, struct graph *graph,
-		       const struct memory_sources *memory, const struct connections *connections, const struct netlock *lock,
-		       struct dump_result *ret)
+static int write_image(const struct dump_config *config, struct held *h, struct dump_result *ret)
 {
-	_cleanup_image_writer_ struct image_writer *writer = NULL;
-	int r = image_create_below(&writer, config->above, config->dir, config->replace);
-	if (r == 0)
-		r = dump_pages(writer, config->caps, tree, graph, memory, &ret->bytes);
+	int r = dump_pages(h->writer, config->caps, &h->tree, &h->graph, &h->memory, &ret->bytes);
 	_cleanup_text_ struct text facts = { 0 };
 	if (r == 0) {
-		graph_sort(graph);
-		graph_pack(&facts, graph);
-		r = text_failed(&facts) ? fail_memory() : image_write(writer, "facts", facts.data, facts.len);
+		graph_sort(&h->graph);
+		graph_pack(&facts, &h->graph);
+		r = text_failed(&facts) ? fail_memory() : image_write(h->writer, "facts", facts.data, facts.len);
 	}
 	if (r == 0)
-		r = check_quiet(connections, lock);
+		r = check_quiet(&h->connections, &h->lock);
 	if (r < 0)
 		return r;
-	bool on_disk = config->after == DUMP_KILL && image_on_disk(writer);
-	return image_commit(writer, config->durable < 0 ? on_disk : config->durable);
+	bool on_disk = config->after == DUMP_KILL && image_on_disk(h->writer);
+	return image_commit(h->writer, config->durable < 0 ? on_disk : config->durable);
 }
 
 /* Is the name one of those that are separated by commas? */
@@ -130,25 +146,6 @@ static int judge_host(const struct caps *caps)
 	return r;
 }
 
-/* What a dump holds while the tree stands still; when it is let go, the tree runs on. */
-struct held {
-	struct tree tree;
-	struct graph graph;
-	struct memory_sources memory;
-	struct netlock lock;
-	struct connections connections;
-};
-
-static void held_free(struct held *h)
-{
-	connections_free(&h->connections);
-	netlock_free(&h->lock);
-	memory_sources_free(&h->memory);
-	graph_free(&h->graph);
-	tree_free(&h->tree);
-}
-#define _cleanup_held_ _cleanup_(held_free)
-
 /* Freezes, collects, judges and writes; on success the image is whole and the tree still stands. */
 static int take(struct held *h, const struct dump_config *config, struct bpf_source *bpf, struct dump_result *ret)
 {
@@ -170,7 +167,9 @@ static int take(struct held *h, const struct dump_config *config, struct bpf_sou
 					    .policies = config->policies,
 					    .external = config->external && is_listed(config->external_kinds, "pipe"),
 					    .ghost_limit = config->ghost_limit };
-	r = collect_outside(&h->graph, &h->tree, &how);
+	r = image_create_below(&h->writer, config->above, config->dir, config->replace); /* while eBPF's program is loaded */
+	if (r == 0)
+		r = collect_outside(&h->graph, &h->tree, &how);
 	if (r == 0 && config->external)
 		mark_external(&h->graph, config->external_kinds);
 	if (r == 0)
@@ -181,7 +180,7 @@ static int take(struct held *h, const struct dump_config *config, struct bpf_sou
 	if (r == 0)
 		note_lock(&h->graph, &h->lock);
 	if (r == 0)
-		r = write_image(config, &h->tree, &h->graph, &h->memory, &h->connections, &h->lock, ret);
+		r = write_image(config, h, ret);
 	ret->writing_ns = now_ns() - judged;
 	return r;
 }
@@ -215,11 +214,11 @@ int dump_tree(const struct dump_config *config, struct dump_result *ret)
 {
 	_cleanup_held_ struct held h = { 0 };
 	diag_result("not dumped; the process tree runs on unchanged; no image was left in %s", config->dir);
-	int err, r = judge_host(config->caps);
+	int r = judge_host(config->caps);
 	if (r < 0)
 		return r;
-	/* before the freeze: the verifier takes longer than all of it */
-	_cleanup_bpf_ struct bpf_source *bpf = config->no_bpf ? NULL : bpf_open(config->caps, BPF_CACHED, &err);
+	/* the verifier takes longer than the freeze */
+	_cleanup_bpf_ struct bpf_source *bpf = config->no_bpf ? NULL : bpf_open_beside(config->caps, BPF_CACHED);
 	r = take_patiently(&h, config, bpf, ret);
 	if (r < 0)
 		return r;

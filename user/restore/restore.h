@@ -143,14 +143,14 @@ struct execution {
 	int memory; /* the arena's memfd */
 	char *map;  /* the data part as ckpt sees it */
 	pid_t root;
-	pid_t stand_in;   /* leads the session of the root, and makes it; 0: none, or gone */
-	u64 next_check;   /* CLOCK_MONOTONIC, ns: when the living are counted again, which takes long when they are many */
-	u32 held;         /* so many processes of the plan are seized: they die with ckpt */
-	bool sibling;     /* the root is to be a child of ckpt's parent */
-	bool alone;       /* who does not die with ckpt */
-	struct tree tree; /* the restored tree, frozen */
-	const struct cpu_stay *stay; /* does ckpt stay on one CPU? */
-	struct tree_guard guard;     /* from when on connections may end without a reset: resets.h */
+	pid_t stand_in;        /* leads the session of the root, and makes it; 0: none, or gone */
+	u64 next_check;        /* CLOCK_MONOTONIC, ns: when the living are counted again, which takes long when they are many */
+	u32 held;              /* so many processes of the plan are seized: they die with ckpt */
+	bool sibling;          /* the root is to be a child of ckpt's parent */
+	bool alone;            /* who does not die with ckpt */
+	struct tree tree;      /* the restored tree, frozen */
+	struct cpu_stay *stay; /* does ckpt stay on one CPU? */
+	struct tree_guard guard; /* from when on connections may end without a reset: resets.h */
 	VECTOR(struct kept {
 		int fd;
 		s64 linger; /* the image's, in seconds; -1: off */
