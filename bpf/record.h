@@ -18,7 +18,7 @@ typedef long long rec_s64;
 typedef int rec_s32;
 #endif
 
-#define RECORD_WIRE_VERSION 4
+#define RECORD_WIRE_VERSION 5
 
 /* Which groups of a task record hold facts; a group that is not known is left 0. */
 enum record_known {
@@ -55,6 +55,7 @@ enum record_known {
 	KNOWN_LOCKS = 1u << 31,  /* future_locks */
 	KNOWN_NS_OURS = 1 << 28, /* ns_ours, pid_for_children, time_for_children */
 };
+#define KNOWN_CONTROLS (1ull << 32) /* tsc, store_bypass, indirect_branch, l1d_flush: each 0 where it cannot be told */
 
 /* What of a task's namespaces is ckpt's own; a bit that is not set says nothing. */
 enum record_ns_ours {
@@ -91,6 +92,7 @@ struct record_task {
 	rec_u32 tid, tgid, ppid, pgid, sid; /* in the pid namespace of ckpt; 0: outside of it */
 	rec_u32 ns_tid, ns_tgid, ns_level;  /* in the thread's own pid namespace; level 0: that of ckpt */
 	rec_u32 state;                      /* the letter of /proc/PID/stat: R S D T t Z X I */
+	rec_u32 flags;                      /* the word of /proc/PID/stat: PF_* of include/linux/sched.h */
 	rec_u32 exit_code, exit_signal, personality;
 	rec_u32 ptraced; /* the thread that traces it, 0: none */
 	rec_u32 nr_threads;
@@ -129,7 +131,9 @@ struct record_task {
 	rec_u64 sud_selector, sud_offset, sud_len;
 	rec_u32 sud_on;
 	rec_s32 oom_score_adj;
-	rec_u32 membarrier; /* as MEMBARRIER_CMD_GET_REGISTRATIONS */
+	rec_u32 tsc;                                      /* as PR_GET_TSC */
+	rec_u32 store_bypass, indirect_branch, l1d_flush; /* as PR_GET_SPECULATION_CTRL, without PR_SPEC_PRCTL */
+	rec_u32 membarrier;                               /* as MEMBARRIER_CMD_GET_REGISTRATIONS */
 	rec_u32 has_ldt, has_aio, pkeys, has_io_uring;
 	rec_u64 start_time;                                   /* ns since boot */
 	rec_u32 ns_ours, pid_for_children, time_for_children; /* inode numbers of the namespaces that its children get */
@@ -231,6 +235,8 @@ struct record_file {
 struct record_config {
 	/* Bits of mm->flags, whose numbers no kernel tells: found by switching them on in a child. 0: does not exist. */
 	rec_u64 thp_disable_mask, thp_advised_mask, mdwe_mask, mdwe_no_inherit_mask, merge_mask;
+	/* The same of thread_info.flags. */
+	rec_u64 tsc_mask, l1d_flush_mask;
 	rec_u32 calibrated; /* the masks are known */
 	rec_u32 pad;
 	/* The same of vm_flags above bit 31. */
@@ -276,6 +282,8 @@ struct record_task_raw {
 	rec_u32 state, exit_state;
 	rec_u64 undo_first, undo_end; /* of what semop(2) has to undo: empty when they are the same */
 	rec_u64 def_flags;            /* vm_flags that mappings of its memory begin with */
+	rec_u64 atomic_flags;         /* PFA_* of include/linux/sched.h */
+	rec_u64 thread_flags;         /* TIF_* of the architecture */
 	rec_u64 now;                  /* ns, CLOCK_MONOTONIC of the initial time namespace */
 	rec_u64 real_expires;
 	rec_u32 real_queued, groups_bad;

@@ -181,6 +181,7 @@ static __always_inline void take_ids(struct task_struct *t, struct signal_struct
 	r->has_tty = sig->tty != NULL;
 	raw->state = task_state(t);
 	TAKE(raw->exit_state, t, exit_state);
+	TAKE(r->flags, t, flags);
 	TAKE(r->exit_code, t, exit_code);
 	TAKE(r->exit_signal, t, exit_signal);
 	TAKE(r->personality, t, personality);
@@ -334,13 +335,17 @@ static __always_inline void take_mm(struct mm_struct *mm, struct record_task_raw
 	r->known |= KNOWN_MM | KNOWN_MM_BRK | KNOWN_VDSO | KNOWN_MM_EXTRA | KNOWN_MEMBARRIER | KNOWN_LDT | KNOWN_LOCKS;
 }
 
-static __always_inline void take_prctl(struct task_struct *t, struct signal_struct *sig, struct record_task *r)
+static __always_inline void take_prctl(struct task_struct *t, struct signal_struct *sig, struct record_task_raw *raw)
 {
+	struct record_task *r = &raw->task;
+
 	TAKE(r->pdeath_signal, t, pdeath_signal);
 	TAKE(r->timer_slack, t, timer_slack_ns);
 	r->subreaper = BPF_CORE_READ_BITFIELD(sig, is_child_subreaper);
 	r->oom_score_adj = sig->oom_score_adj;
-	r->known |= KNOWN_PRCTL | KNOWN_OOM;
+	raw->atomic_flags = t->atomic_flags;
+	raw->thread_flags = t->thread_info.flags;
+	r->known |= KNOWN_PRCTL | KNOWN_OOM | KNOWN_CONTROLS;
 }
 
 SEC("iter/task")
@@ -360,6 +365,6 @@ int ckpt_task_fields(void *ctx)
 	take_restart(t, &m->raw);
 	take_itimers(sig, t->signal, &m->raw);
 	take_mm(COPIED(m, struct mm_struct, AT_MM), &m->raw);
-	take_prctl(t, sig, &m->raw.task);
+	take_prctl(t, sig, &m->raw);
 	return 0;
 }

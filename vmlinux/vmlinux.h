@@ -351,7 +351,11 @@ struct sched_entity {
 	u64 sum_exec_runtime;
 };
 struct io_uring_task;
+struct thread_info {
+	unsigned long flags;
+};
 struct task_struct {
+	struct thread_info thread_info;
 	u32 flags, ptrace;
 	int exit_state, exit_code, exit_signal, pdeath_signal;
 	u32 personality;

@@ -48,6 +48,7 @@ struct said {
 	u64 rseq, robust, clear_tid, brk, fs_mask;
 	u32 rseq_len, rseq_sig;
 	int pdeath, subreaper, slack, dumpable, thp, mdwe, merge, securebits, membarrier, umask;
+	int tsc, mce, speculation[2];
 	u64 mask;
 	struct timespec at;
 };
@@ -197,12 +198,27 @@ static void make_state(struct said *s)
 	syscall(SYS_brk, syscall(SYS_brk, 0) + 12345);
 }
 
+/* The clocks of the C library read the time stamp counter: no more of them from here on. */
+static void say_controls(struct said *s)
+{
+	prctl(PR_SET_TSC, PR_TSC_SIGSEGV);
+	if (prctl(PR_GET_TSC, &s->tsc) < 0)
+		s->tsc = 0;
+	prctl(PR_MCE_KILL, PR_MCE_KILL_SET, PR_MCE_KILL_EARLY, 0, 0);
+	s->mce = prctl(PR_MCE_KILL_GET, 0, 0, 0, 0);
+	for (int i = 0; i < 2; i++) {
+		prctl(PR_SET_SPECULATION_CTRL, i, PR_SPEC_DISABLE, 0, 0);
+		s->speculation[i] = prctl(PR_GET_SPECULATION_CTRL, i, 0, 0, 0);
+	}
+}
+
 static void target(struct said *s)
 {
 	make_state(s);
 	say_signals(s);
 	say_prctl(s);
 	say_times(s);
+	say_controls(s);
 	__atomic_store_n(&s->ready, 1, __ATOMIC_RELEASE);
 	for (;;)
 		pause();
@@ -292,6 +308,20 @@ static void check_signals(const struct facts *f, const struct record_task *t, co
 		CHECK_EQ(t->sigmask, s->mask);
 }
 
+#define PF_MCE 0x08000080u /* PF_MCE_PROCESS | PF_MCE_EARLY */
+
+static void check_controls(const struct record_task *t, const struct said *s)
+{
+	const u32 told[] = { t->store_bypass, t->indirect_branch };
+	CHECK(t->known & KNOWN_CONTROLS);
+	CHECK_EQ(t->tsc, s->tsc);
+	CHECK_EQ(s->mce, PR_MCE_KILL_EARLY);
+	CHECK_EQ(t->flags & PF_MCE, PF_MCE);
+	for (int i = 0; i < 2; i++)
+		if (s->speculation[i] > 0 && s->speculation[i] & PR_SPEC_PRCTL)
+			CHECK_EQ(told[i], s->speculation[i] & ~PR_SPEC_PRCTL);
+}
+
 static void check_self(const struct record_task *t, const struct said *s)
 {
 	if (s->rseq) {
@@ -345,6 +375,7 @@ TEST(what_only_bpf_knows_is_what_the_target_says, .root = true, .seconds = 60)
 	CHECK_EQ(facts.tasks.n, 1);
 	check_signals(&facts, leader(&facts, pid), s);
 	check_self(leader(&facts, pid), s);
+	check_controls(leader(&facts, pid), s);
 	CHECK(facts.have_timers);
 	check_timers(&facts, s);
 }

@@ -20,6 +20,7 @@
 
 static struct shared {
 	volatile int ready, tick;
+	bool has_tsc; /* PR_SET_TSC; the leader alone */
 	u64 altstack[THREADS], clear_tid[THREADS], brk;
 	int timer[2];
 } * shared;
@@ -74,6 +75,7 @@ static void target(void)
 	while (shared->ready < THREADS - 1)
 		usleep(1000);
 	shared->brk = (u64)syscall(SYS_brk, 0);
+	shared->has_tsc = prctl(PR_SET_TSC, PR_TSC_SIGSEGV) == 0;
 	for (shared->ready++;; shared->tick++)
 		usleep(1000);
 }
@@ -134,6 +136,10 @@ TEST(a_process_tells_everything, .root = true)
 	}
 	CHECK_EQ(tasks[0].pdeath_signal, SIGKILL);
 	CHECK_EQ(tasks[0].timer_slack, 54321);
+	for (int i = 0; i < THREADS; i++) {
+		CHECK(tasks[i].known & KNOWN_CONTROLS);
+		CHECK_EQ(tasks[i].tsc, !shared->has_tsc ? 0 : i ? PR_TSC_ENABLE : PR_TSC_SIGSEGV);
+	}
 	CHECK_EQ(sighand.action[SIGUSR1 - 1].handler, (u64)(uintptr_t)on_signal);
 	CHECK_EQ(sighand.action[SIGUSR1 - 1].mask, 1ull << (SIGTERM - 1));
 	CHECK(sighand.action[SIGUSR1 - 1].flags & SA_RESTART);

@@ -3,7 +3,9 @@
  * then asked what became of it. */
 #include "harness/plan.h"
 #include "harness/test.h"
+#include "diag/diag.h"
 #include "model/kinds.h"
+#include "controls.pb-c.h"
 #include "fs.pb-c.h"
 #include "limits.pb-c.h"
 #include "persona.pb-c.h"
@@ -267,6 +269,42 @@ TEST(directories_and_umask_are_set)
 	plan_free(run_plan(&resource_fs, &g, pid));
 	CHECK_STR(getcwd(cwd, sizeof cwd), "/usr");
 	CHECK_EQ(umask(0), 0137);
+}
+
+TEST(what_a_thread_controls_is_set)
+{
+	_cleanup_graph_ struct graph g = { 0 };
+	u32 pid = (u32)getpid();
+	Ckpt__Controls *m = OBJECT(&g, &resource_controls, pid);
+	int tsc = 0;
+	bool has_tsc = prctl(PR_GET_TSC, &tsc) == 0;
+	SET(m, tsc_faults, true);
+	CHECK(message_set_string(&m->mce_kill, "early"));
+	plan_free(run_plan(&resource_controls, &g, pid));
+	CHECK_EQ(prctl(PR_MCE_KILL_GET, 0, 0, 0, 0), PR_MCE_KILL_EARLY);
+	CHECK(prctl(PR_GET_TSC, &tsc) == 0 ? tsc == PR_TSC_SIGSEGV : !has_tsc);
+	CHECK(message_set_string(&m->mce_kill, "never"));
+	CHECK(resource_controls.judge(&g, graph_find(&g, resource_controls.kind, pid), DIRECTION_RESTORE) < 0);
+}
+
+/* A protection is set where threads have the choice, and its loss is told where nobody is protected. */
+TEST(speculation_is_set_or_its_loss_is_told)
+{
+	_cleanup_graph_ struct graph g = { 0 };
+	u32 pid = (u32)getpid();
+	Ckpt__Controls *m = OBJECT(&g, &resource_controls, pid);
+	int own = prctl(PR_GET_SPECULATION_CTRL, PR_SPEC_STORE_BYPASS, 0, 0, 0);
+	bool chosen = own > 0 && own & PR_SPEC_PRCTL, safe = own == PR_SPEC_NOT_AFFECTED || own == PR_SPEC_DISABLE;
+	CHECK(message_set_string(&m->store_bypass, own > 0 && own & PR_SPEC_FORCE_DISABLE ? "force-disabled" : "disabled"));
+	CHECK_OK(diag_begin("test", "speculation"));
+	CHECK_EQ(resource_controls.judge(&g, graph_find(&g, resource_controls.kind, pid), DIRECTION_RESTORE), 0);
+	CHECK_EQ(diag_has(DIAG_SPECULATION), !chosen && !safe);
+	plan_free(run_plan(&resource_controls, &g, pid));
+	if (chosen)
+		CHECK(prctl(PR_GET_SPECULATION_CTRL, PR_SPEC_STORE_BYPASS, 0, 0, 0) &
+		      (PR_SPEC_DISABLE | PR_SPEC_FORCE_DISABLE));
+	CHECK(message_set_string(&m->store_bypass, "perhaps"));
+	CHECK(resource_controls.judge(&g, graph_find(&g, resource_controls.kind, pid), DIRECTION_RESTORE) < 0);
 }
 
 TEST(personality_and_parent_death_signal_are_set)

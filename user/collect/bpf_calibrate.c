@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-/* Owns finding out which bits of mm->flags and of vm_flags mean what, where no kernel tells the numbers: a child switches
+/* Owns finding out which bits of mm->flags, of thread_info.flags and of vm_flags mean what, where no kernel tells the numbers: a child switches
  * each on, and what changes is read. */
 #include "collect/bpf_internal.h"
 #include "base/child.h"
@@ -53,7 +53,8 @@ static int helper_start(struct helper *h, void (*act)(const void *arg, void *ans
 	return read(get, answer, len) == (ssize_t)len ? 0 : -ECHILD;
 }
 
-static int read_mm_flags(struct bpf_walker *w, pid_t pid, u64 *ret)
+/* The word of flags that lies `at` in a struct record_task_raw. */
+static int read_flags(struct bpf_walker *w, pid_t pid, size_t at, u64 *ret)
 {
 	_cleanup_text_ struct text stream = { 0 };
 	_cleanup_free_ struct record_task_map *scratch = malloc(sizeof(*scratch));
@@ -70,7 +71,7 @@ static int read_mm_flags(struct bpf_walker *w, pid_t pid, u64 *ret)
 			continue;
 		if ((pid_t)bpf_pid_seen(&raw->reader, &raw->pids[RECORD_PID_SELF]) != pid)
 			continue;
-		*ret = raw->task.mm_flags;
+		memcpy(ret, (const char *)raw + at, sizeof(*ret));
 		return 0;
 	}
 	return r < 0 ? r : -ESRCH;
@@ -87,28 +88,60 @@ static const struct switch_row MDWE_NO_INHERIT = { PR_SET_MDWE, 3, 0 };    /* an
 static const struct switch_row MEMORY_MERGE = { PR_SET_MEMORY_MERGE, 1,
 						0 }; /* 6.4: one bit of its own, one with MADV_MERGEABLE */
 
+static const struct switch_row NOTHING = { PR_GET_DUMPABLE, 0, 0 };
+static const struct switch_row TSC = { PR_SET_TSC, PR_TSC_SIGSEGV, 0 };
+static const struct switch_row L1D_FLUSH = { PR_SET_SPECULATION_CTRL, PR_SPEC_L1D_FLUSH, PR_SPEC_ENABLE };
+
 static void switch_on(const void *arg, void *answer)
 {
 	const struct switch_row *row = arg;
-	*(char *)answer = prctl(row->option, row->arg2, row->arg3, 0, 0) == 0;
+	*(char *)answer = prctl(row->option, row->arg2, row->arg3, 0, 0) >= 0;
 }
 
-/* The bits that the switch sets; 0: this kernel does not have it. */
-static int switched_bits(struct bpf_walker *w, const struct switch_row *row, u64 *ret)
+/* The word `at` of a child in which this is switched on; 0: this kernel does not have it. */
+static int switched_flags(struct bpf_walker *w, const struct switch_row *row, size_t at, u64 *ret)
 {
 	_cleanup_helper_ struct helper h = { 0 };
-	u64 before = 0, after = 0;
 	char done = 0;
 
 	*ret = 0;
-	int r = read_mm_flags(w, getpid(), &before);
+	int r = helper_start(&h, switch_on, row, &done, 1);
+	return r < 0 || !done ? r : read_flags(w, h.pid, at, ret);
+}
+
+#define MM_FLAGS (offsetof(struct record_task_raw, task) + offsetof(struct record_task, mm_flags))
+#define THREAD_FLAGS offsetof(struct record_task_raw, thread_flags)
+
+/* The bits of mm->flags that the switch sets. */
+static int switched_bits(struct bpf_walker *w, const struct switch_row *row, u64 *ret)
+{
+	u64 before = 0;
+
+	int r = read_flags(w, getpid(), MM_FLAGS, &before);
 	if (r == 0)
-		r = helper_start(&h, switch_on, row, &done, 1);
-	if (r < 0 || !done)
-		return r;
-	r = read_mm_flags(w, h.pid, &after);
-	if (r == 0)
-		*ret = after & ~before;
+		r = switched_flags(w, row, MM_FLAGS, ret);
+	*ret &= ~before;
+	return r;
+}
+
+#define CHILDREN 8
+
+/* The bit of thread_info.flags that the switch sets. Others come and go by themselves (TIF_NEED_RESCHED): those are in some of the
+ * children alone, or in children that have switched nothing. 0: none, or no single one is left. */
+static int switched_thread_bit(struct bpf_walker *w, const struct switch_row *row, u64 *ret)
+{
+	u64 always = ~0ull, other = 0, flags = 0;
+	int r = 0;
+
+	for (unsigned i = 0; r == 0 && i < CHILDREN && (i < 2 || __builtin_popcountll(always & ~other) > 1); i++) {
+		r = switched_flags(w, row, THREAD_FLAGS, &flags);
+		always &= flags;
+		if (r == 0 && always)
+			r = switched_flags(w, &NOTHING, THREAD_FLAGS, &flags);
+		other |= flags;
+	}
+	always &= ~other;
+	*ret = __builtin_popcountll(always) == 1 ? always : 0;
 	return r;
 }
 
@@ -125,6 +158,10 @@ static int calibrate_tasks(struct bpf_walker *w)
 		r = switched_bits(w, &MDWE_NO_INHERIT, &no_inherit);
 	if (r == 0)
 		r = switched_bits(w, &MEMORY_MERGE, &merge);
+	if (r == 0)
+		r = switched_thread_bit(w, &TSC, &w->config->tsc_mask);
+	if (r == 0)
+		r = switched_thread_bit(w, &L1D_FLUSH, &w->config->l1d_flush_mask);
 	if (r < 0)
 		return r;
 	w->config->thp_disable_mask = thp;

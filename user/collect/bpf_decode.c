@@ -2,6 +2,7 @@
 /* Owns what the raw fields of a task mean: ids, states, masks, times left. */
 #include "collect/bpf_internal.h"
 #include <linux/membarrier.h>
+#include <linux/prctl.h>
 #include <signal.h>
 
 #define SS_AUTODISARM_BIT (1u << 31)
@@ -88,6 +89,24 @@ static void decode_mm(const struct record_task_raw *raw, const struct record_con
 	t->known |= KNOWN_THP_MDWE;
 }
 
+/* PFA_SPEC_* of include/linux/sched.h, by which the kernel answers PR_GET_SPECULATION_CTRL. */
+static void decode_controls(const struct record_task_raw *raw, const struct record_config *config, struct record_task *t)
+{
+	enum { SSB_DISABLE = 1 << 3, SSB_FORCE = 1 << 4, IB_DISABLE = 1 << 5, IB_FORCE = 1 << 6, SSB_NOEXEC = 1 << 7 };
+	u64 f = raw->atomic_flags;
+	if (!(t->known & KNOWN_CONTROLS))
+		return;
+	t->store_bypass = f & SSB_FORCE     ? PR_SPEC_FORCE_DISABLE
+			  : f & SSB_NOEXEC  ? PR_SPEC_DISABLE_NOEXEC
+			  : f & SSB_DISABLE ? PR_SPEC_DISABLE
+					    : PR_SPEC_ENABLE;
+	t->indirect_branch = f & IB_FORCE ? PR_SPEC_FORCE_DISABLE : f & IB_DISABLE ? PR_SPEC_DISABLE : PR_SPEC_ENABLE;
+	if (config->tsc_mask)
+		t->tsc = raw->thread_flags & config->tsc_mask ? PR_TSC_SIGSEGV : PR_TSC_ENABLE;
+	if (config->l1d_flush_mask)
+		t->l1d_flush = raw->thread_flags & config->l1d_flush_mask ? PR_SPEC_ENABLE : PR_SPEC_DISABLE;
+}
+
 static void decode_groups(const struct record_task_raw *raw, struct record_task *t)
 {
 	if (!(t->known & KNOWN_CREDS) || t->ngroups > RECORD_GROUPS || (t->ngroups && raw->groups_bad))
@@ -122,5 +141,6 @@ void bpf_decode_task(const struct record_task_raw *raw, const struct record_conf
 		t->known &= ~(u64)(KNOWN_UMASK | KNOWN_NS);
 	decode_itimers(raw, t);
 	decode_groups(raw, t);
+	decode_controls(raw, config, t);
 	decode_mm(raw, config, t);
 }

@@ -54,7 +54,7 @@ int bpf_load_cold(enum bpf_object_id, struct bpf_walker *);
 int bpf_code_load(enum bpf_object_id, const struct bpf_code *, struct bpf_walker *);
 int bpf_cache_read(enum bpf_object_id, struct bpf_code *);
 int bpf_cache_write(enum bpf_object_id, const struct bpf_code *);
-/* Finds bits of mm->flags and vm_flags by switching them on in children, and keeps them in the config. */
+/* Finds bits of mm->flags, thread_info.flags and vm_flags by switching them on in children, and keeps them in the config. */
 int bpf_calibrate(enum bpf_object_id, struct bpf_walker *);
 
 /* Runs load(); a kernel that charges programs to RLIMIT_MEMLOCK (before 5.11) gets a second run with the limit raised. `first`:

@@ -49,6 +49,7 @@ static const struct group_row groups[] = {
 	FIELDS(SECCOMP, seccomp_mode, seccomp_filters),
 	FIELDS(SUD, sud_selector, sud_on),
 	ONE(OOM, oom_score_adj),
+	FIELDS(CONTROLS, tsc, l1d_flush),
 	ONE(MEMBARRIER, membarrier),
 	ONE(LDT, has_ldt),
 	ONE(LOCKS, future_locks),

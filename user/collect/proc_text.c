@@ -132,6 +132,7 @@ int parse_stat(const char *text, struct record_task *t)
 	t->ppid = (u32)f[4];
 	t->pgid = (u32)f[5];
 	t->sid = (u32)f[6];
+	t->flags = (u32)f[9];
 	t->start_time = f[22] * 10000000u; /* USER_HZ is 100 on all architectures */
 	t->start_code = f[26], t->end_code = f[27], t->start_stack = f[28];
 	t->exit_signal = (u32)f[38];

@@ -9,21 +9,38 @@
 #include <sys/personality.h>
 #include <sys/prctl.h>
 
+static u32 own_speculation(int which)
+{
+	int state = prctl(PR_GET_SPECULATION_CTRL, which, 0, 0, 0);
+	return state < 0 ? 0 : (u32)state & ~(u32)PR_SPEC_PRCTL;
+}
+
 /* A process tells of itself what others need eBPF for. */
 static int read_own(int proc, struct record_task *t)
 {
-	_cleanup_text_ struct text status = { 0 };
+	_cleanup_text_ struct text status = { 0 }, stat = { 0 };
+	struct record_task ids = { 0 };
 	int r = file_read_once(proc, "status", &status);
 	if (r == 0)
+		r = file_read_once(proc, "stat", &stat);
+	if (r == 0)
 		r = parse_status(status.data, t);
+	if (r == 0)
+		r = parse_stat(stat.data, &ids);
+	t->flags = ids.flags;
 	t->personality = (u32)personality(0xffffffff);
 	t->securebits = (u32)prctl(PR_GET_SECUREBITS);
 	t->timer_slack = (u64)prctl(PR_GET_TIMERSLACK);
+	int tsc = 0;
+	t->tsc = prctl(PR_GET_TSC, &tsc) == 0 ? (u32)tsc : 0;
+	t->store_bypass = own_speculation(PR_SPEC_STORE_BYPASS);
+	t->indirect_branch = own_speculation(PR_SPEC_INDIRECT_BRANCH);
+	t->l1d_flush = own_speculation(PR_SPEC_L1D_FLUSH);
 	t->pdeath_signal = 0; /* of ckpt it may be another: a child begins without */
 	/* syscall user dispatch is off: nothing here turns it on, and execve(2) ends it */
 	t->ns_ours = NS_OURS_USER | NS_OURS_OTHERS;
 	/* its namespaces are its own: their numbers are of no interest */
-	t->known |= KNOWN_PERSONALITY | KNOWN_SECUREBITS | KNOWN_PRCTL | KNOWN_SUD | KNOWN_NS_OURS | KNOWN_NS;
+	t->known |= KNOWN_PERSONALITY | KNOWN_SECUREBITS | KNOWN_PRCTL | KNOWN_SUD | KNOWN_NS_OURS | KNOWN_NS | KNOWN_CONTROLS;
 	return r;
 }
 

@@ -24,9 +24,10 @@
 #endif
 #define GET_REGISTRATIONS (1 << 9) /* MEMBARRIER_CMD_GET_REGISTRATIONS, Linux 6.3 */
 #define BATCH_TIMERS 64
-#define THREAD_GROUPS (KNOWN_ALTSTACK | KNOWN_CLEAR_TID | KNOWN_PRCTL | KNOWN_SECUREBITS | KNOWN_PERSONALITY)
+#define THREAD_GROUPS (KNOWN_ALTSTACK | KNOWN_CLEAR_TID | KNOWN_PRCTL | KNOWN_SECUREBITS | KNOWN_PERSONALITY | KNOWN_CONTROLS)
 #define PROCESS_GROUPS (KNOWN_ITIMERS | KNOWN_MM_BRK | KNOWN_THP_MDWE | KNOWN_MEMBARRIER | KNOWN_LDT | KNOWN_LOCKS)
-#define MAYBE_GROUPS (KNOWN_MEMBARRIER | KNOWN_LDT | KNOWN_LOCKS) /* asking for nothing but these is not worth it */
+#define MAYBE_GROUPS                                                                                                           \
+	(KNOWN_MEMBARRIER | KNOWN_LDT | KNOWN_LOCKS | KNOWN_CONTROLS) /* asking for nothing but these is not worth it */
 
 /* Adds a call; its place, to ask for the result. Arguments may be what room() gave. */
 static size_t add(struct ask_sheet *b, long nr, u64 a0, u64 a1, u64 a2, u64 a3)
@@ -86,6 +87,14 @@ static void put_process_question(struct ask_sheet *b, struct ask_of_process *q)
 	q->brk = add(b, SYS_brk, 0, 0, 0, 0);
 }
 
+static void put_control_question(struct ask_sheet *b, struct ask_of_thread *q)
+{
+	q->tsc_at = room(b, sizeof(int));
+	q->tsc = add(b, SYS_prctl, PR_GET_TSC, q->tsc_at, 0, 0);
+	for (unsigned i = 0; i < ARRAY_SIZE(q->speculation); i++)
+		q->speculation[i] = add(b, SYS_prctl, PR_GET_SPECULATION_CTRL, i, 0, 0);
+}
+
 /* modify_ldt(2) reads nothing at all where there is no table, and zeros behind its end. */
 static void put_maybe_question(struct ask_sheet *b, struct ask_of_process *q)
 {
@@ -114,6 +123,19 @@ static void take_page_answer(const struct ask_sheet *b, struct record_task *t)
 	bool resident = *(const u8 *)answer(b, q->resident_at) & 1;
 	t->future_locks = !locked ? 0 : resident ? VMA_LOCKED : VMA_LOCKED | VMA_LOCKONFAULT;
 	t->known |= KNOWN_LOCKS;
+}
+
+/* A filter that lets nobody ask leaves all of it unknown; -EINVAL: the architecture has no such thing. */
+static void take_control_answer(const struct ask_sheet *b, const struct ask_of_thread *q, struct record_task *t)
+{
+	u32 *const speculation[] = { &t->store_bypass, &t->indirect_branch, &t->l1d_flush };
+	if (t->known & KNOWN_CONTROLS || (!good(b, q->tsc) && b->calls[q->tsc].result != -EINVAL))
+		return;
+	t->tsc = good(b, q->tsc) ? answer_u32(b, q->tsc_at) : 0;
+	for (unsigned i = 0; i < ARRAY_SIZE(speculation); i++)
+		*speculation[i] =
+			good(b, q->speculation[i]) ? (u32)b->calls[q->speculation[i]].result & ~(u32)PR_SPEC_PRCTL : 0;
+	t->known |= KNOWN_CONTROLS;
 }
 
 static void take_thread_answer(const struct ask_sheet *b, const struct ask_of_thread *q, struct record_task *t)
@@ -201,6 +223,7 @@ void ask_sheet_fill(struct ask_sheet *b, bool of_process)
 	if (of_process)
 		put_process_question(b, &b->process);
 	b->needed = b->count;
+	put_control_question(b, &b->thread);
 	if (of_process)
 		put_maybe_question(b, &b->process);
 }
@@ -208,6 +231,7 @@ void ask_sheet_fill(struct ask_sheet *b, bool of_process)
 void ask_sheet_take(const struct ask_sheet *b, struct record_task *t, struct record_sighand *sighand)
 {
 	take_thread_answer(b, &b->thread, t);
+	take_control_answer(b, &b->thread, t);
 	if (b->of_process)
 		take_process_answer(b, &b->process, t);
 	if (b->of_process && sighand)
@@ -316,7 +340,7 @@ int ask_process(struct ask *ask)
 		return fail(HIJACK_FAILED, err, "/proc/PID/timers");
 	for (size_t i = 0; i < ask->process->threads.n && !err; i++) {
 		bool process_too = i == 0 && (ask->sighand || lacks(&ask->tasks[0], PROCESS_GROUPS & ~(u64)MAYBE_GROUPS));
-		if (process_too || lacks(&ask->tasks[i], THREAD_GROUPS))
+		if (process_too || lacks(&ask->tasks[i], THREAD_GROUPS & ~(u64)MAYBE_GROUPS))
 			err = ask_thread(ask, b, i, process_too);
 	}
 	err = err ?: ask_timers(ask, b);

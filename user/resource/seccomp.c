@@ -163,11 +163,13 @@ static u32 plan_program(struct plan *plan, const Ckpt__SeccompFilter *f)
 	return data;
 }
 
+/* SECCOMP_FILTER_FLAG_SPEC_ALLOW: what each thread was protected against is set for itself, and only that. */
 static void plan_filters(struct plan *plan, struct place at, const Ckpt__Seccomp *m, u64 flags)
 {
 	for (size_t i = 0; i < m->n_filter; i++) {
 		u64 log = m->filter[i]->log ? SECCOMP_FILTER_FLAG_LOG : 0;
-		struct plan_step *step = plan_call(plan, at, SYS_seccomp, ARG(SECCOMP_SET_MODE_FILTER), ARG(flags | log),
+		struct plan_step *step = plan_call(plan, at, SYS_seccomp, ARG(SECCOMP_SET_MODE_FILTER),
+						   ARG(flags | log | SECCOMP_FILTER_FLAG_SPEC_ALLOW),
 						   ARG_OF_DATA(plan_program(plan, m->filter[i])));
 		step_expect(step, 0);
 	}
