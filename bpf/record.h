@@ -336,6 +336,24 @@ struct record_file_raw {
 	rec_u32 dev, rdev, ns_inum, pad;
 };
 
+/* A context of asynchronous I/O as the program reads it: a part of its processors. */
+struct record_aio_raw {
+	rec_u64 address;      /* of its ring: the context's id */
+	rec_u64 references;   /* sum of the counters of some processors */
+	rec_u64 shared_count; /* what is counted beside them: one that the context holds, and 1 << 63 (lib/percpu-refcount.c) */
+	rec_u32 number, max_reqs;
+	rec_u32 more;   /* there are processors behind those */
+	rec_u32 atomic; /* it is being destroyed */
+};
+
+/* A context of asynchronous I/O. */
+struct record_aio {
+	rec_u64 address;   /* of its ring: the context's id; 0: none has this number (any more) */
+	rec_u64 in_flight; /* requests that have not completed */
+	rec_u32 max_reqs;  /* as io_setup(2) was asked */
+	rec_u32 pad;
+};
+
 enum record_tag {
 	RECORD_TASK = 0x6b736174, /* struct record_task_raw */
 	RECORD_SIGHAND,           /* struct record_sighand, after the leader's task */
@@ -343,5 +361,6 @@ enum record_tag {
 	RECORD_SYMBOL,            /* the function of the last task's restart block, text up to a newline */
 	RECORD_VMA,               /* struct record_vma_raw */
 	RECORD_FILE,              /* struct record_file_raw */
+	RECORD_AIO,               /* struct record_aio_raw */
 };
 #endif

@@ -57,6 +57,8 @@ static inline int64_t machine_step(struct arena *arena, struct array *array, str
 		return blob_syscall(step->nr, a[0], a[1], a[2], a[3], a[4], a[5]);
 	case OP_LOAD:
 		return machine_word_ok(arena, a[0]) ? (int64_t) * (int32_t *)word : -14;
+	case OP_LOAD_LONG:
+		return machine_word_ok(arena, a[0]) && machine_word_ok(arena, a[0] + 4) ? *(int64_t *)word : -14;
 	case OP_STORE:
 		if (!machine_word_ok(arena, a[0]))
 			return -14;

@@ -7,15 +7,16 @@
 #include <stdint.h>
 
 enum step_op {
-	OP_CALL,   /* system call nr(a0..a5) */
-	OP_LOAD,   /* result = the 32-bit word at data offset a0 */
-	OP_STORE,  /* the 32-bit word at data offset a0 = a1 */
-	OP_SPAWN,  /* clone3(a0: clone_args, a1: size); the child runs array a2 */
-	OP_WAIT,   /* until the 32-bit word at data offset a0 is at least a1 */
-	OP_POST,   /* adds 1 to the 32-bit word at data offset a0 and wakes its waiters */
-	OP_BRANCH, /* if a0 != a1 go back a2 steps, at most a3 times, then fail */
-	OP_EXIT,   /* the thread ends with status a0 */
-	OP_SKIP,   /* if a1 <= a0 <= a2 (signed) the next a3 steps are left out */
+	OP_CALL,      /* system call nr(a0..a5) */
+	OP_LOAD,      /* result = the 32-bit word at data offset a0 */
+	OP_STORE,     /* the 32-bit word at data offset a0 = a1 */
+	OP_SPAWN,     /* clone3(a0: clone_args, a1: size); the child runs array a2 */
+	OP_WAIT,      /* until the 32-bit word at data offset a0 is at least a1 */
+	OP_POST,      /* adds 1 to the 32-bit word at data offset a0 and wakes its waiters */
+	OP_BRANCH,    /* if a0 != a1 go back a2 steps, at most a3 times, then fail */
+	OP_EXIT,      /* the thread ends with status a0 */
+	OP_SKIP,      /* if a1 <= a0 <= a2 (signed) the next a3 steps are left out */
+	OP_LOAD_LONG, /* result = the 64-bit word at data offset a0 */
 };
 
 enum step_expect {

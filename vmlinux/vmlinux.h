@@ -303,6 +303,27 @@ struct vm_area_struct {
 	void *vm_private_data; /* struct vm_special_mapping of a mapping without a file whose ops have a name */
 	struct vm_userfaultfd_ctx vm_userfaultfd_ctx;
 };
+/* --- asynchronous I/O: fs/aio.c --- */
+struct percpu_ref_data {
+	atomic64_t count; /* atomic_long_t */
+};
+struct percpu_ref {
+	unsigned long percpu_count_ptr; /* flags in the low two bits */
+	struct percpu_ref_data *data;
+};
+struct kioctx {
+	struct percpu_ref reqs;
+	unsigned long user_id;
+	u32 max_reqs;
+};
+struct kioctx_table {
+	u32 nr;
+	struct kioctx *table[1]; /* nr of them */
+};
+struct bpf_array {
+	void *pptrs[1];
+};
+
 struct mm_struct {
 	atomic_t mm_users;
 	int map_count;

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /* holds DIR WHAT: holds something that ckpt refuses to carry (or that a test needs to be in the way) and must not notice that. */
 #include "judge.h"
-#include <linux/aio_abi.h>
 #include <linux/bpf.h>
 #include <linux/io_uring.h>
 #include <linux/perf_event.h>
@@ -100,12 +99,6 @@ static int open_kvm(void)
 {
 	int kvm = open("/dev/kvm", O_RDWR);
 	return kvm < 0 ? kvm : ioctl(kvm, 0xae01 /* KVM_CREATE_VM */, 0);
-}
-
-static int open_aio(void)
-{
-	aio_context_t context = 0;
-	return (int)syscall(SYS_io_setup, 4, &context);
 }
 
 /* --- what somebody outside of the tree holds the other side of --- */
@@ -417,7 +410,6 @@ static const struct kind {
 	{ "packet", open_packet },
 	{ "vsock", open_vsock },
 	{ "alg", open_alg },
-	{ "aio", open_aio },
 };
 
 int main(int argc, char **argv)

@@ -116,7 +116,6 @@ static void refused_kind(const char *what, const char *code, const char *words)
 }
 #define KIND(what, code, words)                                                                                                \
 	TEST(kind_##what, .root = true) { refused_kind(#what, "[" code "]", words); }
-KIND(aio, "AIO_RING", "the ring of an AIO context")
 KIND(alg, "SOCKET_FAMILY", "a kernel cryptography (AF_ALG) socket")
 KIND(bpf, "FD_BPF", "a BPF object")
 KIND(bpf_mapped, "FD_BPF", "a BPF object")
@@ -240,6 +239,9 @@ TEST(keyrings, .root = true)
 	CHECK_CONTAINS(output.data, "keyring of the process");
 	target_judge(&t);
 }
+TEST(aio_busy, .root = true) { refused_program("aio", "busy", EXIT_RACED, "[AIO_BUSY]"); }
+TEST(aio_inherited, .root = true) { refused_program("aio", "inherited", EXIT_UNSUPPORTED, "[AIO_INHERITED]"); }
+TEST(aio_part, .root = true) { refused_program("aio", "part", EXIT_UNSUPPORTED, "[AIO_PART]"); }
 TEST(sysvsem_undo, .root = true) { refused_program("sysvsem", "undo", EXIT_UNSUPPORTED, "[SYSVSEM_UNDO]"); }
 TEST(sysvshm_part, .root = true) { refused_program("sysvshm", "part", EXIT_UNSUPPORTED, "[SYSVSHM_PART]"); }
 /* Segments of System V shared memory: the IPC namespace is the test's. */

@@ -168,6 +168,20 @@ TEST(calls_that_a_program_handles, .root = true)
 	target_judge(&t);
 }
 
+TEST(requests_that_nobody_tells, .root = true)
+{
+	struct target t;
+	char pid[16];
+	_cleanup_text_ struct text output = { 0 };
+	target_start(&t, "aio");
+	snprintf(pid, sizeof pid, "%d", t.pid);
+	disable("BPF");
+	CHECK_EQ(ckpt(&output, "dump", pid, t.image), EXIT_KERNEL);
+	CHECK_CONTAINS(output.data, "[AIO_RING]");
+	disable(NULL);
+	target_judge(&t);
+}
+
 TEST(semaphores_that_nobody_tells, .root = true)
 {
 	struct target t;

@@ -46,18 +46,6 @@ static inline void program_by_criu(int flags, const char *const *argv)
 	target_judge(&t);
 }
 
-static inline void program_refused(const char *const *argv)
-{
-	struct target t;
-	char pid[16];
-	target_startv(&t, argv);
-	snprintf(pid, sizeof pid, "%d", t.pid);
-	_cleanup_text_ struct text output = { 0 };
-	CHECK_EQ(ckpt(&output, "dump", pid, t.image), 3);
-	CHECK_CONTAINS(output.data, "  do:");
-	target_judge(&t);
-}
-
 /* alone: the program itself is right, without any dump. */
 #define PROGRAM(name, flags, ...)                                                                                              \
 	static const char *const argv_##name[] = { __VA_ARGS__, NULL };                                                        \
@@ -71,8 +59,3 @@ static inline void program_refused(const char *const *argv)
 		program_leave_running(flags, argv_##name);                                                                     \
 	}                                                                                                                      \
 	TEST(name##_by_criu, .root = true, .net = ((flags)&NET) != 0, .seconds = 60) { program_by_criu(flags, argv_##name); }
-/* Not carried yet: refused by name, and the program does not notice. */
-#define PROGRAM_REFUSED(name, ...)                                                                                             \
-	static const char *const argv_##name[] = { __VA_ARGS__, NULL };                                                        \
-	TEST(name##_alone, .root = true) { program_alone(argv_##name); }                                                       \
-	TEST(name##_refused, .root = true) { program_refused(argv_##name); }

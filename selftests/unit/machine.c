@@ -256,9 +256,21 @@ MACHINE_TEST(load_and_store)
 	CHECK_EQ(program->words[3], 0x23456789);
 }
 
+MACHINE_TEST(load_long)
+{
+	program->words[2] = 0x89abcdef;
+	program->words[3] = 0x7f00;
+	add(OP_LOAD_LONG, WORD(2), 0, 0, 0)->slot = 1;
+	check_parks();
+	CHECK_EQ(program->slots[1], 0x7f0089abcdef);
+	begin();
+	add(OP_LOAD_LONG, sizeof *program - 4, 0, 0, 0); /* its second half lies behind the end */
+	check_fails(0, -EFAULT);
+}
+
 MACHINE_TEST(words_outside_of_the_arena_are_refused)
 {
-	static const enum step_op ops[] = { OP_LOAD, OP_STORE, OP_WAIT, OP_POST };
+	static const enum step_op ops[] = { OP_LOAD, OP_LOAD_LONG, OP_STORE, OP_WAIT, OP_POST };
 	const u64 offsets[] = { sizeof *program, sizeof *program - 2, 1ull << 40, (u64)-4, (u64)-1, WORD(0) + 1, WORD(0) + 2 };
 	for (unsigned i = 0; i < ARRAY_SIZE(ops); i++)
 		for (unsigned k = 0; k < ARRAY_SIZE(offsets); k++) {
@@ -448,7 +460,7 @@ MACHINE_TEST(exit_ends_with_a_status)
 
 MACHINE_TEST(an_unknown_operation_fails)
 {
-	add(OP_SKIP + 1, 0, 0, 0, 0);
+	add(OP_LOAD_LONG + 1, 0, 0, 0, 0);
 	check_fails(0, -ENOSYS);
 }
 

@@ -5,6 +5,7 @@
 #include <elf.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include "aio.skel.h"
 #include "file.skel.h"
 #include "mini.skel.h"
 #include "task.skel.h"
@@ -24,6 +25,7 @@ struct bpf_image bpf_image(enum bpf_object_id id)
 		[BPF_VMA] = { "vma", "task_vma", vma_bpf__elf_bytes, vma_bpf__hash },
 		[BPF_VMA_LIST] = { "vma_list", "task", vma_list_bpf__elf_bytes, vma_list_bpf__hash },
 		[BPF_MINI] = { "mini", "task", mini_bpf__elf_bytes, mini_bpf__hash },
+		[BPF_AIO] = { "aio", "task", aio_bpf__elf_bytes, aio_bpf__hash },
 		[BPF_FILE] = { "file", "task_file", file_bpf__elf_bytes, file_bpf__hash },
 	};
 	struct bpf_image image = { .name = rows[id].name, .iterator = rows[id].iterator, .hash = rows[id].hash };

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Shared by user/collect/bpf_*.c: one BPF object is one iterator program and one map, whose value begins with struct
- * record_config. All functions are silent: a source that cannot be had is no failure. */
+ * record_config; a second map may be the program's own: a word for each processor. All functions are silent: a source that cannot be had is no failure. */
 #pragma once
 #include "base/text.h"
 #include "collect/source.h"
 #include <linux/bpf.h>
 
-enum bpf_object_id { BPF_TASK, BPF_TIMER, BPF_VMA, BPF_VMA_LIST, BPF_FILE, BPF_MINI, BPF_OBJECTS };
+enum bpf_object_id { BPF_TASK, BPF_TIMER, BPF_VMA, BPF_VMA_LIST, BPF_FILE, BPF_MINI, BPF_AIO, BPF_OBJECTS };
 
 struct bpf_image {
 	const char *name, *iterator; /* "task": attached to bpf_iter_task */

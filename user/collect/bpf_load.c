@@ -113,15 +113,24 @@ static int raw_bpf(int command, union bpf_attr *attr)
 	return fd < 0 ? neg_errno() : (int)fd;
 }
 
-static int raw_map(u32 size)
+static int raw_map(u32 type, u32 size, u32 flags)
 {
-	union bpf_attr attr = { .map_type = BPF_MAP_TYPE_ARRAY,
-				.key_size = sizeof(u32),
-				.value_size = size,
-				.max_entries = 1,
-				.map_flags = BPF_F_MMAPABLE };
+	union bpf_attr attr = {
+		.map_type = type, .key_size = sizeof(u32), .value_size = size, .max_entries = 1, .map_flags = flags
+	};
 
 	return raw_bpf(BPF_MAP_CREATE, &attr);
+}
+
+/* What a program has beside its global data: a word for each processor. */
+static bool is_own_map(const struct bpf_insn *insn) { return insn->src_reg == BPF_PSEUDO_MAP_FD; }
+
+static bool has_own_map(const struct bpf_code *code)
+{
+	for (u32 i = 0; i < code->count; i++)
+		if (is_map_reference(&code->insns[i]) && is_own_map(&code->insns[i]))
+			return true;
+	return false;
 }
 
 static int raw_program(const struct bpf_code *code, const struct bpf_insn *insns)
@@ -141,17 +150,20 @@ static int code_load(void *arg)
 	const struct code_load *load = arg;
 	const struct bpf_code *code = load->code;
 	_cleanup_free_ struct bpf_insn *insns = malloc(code->count * sizeof(*insns));
-	_cleanup_close_ int map = -1;
+	_cleanup_close_ int map = -1, own = -1;
 
 	if (!insns)
 		return -ENOMEM;
-	map = raw_map(code->map_size);
+	map = raw_map(BPF_MAP_TYPE_ARRAY, code->map_size, BPF_F_MMAPABLE);
 	if (map < 0)
 		return map;
+	own = has_own_map(code) ? raw_map(BPF_MAP_TYPE_PERCPU_ARRAY, sizeof(u64), 0) : -1;
 	memcpy(insns, code->insns, code->count * sizeof(*insns));
 	for (u32 i = 0; i < code->count; i++)
-		if (is_map_reference(&insns[i]))
-			insns[i++].imm = map;
+		if (is_map_reference(&insns[i])) {
+			insns[i].imm = is_own_map(&insns[i]) ? own : map;
+			i++;
+		}
 	int fd = raw_program(code, insns);
 	if (fd < 0)
 		return fd;
@@ -164,10 +176,19 @@ int bpf_code_load(enum bpf_object_id id, const struct bpf_code *code, struct bpf
 	return bpf_with_memlock(false, code_load, &load);
 }
 
+/* The map of the object's global data: behind the program's own one. */
+static const struct bpf_map *data_map(const struct bpf_object *object)
+{
+	const struct bpf_map *map = bpf_object__next_map(object, NULL);
+	while (map && !bpf_map__is_internal(map))
+		map = bpf_object__next_map(object, map);
+	return map;
+}
+
 /* What libbpf made of the object, without its map descriptor: the program that the kernel runs, and one that ckpt runs. */
 static int code_take(struct bpf_code *ret, const struct bpf_object *object, int btf_id)
 {
-	const struct bpf_map *map = bpf_object__next_map(object, NULL);
+	const struct bpf_map *map = data_map(object);
 	struct bpf_program *program = bpf_object__next_program(object, NULL),
 			   *fields = bpf_object__next_program(object, program);
 	size_t count = bpf_program__insn_cnt(program), fields_count = fields ? bpf_program__insn_cnt(fields) : 0;
@@ -211,7 +232,7 @@ static int cold_load(void *arg)
 	int btf_id = libbpf_find_vmlinux_btf_id(load->image.iterator, BPF_TRACE_ITER);
 	if (btf_id < 0)
 		return btf_id;
-	const struct bpf_map *map = bpf_object__next_map(object, NULL);
+	const struct bpf_map *map = data_map(object);
 	const struct bpf_program *program = bpf_object__next_program(object, NULL);
 	bpf_code_free(load->ret_code);
 	r = code_take(load->ret_code, object, btf_id);

@@ -382,6 +382,15 @@ int collector_run(struct collector *c, u32 pid, struct hijack_call *calls, size_
 	return may ? hijack_run(p, 0, calls, count, data, room) : -EPERM;
 }
 
+int collector_aio(struct collector *c, u32 pid, u64 address, struct record_aio *ret)
+{
+	int err = -EOPNOTSUPP, r = c->bpf ? bpf_aio(c->bpf, pid, address, ret) : -EOPNOTSUPP;
+	if (r >= 0 || c->config->no_bpf)
+		return r;
+	_cleanup_bpf_ struct bpf_source *cold = bpf_open(c->config->caps, BPF_COLD, &err);
+	return cold ? bpf_aio(cold, pid, address, ret) : err;
+}
+
 const struct record_sighand *collector_sighand(struct collector *c, u32 tgid)
 {
 	for (u32 i = c->sighand_of.n; i < c->facts.sighands.n; i++)

@@ -92,12 +92,16 @@ int collector_proc(struct collector *, u32 pid);
  * the reason warned of where that is not allowed, or not wanted. */
 struct hijack_call;
 int collector_run(struct collector *, u32 pid, struct hijack_call *, size_t count, void *data, size_t room);
+/* Reads len bytes of a process' memory. 0, -EFAULT when not all of it can be read, or another negative errno. */
+int collector_read(struct collector *, u32 pid, u64 address, void *to, size_t len);
 /* fdinfo of the file that is being collected: the value after "name:" and white space, NULL when absent. */
 const char *collector_fdinfo(struct collector *, const char *name);
 /* What a clock shows to the tree now, in ns: it may be in another time namespace than ckpt. */
 s64 collector_clock(const struct collector *, clockid_t);
 /* What eBPF tells of the descriptor that is being collected; NULL: nothing. Where /proc was asked before, this loads a program. */
 const struct record_file *collector_kernel_file(struct collector *);
+/* bpf_aio() by whichever effort answers: what a process has in flight. */
+int collector_aio(struct collector *, u32 pid, u64 address, struct record_aio *ret);
 /* The file object of a descriptor that ckpt itself holds (a file in flight); collects it when it is new. fd stays the
  * caller's. Negative errno. */
 int collector_add_file(struct collector *, int fd, u32 *ret_file);

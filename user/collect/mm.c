@@ -55,6 +55,13 @@ static int find_vdso(struct collector *c, const struct record_vma *vmas, size_t 
 	return 0;
 }
 
+int collector_read(struct collector *c _unused_, u32 pid, u64 address, void *to, size_t len)
+{
+	struct iovec local = { to, len }, remote = { (void *)(uintptr_t)address, len };
+	ssize_t got = process_vm_readv((pid_t)pid, &local, 1, &remote, 1, 0);
+	return got < 0 ? neg_errno() : (size_t)got == len ? 0 : -EFAULT;
+}
+
 static int add_vdso(struct collector *c, Ckpt__Mm *m, pid_t pid, const struct record_vma *vmas, size_t count)
 {
 	const struct record_vma *vdso = NULL;
@@ -70,9 +77,9 @@ static int add_vdso(struct collector *c, Ckpt__Mm *m, pid_t pid, const struct re
 	_cleanup_free_ void *image = malloc(len);
 	if (!image)
 		return fail_memory();
-	struct iovec local = { image, len }, remote = { (void *)(uintptr_t)vdso->start, len };
-	if (process_vm_readv(pid, &local, 1, &remote, 1, 0) != (ssize_t)len)
-		return c->config->live ? 0 : fail(VDSO_UNREADABLE, neg_errno(), "process_vm_readv");
+	int err = collector_read(c, (u32)pid, vdso->start, image, len);
+	if (err < 0)
+		return c->config->live ? 0 : fail(VDSO_UNREADABLE, err, "process_vm_readv");
 	u64 key = 0;
 	for (size_t i = 0; i + 8 <= len; i += 8) {
 		u64 word;

@@ -155,7 +155,6 @@ static const struct {
 	const char *begins, *words;
 	enum diag_code code;
 } strangers[] = {
-	{ "/[aio] (deleted)", "the ring of an AIO context", DIAG_AIO_RING },
 	{ "/dev/", "a device", DIAG_FD_DEVICE },
 	{ "/dmabuf:", "a buffer of a device", DIAG_FD_DMABUF },
 	{ "/secretmem", "secret memory", DIAG_SHMEM_SECRET },

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 
 #define STEP_BLOCK 256
 #define STACK_BYTES 2048
@@ -306,6 +307,18 @@ void plan_wait(struct plan *plan, struct place place, u32 word, u32 value)
 void plan_post(struct plan *plan, struct place place, u32 word)
 {
 	plan_op(plan, place, OP_POST, 0, (struct arg[6]){ ARG(word) });
+}
+
+/* It knows its own id whatever pid namespace it is in. */
+void plan_write_memory(struct plan *plan, struct place place, u64 address, u32 data, size_t len)
+{
+	u32 from = plan_data(plan, &(struct iovec){ NULL, len }, sizeof(struct iovec), 8);
+	u32 to = plan_data(plan, &(struct iovec){ (void *)(uintptr_t)address, len }, sizeof(struct iovec), 8);
+	plan_pointer(plan, from, data);
+	u32 own = step_result(plan, plan_call(plan, place, SYS_getpid));
+	step_expect(plan_call(plan, place, SYS_process_vm_writev, ARG_OF_SLOT(own), ARG_OF_DATA(from), ARG(1), ARG_OF_DATA(to),
+			      ARG(1), ARG(0)),
+		    (s64)len);
 }
 
 void plan_park(struct plan *plan, u32 tid, long nr, const struct arg args[6])

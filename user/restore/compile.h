@@ -37,5 +37,3 @@ int judge_structure(const struct graph *, const struct survey *);
 int judge_vdso(const struct graph *, const struct survey *); /* vdso.c */
 void compile_vdso(struct compiler *, const Ckpt__Task *);    /* the code of a redirected vDSO */
 void compile_rseq(struct compiler *, const Ckpt__Task *);    /* areas that are left off say so */
-/* A process writes len bytes at data (of the plan) to an address of its own memory, when that is filled. */
-void compile_write(struct compiler *, u32 pid, u64 address, u32 data, size_t len);

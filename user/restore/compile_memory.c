@@ -439,19 +439,6 @@ static void fill(const struct space *s)
 		    helper);
 }
 
-/* It knows its own id whatever pid namespace it is in. */
-void compile_write(struct compiler *c, u32 pid, u64 address, u32 data, size_t len)
-{
-	struct place place = AT(pid, STAGE_FILL);
-	u32 from = plan_data(c->plan, &(struct iovec){ NULL, len }, sizeof(struct iovec), 8);
-	u32 to = plan_data(c->plan, &(struct iovec){ (void *)(uintptr_t)address, len }, sizeof(struct iovec), 8);
-	plan_pointer(c->plan, from, data);
-	u32 own = step_result(c->plan, plan_call(c->plan, place, SYS_getpid));
-	step_expect(plan_call(c->plan, place, SYS_process_vm_writev, ARG_OF_SLOT(own), ARG_OF_DATA(from), ARG(1),
-			      ARG_OF_DATA(to), ARG(1), ARG(0)),
-		    (s64)len);
-}
-
 int compile_memory(struct compiler *c, const Ckpt__Task *task)
 {
 	const struct graph *g = c->graph;

@@ -83,6 +83,7 @@ void compile_rseq(struct compiler *c, const Ckpt__Task *task)
 			continue;
 		plan_for(c->plan, "rseq area at %llx of process %u", (unsigned long long)off->address, off->pid);
 		u32 data = plan_data(c->plan, &failed, sizeof failed, 8);
-		compile_write(c, task->pid, off->address + offsetof(struct rseq, cpu_id), data, sizeof failed);
+		plan_write_memory(c->plan, AT(task->pid, STAGE_FILL), off->address + offsetof(struct rseq, cpu_id), data,
+				  sizeof failed);
 	}
 }

@@ -244,6 +244,6 @@ void compile_vdso(struct compiler *c, const Ckpt__Task *task)
 		u8 *copy = plan_bytes(c->plan, code);
 		if (copy)
 			vdso_redirect(copy, r->vdso, r->base ? c->survey->vdso : NULL, r->base, &symbol); /* judged */
-		compile_write(c, task->pid, r->address, code, len);
+		plan_write_memory(c->plan, AT(task->pid, STAGE_FILL), r->address, code, len);
 	}
 }

@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/* Owns reading contexts of asynchronous I/O: one after the other, some processors at a time. */
+#include "collect/bpf_internal.h"
+
+#define CONTEXTS_MAX (1u << 20) /* of one process: a table that does not end is one that changes */
+#define CPUS_PER_READ 64u
+#define CPUS_MAX 8192u
+#define COUNT_BIAS (1ull << 63) /* PERCPU_COUNT_BIAS of lib/percpu-refcount.c */
+
+/* 1, or 0 behind the last context. */
+static int read_part(struct bpf_walker *w, u32 tgid, u32 number, u32 cpu, struct record_aio_raw *ret)
+{
+	_cleanup_text_ struct text stream = { 0 };
+	w->config->cursor = (u64)cpu << 32 | number;
+	int r = bpf_run(w, tgid, &stream);
+	struct bpf_reader reader = { .at = stream.data, .end = stream.data + stream.len };
+	if (r == 0)
+		r = bpf_next(&reader);
+	if (r <= 0)
+		return r;
+	if (reader.tag != RECORD_AIO || reader.len != sizeof(*ret))
+		return -EBADMSG;
+	memcpy(ret, reader.data, sizeof(*ret));
+	return 1;
+}
+
+/* Two references are no requests: that of the context itself, and one of its users (ioctx_alloc() of fs/aio.c). */
+static int read_one(struct bpf_walker *w, u32 tgid, u32 number, struct record_aio *ret)
+{
+	struct record_aio_raw raw = { .more = true };
+	u64 sum = 0;
+	for (u32 cpu = 0; raw.more && cpu < CPUS_MAX; cpu += CPUS_PER_READ) {
+		int r = read_part(w, tgid, number, cpu, &raw);
+		if (r <= 0)
+			return r;
+		sum += raw.references;
+	}
+	*ret = (struct record_aio){ .address = raw.atomic ? 0 : raw.address,
+				    .max_reqs = raw.max_reqs,
+				    .in_flight = sum + raw.shared_count - COUNT_BIAS - 2 };
+	return 1;
+}
+
+int bpf_aio(struct bpf_source *source, u32 tgid, u64 address, struct record_aio *ret)
+{
+	struct bpf_walker *w;
+	int r = bpf_source_walker(source, BPF_AIO, &w);
+	if (r == 0)
+		r = bpf_lock(w);
+	if (r < 0)
+		return r;
+	for (u32 number = 0; number < CONTEXTS_MAX; number++) {
+		r = read_one(w, tgid, number, ret);
+		if (r <= 0 || ret->address == address)
+			break;
+	}
+	bpf_unlock(w);
+	return r;
+}
