@@ -13,6 +13,8 @@
 #include <sys/mount.h>
 #include <sys/ptrace.h>
 #include <sys/resource.h>
+#include <sys/msg.h>
+#include <sys/sem.h>
 #include <sys/shm.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
@@ -278,14 +280,49 @@ TEST(sysvshm_restore, .root = true)
 	CHECK_OK(shmdt(at));
 	CHECK_OK(shmctl(id, IPC_RMID, NULL));
 	int other = (int)CHECK_OK(shmget(SEGMENT_KEY, 1, IPC_CREAT | IPC_EXCL));
-	refused_segment(&t, EXIT_RACED, "[SYSVSHM_TAKEN]");
+	refused_segment(&t, EXIT_RACED, "[SYSV_TAKEN]");
 	CHECK_OK(shmctl(other, IPC_RMID, NULL));
 	CHECK_OK(mount(next_id, next_id, NULL, MS_BIND, NULL));
 	CHECK_OK(mount(NULL, next_id, NULL, MS_BIND | MS_REMOUNT | MS_RDONLY, NULL));
-	refused_segment(&t, EXIT_KERNEL, "[SYSVSHM_ID]");
+	refused_segment(&t, EXIT_KERNEL, "[SYSV_ID]");
 	CHECK_OK(umount2(next_id, MNT_DETACH));
 	target_restore(&t, 0);
 	target_judge(&t);
+}
+
+static void remove_all(key_t first)
+{
+	int set = (int)CHECK_OK(semget(first, 0, 0)), queue = (int)CHECK_OK(msgget(first + 1, 0));
+	CHECK_OK(semctl(set, 0, IPC_RMID));
+	CHECK_OK(msgctl(queue, IPC_RMID, NULL));
+}
+
+/* What the program uses is gone: it is made again, unless others are in its place. */
+TEST(sysvipc_gone, .root = true)
+{
+	struct target t;
+	target_start(&t, "sysvipc");
+	target_dump(&t, false);
+	remove_all(SEGMENT_KEY);
+	int other = (int)CHECK_OK(semget(SEGMENT_KEY, 1, IPC_CREAT | IPC_EXCL));
+	refused_segment(&t, EXIT_RACED, "[SYSV_TAKEN]");
+	CHECK_OK(semctl(other, 0, IPC_RMID));
+	target_restore(&t, 0);
+	/* by then it is the tree that has used the set last */
+	snprintf(t.image, sizeof t.image, "%s", WORK "/again");
+	target_dump(&t, false);
+	CHECK_OK(semctl((int)CHECK_OK(semget(SEGMENT_KEY, 0, 0)), 0, IPC_RMID));
+	target_restore(&t, 0);
+	target_judge(&t);
+}
+
+TEST(sysvipc_messages_gone, .root = true)
+{
+	struct target t;
+	target_start(&t, "sysvipc", "blocked");
+	target_dump(&t, false);
+	remove_all(SEGMENT_KEY);
+	refused_segment(&t, EXIT_RACED, "[SYSVIPC_GONE]");
 }
 
 TEST(pipe_external, .root = true) { refused_program("holds", "pipe", EXIT_UNSUPPORTED, "[PIPE_EXTERNAL]"); }

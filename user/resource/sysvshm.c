@@ -3,6 +3,7 @@
  * processes: at a restore the very segment may still be there. */
 #include "collect/collect.h"
 #include "resource/memory_object.h"
+#include "resource/sysv.h"
 #include "sysvshm.pb-c.h"
 #include <sys/mman.h>
 #include <sys/shm.h>
@@ -10,13 +11,13 @@
 #include <sys/sysmacros.h>
 
 #define NAME "/SYSV"
-#define NEXT_ID "/proc/sys/kernel/shm_next_id" /* CONFIG_CHECKPOINT_RESTORE, Linux 3.9 */
 #ifndef SHM_DEST
 #define SHM_DEST 01000
 #define SHM_LOCKED 02000
 #endif
 
 static const struct kind kind_sysvshm = { .name = "sysvshm", .desc = &ckpt__sysvshm__descriptor };
+static const struct sysv segments = { "segment", "/proc/sys/kernel/shm_next_id", SYS_shmget };
 
 static bool sysvshm_claims(const struct record_file *file, const char *link)
 {
@@ -114,21 +115,11 @@ static int judge_present(const struct graph *graph, const Ckpt__Sysvshm *s, cons
 {
 	if ((u32)ds->shm_perm.__key != s->key || ds->shm_segsz != s->size || ds->shm_perm.uid != s->uid ||
 	    ds->shm_perm.gid != s->gid)
-		return fail(SYSVSHM_TAKEN, -EEXIST, "segment %u has key %#x, %zu bytes and owner %u", s->id,
+		return fail(SYSV_TAKEN, -EEXIST, "segment %u has key %#x, %zu bytes and owner %u", s->id,
 			    (unsigned)ds->shm_perm.__key, (size_t)ds->shm_segsz, ds->shm_perm.uid);
 	if (ds->shm_nattch && !is_shared_outside(graph, s))
 		return fail(SYSVSHM_IN_USE, -EBUSY, "segment %u is attached %lu times, last by process %d", s->id,
 			    (unsigned long)ds->shm_nattch, (int)ds->shm_lpid);
-	return 0;
-}
-
-static int judge_absent(const Ckpt__Sysvshm *s)
-{
-	int other = s->key ? shmget((key_t)s->key, 0, 0) : -1;
-	if (other >= 0 || (s->key && errno == EACCES))
-		return fail(SYSVSHM_TAKEN, -EEXIST, "key %#x leads to segment %d, was %u", s->key, other, s->id);
-	if (access(NEXT_ID, W_OK) < 0)
-		return fail(SYSVSHM_ID, neg_errno(), NEXT_ID);
 	return 0;
 }
 
@@ -140,7 +131,7 @@ static int judge_restore(const struct graph *graph, const struct object *o, cons
 	    !contents_fit(graph, o->id, ALIGN_UP(s->size, page)))
 		return fail(IMAGE_VALUE, 0, "segment %u of %llu bytes", s->id, (unsigned long long)s->size);
 	if (shmctl((int)s->id, IPC_STAT, &ds) < 0)
-		return judge_absent(s);
+		return sysv_judge_absent(&segments, s->id, s->key);
 	const Ckpt__File *f = graph_data(graph, &kind_file, o->id);
 	return graph_remember(graph, huge_pages_here(f), 1) < 0 ? fail_memory() : judge_present(graph, s, &ds);
 }
@@ -163,18 +154,12 @@ static struct plan_step *control(struct plan *plan, struct place at, u32 id, int
 	return plan_call(plan, at, SYS_shmctl, ARG(id), ARG(command), data);
 }
 
-/* The kernel gives the id that was asked for last. */
 static void plan_segment(struct plan *plan, const struct graph *graph, const Ckpt__Sysvshm *s)
 {
 	u64 huge = huge_page_of(graph, s->memory);
 	u32 flags = IPC_CREAT | IPC_EXCL | s->mode | (huge ? SHM_HUGETLB | huge_page_bits(huge) : 0);
-	char id[16];
 	struct shmid_ds ds = { .shm_perm = { .uid = s->uid, .gid = s->gid, .mode = (unsigned short)s->mode } };
-	int len = snprintf(id, sizeof id, "%u", s->id);
-	u32 fd = step_result(
-		plan, plan_call(plan, CREATE, SYS_openat, ARG(AT_FDCWD), arg_string(plan, NEXT_ID), ARG(O_WRONLY | O_CLOEXEC)));
-	step_expect(plan_call(plan, CREATE, SYS_write, ARG_OF_SLOT(fd), arg_string(plan, id), ARG(len)), len);
-	plan_call(plan, CREATE, SYS_close, ARG_OF_SLOT(fd));
+	sysv_plan_id(plan, CREATE, &segments, s->id);
 	step_expect(plan_call(plan, CREATE, SYS_shmget, ARG(s->key), ARG(s->size), ARG(flags)), s->id);
 	control(plan, CREATE, s->id, IPC_SET, ARG_OF_DATA(plan_data(plan, &ds, sizeof ds, 8)));
 }
