@@ -4,7 +4,6 @@
 #include <linux/bpf.h>
 #include <linux/io_uring.h>
 #include <linux/perf_event.h>
-#include <sys/fanotify.h>
 #include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/mount.h>
@@ -54,8 +53,6 @@ static int map_array(void)
 		MUST(mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0) != MAP_FAILED);
 	return fd;
 }
-
-static int open_fanotify(void) { return fanotify_init(FAN_CLASS_NOTIF, O_RDONLY); }
 
 /* Of a child that has gone. */
 static int open_namespace(void)
@@ -401,7 +398,6 @@ static const struct kind {
 	{ "bpf", open_bpf },
 	{ "bpf_mapped", map_array },
 	{ "bpf_queue", open_queue },
-	{ "fanotify", open_fanotify },
 	{ "namespace", open_namespace },
 	{ "secret", open_secret },
 	{ "device", open_device },

@@ -123,7 +123,6 @@ KIND(bpf, "FD_BPF", "a BPF object")
 KIND(bpf_mapped, "FD_BPF", "a BPF object")
 KIND(bpf_queue, "FD_BPF", "it is of a type")
 KIND(device, "FD_DEVICE", "a device (/dev/kmsg)")
-KIND(fanotify, "FD_FANOTIFY", "a fanotify group")
 KIND(io_uring, "FD_IO_URING", "an io_uring instance")
 KIND(kvm, "FD_KVM", "a virtual machine")
 KIND(landlock, "FD_LANDLOCK", "a Landlock ruleset")
@@ -139,6 +138,15 @@ KIND(vsock, "SOCKET_FAMILY", "(vsock) socket")
 TEST(epoll_disarmed, .root = true) { refused_program("epoll", "disarmed", EXIT_UNSUPPORTED, "[EPOLL_DISARMED]"); }
 TEST(epoll_signalfd, .root = true) { refused_program("signalfds", "flight", EXIT_UNSUPPORTED, "[EPOLL_SIGNALFD]"); }
 TEST(signalfd_disarmed, .root = true) { refused_program("signalfds", "disarmed", EXIT_UNSUPPORTED, "[EPOLL_DISARMED]"); }
+TEST(fanotify_permission, .root = true)
+{
+	refused_program("fanotify", "permission", EXIT_UNSUPPORTED, "[FANOTIFY_PERMISSION]");
+}
+TEST(fanotify_unprivileged, .root = true)
+{
+	refused_program("fanotify", "unprivileged", EXIT_UNSUPPORTED, "[FANOTIFY_RIGHTS]");
+}
+TEST(fanotify_unread, .root = true) { refused_program("fanotify", "unread", EXIT_RACED, "[INOTIFY_UNREAD]"); }
 TEST(inotify_unread, .root = true) { refused_program("watches", "unread", EXIT_RACED, "[INOTIFY_UNREAD]"); }
 /* Events that are given up by policy stay with a program that is left running. */
 TEST(inotify_dropped, .root = true)

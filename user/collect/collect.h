@@ -146,6 +146,9 @@ struct inode_name {
 /* Finds paths of ckpt's that lead to inodes. may_list: directories of the tree may be read, which is an event to those who
  * watch them for that. May change ckpt's working directory for a moment. */
 int collector_find_inodes(struct collector *, struct inode_name *, size_t count, bool may_list);
+/* Where a mount can be seen by ckpt: that of this id (mnt_id), or with id 0 any of the file system of a device. Owned by the caller;
+ * NULL: nowhere. */
+char *collector_mount_point(struct collector *, u32 id, dev_t device);
 /* POSIX timers and signal actions of a process, NULL when no source told them. */
 const struct record_sighand *collector_sighand(struct collector *, u32 tgid);
 const struct record_timer *collector_timers(struct collector *, u32 tgid, size_t *ret_count);

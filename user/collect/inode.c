@@ -13,7 +13,7 @@
 
 /* One mount; text points behind it. */
 struct mount_line {
-	u32 major, minor;
+	u32 id, major, minor;
 	char point[4096];
 };
 
@@ -33,19 +33,27 @@ static void unescape(char *path)
 	*to = 0;
 }
 
-/* The next mount of a file system: "36 35 98:0 /root /point ...". NULL when there is none. */
-static const char *next_mount(const char *text, const struct inode_name *n, struct mount_line *m)
+/* The next mount: "36 35 98:0 /root /point ...". NULL when there is none. */
+static const char *next_line(const char *text, struct mount_line *m)
 {
 	while (text && *text) {
-		bool parsed = sscanf(text, "%*d %*d %u:%u %*s %4095s", &m->major, &m->minor, m->point) == 3;
+		bool parsed = sscanf(text, "%u %*d %u:%u %*s %4095s", &m->id, &m->major, &m->minor, m->point) == 4;
 		text = strchr(text, '\n');
 		text = text ? text + 1 : "";
-		if (!parsed || m->major != n->major || m->minor != n->minor)
+		if (!parsed)
 			continue;
 		unescape(m->point);
 		return text;
 	}
 	return NULL;
+}
+
+/* The next mount of a file system. */
+static const char *next_mount(const char *text, const struct inode_name *n, struct mount_line *m)
+{
+	while ((text = next_line(text, m)) && (m->major != n->major || m->minor != n->minor))
+		;
+	return text;
 }
 
 static bool is_at(const char *path, u64 device, u64 inode, u32 *ret_mode)
@@ -208,9 +216,33 @@ static int search(struct collector *c, struct search *s, bool may_list)
 	return r;
 }
 
+static int read_mounts(struct collector *c)
+{
+	return c->mounts.data ? 0 : file_read(AT_FDCWD, "/proc/self/mountinfo", &c->mounts);
+}
+
+/* Does the path lead to this mount? Before Linux 5.8 nothing tells: it is taken to. */
+static bool leads_to_mount(const struct mount_line *m)
+{
+	struct statx st;
+	return statx(AT_FDCWD, m->point, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT, STATX_MNT_ID, &st) == 0 &&
+	       (!(st.stx_mask & STATX_MNT_ID) || st.stx_mnt_id == m->id);
+}
+
+char *collector_mount_point(struct collector *c, u32 id, dev_t device)
+{
+	struct mount_line m;
+	if (read_mounts(c) < 0)
+		return NULL;
+	for (const char *at = c->mounts.data; (at = next_line(at, &m));)
+		if ((id ? m.id == id : makedev(m.major, m.minor) == device) && leads_to_mount(&m))
+			return strdup(m.point);
+	return NULL;
+}
+
 int collector_find_inodes(struct collector *c, struct inode_name *names, size_t count, bool may_list)
 {
-	if (!c->mounts.data && file_read(AT_FDCWD, "/proc/self/mountinfo", &c->mounts) < 0)
+	if (read_mounts(c) < 0)
 		return 0;
 	_cleanup_close_ int old = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC);
 	_cleanup_(search_free) struct search s = { .names = names, .count = count };

@@ -158,7 +158,6 @@ static const struct {
 	{ "/dev/", "a device", DIAG_FD_DEVICE },
 	{ "/dmabuf:", "a buffer of a device", DIAG_FD_DMABUF },
 	{ "/secretmem", "secret memory", DIAG_SHMEM_SECRET },
-	{ "anon_inode:[fanotify]", "a fanotify group", DIAG_FD_FANOTIFY },
 	{ "anon_inode:[fscontext]", "a file system context", DIAG_FD_MOUNT },
 	{ "anon_inode:[io_uring]", "an io_uring instance", DIAG_FD_IO_URING },
 	{ "anon_inode:[landlock-ruleset]", "a Landlock ruleset", DIAG_FD_LANDLOCK },

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /* Owns inotify(7): what is watched, under the same watch descriptors. */
-#include "collect/collect.h"
 #include "inotify.pb-c.h"
-#include "resource/file_scope.h"
+#include "resource/watched.h"
 #include <stdio.h>
 #include <sys/inotify.h>
 #include <sys/ioctl.h>
@@ -26,15 +25,6 @@ static bool inotify_claims(const struct record_file *file, const char *link)
 
 /* --- collect --- */
 
-static void parse_handle(const char *hex, struct inode_name *n)
-{
-	unsigned byte;
-	if (n->handle_bytes > sizeof n->handle)
-		n->handle_bytes = 0;
-	for (u32 i = 0; i < n->handle_bytes; i++)
-		n->handle[i] = sscanf(hex + 2 * i, "%2x", &byte) == 1 ? (u8)byte : 0;
-}
-
 /* "inotify wd:1 ino:a764 sdev:fe00000 mask:fff ignored_mask:0 fhandle-bytes:8 fhandle-type:1 f_handle:0f64a7004ace4b80": from
  * "wd:" on; without a handle where the file system has none. */
 static bool parse(const char *line, Ckpt__InotifyWatch *w, struct inode_name *n)
@@ -50,12 +40,7 @@ static bool parse(const char *line, Ckpt__InotifyWatch *w, struct inode_name *n)
 	SET(w, mask, mask & WATCH_MASK);
 	SET(w, inode, inode);
 	SET(w, device, (u32)makedev(n->major, n->minor));
-	int at = 0;
-	if (sscanf(line + end, " fhandle-bytes:%x fhandle-type:%x f_handle:%n", &n->handle_bytes, &n->handle_type, &at) == 2 &&
-	    at)
-		parse_handle(line + end + at, n);
-	else
-		n->handle_bytes = 0;
+	parse_handle(line + end, n);
 	return true;
 }
 
@@ -67,27 +52,6 @@ static int add_watch(Ckpt__Inotify *m, const char *line, struct inode_name *n)
 		return fail_memory();
 	}
 	return parse(line, w, n) ? 0 : fail(FD_FDINFO, 0, "inotify %.80s", line);
-}
-
-/* What the search for names is about; one for each watch. */
-struct targets {
-	VECTOR(struct inode_name) list;
-};
-
-static void targets_free(struct targets *t)
-{
-	for (size_t i = 0; i < t->list.n; i++)
-		free(t->list.v[i].path);
-	vector_free(&t->list);
-}
-
-/* Why a target has no name. */
-static const char *lost_by(const struct collector *c, const struct inode_name *n)
-{
-	if (n->deleted)
-		return "deleted";
-	return caps_lacks(collector_caps(c), CAN_FILE_HANDLES) ? "no name is known without open_by_handle_at (FILE_HANDLES)"
-							       : "no name is known";
 }
 
 static int name_targets(struct collector *c, Ckpt__Inotify *m, struct targets *t)
@@ -156,15 +120,9 @@ static int judge_dump(const Ckpt__Inotify *m)
 
 static int judge_restore(const Ckpt__InotifyWatch *w, s32 above)
 {
-	struct stat st;
 	if (!w->path || w->path[0] != '/' || w->wd <= above || w->mask & ~WATCH_MASK)
 		return fail(IMAGE_VALUE, 0, "watch %d", w->wd);
-	if (lstat(w->path, &st) < 0)
-		return fail(FILE_MISSING, neg_errno(), "%s, watched", w->path);
-	if (S_ISDIR(st.st_mode) != w->directory)
-		return fail(FILE_CHANGED, 0, "%s is %s directory now, was%s", w->path, w->directory ? "no" : "a",
-			    w->directory ? "" : " none");
-	return 0;
+	return judge_watched(w->path, w->directory);
 }
 
 static int inotify_judge(const struct graph *graph, const struct object *o, enum direction direction)
