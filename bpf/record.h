@@ -18,7 +18,7 @@ typedef long long rec_s64;
 typedef int rec_s32;
 #endif
 
-#define RECORD_WIRE_VERSION 5
+#define RECORD_WIRE_VERSION 6
 
 /* Which groups of a task record hold facts; a group that is not known is left 0. */
 enum record_known {
@@ -55,6 +55,8 @@ enum record_known {
 	KNOWN_LOCKS = 1u << 31,  /* future_locks */
 	KNOWN_NS_OURS = 1 << 28, /* ns_ours, pid_for_children, time_for_children */
 };
+#define KNOWN_LANDLOCK (1ull << 34) /* landlock */
+#define KNOWN_PORTS (1ull << 33)    /* has_port_map, io_level */
 #define KNOWN_CONTROLS (1ull << 32) /* tsc, store_bypass, indirect_branch, l1d_flush: each 0 where it cannot be told */
 
 /* What of a task's namespaces is ckpt's own; a bit that is not set says nothing. */
@@ -67,7 +69,11 @@ enum record_ns_ours {
 enum record_keyrings {
 	KEYRING_PROCESS = 1 << 0,
 	KEYRING_THREAD = 1 << 1,
+	KEYRING_SESSION = 1 << 2, /* one that is not ckpt's */
 };
+
+/* Landlock domains (landlock(7)) that confine a thread. OURS: ckpt is confined by the same. */
+enum record_landlock { LANDLOCK_FREE, LANDLOCK_OURS, LANDLOCK_CONFINED };
 
 /* Which call a restart block belongs to, told by its function; UNKNOWN when the source cannot tell. */
 enum restart_call { RESTART_UNKNOWN, RESTART_NONE, RESTART_NANOSLEEP, RESTART_POLL, RESTART_FUTEX };
@@ -104,7 +110,8 @@ struct record_task {
 	rec_u32 ns[RECORD_NS_COUNT];             /* inode numbers */
 	rec_u32 uid, euid, suid, fsuid, gid, egid, sgid, fsgid; /* in the initial user namespace (BPF) or ckpt's (/proc) */
 	rec_u64 cap_inheritable, cap_permitted, cap_effective, cap_bounding, cap_ambient;
-	rec_u32 securebits, no_new_privs, keyrings;
+	rec_u32 securebits, no_new_privs, keyrings,
+		landlock; /* keyrings: enum record_keyrings; landlock: enum record_landlock */
 	rec_u64 sigmask, pending, shared_pending;
 	rec_u64 altstack_sp, altstack_size;
 	rec_u32 altstack_flags;
@@ -135,6 +142,7 @@ struct record_task {
 	rec_u32 store_bypass, indirect_branch, l1d_flush; /* as PR_GET_SPECULATION_CTRL, without PR_SPEC_PRCTL */
 	rec_u32 membarrier;                               /* as MEMBARRIER_CMD_GET_REGISTRATIONS */
 	rec_u32 has_ldt, has_aio, pkeys, has_io_uring;
+	rec_u32 has_port_map, io_level;                       /* of x86: ioperm(2), iopl(2) */
 	rec_u64 start_time;                                   /* ns since boot */
 	rec_u32 ns_ours, pid_for_children, time_for_children; /* inode numbers of the namespaces that its children get */
 	rec_u32 max_fds; /* the descriptor table has room for so many (with KNOWN_IDENTITY) */
@@ -237,8 +245,11 @@ struct record_config {
 	rec_u64 thp_disable_mask, thp_advised_mask, mdwe_mask, mdwe_no_inherit_mask, merge_mask;
 	/* The same of thread_info.flags. */
 	rec_u64 tsc_mask, l1d_flush_mask;
+	/* Where a pointer to the Landlock domain lies in what security modules keep with credentials: index + 1 in
+	 * record_task_raw.security, LANDLOCK_NOWHERE: this kernel has no Landlock, 0: not known. It is another after another boot. */
+	rec_u32 landlock_at;
 	rec_u32 calibrated; /* the masks are known */
-	rec_u32 pad;
+	rec_u64 boot;       /* a hash of the id of the boot that landlock_at is of */
 	/* The same of vm_flags above bit 31. */
 	rec_u64 sealed_mask, droppable_mask, pkey_mask, tagged_mask;
 	/* Of a program that walks one process in several reads: */
@@ -270,6 +281,9 @@ enum {
 	RECORD_PIDS
 };
 
+#define RECORD_SECURITY_WORDS 16
+#define LANDLOCK_NOWHERE (~0u)
+
 /* A task as the program reads it: what the kernel's fields mean is decided in user space, a program without branches is
  * verified in half of the time. */
 struct record_task_raw {
@@ -282,9 +296,13 @@ struct record_task_raw {
 	rec_u32 state, exit_state;
 	rec_u64 undo_first, undo_end; /* of what semop(2) has to undo: empty when they are the same */
 	rec_u64 def_flags;            /* vm_flags that mappings of its memory begin with */
-	rec_u64 atomic_flags;         /* PFA_* of include/linux/sched.h */
-	rec_u64 thread_flags;         /* TIF_* of the architecture */
-	rec_u64 now;                  /* ns, CLOCK_MONOTONIC of the initial time namespace */
+	/* Of ckpt, and of the task: the keyring of its session, what security modules keep with its credentials. bad: not read. */
+	rec_u64 reader_session_keyring, session_keyring;
+	rec_u64 reader_security[RECORD_SECURITY_WORDS], security[RECORD_SECURITY_WORDS];
+	rec_u32 reader_security_bad, security_bad;
+	rec_u64 atomic_flags; /* PFA_* of include/linux/sched.h */
+	rec_u64 thread_flags; /* TIF_* of the architecture */
+	rec_u64 now;          /* ns, CLOCK_MONOTONIC of the initial time namespace */
 	rec_u64 real_expires;
 	rec_u32 real_queued, groups_bad;
 	rec_u64 prof_expires, virt_expires, cpu_user, cpu_system;

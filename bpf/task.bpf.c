@@ -107,6 +107,13 @@ static __always_inline void read_creds(struct cred *c, struct record_task_raw *r
 	READ(raw->reader_user_ns, reader_creds, user_ns);
 	READ(raw->task.ns[RECORD_NS_USER], c->user_ns, ns.inum);
 	READ(raw->task.ngroups, groups, ngroups);
+	if (bpf_core_field_exists(c->session_keyring))
+		READ(raw->reader_session_keyring, reader_creds, session_keyring);
+	if (bpf_core_field_exists(c->security)) {
+		raw->reader_security_bad = (rec_u32)bpf_probe_read_kernel(raw->reader_security, sizeof(raw->reader_security),
+									  BPF_CORE_READ(reader_creds, security));
+		raw->security_bad = (rec_u32)bpf_probe_read_kernel(raw->security, sizeof(raw->security), c->security);
+	}
 	raw->groups_bad = (rec_u32)bpf_core_read(raw->task.groups, sizeof(raw->task.groups), &groups->gid);
 }
 
@@ -229,6 +236,8 @@ static __always_inline void take_creds(struct task_struct *t, const struct cred 
 	TAKE(r->securebits, c, securebits);
 	if (bpf_core_field_exists(c->process_keyring))
 		r->keyrings = (c->process_keyring ? KEYRING_PROCESS : 0) | (c->thread_keyring ? KEYRING_THREAD : 0);
+	if (bpf_core_field_exists(c->session_keyring))
+		raw->session_keyring = (u64)c->session_keyring;
 	r->no_new_privs = t->atomic_flags & 1; /* PFA_NO_NEW_PRIVS */
 	r->ns_ours = (raw->reader_user_ns == (u64)c->user_ns ? NS_OURS_USER : 0) |
 		     (raw->reader_nsproxy == (u64)t->nsproxy ? NS_OURS_OTHERS : 0);
@@ -343,9 +352,13 @@ static __always_inline void take_prctl(struct task_struct *t, struct signal_stru
 	TAKE(r->timer_slack, t, timer_slack_ns);
 	r->subreaper = BPF_CORE_READ_BITFIELD(sig, is_child_subreaper);
 	r->oom_score_adj = sig->oom_score_adj;
+	if (bpf_core_field_exists(t->thread.io_bitmap)) {
+		r->has_port_map = t->thread.io_bitmap != NULL;
+		r->io_level = (rec_u32)t->thread.iopl_emul;
+	}
 	raw->atomic_flags = t->atomic_flags;
 	raw->thread_flags = t->thread_info.flags;
-	r->known |= KNOWN_PRCTL | KNOWN_OOM | KNOWN_CONTROLS;
+	r->known |= KNOWN_PRCTL | KNOWN_OOM | KNOWN_CONTROLS | KNOWN_PORTS;
 }
 
 SEC("iter/task")

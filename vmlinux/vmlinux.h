@@ -123,7 +123,8 @@ struct cred {
 	kernel_cap_t cap_inheritable, cap_permitted, cap_effective, cap_bset, cap_ambient;
 	struct user_namespace *user_ns;
 	struct group_info *group_info;
-	void *process_keyring, *thread_keyring; /* with CONFIG_KEYS */
+	void *session_keyring, *process_keyring, *thread_keyring; /* with CONFIG_KEYS */
+	void *security;                                           /* with CONFIG_SECURITY */
 };
 struct seccomp {
 	int mode;
@@ -375,6 +376,10 @@ struct io_uring_task;
 struct thread_info {
 	unsigned long flags;
 };
+struct thread_struct {
+	void *io_bitmap; /* of x86, with CONFIG_X86_IOPL_IOPERM */
+	unsigned long iopl_emul;
+};
 struct task_struct {
 	struct thread_info thread_info;
 	u32 flags, ptrace;
@@ -406,6 +411,7 @@ struct task_struct {
 	u32 sas_ss_flags;
 	struct seccomp seccomp;
 	u64 timer_slack_ns;
+	struct thread_struct thread;
 };
 
 /* --- iterators --- */

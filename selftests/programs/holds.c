@@ -92,6 +92,42 @@ static int open_landlock(void)
 	return (int)syscall(444 /* landlock_create_ruleset */, &rights, sizeof rights, 0);
 }
 
+static int forbid_links(void)
+{
+	unsigned long long links = 1 << 12; /* LANDLOCK_ACCESS_FS_MAKE_SYM */
+	int fd = (int)syscall(444 /* landlock_create_ruleset */, &links, sizeof links, 0);
+	if (fd < 0)
+		return -1;
+	MUST(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 && syscall(446 /* landlock_restrict_self */, fd, 0) == 0);
+	close(fd);
+	return 0;
+}
+
+/* Two of them: what a thread adds is a domain of its own. */
+static int enter_domain(void)
+{
+	for (int i = 0; i < 2; i++)
+		if (forbid_links() < 0)
+			return -1;
+	MUST(symlink("x", judge_path("link")) < 0 && errno == EACCES);
+	return 0;
+}
+
+static int session_keys(void)
+{
+	if (syscall(SYS_keyctl, 1 /* KEYCTL_JOIN_SESSION_KEYRING */, NULL) < 0)
+		return -1;
+	return syscall(SYS_add_key, "user", "ckpt:session", "x", 1, -3 /* KEY_SPEC_SESSION_KEYRING */) < 0 ? -1 : 0;
+}
+
+#ifdef SYS_ioperm
+static int use_ports(void) { return (int)syscall(SYS_ioperm, 0x80, 1, 1); }
+static int raise_level(void) { return (int)syscall(SYS_iopl, 3); }
+#else
+static int use_ports(void) { return -1; }
+static int raise_level(void) { return -1; }
+#endif
+
 static int open_kvm(void)
 {
 	int kvm = open("/dev/kvm", O_RDWR);
@@ -379,6 +415,10 @@ static const struct kind {
 	{ "packets", half_packets },
 	{ "vfork", parent_in_vfork },
 	{ "landlock", open_landlock },
+	{ "domain", enter_domain },
+	{ "session-keys", session_keys },
+	{ "ports", use_ports },
+	{ "port-level", raise_level },
 	{ "keys", private_keys },
 	{ "kvm", open_kvm },
 	{ "typed", typed_ahead },

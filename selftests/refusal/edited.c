@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /* Images with one fact changed, every checksum right: each is refused by name, and nothing is made. */
 #include "arch/arch.h"
+#include "controls.pb-c.h"
 #include "diag/diag.h"
 #include "harness/edit.h"
 #include "harness/left.h"
@@ -11,6 +12,7 @@
 #include "resource/registry.h"
 #include "restore/restore.h"
 #include <stdio.h>
+#include <sys/prctl.h>
 #include <sys/auxv.h>
 
 static Ckpt__Host *host(struct graph *g) { return graph_find(g, &kind_host, 1)->data; }
@@ -105,6 +107,31 @@ static void bad_signal(struct graph *g, const void *with _unused_)
 	for (size_t i = 0; i < g->objects.n; i++)
 		if (g->objects.v[i]->kind == resource_persona.kind)
 			((Ckpt__Persona *)g->objects.v[i]->data)->pdeath_signal = 99;
+}
+
+/* As of a machine where each thread may protect itself. */
+static void protected(struct graph *g, const void *with _unused_)
+{
+	for (size_t i = 0; i < g->objects.n; i++)
+		if (g->objects.v[i]->kind == resource_controls.kind)
+			CHECK(message_set_string(&((Ckpt__Controls *)g->objects.v[i]->data)->store_bypass, "force-disabled"));
+}
+
+/* Where nobody can be protected the program runs all the same, which is said. */
+TEST(protection_that_is_not_here, .root = true)
+{
+	struct target t;
+	char edited[96];
+	int own = prctl(PR_GET_SPECULATION_CTRL, PR_SPEC_STORE_BYPASS, 0, 0, 0);
+	bool exposed = own != PR_SPEC_NOT_AFFECTED && own != PR_SPEC_DISABLE && !(own > 0 && own & PR_SPEC_PRCTL);
+	_cleanup_text_ struct text output = { 0 };
+	target_start(&t, "sleeper");
+	target_dump(&t, false);
+	snprintf(edited, sizeof edited, "%s.edited", t.image);
+	edit_image(t.image, edited, protected, NULL);
+	CHECK_EQ(ckpt(&output, "restore", edited, "-d"), 0);
+	CHECK_EQ(output.data && strstr(output.data, "[SPECULATION]"), exposed);
+	target_judge(&t);
 }
 
 static void check_refused(void (*change)(struct graph *, const void *), const char *code, int status)

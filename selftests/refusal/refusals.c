@@ -252,6 +252,30 @@ TEST(keyrings, .root = true)
 TEST(aio_busy, .root = true) { refused_program("aio", "busy", EXIT_RACED, "[AIO_BUSY]"); }
 TEST(aio_inherited, .root = true) { refused_program("aio", "inherited", EXIT_UNSUPPORTED, "[AIO_INHERITED]"); }
 TEST(aio_part, .root = true) { refused_program("aio", "part", EXIT_UNSUPPORTED, "[AIO_PART]"); }
+TEST(keyring_of_a_session, .root = true)
+{
+	struct target t;
+	start_holding(&t, "session-keys");
+	target_dump_warns(&t, "[KEYRING_SESSION]", true);
+	target_judge(&t);
+}
+TEST(ports, .root = true) { refused_kind("ports", "[IO_PORTS]", "ioperm(2)"); }
+TEST(level_of_ports, .root = true) { refused_kind("port-level", "[IO_PORTS]", "iopl(3)"); }
+
+/* Refused, unless it may be left behind. */
+TEST(landlock_domain, .root = true)
+{
+	struct target t;
+	char pid[16];
+	_cleanup_text_ struct text output = { 0 };
+	refused_kind("domain", "[LANDLOCK]", "landlock=drop");
+	start_holding(&t, "domain");
+	snprintf(pid, sizeof pid, "%d", t.pid);
+	CHECK_EQ(ckpt(&output, "dump", "--policy=landlock=drop", pid, t.image), 0);
+	CHECK_CONTAINS(output.data, "[LANDLOCK_DROPPED]");
+	target_restore(&t, 0);
+	target_judge(&t);
+}
 TEST(sysvsem_undo, .root = true) { refused_program("sysvsem", "undo", EXIT_UNSUPPORTED, "[SYSVSEM_UNDO]"); }
 TEST(sysvshm_part, .root = true) { refused_program("sysvshm", "part", EXIT_UNSUPPORTED, "[SYSVSHM_PART]"); }
 /* Segments of System V shared memory: the IPC namespace is the test's. */

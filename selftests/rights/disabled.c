@@ -182,6 +182,20 @@ TEST(requests_that_nobody_tells, .root = true)
 	target_judge(&t);
 }
 
+TEST(domains_that_nobody_tells, .root = true)
+{
+	struct target t;
+	char path[96];
+	target_start(&t, "holds", "domain");
+	snprintf(path, sizeof path, "%s/unavailable", t.dir);
+	if (access(path, F_OK) == 0)
+		SKIP("this kernel has no Landlock");
+	disable("BPF");
+	target_dump_warns(&t, "[LANDLOCK_UNKNOWN]", true);
+	disable(NULL);
+	target_judge(&t);
+}
+
 TEST(semaphores_that_nobody_tells, .root = true)
 {
 	struct target t;

@@ -32,6 +32,7 @@ static int read_text(int dirfd, const char *path, struct text *text, bool once, 
 
 int file_read(int dirfd, const char *path, struct text *text) { return read_text(dirfd, path, text, false, SIZE_MAX); }
 int file_read_once(int dirfd, const char *path, struct text *text) { return read_text(dirfd, path, text, true, SIZE_MAX); }
+int file_boot_id(struct text *text) { return file_read_once(AT_FDCWD, "/proc/sys/kernel/random/boot_id", text); }
 int file_read_within(int dirfd, const char *path, struct text *text, size_t limit)
 {
 	return read_text(dirfd, path, text, false, limit);

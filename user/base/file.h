@@ -8,6 +8,8 @@
 
 /* Reads all of a file into text (appends). */
 int file_read(int dirfd, const char *path, struct text *);
+/* The id of this boot (random(4)), and a newline. */
+int file_boot_id(struct text *);
 /* Like file_read, for a file that the kernel prints at once, as most of /proc: what is read short is its end. Not for
  * lists that are printed piece by piece: maps, children, mounts. */
 int file_read_once(int dirfd, const char *path, struct text *);

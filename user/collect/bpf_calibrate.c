@@ -18,6 +18,10 @@
 #ifndef MAP_DROPPABLE
 #define MAP_DROPPABLE 0x08
 #endif
+#ifndef SYS_landlock_create_ruleset
+#define SYS_landlock_create_ruleset 444
+#define SYS_landlock_restrict_self 446
+#endif
 #ifndef SYS_mseal
 #define SYS_mseal 462
 #endif
@@ -53,28 +57,32 @@ static int helper_start(struct helper *h, void (*act)(const void *arg, void *ans
 	return read(get, answer, len) == (ssize_t)len ? 0 : -ECHILD;
 }
 
-/* The word of flags that lies `at` in a struct record_task_raw. */
-static int read_flags(struct bpf_walker *w, pid_t pid, size_t at, u64 *ret)
+/* What the program writes of one thread of ckpt or of a child; scratch->raw is made whole. */
+static int read_task(struct bpf_walker *w, pid_t pid, struct record_task_map *scratch)
 {
 	_cleanup_text_ struct text stream = { 0 };
-	_cleanup_free_ struct record_task_map *scratch = malloc(sizeof(*scratch));
+	const struct record_task_raw *raw = &scratch->raw;
 
-	if (!scratch)
-		return -ENOMEM;
 	int r = bpf_run_process(w, (u32)pid, &stream);
 	if (r < 0)
 		return r;
-	const struct record_task_raw *raw = &scratch->raw;
 	struct bpf_reader reader = { .at = stream.data, .end = stream.data + stream.len };
-	while ((r = bpf_next(&reader)) > 0) {
-		if (reader.tag != RECORD_TASK || bpf_task_fields(w, &reader, scratch) < 0)
-			continue;
-		if ((pid_t)bpf_pid_seen(&raw->reader, &raw->pids[RECORD_PID_SELF]) != pid)
-			continue;
-		memcpy(ret, (const char *)raw + at, sizeof(*ret));
-		return 0;
-	}
+	while ((r = bpf_next(&reader)) > 0)
+		if (reader.tag == RECORD_TASK && bpf_task_fields(w, &reader, scratch) == 0 &&
+		    (pid_t)bpf_pid_seen(&raw->reader, &raw->pids[RECORD_PID_SELF]) == pid)
+			return 0;
 	return r < 0 ? r : -ESRCH;
+}
+
+/* The word of flags that lies `at` in a struct record_task_raw. */
+static int read_flags(struct bpf_walker *w, pid_t pid, size_t at, u64 *ret)
+{
+	_cleanup_free_ struct record_task_map *scratch = malloc(sizeof(*scratch));
+
+	int r = scratch ? read_task(w, pid, scratch) : -ENOMEM;
+	if (r == 0)
+		memcpy(ret, (const char *)&scratch->raw + at, sizeof(*ret));
+	return r;
 }
 
 struct switch_row {
@@ -171,6 +179,77 @@ static int calibrate_tasks(struct bpf_walker *w)
 	w->config->merge_mask = merge;
 	w->config->calibrated = thp != 0;
 	return 0;
+}
+
+/* --- where Landlock keeps the domain of a thread: security modules share the room, and which of them there are is decided at boot --- */
+
+static void enter_domain(const void *arg, void *answer)
+{
+	u64 handled = 1 << 12; /* LANDLOCK_ACCESS_FS_MAKE_SYM: the child makes no symbolic links */
+	(void)arg;
+	int fd = (int)syscall(SYS_landlock_create_ruleset, &handled, sizeof(handled), 0);
+	bool done = fd >= 0 && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 && syscall(SYS_landlock_restrict_self, fd, 0) == 0;
+	*(int *)answer = done ? 0 : neg_errno();
+}
+
+static void enter_nothing(const void *arg, void *answer)
+{
+	(void)arg;
+	*(int *)answer = 0;
+}
+
+/* Bit i: word i of a new child's is a pointer of the kernel, and another than ckpt's; same: bit i: it is ckpt's. What lies behind the
+ * room is anything. */
+static int compare_child(struct bpf_walker *w, void (*enter)(const void *, void *), struct record_task_map *scratch,
+			 u32 *ret_other, u32 *ret_same)
+{
+	_cleanup_helper_ struct helper h = { 0 };
+	const struct record_task_raw *raw = &scratch->raw;
+	int entered = 0;
+
+	*ret_other = *ret_same = 0;
+	int r = helper_start(&h, enter, NULL, &entered, sizeof(entered));
+	if (r == 0)
+		r = entered;
+	if (r == 0)
+		r = read_task(w, h.pid, scratch);
+	if (r == 0 && (raw->security_bad || raw->reader_security_bad))
+		r = -EFAULT;
+	for (unsigned i = 0; r == 0 && i < RECORD_SECURITY_WORDS; i++) {
+		bool same = raw->security[i] == raw->reader_security[i];
+		*ret_same |= (u32)same << i;
+		*ret_other |= (u32)(!same && raw->security[i] >> 63) << i;
+	}
+	return r;
+}
+
+static int find_landlock(struct bpf_walker *w, u32 *ret)
+{
+	_cleanup_free_ struct record_task_map *scratch = malloc(sizeof(*scratch));
+	u32 found = ~0u, other = 0, same = 0, nothing;
+	int r = scratch ? 0 : -ENOMEM;
+
+	*ret = 0;
+	for (unsigned i = 0; r == 0 && i < CHILDREN && found && (i < 2 || found & (found - 1)); i++) {
+		r = compare_child(w, enter_domain, scratch, &other, &nothing);
+		if (r == 0)
+			r = compare_child(w, enter_nothing, scratch, &nothing, &same);
+		found &= other & same;
+	}
+	if (r == -ENOSYS || r == -EOPNOTSUPP)
+		*ret = LANDLOCK_NOWHERE;
+	else if (r == 0 && found && !(found & (found - 1)))
+		*ret = (u32)__builtin_ctz(found) + 1;
+	return r == -ENOMEM ? r : 0;
+}
+
+int bpf_calibrate_boot(enum bpf_object_id id, struct bpf_walker *w, u64 boot)
+{
+	if (id != BPF_TASK || w->config->boot == boot)
+		return 0;
+	int r = find_landlock(w, &w->config->landlock_at);
+	w->config->boot = boot;
+	return r < 0 ? r : 1;
 }
 
 /* Where the child mapped a page of each sort; NULL: this kernel does not have it. */

@@ -107,6 +107,19 @@ static void decode_controls(const struct record_task_raw *raw, const struct reco
 		t->l1d_flush = raw->thread_flags & config->l1d_flush_mask ? PR_SPEC_ENABLE : PR_SPEC_DISABLE;
 }
 
+static void decode_landlock(const struct record_task_raw *raw, const struct record_config *config, struct record_task *t)
+{
+	bool nowhere = config->landlock_at == LANDLOCK_NOWHERE;
+	u32 at = config->landlock_at - 1;
+	if (!nowhere && (at >= RECORD_SECURITY_WORDS || raw->security_bad || raw->reader_security_bad))
+		return;
+	if (nowhere || !raw->security[at])
+		t->landlock = LANDLOCK_FREE;
+	else
+		t->landlock = raw->security[at] == raw->reader_security[at] ? LANDLOCK_OURS : LANDLOCK_CONFINED;
+	t->known |= KNOWN_LANDLOCK;
+}
+
 static void decode_groups(const struct record_task_raw *raw, struct record_task *t)
 {
 	if (!(t->known & KNOWN_CREDS) || t->ngroups > RECORD_GROUPS || (t->ngroups && raw->groups_bad))
@@ -142,5 +155,8 @@ void bpf_decode_task(const struct record_task_raw *raw, const struct record_conf
 	decode_itimers(raw, t);
 	decode_groups(raw, t);
 	decode_controls(raw, config, t);
+	decode_landlock(raw, config, t);
+	if (raw->session_keyring && raw->session_keyring != raw->reader_session_keyring)
+		t->keyrings |= KEYRING_SESSION;
 	decode_mm(raw, config, t);
 }

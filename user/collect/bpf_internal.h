@@ -56,6 +56,8 @@ int bpf_cache_read(enum bpf_object_id, struct bpf_code *);
 int bpf_cache_write(enum bpf_object_id, const struct bpf_code *);
 /* Finds bits of mm->flags, thread_info.flags and vm_flags by switching them on in children, and keeps them in the config. */
 int bpf_calibrate(enum bpf_object_id, struct bpf_walker *);
+/* Finds what is another after another boot, when the config is not of this one: 1. 0: there is nothing to find, or -ENOMEM. */
+int bpf_calibrate_boot(enum bpf_object_id, struct bpf_walker *, u64 boot);
 
 /* Runs load(); a kernel that charges programs to RLIMIT_MEMLOCK (before 5.11) gets a second run with the limit raised. `first`:
  * raised from the start, for libbpf, which remembers that a probe of its own was refused. */

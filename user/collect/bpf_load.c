@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /* Owns loading: cold by libbpf (which relocates against the kernel's BTF), or from instructions relocated before. */
 #include "collect/bpf_internal.h"
+#include "base/file.h"
 #include "host/kbtf.h"
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
@@ -10,6 +11,7 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
+#include <xxhash.h>
 
 void bpf_walker_close(struct bpf_walker *p)
 {
@@ -284,6 +286,13 @@ static int external_load(void *arg)
 	return r < 0 ? r : bpf_code_load(load->id, load->ret_code, load->ret);
 }
 
+/* A hash of the id of this boot; 0: it is not known. */
+static u64 this_boot(void)
+{
+	_cleanup_text_ struct text id = { 0 };
+	return file_boot_id(&id) < 0 ? 0 : XXH3_64bits(id.data, id.len);
+}
+
 int bpf_load_cold(enum bpf_object_id id, struct bpf_walker *ret)
 {
 	_cleanup_bpf_code_ struct bpf_code code = { 0 };
@@ -296,6 +305,7 @@ int bpf_load_cold(enum bpf_object_id id, struct bpf_walker *ret)
 	if (r < 0)
 		return r;
 	bpf_calibrate(id, ret);
+	bpf_calibrate_boot(id, ret, this_boot());
 	code.config = *ret->config;
 	if (!external) /* its types are taken on trust, this time */
 		bpf_cache_write(id, &code);
@@ -307,5 +317,11 @@ int bpf_load_cached(enum bpf_object_id id, struct bpf_walker *ret)
 	_cleanup_bpf_code_ struct bpf_code code = { 0 };
 
 	int r = bpf_cache_read(id, &code);
-	return r < 0 ? r : bpf_code_load(id, &code, ret);
+	if (r == 0)
+		r = bpf_code_load(id, &code, ret);
+	if (r < 0 || bpf_calibrate_boot(id, ret, this_boot()) <= 0)
+		return r;
+	code.config = *ret->config;
+	bpf_cache_write(id, &code);
+	return 0;
 }

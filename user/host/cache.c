@@ -27,7 +27,7 @@ int cache_key(struct cache_key *ret, const struct host *host)
 {
 	_cleanup_text_ struct text t = { 0 };
 	struct utsname name;
-	int r = file_read_once(AT_FDCWD, "/proc/sys/kernel/random/boot_id", &t);
+	int r = file_boot_id(&t);
 	if (r < 0)
 		return r;
 	if (uname(&name) < 0)

@@ -143,7 +143,7 @@ static int collect_shape(Ckpt__Bpfmap *m, const struct bpf_map_info *info, const
 static int read_boot(char *ret, size_t room)
 {
 	_cleanup_text_ struct text boot = { 0 };
-	int r = file_read(AT_FDCWD, "/proc/sys/kernel/random/boot_id", &boot);
+	int r = file_boot_id(&boot);
 	if (r < 0)
 		return fail(SYSCALL, r, "/proc/sys/kernel/random/boot_id");
 	snprintf(ret, room, "%.*s", (int)strcspn(boot.data ?: "", "\n"), boot.data ?: "");

@@ -1,14 +1,17 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /* Owns what a thread may choose about the machine below it: what happens when its memory fails, whether it reads the time stamp counter,
- * whether it waits for file systems to give memory back, and how the processor may speculate for it. */
+ * whether it waits for file systems to give memory back, how the processor may speculate for it, and its ports (ioperm(2), iopl(2)). */
 #include "collect/collect.h"
 #include "controls.pb-c.h"
 #include "diag/diag.h"
 #include "model/shape.h"
 #include "plan/plan.h"
+#include <elf.h>
 #include <linux/prctl.h>
 #include <sys/prctl.h>
+#include <sys/ptrace.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 
 #ifndef PR_SET_IO_FLUSHER
 #define PR_SET_IO_FLUSHER 57 /* Linux 5.6 */
@@ -100,9 +103,50 @@ static int collect_speculations(const struct record_task *t, Ckpt__Controls *m)
 	return 0;
 }
 
+/* --- ports of x86 --- */
+
+#define SYS_RAWIO_BIT (1ull << 17) /* CAP_SYS_RAWIO */
+
+/* The register set is there for who has a map of ports (arch/x86/kernel/ptrace.c, ioperm_active()). */
+static bool shows_port_map(u32 tid)
+{
+	u8 map[8];
+	struct iovec io = { map, sizeof map };
+	return ptrace(PTRACE_GETREGSET, (pid_t)tid, NT_386_IOPERM, &io) == 0;
+}
+
+/* iopl(2): there is no level 4. */
+static bool kernel_has_levels(void)
+{
+#ifdef SYS_iopl
+	return syscall(SYS_iopl, 4) < 0 && errno == EINVAL;
+#else
+	return false;
+#endif
+}
+
+/* Levels are emulated since Linux 5.5 and do not show in the flags register: eBPF alone tells. */
+static void collect_ports(struct collector *c, const struct record_task *t, Ckpt__Controls *m)
+{
+	bool known = t->known & KNOWN_PORTS;
+	if (known ? t->has_port_map && !t->io_level : !collector_live(c) && shows_port_map(t->tid))
+		SET(m, port_map, true);
+	if (t->io_level)
+		SET(m, io_level, t->io_level);
+	if (!known && t->cap_effective & SYS_RAWIO_BIT && kernel_has_levels())
+		SET(m, io_unasked, true);
+}
+
+static int judge_ports(const Ckpt__Controls *m)
+{
+	if (m->io_level)
+		return fail(IO_PORTS, 0, "iopl(%u)", m->io_level);
+	return m->port_map ? fail(IO_PORTS, 0, "ioperm(2)") : 0;
+}
+
 /* --- collect --- */
 
-static int controls_collect(struct collector *collector _unused_, const struct subject *subject, struct object *object)
+static int controls_collect(struct collector *collector, const struct subject *subject, struct object *object)
 {
 	const struct record_task *t = subject->task;
 	Ckpt__Controls *m = object->data;
@@ -113,6 +157,7 @@ static int controls_collect(struct collector *collector _unused_, const struct s
 		SET(m, tsc_faults, t->tsc == PR_TSC_SIGSEGV);
 	if (!(t->known & KNOWN_CONTROLS))
 		SET(m, unasked, true);
+	collect_ports(collector, t, m);
 	return collect_speculations(t, m);
 }
 
@@ -154,7 +199,9 @@ static int controls_judge(const struct graph *graph, const struct object *object
 	if (direction == DIRECTION_DUMP) {
 		if (m->unasked && !shape_is_live(graph))
 			warn(PRCTL, 0, "PR_SET_TSC and PR_SET_SPECULATION_CTRL");
-		return 0;
+		if (m->io_unasked && !shape_is_live(graph))
+			warn(PRCTL, 0, "iopl(2)");
+		return judge_ports(m);
 	}
 	if (m->mce_kill && find_mce_policy(m->mce_kill) < 0)
 		return fail(IMAGE_VALUE, 0, "PR_SET_MCE_KILL '%s'", m->mce_kill);

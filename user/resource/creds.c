@@ -92,8 +92,33 @@ static void collect_record(const struct record_task *t, Ckpt__Creds *m)
 		SET(m, process_keyring, true);
 	if (t->keyrings & KEYRING_THREAD)
 		SET(m, thread_keyring, true);
+	if (t->keyrings & KEYRING_SESSION && t->tid == t->tgid)
+		SET(m, session_keyring, true);
 	if (t->known & KNOWN_SECUREBITS)
 		SET(m, securebits, t->securebits);
+}
+
+#ifndef SYS_landlock_create_ruleset
+#define SYS_landlock_create_ruleset 444
+#endif
+#define LANDLOCK_VERSION 1 /* LANDLOCK_CREATE_RULESET_VERSION: asks which one the kernel has */
+
+/* Who has not given up new privileges could enter a domain with CAP_SYS_ADMIN alone. */
+static bool may_be_confined(const struct record_task *t)
+{
+	return !(t->known & KNOWN_LANDLOCK) && t->no_new_privs &&
+	       syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_VERSION) > 0;
+}
+
+/* Of a process whose main thread is confined nothing is said of the others. */
+static int collect_landlock(struct collector *c, const struct record_task *t, const Ckpt__Creds *leader, Ckpt__Creds *m)
+{
+	bool confined = t->known & KNOWN_LANDLOCK && t->landlock == LANDLOCK_CONFINED;
+	if ((!confined && !may_be_confined(t)) || (leader && leader->landlock))
+		return 0;
+	if (collector_policy(c, POLICY_LANDLOCK) == POLICY_DROP)
+		SET(m, landlock_dropped, true);
+	return message_set_string(&m->landlock, confined ? "confined" : "unknown") ? 0 : fail_memory();
 }
 
 static int creds_collect(struct collector *collector, const struct subject *subject, struct object *object)
@@ -107,7 +132,33 @@ static int creds_collect(struct collector *collector, const struct subject *subj
 		collect_record(t, m);
 	int err = collect_groups(proc, t, m);
 	const Ckpt__Creds *leader = t->tid == t->tgid ? NULL : graph_data(collector_graph(collector), &kind_creds, t->tgid);
+	if (err >= 0)
+		err = collect_landlock(collector, t, leader, m);
 	return err < 0 || (leader && !leader->label) ? err : collect_label(proc, t->tid, m);
+}
+
+/* What stays behind. */
+static void warn_keyrings(const Ckpt__Creds *m)
+{
+	if (m->process_keyring || m->thread_keyring)
+		warn(KEYRINGS, 0, "%s", m->process_keyring ? "keyring of the process" : "keyring of the thread");
+	if (m->session_keyring)
+		warn(KEYRING_SESSION, 0, "keyring of the session");
+}
+
+static int judge_landlock(const Ckpt__Creds *m, bool live)
+{
+	if (!m->landlock)
+		return 0;
+	if (strcmp(m->landlock, "confined") != 0) {
+		if (!live)
+			warn(LANDLOCK_UNKNOWN, 0, "landlock_restrict_self(2)");
+		return 0;
+	}
+	if (!m->landlock_dropped)
+		return fail(LANDLOCK, 0, "landlock_restrict_self(2)");
+	warn(LANDLOCK_DROPPED, 0, "landlock_restrict_self(2)");
+	return 0;
 }
 
 static int creds_judge(const struct graph *graph, const struct object *object, enum direction direction)
@@ -121,8 +172,10 @@ static int creds_judge(const struct graph *graph, const struct object *object, e
 		err = fail(SECUREBITS, 0, "no source told them");
 	if (direction == DIRECTION_DUMP && m->foreign_label)
 		err = fail(LSM_LABEL, 0, "it runs as '%s'", m->label);
-	if (direction == DIRECTION_DUMP && (m->process_keyring || m->thread_keyring))
-		warn(KEYRINGS, 0, "%s", m->process_keyring ? "keyring of the process" : "keyring of the thread");
+	if (direction == DIRECTION_DUMP && judge_landlock(m, shape_is_live(graph)) < 0)
+		err = -EPERM;
+	if (direction == DIRECTION_DUMP)
+		warn_keyrings(m);
 	if (m->ambient & ~(m->permitted & m->inheritable) || m->effective & ~m->permitted)
 		err = fail(IMAGE_VALUE, 0, "its capability sets contradict each other");
 	return err;

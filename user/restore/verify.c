@@ -2,6 +2,7 @@
 /* Owns the proof of a restore: the same facts, collected again, before the first instruction runs. */
 #include "collect/collect.h"
 #include "diag/diag.h"
+#include "model/field.h"
 #include "model/reflect.h"
 #include "resource/registry.h"
 #include "restore/restore.h"
@@ -33,7 +34,7 @@ static bool is_told(const struct graph *g, const char *path)
 			continue;
 		const ProtobufCFieldDescriptor *f =
 			protobuf_c_message_descriptor_get_field_by_name(o->kind->desc, path + len + 1);
-		if (f && *(const protobuf_c_boolean *)((const char *)o->data + f->quantifier_offset))
+		if (f && field_count(f, o->data))
 			return true;
 	}
 	return false;
