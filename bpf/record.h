@@ -18,7 +18,7 @@ typedef long long rec_s64;
 typedef int rec_s32;
 #endif
 
-#define RECORD_WIRE_VERSION 6
+#define RECORD_WIRE_VERSION 7
 
 /* Which groups of a task record hold facts; a group that is not known is left 0. */
 enum record_known {
@@ -55,6 +55,7 @@ enum record_known {
 	KNOWN_LOCKS = 1u << 31,  /* future_locks */
 	KNOWN_NS_OURS = 1 << 28, /* ns_ours, pid_for_children, time_for_children */
 };
+#define KNOWN_NUMA (1ull << 35)     /* has_mempolicy */
 #define KNOWN_LANDLOCK (1ull << 34) /* landlock */
 #define KNOWN_PORTS (1ull << 33)    /* has_port_map, io_level */
 #define KNOWN_CONTROLS (1ull << 32) /* tsc, store_bypass, indirect_branch, l1d_flush: each 0 where it cannot be told */
@@ -142,6 +143,7 @@ struct record_task {
 	rec_u32 store_bypass, indirect_branch, l1d_flush; /* as PR_GET_SPECULATION_CTRL, without PR_SPEC_PRCTL */
 	rec_u32 membarrier;                               /* as MEMBARRIER_CMD_GET_REGISTRATIONS */
 	rec_u32 has_ldt, has_aio, pkeys, has_io_uring;
+	rec_u32 has_mempolicy;                                /* set_mempolicy(2): other than the default */
 	rec_u32 has_port_map, io_level;                       /* of x86: ioperm(2), iopl(2) */
 	rec_u64 start_time;                                   /* ns since boot */
 	rec_u32 ns_ours, pid_for_children, time_for_children; /* inode numbers of the namespaces that its children get */

@@ -356,9 +356,11 @@ static __always_inline void take_prctl(struct task_struct *t, struct signal_stru
 		r->has_port_map = t->thread.io_bitmap != NULL;
 		r->io_level = (rec_u32)t->thread.iopl_emul;
 	}
+	if (bpf_core_field_exists(t->mempolicy))
+		r->has_mempolicy = t->mempolicy != NULL;
 	raw->atomic_flags = t->atomic_flags;
 	raw->thread_flags = t->thread_info.flags;
-	r->known |= KNOWN_PRCTL | KNOWN_OOM | KNOWN_CONTROLS | KNOWN_PORTS;
+	r->known |= KNOWN_PRCTL | KNOWN_OOM | KNOWN_CONTROLS | KNOWN_PORTS | KNOWN_NUMA;
 }
 
 SEC("iter/task")

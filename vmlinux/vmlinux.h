@@ -403,6 +403,7 @@ struct task_struct {
 	struct mm_struct *mm;
 	struct io_uring_task *io_uring;
 	struct nsproxy *nsproxy;
+	void *mempolicy; /* with CONFIG_NUMA */
 	struct signal_struct *signal;
 	struct sighand_struct *sighand;
 	sigset_t blocked, saved_sigmask;

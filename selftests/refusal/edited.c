@@ -7,6 +7,7 @@
 #include "harness/left.h"
 #include "model/kinds.h"
 #include "model/reflect.h"
+#include "numa.pb-c.h"
 #include "persona.pb-c.h"
 #include "reg.pb-c.h"
 #include "resource/registry.h"
@@ -134,6 +135,14 @@ TEST(protection_that_is_not_here, .root = true)
 	target_judge(&t);
 }
 
+/* A machine with more nodes than any. */
+static void far_memory(struct graph *g, const void *with _unused_)
+{
+	for (size_t i = 0; i < g->objects.n; i++)
+		if (g->objects.v[i]->kind == resource_numa.kind)
+			CHECK(message_set_string(&((Ckpt__Numa *)g->objects.v[i]->data)->policy, "bind:1023"));
+}
+
 static void check_refused(void (*change)(struct graph *, const void *), const char *code, int status)
 {
 	struct target t;
@@ -154,6 +163,18 @@ static void check_refused(void (*change)(struct graph *, const void *), const ch
 	target_judge(&t);
 }
 
+TEST(nodes_of_memory, .root = true) { check_refused(far_memory, "NUMA_NODES", EXIT_KERNEL); }
+TEST(nodes_of_memory_given_up, .root = true)
+{
+	struct target t;
+	char edited[96];
+	target_start(&t, "sleeper");
+	target_dump(&t, false);
+	snprintf(edited, sizeof edited, "%s.edited", t.image);
+	edit_image(t.image, edited, far_memory, NULL);
+	CHECK_EQ(ckpt(NULL, "restore", "--policy=numa=drop", edited, "-d"), 0);
+	target_judge(&t);
+}
 TEST(architecture, .root = true) { check_refused(other_arch, "OTHER_ARCH", EXIT_IMAGE); }
 TEST(clock, .root = true) { check_refused(later, "IMAGE_VALUE", EXIT_IMAGE); }
 TEST(root, .root = true) { check_refused(no_root, "IMAGE_INCONSISTENT", EXIT_IMAGE); }

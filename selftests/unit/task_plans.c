@@ -8,6 +8,7 @@
 #include "controls.pb-c.h"
 #include "fs.pb-c.h"
 #include "limits.pb-c.h"
+#include "numa.pb-c.h"
 #include "persona.pb-c.h"
 #include "resource/registry.h"
 #include "sched.pb-c.h"
@@ -254,6 +255,43 @@ TEST(lists_of_cpus_are_judged)
 		bool good = resource_sched.judge(&g, graph_find(&g, resource_sched.kind, 1), DIRECTION_RESTORE) >= 0;
 		if (good != lists[i].good)
 			FAIL("'%s' is judged %d", lists[i].cpus, good);
+	}
+}
+
+TEST(policies_of_memory_are_judged)
+{
+	static const struct {
+		const char *policy;
+		bool good;
+	} policies[] = { { "default", true },
+			 { "local", true },
+			 { "bind:0", true },
+			 { "bind=static:0", true },
+			 { "interleave=relative:0", true },
+			 { "prefer (many):0", true },
+			 { "prefer=static:0", true },
+			 { "bind=:0", true },
+			 { "weighted interleave:0", true },
+			 { "bind=static|balancing:0", true },
+			 { "bind:", false },
+			 { "bind:a", false },
+			 { "bind:1-0", false },
+			 { "bind:0-1024", false },
+			 { "bound:0", false },
+			 { "bind=firm:0", false },
+			 { "bind:0 ", false },
+			 { "", false },
+			 { "bind:0,", false } };
+	int mode;
+	if (syscall(SYS_get_mempolicy, &mode, NULL, 0, NULL, 0) < 0)
+		SKIP("no NUMA");
+	for (size_t i = 0; i < ARRAY_SIZE(policies); i++) {
+		_cleanup_graph_ struct graph g = { 0 };
+		Ckpt__Numa *m = OBJECT(&g, &resource_numa, 1);
+		CHECK(message_set_string(&m->policy, policies[i].policy));
+		bool good = resource_numa.judge(&g, graph_find(&g, resource_numa.kind, 1), DIRECTION_RESTORE) >= 0;
+		if (good != policies[i].good)
+			FAIL("'%s' is judged %d", policies[i].policy, good);
 	}
 }
 

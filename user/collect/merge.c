@@ -56,6 +56,7 @@ static const struct group_row groups[] = {
 	ONE(LOCKS, future_locks),
 	FIELDS(MM_EXTRA, has_aio, pkeys),
 	ONE(IO_URING, has_io_uring),
+	ONE(NUMA, has_mempolicy),
 	FIELDS(PORTS, has_port_map, io_level),
 	ONE(TTY, has_tty),
 	FIELDS(NS_OURS, ns_ours, time_for_children),

@@ -8,6 +8,7 @@
 #include <linux/prctl.h>
 #include <sys/personality.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
 
 static u32 own_speculation(int which)
 {
@@ -36,6 +37,10 @@ static int read_own(int proc, struct record_task *t)
 	t->store_bypass = own_speculation(PR_SPEC_STORE_BYPASS);
 	t->indirect_branch = own_speculation(PR_SPEC_INDIRECT_BRANCH);
 	t->l1d_flush = own_speculation(PR_SPEC_L1D_FLUSH);
+	int policy = 0;
+	if (syscall(SYS_get_mempolicy, &policy, NULL, 0, NULL, 0) == 0 || errno == ENOSYS)
+		t->known |= KNOWN_NUMA;
+	t->has_mempolicy = policy != 0;
 	t->pdeath_signal = 0; /* of ckpt it may be another: a child begins without */
 	/* syscall user dispatch is off: nothing here turns it on, and execve(2) ends it */
 	t->ns_ours = NS_OURS_USER | NS_OURS_OTHERS;

@@ -93,6 +93,8 @@ static void put_control_question(struct ask_sheet *b, struct ask_of_thread *q)
 	q->tsc = add(b, SYS_prctl, PR_GET_TSC, q->tsc_at, 0, 0);
 	for (unsigned i = 0; i < ARRAY_SIZE(q->speculation); i++)
 		q->speculation[i] = add(b, SYS_prctl, PR_GET_SPECULATION_CTRL, i, 0, 0);
+	q->mempolicy_at = room(b, sizeof(int));
+	q->mempolicy = add(b, SYS_get_mempolicy, q->mempolicy_at, 0, 0, 0);
 }
 
 /* modify_ldt(2) reads nothing at all where there is no table, and zeros behind its end. */
@@ -136,6 +138,16 @@ static void take_control_answer(const struct ask_sheet *b, const struct ask_of_t
 		*speculation[i] =
 			good(b, q->speculation[i]) ? (u32)b->calls[q->speculation[i]].result & ~(u32)PR_SPEC_PRCTL : 0;
 	t->known |= KNOWN_CONTROLS;
+}
+
+/* get_mempolicy(2) of a thread without a policy gives MPOL_DEFAULT, 0. */
+static void take_mempolicy(const struct ask_sheet *b, const struct ask_of_thread *q, struct record_task *t)
+{
+	bool told = good(b, q->mempolicy), none = b->calls[q->mempolicy].result == -ENOSYS;
+	if (t->known & KNOWN_NUMA || !(told || none))
+		return;
+	t->has_mempolicy = told && answer_u32(b, q->mempolicy_at);
+	t->known |= KNOWN_NUMA;
 }
 
 static void take_thread_answer(const struct ask_sheet *b, const struct ask_of_thread *q, struct record_task *t)
@@ -232,6 +244,7 @@ void ask_sheet_take(const struct ask_sheet *b, struct record_task *t, struct rec
 {
 	take_thread_answer(b, &b->thread, t);
 	take_control_answer(b, &b->thread, t);
+	take_mempolicy(b, &b->thread, t);
 	if (b->of_process)
 		take_process_answer(b, &b->process, t);
 	if (b->of_process && sighand)

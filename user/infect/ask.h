@@ -11,7 +11,8 @@
 struct ask_of_thread {
 	size_t altstack, clear_tid, securebits, pdeath, subreaper, slack, dumpable, personality;
 	size_t tsc, speculation[3]; /* of PR_SPEC_STORE_BYPASS, PR_SPEC_INDIRECT_BRANCH, PR_SPEC_L1D_FLUSH */
-	u64 altstack_at, clear_tid_at, pdeath_at, subreaper_at, tsc_at;
+	size_t mempolicy;
+	u64 altstack_at, clear_tid_at, pdeath_at, subreaper_at, tsc_at, mempolicy_at;
 };
 struct ask_of_process {
 	size_t thp, mdwe, merge, brk, membarrier, ldt, itimer[3], action[64];
@@ -46,7 +47,7 @@ struct ask {
 	size_t timer_count;
 };
 
-/* Fills in KNOWN_ALTSTACK, CLEAR_TID, PRCTL, SECUREBITS, CONTROLS of every thread and KNOWN_ITIMERS, MM_BRK, THP_MDWE, MEMBARRIER (in
+/* Fills in KNOWN_ALTSTACK, CLEAR_TID, PRCTL, SECUREBITS, CONTROLS, NUMA of every thread and KNOWN_ITIMERS, MM_BRK, THP_MDWE, MEMBARRIER (in
  * every thread's record), the signal actions and the timers of the process. When everything is known already, no code is
  * run. A process that must not be hijacked: negative errno, warned, nothing changed. What a kernel cannot tell stays
  * unknown. */

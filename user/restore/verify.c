@@ -20,9 +20,16 @@ static const char *const ignored[] = {
 };
 
 /* Not every source tells these, nor every kernel has them. They are compared when the image and this host know them. */
-static const char *const hearsay[] = { "mm.membarrier",         "persona.syscall_dispatch", "controls.tsc_faults",
-				       "controls.store_bypass", "controls.indirect_branch", "controls.l1d_flush",
-				       "unix.pass_pidfd",       "unix.pass_rights" };
+static const char *const hearsay[] = { "mm.membarrier",
+				       "persona.syscall_dispatch",
+				       "controls.tsc_faults",
+				       "controls.store_bypass",
+				       "controls.indirect_branch",
+				       "controls.l1d_flush",
+				       "numa.policy",
+				       "numa.range",
+				       "unix.pass_pidfd",
+				       "unix.pass_rights" };
 
 /* Does any object have the field of "kind.field"? */
 static bool is_told(const struct graph *g, const char *path)
