@@ -113,6 +113,7 @@ static int datagrams(void)
 	MUST_EQ(write(half[0], "to half", 7), 7);
 	MUST_EQ(write(half[1], "from half", 9), 9);
 	MUST_EQ(setsockopt(nobody, SOL_SOCKET, SO_PASSCRED, &on, sizeof on), 0);
+	MUST_EQ(setsockopt(nobody, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on), 0);
 	judge_wait();
 	must_get(server, "from left", "left");
 	must_get(server, "from nobody", NULL);

@@ -14,7 +14,9 @@
 enum {
 	INET_IP_LOCAL_PORT_RANGE = 51,
 	INET_SO_BUF_LOCK = 72,
+	INET_SO_TXREHASH = 74,
 	INET_SO_RCVMARK = 75,
+	INET_SO_RCVPRIORITY = 82,
 };
 #ifndef IP_LOCAL_PORT_RANGE
 #define IP_LOCAL_PORT_RANGE INET_IP_LOCAL_PORT_RANGE
@@ -32,6 +34,13 @@ enum {
 #endif
 #ifndef SO_RCVMARK
 #define SO_RCVMARK INET_SO_RCVMARK
+#endif
+
+#ifndef SO_TXREHASH
+#define SO_TXREHASH INET_SO_TXREHASH
+#endif
+#ifndef SO_RCVPRIORITY
+#define SO_RCVPRIORITY INET_SO_RCVPRIORITY
 #endif
 
 enum option_type { INT, BUFFER, LONG, TIME, LINGER, TEXT, BYTES };
@@ -134,7 +143,7 @@ static inline bool is_wanted(const Ckpt__Inet *m, const struct inet_option *o)
 {
 	int level = o->level;
 	if ((level == IPPROTO_IPV6 && !is_v6(m)) || (level == IPPROTO_TCP && !is_tcp(m)) ||
-	    (level == IPPROTO_UDP && m->protocol != IPPROTO_UDP) ||
+	    (level == IPPROTO_UDP && m->protocol != IPPROTO_UDP && m->protocol != IPPROTO_UDPLITE) ||
 	    (level == IPPROTO_UDPLITE && m->protocol != IPPROTO_UDPLITE) || (level == SOL_RAW && !is_raw(m)) ||
 	    (level == IPPROTO_ICMPV6 && !(is_raw(m) && m->protocol == IPPROTO_ICMPV6)))
 		return false;

@@ -161,7 +161,8 @@ static int unix_collect(struct collector *c, const struct subject *subject, stru
 	if (r < 0)
 		return r;
 	collect_options(fd, u);
-	return collect_queue(c, fd, u);
+	r = collect_common_options(fd, u);
+	return r == 0 ? collect_queue(c, fd, u) : r;
 }
 
 /* --- judge --- */
@@ -291,7 +292,7 @@ static int judge_restore(const struct graph *graph, const struct object *o)
 	if (!type_number(u->type) ||
 	    (u->peer && (!peer || (peer->peer != o->id && !directed) || (u->peer == o->id && !directed))))
 		return fail(IMAGE_INCONSISTENT, 0, "socket %u, peer %u", o->id, u->peer);
-	int r = 0;
+	int r = judge_common_options(u);
 	for (size_t i = 0; i < u->n_message && r == 0; i++)
 		r = judge_message(graph, u->message[i]);
 	for (size_t i = 0; i < u->n_file; i++) {

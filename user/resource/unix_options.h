@@ -45,3 +45,50 @@ static const struct option {
 	OPTION(SO_RCVLOWAT, receive_low_water, false, 1), OPTION(SO_PEEK_OFF, peek_offset, false, -1),
 	OPTION(SO_TIMESTAMP, timestamp, false, 0),        OPTION(SO_TIMESTAMPNS, timestamp_ns, false, 0),
 };
+
+/* Those that any socket takes and tells. */
+static const struct common_option {
+	const char *name;
+	int number;
+} common_options[] = {
+#define SOCKET_OPTION(name, number) { #name, number },
+#include "resource/socket_options.def"
+#undef SOCKET_OPTION
+};
+
+/* 0 or -ENOMEM. */
+static inline int collect_common_options(int fd, Ckpt__Unix *u)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(common_options); i++) {
+		int value = 0;
+		socklen_t len = sizeof value;
+		if (getsockopt(fd, SOL_SOCKET, common_options[i].number, &value, &len) < 0 || !value)
+			continue;
+		Ckpt__UnixOption *option = MESSAGE_NEW(Ckpt__UnixOption, ckpt__unix_option);
+		if (!option || !MESSAGE_APPEND(&u->n_option, &u->option, option)) {
+			free(option);
+			return fail_memory();
+		}
+		SET(option, value, value);
+		if (!message_set_string(&option->name, common_options[i].name))
+			return fail_memory();
+	}
+	return 0;
+}
+
+/* NULL: there is none of this name. */
+static inline const struct common_option *find_common_option(const char *name)
+{
+	for (size_t i = 0; name && i < ARRAY_SIZE(common_options); i++)
+		if (!strcmp(common_options[i].name, name))
+			return &common_options[i];
+	return NULL;
+}
+
+static inline int judge_common_options(const Ckpt__Unix *u)
+{
+	for (size_t i = 0; i < u->n_option; i++)
+		if (!find_common_option(u->option[i]->name) || !u->option[i]->has_value)
+			return fail(IMAGE_INCONSISTENT, 0, "a socket option \"%.32s\"", u->option[i]->name ?: "");
+	return 0;
+}

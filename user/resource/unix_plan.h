@@ -76,6 +76,9 @@ static inline void plan_options(struct plan *plan, u32 file, const Ckpt__Unix *u
 		}
 		set_option(plan, fd, name, &value, sizeof value);
 	}
+	for (size_t i = 0; i < u->n_option; i++)
+		set_option(plan, fd, find_common_option(u->option[i]->name)->number, &u->option[i]->value,
+			   sizeof u->option[i]->value);
 	s64 receive[2] = { u->receive_timeout / 1000000, u->receive_timeout % 1000000 };
 	s64 send[2] = { u->send_timeout / 1000000, u->send_timeout % 1000000 };
 	if (u->receive_timeout)
