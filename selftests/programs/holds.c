@@ -86,6 +86,13 @@ static int private_keys(void)
 	return syscall(SYS_add_key, "user", "ckpt:process", "x", 1, -2 /* KEY_SPEC_PROCESS_KEYRING */) < 0 ? -1 : 0;
 }
 
+static int open_pressure(void)
+{
+	const char trigger[] = "some 150000 1000000";
+	int fd = open("/proc/pressure/memory", O_RDWR | O_NONBLOCK);
+	return fd >= 0 && write(fd, trigger, sizeof trigger) < 0 ? -1 : fd;
+}
+
 static int open_landlock(void)
 {
 	unsigned long long rights = 1;
@@ -444,6 +451,7 @@ static const struct kind {
 	{ "mount", open_mount },
 	{ "netlink", open_netlink },
 	{ "packet", open_packet },
+	{ "pressure", open_pressure },
 	{ "vsock", open_vsock },
 	{ "alg", open_alg },
 };

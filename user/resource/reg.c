@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-/* Owns files that a path leads to: regular files, directories, memory devices, whatever is opened with O_PATH. */
+/* Owns files that a path leads to: regular files, directories, devices without state, whatever is opened with O_PATH. */
 #include "base/elf.h"
 #include "base/file.h"
 #include "base/map.h"
@@ -7,7 +7,9 @@
 #include "model/reflect.h"
 #include "reg.pb-c.h"
 #include "resource/nameless.h"
+#include <linux/magic.h>
 #include <sys/stat.h>
+#include <sys/statfs.h>
 #include <sys/sysmacros.h>
 
 static const struct kind kind_reg = { .name = "reg", .desc = &ckpt__reg__descriptor };
@@ -19,10 +21,36 @@ static const char *const types[16] = {
 
 static const char *type_of(u32 mode) { return types[mode >> 12 & 15] ?: "unknown"; }
 
-/* Null, zero, full, random, urandom: devices without state. */
-static bool is_memory_device(u32 major, u32 minor)
+/* Devices that keep nothing for who has them open, by their numbers (Documentation/admin-guide/devices.txt). */
+static bool is_stateless_device(u32 flags, u32 major, u32 minor)
 {
-	return major == 1 && (minor == 3 || minor == 5 || minor == 7 || minor == 8 || minor == 9);
+	static const struct {
+		u32 major, minor;
+		bool write_only; /* who reads has a position that nothing tells */
+	} devices[] = {
+		{ 1, 3, false },    /* null */
+		{ 1, 5, false },    /* zero */
+		{ 1, 7, false },    /* full */
+		{ 1, 8, false },    /* random */
+		{ 1, 9, false },    /* urandom */
+		{ 1, 11, true },    /* kmsg */
+		{ 10, 183, false }, /* hwrng */
+		{ 10, 232, false }, /* kvm: virtual machines are files of their own */
+		{ 10, 234, false }, /* btrfs-control */
+		{ 10, 235, false }, /* autofs */
+		{ 10, 237, false }, /* loop-control */
+	};
+	for (size_t i = 0; i < ARRAY_SIZE(devices); i++)
+		if (devices[i].major == major && devices[i].minor == minor)
+			return !devices[i].write_only || (flags & O_ACCMODE) == O_WRONLY;
+	return false;
+}
+
+/* Pressure stall information (Linux 4.20, of control groups 5.2): who writes to such a file gives it a trigger, which it keeps. */
+static bool is_pressure_file(const char *path)
+{
+	size_t len = strlen(path), suffix = sizeof ".pressure" - 1;
+	return !strncmp(path, "/proc/pressure/", 15) || (len > suffix && !strcmp(path + len - suffix, ".pressure"));
 }
 
 static bool reg_claims(const struct record_file *file, const char *link)
@@ -31,7 +59,7 @@ static bool reg_claims(const struct record_file *file, const char *link)
 	    nameless_claims(file, link))
 		return false;
 	return (file->flags & O_PATH) || S_ISREG(file->mode) || S_ISDIR(file->mode) ||
-	       (S_ISCHR(file->mode) && is_memory_device(file->rdev_major, file->rdev_minor));
+	       (S_ISCHR(file->mode) && is_stateless_device(file->flags, file->rdev_major, file->rdev_minor));
 }
 
 /* --- collect --- */
@@ -152,7 +180,7 @@ static int judge_mapped(const Ckpt__Reg *f, const struct stat *st)
 static bool may_be_opened(u32 flags, const struct stat *st)
 {
 	return (flags & O_PATH) || S_ISREG(st->st_mode) || S_ISDIR(st->st_mode) ||
-	       (S_ISCHR(st->st_mode) && is_memory_device(major(st->st_rdev), minor(st->st_rdev)));
+	       (S_ISCHR(st->st_mode) && is_stateless_device(flags, major(st->st_rdev), minor(st->st_rdev)));
 }
 
 static u64 key_of(const char *path)
@@ -196,6 +224,18 @@ static int judge_restore(const struct graph *graph, u32 file, const Ckpt__Reg *f
 	return 0;
 }
 
+static int judge_dump(const struct graph *graph, u32 file, const Ckpt__Reg *f)
+{
+	u32 flags = file_flags(graph, file);
+	bool writes = !(flags & O_PATH) && (flags & O_ACCMODE) != O_RDONLY;
+	struct statfs fs;
+	if (f->moved)
+		return fail(FILE_MOVED, 0, "%s", f->path);
+	bool pressure = writes && is_pressure_file(f->path) && statfs(f->path, &fs) == 0 &&
+			(fs.f_type == PROC_SUPER_MAGIC || fs.f_type == CGROUP2_SUPER_MAGIC);
+	return pressure ? fail(FILE_PRESSURE, 0, "%s", f->path) : 0;
+}
+
 static int reg_judge(const struct graph *graph, const struct object *o, enum direction direction)
 {
 	const Ckpt__Reg *f = o->data;
@@ -203,7 +243,7 @@ static int reg_judge(const struct graph *graph, const struct object *o, enum dir
 		return fail(IMAGE_INCONSISTENT, 0, "a file without a path");
 	if (direction == DIRECTION_RESTORE)
 		return judge_restore(graph, o->id, f);
-	return f->moved ? fail(FILE_MOVED, 0, "%s", f->path) : 0;
+	return judge_dump(graph, o->id, f);
 }
 
 /* --- plan --- */
