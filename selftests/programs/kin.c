@@ -4,9 +4,18 @@
 #include "judge.h"
 
 enum { FILES = 1, FS = 2, MEMORY = 4, ACTIONS = 8 };
-static const int shares[] = {
-	FILES, FS, FILES | FS, MEMORY, MEMORY | FILES, MEMORY | FS | ACTIONS, MEMORY | FILES | FS | ACTIONS, 0
-};
+static const int shares[] = { FILES,
+			      FS,
+			      FILES | FS,
+			      MEMORY,
+			      MEMORY | FILES,
+			      MEMORY | FS,
+			      MEMORY | FILES | FS,
+			      MEMORY | ACTIONS,
+			      MEMORY | FILES | ACTIONS,
+			      MEMORY | FS | ACTIONS,
+			      MEMORY | FILES | FS | ACTIONS,
+			      0 };
 enum { KIN = sizeof shares / sizeof *shares };
 
 /* Of one child, in memory that all share anyhow; grown: it has a child that shares with it what it shares itself. */

@@ -220,6 +220,7 @@ static void set_scheduling(long i)
 	cpu_set_t one;
 	CPU_ZERO(&one);
 	CPU_SET(i % 2 && sysconf(_SC_NPROCESSORS_ONLN) > 1, &one);
+	MUST_EQ(setpriority(PRIO_PROCESS, (id_t)gettid(), (int)i - 3), 0);
 	MUST_EQ(syscall(SYS_sched_setscheduler, 0, (i % 2 ? SCHED_FIFO : SCHED_RR) | SCHED_RESET_ON_FORK, &param), 0);
 	MUST_EQ(sched_setaffinity(0, sizeof one, &one), 0);
 }
@@ -231,6 +232,7 @@ static void judge_scheduling(long i)
 	MUST_EQ(syscall(SYS_sched_getscheduler, 0), (i % 2 ? SCHED_FIFO : SCHED_RR) | SCHED_RESET_ON_FORK);
 	MUST_EQ(syscall(SYS_sched_getparam, 0, &param), 0);
 	MUST_EQ(param.sched_priority, i + 5);
+	MUST_EQ(getpriority(PRIO_PROCESS, (id_t)gettid()), i - 3); /* for when it is realtime no more */
 	MUST_EQ(sched_getaffinity(0, sizeof set, &set), 0);
 	MUST(CPU_COUNT(&set) == 1 && CPU_ISSET(i % 2 && sysconf(_SC_NPROCESSORS_ONLN) > 1, &set));
 }

@@ -11,6 +11,7 @@
 #include <sched.h>
 #include <stdio.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 
 #define POLICY_DEADLINE 6
@@ -72,8 +73,7 @@ static int collect_policy(u32 tid, Ckpt__Sched *m, u32 *ret_policy)
 	const char *name = a.policy < ARRAY_SIZE(policies) ? policies[a.policy] : NULL;
 	if (name && !message_set_string(&m->policy, name))
 		return fail_memory();
-	if (is_fair(a.policy))
-		SET(m, nice, a.nice);
+	SET(m, nice, is_fair(a.policy) ? a.nice : getpriority(PRIO_PROCESS, tid)); /* of others it waits for another policy */
 	if (is_realtime(a.policy))
 		SET(m, priority, a.priority);
 	SET(m, reset_on_fork, a.flags & FLAG_RESET_ON_FORK);
@@ -179,11 +179,15 @@ static int sched_judge(const struct graph *graph, const struct object *object, e
 	return 0;
 }
 
+/* kernel/sched/syscalls.c, __setscheduler_params(): of other policies than these two nice is not taken. */
+static bool takes_nice(u32 policy) { return policy == SCHED_OTHER || policy == SCHED_BATCH; }
+
 static void plan_policy(struct plan *plan, struct place at, const Ckpt__Sched *m)
 {
+	u32 policy = (u32)find_policy(m->policy);
 	struct attr a = {
 		.size = sizeof a,
-		.policy = (u32)find_policy(m->policy),
+		.policy = policy,
 		.flags = (m->reset_on_fork ? FLAG_RESET_ON_FORK : 0) | m->deadline_flags | (m->has_util_max ? FLAGS_UTIL : 0),
 		.nice = m->nice,
 		.priority = m->priority,
@@ -193,6 +197,8 @@ static void plan_policy(struct plan *plan, struct place at, const Ckpt__Sched *m
 		.util_min = m->util_min,
 		.util_max = m->util_max,
 	};
+	if (m->has_nice && !takes_nice(policy))
+		plan_call(plan, at, SYS_setpriority, ARG(PRIO_PROCESS), ARG(0), ARG(m->nice));
 	plan_call(plan, at, SYS_sched_setattr, ARG(0), ARG_OF_DATA(plan_data(plan, &a, sizeof a, 8)), ARG(0));
 }
 

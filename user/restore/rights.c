@@ -143,7 +143,7 @@ static int judge_scheduling(const struct rights *r, const Ckpt__Sched *m)
 		return fail(SCHED_RIGHT, 0, "policy deadline");
 	if (realtime && m->priority > own_limit(RLIMIT_RTPRIO))
 		return fail(SCHED_RIGHT, 0, "policy %s of priority %u", m->policy, m->priority);
-	if (!realtime && m->nice < r->nice && (u64)(20 - m->nice) > own_limit(RLIMIT_NICE))
+	if (m->nice < r->nice && (u64)(20 - m->nice) > own_limit(RLIMIT_NICE))
 		return fail(SCHED_RIGHT, 0, "nice %d, that of ckpt is %d", m->nice, r->nice);
 	return 0;
 }
