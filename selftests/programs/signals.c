@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /* signals DIR: handlers with their flags and masks, the blocked mask, alternate stacks, queued signals with their values, of the
- * process and of one thread. */
+ * process and of one thread, one of them without an entry in the queue. */
 #include "judge.h"
 
 static volatile int seen[200], n_seen, on_altstack;
@@ -21,6 +21,17 @@ static void queue(int signal, int value)
 	MUST_EQ(sigqueue(getpid(), signal, v), 0);
 }
 
+/* It has no entry in the queue: there is no room for one. */
+static void lose_info(int signal)
+{
+	struct rlimit limit, none;
+	MUST_EQ(getrlimit(RLIMIT_SIGPENDING, &limit), 0);
+	none = (struct rlimit){ 0, limit.rlim_max };
+	MUST_EQ(setrlimit(RLIMIT_SIGPENDING, &none), 0);
+	MUST_EQ(raise(signal), 0);
+	MUST_EQ(setrlimit(RLIMIT_SIGPENDING, &limit), 0);
+}
+
 static void *thread(void *arg)
 {
 	stack_t stack = { .ss_sp = thread_altstack, .ss_size = sizeof thread_altstack }, now;
@@ -34,6 +45,7 @@ static void *thread(void *arg)
 	MUST_EQ(sigaltstack(&stack, NULL), 0);
 	union sigval v = { .sival_int = 77 };
 	MUST_EQ(pthread_sigqueue(pthread_self(), SIGRTMIN + 5, v), 0);
+	lose_info(SIGUSR2);
 	thread_tid = (pid_t)syscall(SYS_gettid);
 	while (!judge_asked())
 		judge_nap(10);
@@ -47,6 +59,11 @@ static void *thread(void *arg)
 	MUST_EQ(info.si_value.sival_int, 77);
 	MUST_EQ(info.si_code, SI_QUEUE);
 	MUST_EQ(info.si_pid, getpid());
+	sigemptyset(&set);
+	sigaddset(&set, SIGUSR2);
+	MUST_EQ(sigwaitinfo(&set, &info), SIGUSR2);
+	MUST_EQ(info.si_code, SI_USER);
+	MUST_EQ(info.si_pid, 0);
 	return NULL;
 }
 

@@ -56,8 +56,6 @@ static int add_signal(size_t *count, Ckpt__QueuedSignal ***v, unsigned signal, c
 		return fail_memory();
 	}
 	SET(q, signal, signal);
-	if (!info)
-		return 0;
 	SET(q, code, info->si_code);
 	q->has_info = message_set_bytes(&q->info, info, sizeof *info);
 	return q->has_info ? 0 : fail_memory();
@@ -88,13 +86,14 @@ static int queue_add(struct queue *queue, unsigned signal, const siginfo_t *info
 {
 	Ckpt__Signals *m = queue->m;
 	queue->seen |= SIGNAL_BIT(signal);
-	if (info && is_of_timer(queue, info))
+	if (is_of_timer(queue, info))
 		return add_signal(&m->n_expired, &m->expired, signal, info);
 	return queue->of_process ? add_signal(&m->n_shared, &m->shared, signal, info)
 				 : add_signal(&m->n_pending, &m->pending, signal, info);
 }
 
-/* A signal that came when there was no room for its entry has its bit only. */
+/* A signal that came when there was no room for its entry has its bit only: the kernel makes up {SI_USER, pid 0, uid 0} when it
+ * delivers it (kernel/signal.c, collect_signal()), which are zeroes. */
 static int queue_collect(struct queue *queue)
 {
 	u64 set = queue->of_process ? queue->task->shared_pending : queue->task->pending;
@@ -111,7 +110,7 @@ static int queue_collect(struct queue *queue)
 	}
 	for (unsigned signal = 1; err >= 0 && signal <= SIGNAL_COUNT; signal++)
 		if (set & ~queue->seen & SIGNAL_BIT(signal))
-			err = queue_add(queue, signal, NULL);
+			err = queue_add(queue, signal, &(siginfo_t){ .si_signo = (int)signal });
 	return err;
 }
 
@@ -177,7 +176,6 @@ static void set_action(struct plan *plan, u32 pid, const Ckpt__Action *a)
 	plan_call(plan, AT(pid, STAGE_TASK), SYS_rt_sigaction, ARG(a->signal), ARG_OF_DATA(data), ARG(0), ARG(8));
 }
 
-/* Without an entry the kernel makes up {SI_USER, pid 0, uid 0} at delivery: the same as zeroes here. */
 static u32 info_data(struct plan *plan, const Ckpt__QueuedSignal *q)
 {
 	siginfo_t info = { .si_signo = (int)q->signal };
