@@ -67,6 +67,7 @@ static int ask_tree(struct collector *c)
 {
 	size_t at = 0;
 	bool want_timers = !c->facts.have_timers, want_actions = !c->facts.have_sighands;
+	c->homes.n = 0; /* they come home anew */
 	for (size_t i = 0; i < c->tree->processes.n; i++) {
 		struct tree_process *p = &c->tree->processes.v[i];
 		struct record_task *tasks = &c->facts.tasks.v[at];
@@ -203,7 +204,9 @@ static int collect_facts(struct collector *c)
 		return fail_memory();
 	bool maps_at_hand = c->config->live || (c->config->bpf && bpf_is_pinned(c->config->bpf));
 	_cleanup_smaps_ struct smaps_ahead *ahead = maps_at_hand ? NULL : smaps_ahead(c->tree);
-	int r = has_told(c) ? take_told(c) : 0;
+	int r = c->config->live ? 0 : collect_homes(c);
+	if (r == 0 && has_told(c))
+		r = take_told(c);
 	if (r == 0 && (!has_told(c) || !told_all(c)))
 		r = ask_bpf(c, c->config->effort);
 	if (r == 0)
@@ -293,6 +296,7 @@ void collector_free(struct collector *c)
 	for (size_t i = 0; i < c->own_fds.n; i++)
 		close(c->own_fds.v[i]);
 	vector_free(&c->own_fds);
+	vector_free(&c->homes);
 	connections_free(&c->connections);
 	vector_free(&c->known_files);
 	map_free(&c->by_identity);

@@ -25,8 +25,9 @@ struct collector {
 	struct tree *tree;
 	struct graph *graph;
 	struct facts facts;
-	struct clock_offsets ahead;      /* of the tree's clocks before ckpt's: another time namespace */
-	struct clock_offsets own_clocks; /* of ckpt's before the kernel's */
+	VECTOR(struct remote_home) homes; /* of the threads in facts.tasks; none: to be asked for */
+	struct clock_offsets ahead;       /* of the tree's clocks before ckpt's: another time namespace */
+	struct clock_offsets own_clocks;  /* of ckpt's before the kernel's */
 	bool have_own_clocks;
 	struct map by_identity;            /* kernel identity -> file id */
 	struct map by_inode;               /* device and inode -> index + 1 in known_files of the first in the list */
@@ -73,6 +74,8 @@ void collector_free(struct collector *);
 int collect_files(struct collector *); /* fds.c: descriptor tables */
 /* What is known of rseq areas, for whoever makes calls in their threads: ptrace.c. */
 void collect_hand_rseq(struct collector *);
+/* Where the stopped threads go on. The way there may deliver a signal on arm64, so everything else about them comes behind it. */
+int collect_homes(struct collector *);  /* tasks.c */
 int collect_ptrace(struct collector *); /* ptrace.c: masks, rseq, robust lists */
 int collect_tasks(struct collector *);  /* tasks.c: task and thread objects */
 /* kin.c: does a session or group belong to others, outside of the tree? Not when nobody else is in it: its leader is dead then. */

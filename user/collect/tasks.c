@@ -107,12 +107,36 @@ static int thread_abort_rseq(Ckpt__Thread *m, const struct record_task *t, struc
 	return r;
 }
 
-static int thread_registers(struct collector *c, Ckpt__Thread *m, const struct record_task *t)
+static int find_home(const struct tree_thread *thread, struct remote_home *ret)
+{
+	WORKING_ON_THREAD(thread->tid);
+	int r = thread->stopped ? remote_freeze_point(thread->tid, ret) : 0;
+	return r < 0 ? fail(TASK_RACED, r, "reading its registers") : 0;
+}
+
+int collect_homes(struct collector *c)
+{
+	for (size_t i = 0; i < c->tree->processes.n; i++) {
+		const struct tree_process *p = &c->tree->processes.v[i];
+		for (size_t k = 0; k < p->threads.n; k++) {
+			struct remote_home *home = vector_add(&c->homes);
+			int r = home ? find_home(&p->threads.v[k], home) : fail_memory();
+			if (r < 0)
+				return r;
+		}
+	}
+	return 0;
+}
+
+static int thread_registers(struct collector *c, Ckpt__Thread *m, const struct record_task *t, const struct tree_thread *tt)
 {
 	struct remote_home home;
-	int r = remote_freeze_point((pid_t)t->tid, &home);
+	size_t at = (size_t)(t - c->facts.tasks.v);
+	int r = at < c->homes.n ? 0 : find_home(tt, &home);
 	if (r < 0)
-		return fail(TASK_RACED, r, "reading its registers");
+		return r;
+	if (at < c->homes.n)
+		home = c->homes.v[at];
 	r = thread_abort_rseq(m, t, &home);
 	if (r == 0)
 		r = thread_call(c, m, t, &home);
@@ -195,7 +219,7 @@ static int add_thread(struct collector *c, const struct record_task *t, const st
 	int r = thread_fields(o->data, t);
 	if (r < 0)
 		return r;
-	return tt->stopped ? thread_registers(c, o->data, t) : thread_restart_block(o->data, t);
+	return tt->stopped ? thread_registers(c, o->data, t, tt) : thread_restart_block(o->data, t);
 }
 
 static const char *state_name(const struct tree_process *p)
