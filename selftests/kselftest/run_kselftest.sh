@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # usage: run_kselftest.sh [-l] [-t GROUP/TEST[:NAME,NAME]]...   runs the installed tests, or only these, and prints KTAP; -l lists
 # them. Exit status: 0, 1 after a failure, 4 when all were skipped.
-cd "$(dirname "$0")" || exit 1
+case $0 in */*) cd "${0%/*}" || exit 1 ;; esac
 [ "$1" = -l ] && exec sed 's/^selftests.//' tests
 CKPT=$PWD/ckpt B=$PWD
 export CKPT B
