@@ -14,6 +14,11 @@
 #include <sys/resource.h>
 #include <sys/syscall.h>
 
+#ifndef PR_SCHED_CORE
+#define PR_SCHED_CORE 62 /* Linux 5.14 */
+#endif
+#define CORE_GET 0       /* PR_SCHED_CORE_GET */
+#define CORE_OF_THREAD 0 /* PIDTYPE_PID of the kernel */
 #define POLICY_DEADLINE 6
 #define FLAG_RESET_ON_FORK 0x01
 #define FLAGS_DEADLINE 0x06
@@ -136,6 +141,20 @@ static int collect_slack(const struct record_task *t, Ckpt__Sched *m)
 	return 0;
 }
 
+/* A number that means nothing but "the same"; -EINVAL where the kernel has none. */
+static u64 core_cookie(u32 tid)
+{
+	u64 cookie = 0;
+	return prctl(PR_SCHED_CORE, CORE_GET, tid, CORE_OF_THREAD, &cookie) < 0 ? 0 : cookie;
+}
+
+static void collect_core(u32 tid, Ckpt__Sched *m)
+{
+	u64 cookie = core_cookie(tid);
+	if (cookie && cookie != core_cookie(0))
+		SET(m, core_cookie, true);
+}
+
 static int sched_collect(struct collector *collector _unused_, const struct subject *subject, struct object *object)
 {
 	u32 tid = subject->task->tid, policy = 0;
@@ -145,6 +164,7 @@ static int sched_collect(struct collector *collector _unused_, const struct subj
 		err = collect_cpus(tid, m);
 	if (err >= 0)
 		err = collect_io(tid, policy, m);
+	collect_core(tid, m);
 	return err < 0 ? err : collect_slack(subject->task, m);
 }
 
@@ -170,6 +190,8 @@ static int sched_judge(const struct graph *graph, const struct object *object, e
 	const Ckpt__Sched *m = object->data;
 	u64 mask[CPU_ROOM / 64] = { 0 };
 	WORKING_ON_THREAD(object->id);
+	if (m->core_cookie && direction == DIRECTION_DUMP)
+		warn(SCHED_CORE, 0, "prctl(PR_SCHED_CORE)");
 	if (find_policy(m->policy) < 0)
 		return fail(SCHED_POLICY, 0, "its policy is not one that ckpt knows");
 	if (!m->cpus || !parse_cpus(m->cpus, mask))
