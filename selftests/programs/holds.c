@@ -76,7 +76,6 @@ static int open_secret(void) { return (int)syscall(SYS_memfd_secret, 0); }
 static int open_device(void) { return open("/dev/kmsg", O_RDONLY); }
 static int open_mount(void) { return (int)syscall(SYS_fsopen, "tmpfs", 0); }
 static int open_netlink(void) { return socket(AF_NETLINK, SOCK_RAW, 12 /* NETLINK_NETFILTER */); }
-static int open_packet(void) { return socket(AF_PACKET, SOCK_RAW, 0); }
 static int open_vsock(void) { return socket(AF_VSOCK, SOCK_STREAM, 0); }
 static int open_alg(void) { return socket(AF_ALG, SOCK_SEQPACKET, 0); }
 
@@ -450,7 +449,6 @@ static const struct kind {
 	{ "device", open_device },
 	{ "mount", open_mount },
 	{ "netlink", open_netlink },
-	{ "packet", open_packet },
 	{ "pressure", open_pressure },
 	{ "vsock", open_vsock },
 	{ "alg", open_alg },

@@ -2,6 +2,9 @@
 /* Sockets of the internet that ckpt refuses: by name, with a way out, and the program does not notice. */
 #include "harness/target.h"
 #include "diag/diag.h"
+#include "harness/edit.h"
+#include "packet.pb-c.h"
+#include "resource/registry.h"
 #include <linux/sched.h>
 #include <signal.h>
 #include <stddef.h>
@@ -89,6 +92,49 @@ REFUSED_UNIX(unix_namespace, "namespace", EXIT_UNSUPPORTED, "UNIX_NAMESPACE")
 REFUSED_UNIX(unix_waits_outside, "outside", EXIT_UNSUPPORTED, "UNIX_EXTERNAL")
 
 TEST(netlink_unread, .root = true, .net = true) { refused("netlink", "unread", NULL, EXIT_RACED, "[NETLINK_UNREAD]"); }
+
+TEST(packet_unread, .root = true, .net = true) { refused("capture", "unread", NULL, EXIT_RACED, "[PACKET_UNREAD]"); }
+TEST(packet_ring, .root = true, .net = true) { refused("capture", "ring", NULL, EXIT_UNSUPPORTED, "[SOCKET_PACKET]"); }
+TEST(packet_hidden, .root = true, .net = true)
+{
+	CHECK_OK(setenv("CKPT_DISABLE", "PACKET_DIAG", 1));
+	refused("capture", NULL, NULL, EXIT_KERNEL, "[PACKET_HIDDEN]");
+}
+
+TEST(packet_given_up, .root = true, .net = true)
+{
+	struct target t;
+	char pid[16];
+	_cleanup_text_ struct text output = { 0 };
+	target_start(&t, "capture", "unread");
+	snprintf(pid, sizeof pid, "%d", t.pid);
+	CHECK_EQ(ckpt(&output, "dump", pid, t.image, "--policy=packets=drop"), 0);
+	CHECK_CONTAINS(output.data, "[PACKET_DROPPED]");
+	target_restore(&t, 0);
+	target_judge(&t);
+}
+
+static void other_device(struct graph *g, const void *with _unused_)
+{
+	Ckpt__Packet *m = graph_next(g, resource_packet.kind, NULL)->data;
+	CHECK(m->n_device && message_set_string(&m->device[0], "eth77"));
+	SET(m, ifindex, 77);
+}
+
+TEST(packet_device, .root = true, .net = true)
+{
+	struct target t;
+	char edited[96];
+	_cleanup_text_ struct text output = { 0 };
+	target_start(&t, "capture");
+	target_dump(&t, false);
+	snprintf(edited, sizeof edited, "%s.edited", t.image);
+	edit_image(t.image, edited, other_device, NULL);
+	CHECK_EQ(ckpt(&output, "restore", edited, "-d"), EXIT_SYSTEM);
+	CHECK_CONTAINS(output.data, "[PACKET_DEVICE]");
+	target_restore(&t, 0);
+	target_judge(&t);
+}
 
 /* The port belongs to another socket, or the address to nobody, where the image is to be restored. */
 static void restore_refused(struct target *t, int exit_class, const char *code)

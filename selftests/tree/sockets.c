@@ -13,6 +13,7 @@ PROGRAM(multipath, QUIET | NET, "multipath")
 PROGRAM(tcp, QUIET | NET, "tcp")
 PROGRAM(packets, QUIET | NET, "packets")
 PROGRAM(netlink, QUIET | NET, "netlink")
+PROGRAM(capture, QUIET | NET, "capture")
 PROGRAM(loop_tcp, NET, "/usr/bin/python3", "loop.py", "tcp")
 
 /* What `ss` shows but for what was sent and not confirmed, sorted. */

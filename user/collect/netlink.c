@@ -302,3 +302,68 @@ int netlink_tcp_destroy(const void *local, const void *remote)
 		return n < 0 ? neg_errno() : -EBADMSG;
 	return h->nlmsg_type == NLMSG_ERROR ? ((const struct nlmsgerr *)NLMSG_DATA(h))->error : -EBADMSG;
 }
+
+/* --- packet sockets: the kernel tells of all only --- */
+
+void packet_diag_free(struct packet_diag *d) { vector_free(&d->memberships); }
+
+static int packet_attributes(const struct nlmsghdr *h, struct packet_diag *ret)
+{
+	const struct packet_diag_msg *m = NLMSG_DATA(h);
+	int left = (int)(h->nlmsg_len - NLMSG_LENGTH(sizeof *m));
+	for (const struct rtattr *a = (const void *)(m + 1); RTA_OK(a, left); a = RTA_NEXT(a, left)) {
+		const struct packet_diag_mclist *list = RTA_DATA(a);
+		size_t count = a->rta_type == PACKET_DIAG_MCLIST ? RTA_PAYLOAD(a) / sizeof *list : 0;
+		if (a->rta_type == PACKET_DIAG_INFO)
+			memcpy(&ret->info, RTA_DATA(a), MIN(RTA_PAYLOAD(a), sizeof ret->info));
+		ret->ring |= a->rta_type == PACKET_DIAG_RX_RING || a->rta_type == PACKET_DIAG_TX_RING;
+		ret->fanout |= a->rta_type == PACKET_DIAG_FANOUT;
+		for (size_t i = 0; i < count; i++) {
+			struct packet_diag_mclist *place = vector_add(&ret->memberships);
+			if (!place)
+				return -ENOMEM;
+			*place = list[i];
+		}
+	}
+	return 0;
+}
+
+/* One answer: 1 when the socket was told, -ENOENT when all have been. */
+static int packet_replies(const char *reply, size_t n, u64 inode, struct packet_diag *ret)
+{
+	const struct nlmsghdr *h = (const void *)reply;
+	for (size_t left = n; NLMSG_OK(h, left); h = NLMSG_NEXT(h, left)) {
+		const struct packet_diag_msg *m = NLMSG_DATA(h);
+		if (h->nlmsg_type == NLMSG_DONE)
+			return -ENOENT;
+		if (h->nlmsg_type == NLMSG_ERROR)
+			return ((const struct nlmsgerr *)NLMSG_DATA(h))->error ?: -EBADMSG;
+		if (m->pdiag_ino != (u32)inode)
+			continue;
+		int r = packet_attributes(h, ret);
+		return r < 0 ? r : 1;
+	}
+	return 0;
+}
+
+int netlink_packet_diag(u64 inode, struct packet_diag *ret)
+{
+	struct {
+		struct nlmsghdr h;
+		struct packet_diag_req r;
+	} request = {
+		.h = { .nlmsg_len = sizeof request,
+		       .nlmsg_type = SOCK_DIAG_BY_FAMILY,
+		       .nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP },
+		.r = { .sdiag_family = AF_PACKET,
+		       .pdiag_show = PACKET_SHOW_INFO | PACKET_SHOW_MCLIST | PACKET_SHOW_RING_CFG | PACKET_SHOW_FANOUT },
+	};
+	_cleanup_close_ int fd = ask(&request, sizeof request);
+	_cleanup_free_ char *reply = fd < 0 ? NULL : malloc(REPLY_ROOM);
+	int r = fd < 0 ? fd : reply ? 0 : -ENOMEM;
+	while (r == 0) {
+		ssize_t n = recv(fd, reply, REPLY_ROOM, 0);
+		r = n < 0 ? neg_errno() : packet_replies(reply, (size_t)n, inode, ret);
+	}
+	return MIN(r, 0);
+}

@@ -3,6 +3,8 @@
 #pragma once
 #include "base/map.h"
 #include "base/text.h"
+#include "base/vector.h"
+#include <linux/packet_diag.h>
 #include <sys/socket.h>
 
 struct unix_diag {
@@ -42,3 +44,13 @@ int netlink_tcp_others(u32 port, const struct map *inodes);
 /* Ends such a socket that belongs to nobody any more, but is kept by the kernel until its other end has confirmed its end
  * (orphans: since Linux 6.12, CONFIG_INET_DIAG_DESTROY). 0, -ENOENT, -EBUSY when somebody has it, or another negative errno. */
 int netlink_tcp_destroy(const void *local, const void *remote);
+
+struct packet_diag {
+	struct packet_diag_info info;
+	VECTOR(struct packet_diag_mclist) memberships; /* the newest first */
+	bool ring, fanout;                             /* it has one, it is in a group */
+};
+/* Asks about the packet socket of an inode in ckpt's own network namespace: 0, -ENOENT when there is none, or another negative errno.
+ * The answer is freed in any case. */
+int netlink_packet_diag(u64 inode, struct packet_diag *ret);
+void packet_diag_free(struct packet_diag *);

@@ -4,13 +4,10 @@
 #include "collect/collect.h"
 #include "collect/socket.h"
 #include "netlink.pb-c.h"
-#include "resource/file_scope.h"
-#include <linux/filter.h>
+#include "resource/socket_option.h"
 #include <linux/netlink.h>
 #include <poll.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/time.h>
 
 static const struct kind kind_netlink = { .name = "netlink", .desc = &ckpt__netlink__descriptor };
 
@@ -20,28 +17,11 @@ static const struct kind kind_netlink = { .name = "netlink", .desc = &ckpt__netl
 static const u32 plain_protocols[] = { NETLINK_ROUTE,   NETLINK_SOCK_DIAG,      NETLINK_XFRM,
 				       NETLINK_SELINUX, NETLINK_KOBJECT_UEVENT, NETLINK_GENERIC };
 
-enum option_type { INT, BUFFER, TIME };
-static const struct netlink_option {
-	const char *name;
-	int level, number;
-	enum option_type type;
-} netlink_options[] = {
-#define SOCKET_OPTION(name, number) { #name, SOL_SOCKET, number, INT },
+static const struct socket_option netlink_options[] = {
 #include "resource/socket_options.def"
-#undef SOCKET_OPTION
-#define OPTION(level, number, type)                                                                                            \
-	{                                                                                                                      \
-#number, level, number, type                                                                                   \
-	}
-	OPTION(SOL_SOCKET, SO_SNDBUF, BUFFER),
-	OPTION(SOL_SOCKET, SO_RCVBUF, BUFFER),
-	OPTION(SOL_SOCKET, SO_RCVTIMEO, TIME),
-	OPTION(SOL_SOCKET, SO_SNDTIMEO, TIME),
-	OPTION(SOL_SOCKET, SO_RCVLOWAT, INT),
+	COMMON_OPTIONS,
 	OPTION(SOL_SOCKET, SO_PASSCRED, INT),
 	OPTION(SOL_SOCKET, SO_PASSSEC, INT),
-	OPTION(SOL_SOCKET, SO_TIMESTAMP, INT),
-	OPTION(SOL_SOCKET, SO_TIMESTAMPNS, INT),
 	OPTION(SOL_NETLINK, NETLINK_PKTINFO, INT),
 	OPTION(SOL_NETLINK, NETLINK_BROADCAST_ERROR, INT),
 	OPTION(SOL_NETLINK, NETLINK_NO_ENOBUFS, INT),
@@ -49,8 +29,7 @@ static const struct netlink_option {
 	OPTION(SOL_NETLINK, NETLINK_CAP_ACK, INT),
 	OPTION(SOL_NETLINK, NETLINK_EXT_ACK, INT),
 	OPTION(SOL_NETLINK, NETLINK_GET_STRICT_CHK, INT),
-	OPTION(SOL_SOCKET, SO_LOCK_FILTER, INT), /* behind the filter */
-#undef OPTION
+	LAST_OPTION
 };
 
 static bool netlink_claims(const struct record_file *file, const char *link)
@@ -59,57 +38,7 @@ static bool netlink_claims(const struct record_file *file, const char *link)
 	return file->family == AF_NETLINK;
 }
 
-static int type_number(const Ckpt__Netlink *m)
-{
-	return !m->type ? 0 : !strcmp(m->type, "raw") ? SOCK_RAW : !strcmp(m->type, "datagram") ? SOCK_DGRAM : 0;
-}
-
 /* --- collect --- */
-
-static int socket_int(int fd, int option)
-{
-	int value = 0;
-	socklen_t len = sizeof value;
-	return getsockopt(fd, SOL_SOCKET, option, &value, &len) < 0 ? 0 : value;
-}
-
-static bool read_option(int fd, const struct netlink_option *o, s64 *ret)
-{
-	union {
-		int i;
-		struct timeval t;
-	} v = { .t = { 0 } };
-	socklen_t len = o->type == TIME ? sizeof v.t : sizeof v.i;
-	if (getsockopt(fd, o->level, o->number, &v, &len) < 0)
-		return false;
-	*ret = o->type == TIME ? v.t.tv_sec * 1000000 + v.t.tv_usec : v.i;
-	return true;
-}
-
-static int add_option(Ckpt__Netlink *m, const struct netlink_option *o, s64 value)
-{
-	Ckpt__NetlinkOption *option = MESSAGE_NEW(Ckpt__NetlinkOption, ckpt__netlink_option);
-	if (!option || !MESSAGE_APPEND(&m->n_option, &m->option, option)) {
-		free(option);
-		return fail_memory();
-	}
-	SET(option, value, value);
-	return message_set_string(&option->name, o->name) ? 0 : fail_memory();
-}
-
-/* Compared with a new socket: what the host gives to all is no choice of the program. */
-static int collect_options(int fd, Ckpt__Netlink *m)
-{
-	_cleanup_close_ int fresh = socket(AF_NETLINK, type_number(m) | SOCK_CLOEXEC, (int)m->protocol);
-	int r = 0;
-	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(netlink_options); i++) {
-		s64 now, begin = 0;
-		if (read_option(fd, &netlink_options[i], &now) &&
-		    !(fresh >= 0 && read_option(fresh, &netlink_options[i], &begin) && begin == now))
-			r = add_option(m, &netlink_options[i], now);
-	}
-	return r;
-}
 
 static int collect_addresses(int fd, Ckpt__Netlink *m)
 {
@@ -178,7 +107,7 @@ static int netlink_collect(struct collector *c, const struct subject *subject, s
 	SET(m, protocol, (u32)socket_int(fd, SO_PROTOCOL));
 	if (near >= 0)
 		SET(m, near, near);
-	if (!message_set_string(&m->type, socket_int(fd, SO_TYPE) == SOCK_RAW ? "raw" : "datagram"))
+	if (!message_set_string(&m->type, plain_type_name(fd)))
 		return fail_memory();
 	if (near != 1)
 		return 0;
@@ -186,8 +115,9 @@ static int netlink_collect(struct collector *c, const struct subject *subject, s
 	int r = collect_addresses(fd, m);
 	if (r == 0)
 		r = collect_groups(fd, m);
+	_cleanup_close_ int fresh = socket(AF_NETLINK, plain_type_number(m->type) | SOCK_CLOEXEC, (int)m->protocol);
 	if (r == 0)
-		r = collect_options(fd, m);
+		r = collect_options(fd, fresh, netlink_options, ARRAY_SIZE(netlink_options), &m->n_option, &m->option);
 	return r == 0 ? collect_filter(fd, m) : r;
 }
 
@@ -216,19 +146,11 @@ static int judge_dump(const Ckpt__Netlink *m)
 	return 0;
 }
 
-static const struct netlink_option *find_option(const char *name)
-{
-	for (size_t i = 0; name && i < ARRAY_SIZE(netlink_options); i++)
-		if (!strcmp(netlink_options[i].name, name))
-			return &netlink_options[i];
-	return NULL;
-}
-
 /* Tried with a socket that is closed again. */
 static int judge_port(const Ckpt__Netlink *m)
 {
 	struct sockaddr_nl a = { .nl_family = AF_NETLINK, .nl_pid = m->port };
-	_cleanup_close_ int fd = socket(AF_NETLINK, type_number(m) | SOCK_CLOEXEC, (int)m->protocol);
+	_cleanup_close_ int fd = socket(AF_NETLINK, plain_type_number(m->type) | SOCK_CLOEXEC, (int)m->protocol);
 	if (fd < 0)
 		return fail(SOCKET_NETLINK, neg_errno(), "protocol %u", m->protocol);
 	if (m->port && bind(fd, (void *)&a, sizeof a) < 0)
@@ -239,11 +161,9 @@ static int judge_port(const Ckpt__Netlink *m)
 static int judge_restore(const struct object *o)
 {
 	const Ckpt__Netlink *m = o->data;
-	bool sound = type_number(m) && is_plain(m->protocol) && m->n_group <= GROUPS_ROOM * 32 &&
-		     m->filter.len % sizeof(struct sock_filter) == 0 &&
-		     m->filter.len <= BPF_MAXINSNS * sizeof(struct sock_filter);
-	for (size_t i = 0; i < m->n_option; i++)
-		sound &= find_option(m->option[i]->name) && m->option[i]->has_value;
+	bool sound = plain_type_number(m->type) && is_plain(m->protocol) && m->n_group <= GROUPS_ROOM * 32 &&
+		     filter_sound(&m->filter) &&
+		     options_sound(netlink_options, ARRAY_SIZE(netlink_options), m->n_option, m->option);
 	return sound ? judge_port(m) : fail(IMAGE_INCONSISTENT, 0, "netlink socket %u", o->id);
 }
 
@@ -257,35 +177,6 @@ static int netlink_judge(const struct graph *graph, const struct object *o, enum
 
 #define CREATE AT(PLAN_WORLD, STAGE_CREATE)
 
-static void plan_set(struct plan *plan, struct arg fd, int level, int number, const void *value, size_t len)
-{
-	plan_call(plan, CREATE, SYS_setsockopt, fd, ARG(level), ARG(number), ARG_OF_DATA(plan_data(plan, value, len, 8)),
-		  ARG(len));
-}
-
-static void plan_option(struct plan *plan, struct arg fd, const struct netlink_option *o, s64 value)
-{
-	struct timeval time = { value / 1000000, value % 1000000 };
-	int number = o->number, half = (int)MIN(MAX(value / 2, 1), INT32_MAX / 2), plain = (int)value;
-	if (o->type == BUFFER && half > 212992) /* the common net.core.?mem_max */
-		number = number == SO_SNDBUF ? SO_SNDBUFFORCE : SO_RCVBUFFORCE;
-	if (o->type == TIME)
-		plan_set(plan, fd, o->level, number, &time, sizeof time);
-	else
-		plan_set(plan, fd, o->level, number, o->type == BUFFER ? &half : &plain, sizeof plain);
-}
-
-static void plan_filter(struct plan *plan, struct arg fd, const Ckpt__Netlink *m)
-{
-	struct sock_fprog program = { .len = (unsigned short)(m->filter.len / sizeof(struct sock_filter)) };
-	if (!m->filter.len)
-		return;
-	u32 data = plan_data(plan, &program, sizeof program, 8);
-	plan_pointer(plan, data + offsetof(struct sock_fprog, filter), plan_data(plan, m->filter.data, m->filter.len, 8));
-	plan_call(plan, CREATE, SYS_setsockopt, fd, ARG(SOL_SOCKET), ARG(SO_ATTACH_FILTER), ARG_OF_DATA(data),
-		  ARG(sizeof program));
-}
-
 static void plan_address(struct plan *plan, struct arg fd, long call, u32 port, u32 groups)
 {
 	struct sockaddr_nl a = { .nl_family = AF_NETLINK, .nl_pid = port, .nl_groups = groups };
@@ -295,18 +186,19 @@ static void plan_address(struct plan *plan, struct arg fd, long call, u32 port, 
 static int netlink_plan(struct plan *plan, const struct graph *graph, const struct object *o)
 {
 	const Ckpt__Netlink *m = o->data;
-	u32 made = (u32)type_number(m) | SOCK_CLOEXEC;
+	u32 made = (u32)plain_type_number(m->type) | SOCK_CLOEXEC;
 	struct plan_step *make = plan_call(plan, CREATE, SYS_socket, ARG(AF_NETLINK), ARG(made), ARG(m->protocol));
 	struct arg fd = ARG(plan_fd(plan, o->id));
 	plan_place_fd(plan, step_result(plan, make), o->id);
 	plan_call(plan, CREATE, SYS_fchown, fd, ARG(m->uid), ARG(m->gid));
 	if (m->port)
 		plan_address(plan, fd, SYS_bind, m->port, 0);
-	plan_filter(plan, fd, m); /* before the first message can come */
+	plan_filter(plan, CREATE, fd, &m->filter); /* before the first message can come */
 	for (size_t i = 0; i < m->n_option; i++)
-		plan_option(plan, fd, find_option(m->option[i]->name), m->option[i]->value);
+		plan_option(plan, CREATE, fd, find_option(netlink_options, ARRAY_SIZE(netlink_options), m->option[i]->name),
+			    m->option[i]->value);
 	for (size_t i = 0; i < m->n_group; i++)
-		plan_set(plan, fd, SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, &m->group[i], sizeof m->group[i]);
+		plan_set(plan, CREATE, fd, SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, &m->group[i], sizeof m->group[i]);
 	if (m->has_peer_port)
 		plan_address(plan, fd, SYS_connect, m->peer_port, m->peer_groups);
 	plan_status_flags(plan, CREATE, o->id, file_flags(graph, o->id), 0);

@@ -17,7 +17,8 @@
 /* Those of families that nobody carries are refused by judge, by their number. */
 static bool unix_claims(const struct record_file *file, const char *link)
 {
-	bool other = file->family == AF_INET || file->family == AF_INET6 || file->family == AF_NETLINK;
+	bool other =
+		file->family == AF_INET || file->family == AF_INET6 || file->family == AF_NETLINK || file->family == AF_PACKET;
 	return !(file->flags & O_PATH) && !other && !strncmp(link, "socket:[", 8);
 }
 
@@ -174,7 +175,6 @@ static int refuse_family(const Ckpt__Unix *u)
 		enum diag_code code;
 		const char *name;
 	} families[] = {
-		{ AF_PACKET, DIAG_SOCKET_PACKET, "a packet" },
 		{ AF_VSOCK, DIAG_SOCKET_FAMILY, "a virtual machine's (vsock)" },
 		{ AF_ALG, DIAG_SOCKET_FAMILY, "a kernel cryptography (AF_ALG)" },
 		{ AF_BLUETOOTH, DIAG_SOCKET_FAMILY, "a Bluetooth" },
