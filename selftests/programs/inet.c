@@ -101,16 +101,16 @@ static void must_serve(int listener, const char *to, int port)
 	MUST(close(server) == 0 && close(client) == 0);
 }
 
-int main(int argc, char **argv)
-{
-	judge_start(argc, argv);
-	int four = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), six = socket(AF_INET6, SOCK_STREAM, 0);
-	int dual = socket(AF_INET6, SOCK_STREAM | SOCK_NONBLOCK, 0), fresh = socket(AF_INET, SOCK_STREAM, 0);
-	int groups[2], bound = socket(AF_INET, SOCK_STREAM, 0), again = socket(AF_INET, SOCK_STREAM, 0);
-	int udp = socket(AF_INET, SOCK_DGRAM, 0), any = socket(AF_INET6, SOCK_DGRAM, 0), here = socket(AF_INET, SOCK_DGRAM, 0);
-	int there = socket(AF_INET, SOCK_DGRAM, 0), gone = socket(AF_INET, SOCK_DGRAM, 0),
-	    fresh6 = socket(AF_INET6, SOCK_DGRAM, 0);
+/* Those that listen; two of a shared port; bound ones; ones that are new but for their options. */
+static int four, six, dual, groups[2], bound, chosen, again, shared, fresh, fresh6;
+/* With datagrams: bound ones, two that are connected to each other; members of multicast groups. */
+static int udp, any, here, there, joined, joined6;
 
+static void make_listeners(void)
+{
+	four = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	six = socket(AF_INET6, SOCK_STREAM, 0);
+	dual = socket(AF_INET6, SOCK_STREAM | SOCK_NONBLOCK, 0);
 	set(four, SOL_SOCKET, SO_REUSEADDR, 1);
 	bind_to(four, "127.0.0.1", 6379);
 	MUST_EQ(listen(four, 17), 0);
@@ -125,18 +125,29 @@ int main(int argc, char **argv)
 		bind_to(groups[i], "0.0.0.0", 7000);
 		MUST_EQ(listen(groups[i], 5), 0);
 	}
+}
+
+static void make_bound(void)
+{
+	bound = socket(AF_INET, SOCK_STREAM, 0);
+	again = socket(AF_INET, SOCK_STREAM, 0);
+	shared = socket(AF_INET, SOCK_STREAM, 0);
 	bind_to(bound, "127.0.0.1", 0);
-	int chosen = port_of(bound);
+	chosen = port_of(bound);
 	/* Shared when both allowed it; one does not any more. */
 	set(again, SOL_SOCKET, SO_REUSEADDR, 1);
 	bind_to(again, "127.0.0.2", 7001);
-	int shared = socket(AF_INET, SOCK_STREAM, 0);
 	set(shared, SOL_SOCKET, SO_REUSEADDR, 1);
 	bind_to(shared, "127.0.0.2", 7001);
 	set(shared, SOL_SOCKET, SO_REUSEADDR, 0);
+}
 
+static void set_options(void)
+{
 	struct linger linger = { 1, 7 };
 	struct timeval patience = { 3, 500000 };
+	fresh = socket(AF_INET, SOCK_STREAM, 0);
+	fresh6 = socket(AF_INET6, SOCK_DGRAM, 0);
 	set(fresh, SOL_SOCKET, SO_KEEPALIVE, 1);
 	set(fresh, IPPROTO_TCP, TCP_KEEPIDLE, 33);
 	set(fresh, IPPROTO_TCP, TCP_KEEPINTVL, 11);
@@ -154,6 +165,15 @@ int main(int argc, char **argv)
 	set(fresh6, IPPROTO_IPV6, IPV6_RECVPKTINFO, 1);
 	set(fresh6, IPPROTO_IPV6, IPV6_UNICAST_HOPS, 3);
 	set(fresh6, SOL_SOCKET, SO_BROADCAST, 1);
+}
+
+static void send_datagrams(void)
+{
+	int gone = socket(AF_INET, SOCK_DGRAM, 0);
+	udp = socket(AF_INET, SOCK_DGRAM, 0);
+	any = socket(AF_INET6, SOCK_DGRAM, 0);
+	here = socket(AF_INET, SOCK_DGRAM, 0);
+	there = socket(AF_INET, SOCK_DGRAM, 0);
 	struct sock_filter all[] = { BPF_STMT(BPF_RET | BPF_K, 0xffffffff) };
 	struct sock_fprog filter = { 1, all };
 
@@ -171,18 +191,30 @@ int main(int argc, char **argv)
 	send_to(any, "::1", 5354, "to itself");
 	close(gone);
 	MUST_EQ(write(here, "connected", 9), 9);
-	struct ip_mreqn joining = { .imr_ifindex = 1 };
-	struct ipv6_mreq group6 = { .ipv6mr_interface = 1 };
-	int joined = socket(AF_INET, SOCK_DGRAM, 0), joined6 = socket(AF_INET6, SOCK_DGRAM, 0);
+}
+
+static struct ip_mreqn joining = { .imr_ifindex = 1 };
+static struct ipv6_mreq group6 = { .ipv6mr_interface = 1 };
+
+static void join_groups(void)
+{
+	joined = socket(AF_INET, SOCK_DGRAM, 0);
+	joined6 = socket(AF_INET6, SOCK_DGRAM, 0);
 	bind_to(joined, "0.0.0.0", 5400);
 	MUST_EQ(inet_pton(AF_INET, "239.1.2.3", &joining.imr_multiaddr), 1);
 	MUST_EQ(inet_pton(AF_INET6, "ff15::1234", &group6.ipv6mr_multiaddr), 1);
 	MUST_EQ(setsockopt(joined, IPPROTO_IP, IP_ADD_MEMBERSHIP, &joining, sizeof joining), 0);
 	MUST_EQ(setsockopt(joined6, IPPROTO_IPV6, IPV6_ADD_MEMBERSHIP, &group6, sizeof group6), 0);
-	judge_wait();
+}
+
+static void judge_groups(void)
+{
 	MUST_EQ(setsockopt(joined, IPPROTO_IP, IP_DROP_MEMBERSHIP, &joining, sizeof joining), 0);
 	MUST_EQ(setsockopt(joined6, IPPROTO_IPV6, IPV6_DROP_MEMBERSHIP, &group6, sizeof group6), 0);
+}
 
+static void judge_listeners(void)
+{
 	MUST_EQ(fcntl(four, F_GETFD), FD_CLOEXEC);
 	MUST(fcntl(dual, F_GETFL) & O_NONBLOCK);
 	MUST(!(fcntl(six, F_GETFL) & O_NONBLOCK));
@@ -191,17 +223,26 @@ int main(int argc, char **argv)
 	must_serve(dual, "::1", 8080);
 	must_serve(dual, "127.0.0.1", 8080);
 	MUST_EQ(get(four, SOL_SOCKET, SO_REUSEADDR), 1);
-	MUST_EQ(get(bound, SOL_SOCKET, SO_REUSEADDR), 0);
-	MUST_EQ(get(shared, SOL_SOCKET, SO_REUSEADDR), 0);
-	MUST_EQ(get(again, SOL_SOCKET, SO_REUSEADDR), 1);
 	MUST_EQ(get(six, IPPROTO_IPV6, IPV6_V6ONLY), 1);
-	MUST_EQ(port_of(bound), chosen);
-	MUST_EQ(port_of(shared), 7001);
 	struct pollfd group[2] = { { groups[0], POLLIN, 0 }, { groups[1], POLLIN, 0 } };
 	int client = socket(AF_INET, SOCK_STREAM, 0);
 	connect_to(client, "127.0.0.1", 7000);
 	MUST_EQ(poll(group, 2, 1000), 1);
+}
 
+static void judge_bound(void)
+{
+	MUST_EQ(get(bound, SOL_SOCKET, SO_REUSEADDR), 0);
+	MUST_EQ(get(shared, SOL_SOCKET, SO_REUSEADDR), 0);
+	MUST_EQ(get(again, SOL_SOCKET, SO_REUSEADDR), 1);
+	MUST_EQ(port_of(bound), chosen);
+	MUST_EQ(port_of(shared), 7001);
+}
+
+static void judge_options(void)
+{
+	struct linger linger;
+	struct timeval patience;
 	MUST_EQ(get(fresh, SOL_SOCKET, SO_KEEPALIVE), 1);
 	MUST_EQ(get(fresh, IPPROTO_TCP, TCP_KEEPIDLE), 33);
 	MUST_EQ(get(fresh, IPPROTO_TCP, TCP_KEEPINTVL), 11);
@@ -225,7 +266,11 @@ int main(int argc, char **argv)
 	MUST_EQ(get(fresh6, IPPROTO_IPV6, IPV6_RECVPKTINFO), 1);
 	MUST_EQ(get(fresh6, IPPROTO_IPV6, IPV6_UNICAST_HOPS), 3);
 	MUST_EQ(get(fresh6, SOL_SOCKET, SO_BROADCAST), 1);
+}
 
+static void judge_datagrams(void)
+{
+	char text[16];
 	must_get(udp, "from one that is gone", "127.0.0.9", 5357);
 	must_get(udp, "second", "127.0.0.1", 5355);
 	MUST(recv(udp, text, sizeof text, MSG_DONTWAIT) == -1 && errno == EAGAIN);
@@ -234,7 +279,22 @@ int main(int argc, char **argv)
 	must_get(there, "connected", "127.0.0.1", 5355);
 	MUST_EQ(write(there, "back", 4), 4);
 	must_get(here, "back", "127.0.0.1", 5356);
-	len = 8;
 	MUST_EQ(getsockopt(udp, SOL_SOCKET, SO_GET_FILTER, NULL, &(socklen_t){ 0 }), 0);
+}
+
+int main(int argc, char **argv)
+{
+	judge_start(argc, argv);
+	make_listeners();
+	make_bound();
+	set_options();
+	send_datagrams();
+	join_groups();
+	judge_wait();
+	judge_groups();
+	judge_listeners();
+	judge_bound();
+	judge_options();
+	judge_datagrams();
 	return judge_pass();
 }

@@ -77,24 +77,27 @@ static void must_fault(volatile unsigned char *at, bool writing, const char *wha
 	}
 }
 
-int main(int argc, char **argv)
+static void make_files(int fd)
 {
-	judge_start(argc, argv);
-	int fd = open(judge_path("data"), O_RDWR | O_CREAT, 0600);
 	unsigned char page[PAGE];
 	for (int i = 0; i < 16; i++) {
 		memset(page, 'a' + i, PAGE);
 		MUST_EQ(write(fd, page, PAGE), PAGE);
 	}
+	file_private = map(16, PROT_READ | PROT_WRITE, MAP_PRIVATE, fd);
+	file_private[3 * PAGE] = '!';
+	file_shared = map(16, PROT_READ | PROT_WRITE, MAP_SHARED, fd);
+	file_shared[5 * PAGE] = '?';
+}
+
+/* Whole, with holes, shared, and with attributes of its own. */
+static void make_anonymous(void)
+{
 	anon = map(600, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
 	fill(anon, 600, 1);
 	holes = map(512, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1);
 	for (size_t i = 0; i < 512; i += 7)
 		holes[i * PAGE + 5] = (unsigned char)i | 1;
-	file_private = map(16, PROT_READ | PROT_WRITE, MAP_PRIVATE, fd);
-	file_private[3 * PAGE] = '!';
-	file_shared = map(16, PROT_READ | PROT_WRITE, MAP_SHARED, fd);
-	file_shared[5 * PAGE] = '?';
 	shmem = map(64, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1);
 	fill(shmem, 32, 3);
 	locked = map(8, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
@@ -119,24 +122,26 @@ int main(int argc, char **argv)
 	fill(grow, 16, 10);
 	guard = map(8, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
 	fill(guard, 8, 11);
-	bool guards = argc > 2 && madvise(guard + 2 * PAGE, PAGE, 102 /* MADV_GUARD_INSTALL */) == 0;
-	read_maps(maps_before);
-	judge_wait();
+}
+
+static void judge_maps(void)
+{
 	read_maps(maps_after);
-	if (strcmp(maps_before, maps_after) != 0) {
-		judge_write("maps.before", maps_before);
-		judge_write("maps.after", maps_after);
-		char *a = maps_before, *b = maps_after;
-		while (*a == *b)
-			a++, b++;
-		while (a > maps_before && a[-1] != '\n')
-			a--, b--;
-		judge_fail("mappings differ: was \"%.150s\", is \"%.150s\"", a, b);
-	}
-	signal(SIGSEGV, on_fault);
-	judge_fill(anon, 600, 1, "anonymous memory");
-	for (size_t i = 0; i < 512; i++)
-		MUST_EQ(holes[i * PAGE + 5], i % 7 ? 0 : (unsigned char)i | 1);
+	if (!strcmp(maps_before, maps_after))
+		return;
+	judge_write("maps.before", maps_before);
+	judge_write("maps.after", maps_after);
+	char *a = maps_before, *b = maps_after;
+	while (*a == *b)
+		a++, b++;
+	while (a > maps_before && a[-1] != '\n')
+		a--, b--;
+	judge_fail("mappings differ: was \"%.150s\", is \"%.150s\"", a, b);
+}
+
+static void judge_files(int fd)
+{
+	char byte;
 	for (int i = 0; i < 16; i++) {
 		MUST_EQ(file_private[(size_t)i * PAGE + 9], 'a' + i);
 		MUST_EQ(file_shared[(size_t)i * PAGE + 9], 'a' + i);
@@ -145,9 +150,16 @@ int main(int argc, char **argv)
 	MUST_EQ(file_shared[3 * PAGE], 'd');
 	MUST_EQ(file_shared[5 * PAGE], '?');
 	file_shared[6 * PAGE] = '+';
-	MUST_EQ(pread(fd, page, 1, 6 * PAGE), 1);
-	MUST_EQ(page[0], '+');
+	MUST_EQ(pread(fd, &byte, 1, 6 * PAGE), 1);
+	MUST_EQ(byte, '+');
 	MUST_EQ(file_private[6 * PAGE], '+');
+}
+
+static void judge_anonymous(void)
+{
+	judge_fill(anon, 600, 1, "anonymous memory");
+	for (size_t i = 0; i < 512; i++)
+		MUST_EQ(holes[i * PAGE + 5], i % 7 ? 0 : (unsigned char)i | 1);
 	judge_fill(shmem, 32, 3, "shared memory");
 	for (size_t i = 32 * PAGE; i < 64 * PAGE; i++)
 		MUST_EQ(shmem[i], 0);
@@ -160,11 +172,31 @@ int main(int argc, char **argv)
 	judge_fill(dontfork, 4, 8, "DONTFORK memory");
 	judge_fill(huge, 2048, 9, "memory of huge pages");
 	judge_fill(grow, 16, 10, "growing memory");
+}
+
+static void judge_guard(bool guards)
+{
 	if (guards) {
 		must_fault(guard + 2 * PAGE, false, "a guard page");
 		MUST_EQ(guard[1 * PAGE + 1], (unsigned char)(PAGE * 13 + 13 + 1 + 11));
 	} else {
 		judge_fill(guard, 8, 11, "memory");
 	}
+}
+
+int main(int argc, char **argv)
+{
+	judge_start(argc, argv);
+	int fd = open(judge_path("data"), O_RDWR | O_CREAT, 0600);
+	make_files(fd);
+	make_anonymous();
+	bool guards = argc > 2 && madvise(guard + 2 * PAGE, PAGE, 102 /* MADV_GUARD_INSTALL */) == 0;
+	read_maps(maps_before);
+	judge_wait();
+	judge_maps();
+	signal(SIGSEGV, on_fault);
+	judge_anonymous();
+	judge_files(fd);
+	judge_guard(guards);
 	return judge_pass();
 }

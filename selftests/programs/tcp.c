@@ -131,28 +131,40 @@ static int reuses(int fd)
 	return value;
 }
 
-int main(int argc, char **argv)
+static int four, six, dual, waiting; /* listeners, and a client that nobody has accepted */
+static struct pair quiet, data, v6, mapped, half, full, orphan, both, full_end, deaf, widow, empty;
+static size_t much, back, ended; /* bytes that wait */
+
+static void connect_all(void)
 {
-	int on = 1;
-	judge_start(argc, argv);
-	int four = listen_at(AF_INET, 4000, false), six = listen_at(AF_INET6, 4001, false),
-	    dual = listen_at(AF_INET6, 4002, true);
 	int closing = listen_at(AF_INET, 4003, false);
-	struct pair quiet = connected(four, AF_INET, 4000), data = connected(four, AF_INET, 4000);
-	struct pair v6 = connected(six, AF_INET6, 4001), mapped = connected(dual, AF_INET, 4002);
-	struct pair half = connected(four, AF_INET, 4000), full = connected(four, AF_INET, 4000);
-	struct pair orphan = connected(closing, AF_INET, 4003), both = connected(four, AF_INET, 4000);
-	struct pair full_end = connected(four, AF_INET, 4000), deaf = connected(four, AF_INET, 4000);
-	struct pair widow = connected(four, AF_INET, 4000), empty = connected(six, AF_INET6, 4001);
-	MUST_EQ(write(widow.client, "last words", 10), 10);
-	close(widow.client);
-	close(empty.client);
+	four = listen_at(AF_INET, 4000, false);
+	six = listen_at(AF_INET6, 4001, false);
+	dual = listen_at(AF_INET6, 4002, true);
+	struct pair *const plain[] = { &quiet, &data, &half, &full, &both, &full_end, &deaf, &widow };
+	for (size_t i = 0; i < sizeof plain / sizeof *plain; i++)
+		*plain[i] = connected(four, AF_INET, 4000);
+	v6 = connected(six, AF_INET6, 4001);
+	empty = connected(six, AF_INET6, 4001);
+	mapped = connected(dual, AF_INET, 4002);
+	orphan = connected(closing, AF_INET, 4003);
 	close(closing); /* whose connection lives on */
+}
+
+static void set_options(void)
+{
+	const int on = 1;
 	MUST_EQ(setsockopt(quiet.client, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on), 0);
 	MUST_EQ(setsockopt(full.server, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on), 0);
 	MUST_EQ(setsockopt(quiet.server, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on), 0);
 	MUST_EQ(fcntl(quiet.server, F_SETFL, O_NONBLOCK), 0);
-	must_talk(quiet);
+}
+
+static void send_and_end(void)
+{
+	MUST_EQ(write(widow.client, "last words", 10), 10);
+	close(widow.client);
+	close(empty.client);
 	MUST_EQ(write(data.client, "to the server", 13), 13);
 	MUST_EQ(write(data.server, "to the ", 7), 7);
 	MUST_EQ(write(data.server, "client", 6), 6);
@@ -160,37 +172,42 @@ int main(int argc, char **argv)
 	MUST_EQ(write(mapped.server, "to IPv4", 7), 7);
 	MUST_EQ(write(half.client, "last words", 10), 10);
 	MUST_EQ(shutdown(half.client, SHUT_WR), 0);
-	size_t much = fill(full.client), back = fill(full.server), ended = fill(full_end.server);
+	much = fill(full.client);
+	back = fill(full.server);
+	ended = fill(full_end.server);
 	MUST_EQ(shutdown(full_end.server, SHUT_WR), 0);
 	MUST_EQ(shutdown(deaf.client, SHUT_RD), 0);
 	MUST_EQ(write(both.client, "both ", 5), 5);
 	must_read(both.server, "both ");
-	int waiting = connect_to(AF_INET, 4000);
-	struct ends before = ends_of(quiet.server), client_before = ends_of(waiting);
+	waiting = connect_to(AF_INET, 4000);
+}
+
+/* One end in another process. */
+static pid_t share_one(void)
+{
 	pid_t child = fork();
-	if (child == 0) { /* one end in another process */
+	if (child == 0) {
 		close(both.client);
 		must_read(both.server, "to the child");
 		MUST_EQ(write(both.server, "from the child", 14), 14);
 		_exit(0);
 	}
 	close(both.server);
-	judge_settled(child);
-	judge_wait();
+	return child;
+}
 
-	struct ends after = ends_of(quiet.server), client_after = ends_of(waiting);
-	MUST(!memcmp(&before, &after, sizeof before));
-	MUST(!memcmp(&client_before, &client_after, sizeof client_before));
-	MUST_EQ(fcntl(quiet.server, F_GETFL) & O_NONBLOCK, O_NONBLOCK);
-	MUST_EQ(fcntl(quiet.server, F_SETFL, 0), 0);
-	/* first of all: the child has all other ends too */
+static void judge_shared(pid_t child)
+{
+	int status;
 	MUST_EQ(write(both.client, "to the child", 12), 12);
 	must_read(both.client, "from the child");
 	must_end(both.client);
-	int status;
 	MUST_EQ(waitpid(child, &status, 0), child);
 	MUST_EQ(status, 0);
-	must_talk(quiet);
+}
+
+static void judge_data(void)
+{
 	int unread = 0;
 	MUST(ioctl(data.server, FIONREAD, &unread) == 0 && unread == 13);
 	must_read(data.server, "to the server");
@@ -201,6 +218,18 @@ int main(int argc, char **argv)
 	must_read(mapped.client, "to IPv4");
 	must_talk(mapped);
 	must_talk(orphan);
+	drain(full.server, much);
+	drain(full.client, back);
+	must_talk(full);
+	drain(full_end.client, ended);
+	must_end(full_end.client);
+	must_end(deaf.client);
+	MUST_EQ(write(deaf.client, "ears", 4), 4);
+	must_read(deaf.server, "ears");
+}
+
+static void judge_ends(void)
+{
 	must_read(half.server, "last words");
 	must_end(half.server);
 	MUST_EQ(write(half.server, "answer", 6), 6);
@@ -210,19 +239,42 @@ int main(int argc, char **argv)
 	must_read(widow.server, "last words");
 	must_end(widow.server);
 	must_end(empty.server);
+}
+
+static void judge_options(void)
+{
+	MUST_EQ(fcntl(quiet.server, F_GETFL) & O_NONBLOCK, O_NONBLOCK);
+	MUST_EQ(fcntl(quiet.server, F_SETFL, 0), 0);
 	MUST_EQ(reuses(full.server), 1);
 	MUST_EQ(reuses(full.client), 0);
-	drain(full.server, much);
-	drain(full.client, back);
-	must_talk(full);
-	drain(full_end.client, ended);
-	must_end(full_end.client);
-	must_end(deaf.client);
-	MUST_EQ(write(deaf.client, "ears", 4), 4);
-	must_read(deaf.server, "ears");
+}
+
+static void judge_new(void)
+{
 	struct pair late = { waiting, accept(four, NULL, NULL) };
 	must_talk(late);
-	struct pair new = connected(four, AF_INET, 4000);
-	must_talk(new);
+	must_talk(connected(four, AF_INET, 4000));
+}
+
+int main(int argc, char **argv)
+{
+	judge_start(argc, argv);
+	connect_all();
+	set_options();
+	must_talk(quiet);
+	send_and_end();
+	struct ends before = ends_of(quiet.server), client_before = ends_of(waiting);
+	pid_t child = share_one();
+	judge_settled(child);
+	judge_wait();
+	struct ends after = ends_of(quiet.server), client_after = ends_of(waiting);
+	MUST(!memcmp(&before, &after, sizeof before));
+	MUST(!memcmp(&client_before, &client_after, sizeof client_before));
+	judge_options();
+	judge_shared(child); /* first of all: the child has all other ends too */
+	must_talk(quiet);
+	judge_data();
+	judge_ends();
+	judge_new();
 	return judge_pass();
 }
