@@ -2,6 +2,7 @@
 /* options DIR: sockets of many kinds and states. Every option of any level that getsockopt(2) tells as a number is changed, when the
  * kernel lets it be; then everything that getsockopt(2) tells must be the same afterwards, whatever it means. */
 #include "judge.h"
+#include <linux/net_tstamp.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/socket.h>
@@ -108,6 +109,19 @@ static void change(const char *name, int fd, int level, int number)
 	}
 }
 
+/* Options that are no numbers. What the socket or the kernel does not have stays as it is. */
+static void change_others(int fd)
+{
+	const struct linger linger = { 1, 7 };
+	const struct timeval time = { 3, 500000 };
+	const struct sock_txtime at = { .clockid = CLOCK_TAI };
+	setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof linger);
+	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &time, sizeof time);
+	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &time, sizeof time);
+	setsockopt(fd, SOL_SOCKET, SO_TXTIME, &at, sizeof at);
+	setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, "reno", 4);
+}
+
 static void add(const char *name, int fd)
 {
 	if (fd < 0) /* the kernel has no such protocol */
@@ -181,23 +195,30 @@ static int connected(int family, int type, int protocol, int port)
 	return fd;
 }
 
+static void add_changed(const char *name, int fd)
+{
+	if (fd >= 0)
+		change_others(fd);
+	add(name, fd);
+}
+
 static void add_internet(int family, int port)
 {
 	const int tcp = listening(family, 0, port);
-	add("connected TCP", connected(family, SOCK_STREAM, 0, port));
-	add("accepted TCP", accept(tcp, NULL, NULL));
-	add("listening TCP", tcp);
-	add("new TCP", socket(family, SOCK_STREAM, 0));
-	add("bound TCP", bound(family, SOCK_STREAM, 0, port + 1));
-	add("listening MPTCP", listening(family, IPPROTO_MPTCP, port + 2));
-	add("new UDP", socket(family, SOCK_DGRAM, 0));
-	add("bound UDP", bound(family, SOCK_DGRAM, 0, port));
-	add("connected UDP", connected(family, SOCK_DGRAM, 0, port));
-	add("new UDP-Lite", socket(family, SOCK_DGRAM, IPPROTO_UDPLITE));
-	add("bound UDP-Lite", bound(family, SOCK_DGRAM, IPPROTO_UDPLITE, port));
-	add("raw ICMP", socket(family, SOCK_RAW, family == AF_INET ? IPPROTO_ICMP : IPPROTO_ICMPV6));
-	add("raw UDP", socket(family, SOCK_RAW, IPPROTO_UDP));
-	add("raw IP", socket(family, SOCK_RAW, IPPROTO_RAW));
+	add_changed("connected TCP", connected(family, SOCK_STREAM, 0, port));
+	add_changed("accepted TCP", accept(tcp, NULL, NULL));
+	add_changed("listening TCP", tcp);
+	add_changed("new TCP", socket(family, SOCK_STREAM, 0));
+	add_changed("bound TCP", bound(family, SOCK_STREAM, 0, port + 1));
+	add_changed("listening MPTCP", listening(family, IPPROTO_MPTCP, port + 2));
+	add_changed("new UDP", socket(family, SOCK_DGRAM, 0));
+	add_changed("bound UDP", bound(family, SOCK_DGRAM, 0, port));
+	add_changed("connected UDP", connected(family, SOCK_DGRAM, 0, port));
+	add_changed("new UDP-Lite", socket(family, SOCK_DGRAM, IPPROTO_UDPLITE));
+	add_changed("bound UDP-Lite", bound(family, SOCK_DGRAM, IPPROTO_UDPLITE, port));
+	add_changed("raw ICMP", socket(family, SOCK_RAW, family == AF_INET ? IPPROTO_ICMP : IPPROTO_ICMPV6));
+	add_changed("raw UDP", socket(family, SOCK_RAW, IPPROTO_UDP));
+	add_changed("raw IP", socket(family, SOCK_RAW, IPPROTO_RAW));
 }
 
 static void add_pair(const char *name, int type)

@@ -113,6 +113,9 @@ static void hold(const char *what)
 		struct sockaddr_in a = here(4100);
 		MUST(socket(AF_INET, SOCK_RAW, IPPROTO_UDP) >= 0); /* which gets what others are sent */
 		MUST_EQ(sendto(bound(SOCK_DGRAM, 4101), "!", 1, 0, (void *)&a, sizeof a), 1);
+	} else if (!strcmp(what, "corked")) {
+		struct sockaddr_in a = here(4101);
+		MUST_EQ(sendto(bound(SOCK_DGRAM, 4100), "half of", 7, MSG_MORE, (void *)&a, sizeof a), 7);
 	} else if (!strcmp(what, "error")) {
 		int udp = bound(SOCK_DGRAM, 4100);
 		struct sockaddr_in a = here(4101);

@@ -58,6 +58,7 @@ REFUSED(filter, "filter", EXIT_UNSUPPORTED, "INET_FILTER")
 REFUSED(group, "group", EXIT_UNSUPPORTED, "INET_GROUP")
 REFUSED(namespace, "namespace", EXIT_UNSUPPORTED, "INET_NAMESPACE")
 REFUSED(shared_queue, "shared-queue", EXIT_UNSUPPORTED, "INET_QUEUE")
+REFUSED(corked, "corked", EXIT_RACED, "INET_HELD")
 REFUSED(connecting, "full", EXIT_RACED, "INET_CONNECTING")
 
 /* eBPF alone is asked for, and may not be loaded. */

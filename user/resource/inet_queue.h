@@ -3,7 +3,9 @@
  * part of inet.c. */
 #pragma once
 #include "resource/inet_packet.h"
+#include <linux/sockios.h>
 #include <poll.h>
+#include <sys/ioctl.h>
 
 #define DATAGRAM_ROOM 65536u
 
@@ -57,8 +59,10 @@ static inline int peek_datagrams(int fd, Ckpt__Inet *m)
 static inline int collect_datagrams(int fd, Ckpt__Inet *m)
 {
 	struct pollfd poll_fd = { .fd = fd, .events = POLLIN };
-	int before = -1;
+	int before = -1, held = 0;
 	socklen_t len = sizeof before;
+	if (ioctl(fd, SIOCOUTQ, &held) == 0 && held)
+		SET(m, held, (u32)held);
 	if (poll(&poll_fd, 1, 0) != 1 || !(poll_fd.revents & POLLIN))
 		return 0;
 	if (getsockopt(fd, SOL_SOCKET, SO_PEEK_OFF, &before, &len) < 0)
@@ -85,6 +89,8 @@ static inline int judge_datagrams(const struct graph *graph, const struct kind *
 	static const char *const changed[] = { "UDP_GRO", "UDP_ENCAP", "SO_BINDTODEVICE" };
 	char text[ENDPOINT_ROOM];
 	endpoint(text, m->local, m->local_port);
+	if (m->held)
+		return fail(INET_HELD, 0, "at %s", text);
 	if (m->unread)
 		return fail(INET_QUEUE, 0, "packets at a %s socket of protocol %u", m->type, m->protocol);
 	for (size_t i = 0; m->n_datagram && i < ARRAY_SIZE(changed); i++)
