@@ -14,9 +14,9 @@ static __always_inline void read_vma_name(struct vm_area_struct *v, struct file 
 	raw->ops_id = (u64)ops;
 	raw->anon_name = 0;
 	raw->vma.name[0] = 0;
-	if (file)
+	if (file && !vma_names_files())
 		return;
-	if (!ops) {
+	if (file || !ops) {
 		name = vma_anon_name(v);
 		raw->anon_name = name != NULL;
 	} else if (GET(ops, name)) {

@@ -131,6 +131,11 @@ struct anon_vma_name {
 struct vm_area_struct___name_5_17 {
 	struct anon_vma_name *anon_name;
 };
+struct vm_area_struct___shared {
+	struct {
+		unsigned long rb_subtree_last;
+	} shared;
+};
 struct file___owner_2_6 {
 	struct fown_struct f_owner;
 };
@@ -330,6 +335,17 @@ static __always_inline const char *vma_anon_name(struct vm_area_struct *vma)
 		return NULL;
 	name = BPF_CORE_READ(now, anon_name);
 	return name ? (const char *)&name->name : NULL;
+}
+
+/* A mapping of shared anonymous memory, which has a file, may have a name since 6.2 (d09e8ca6cb93). Until then the name lay where
+ * mappings of files have their place in a tree. */
+static __always_inline bool vma_names_files(void)
+{
+	struct vm_area_struct___name_5_17 *now = NULL;
+	struct vm_area_struct___shared *tree = NULL;
+
+	return bpf_core_field_exists(now->anon_name) &&
+	       bpf_core_field_offset(now->anon_name) > bpf_core_field_offset(tree->shared.rb_subtree_last);
 }
 
 /* file->f_owner is embedded until 6.11, a pointer (NULL: no owner) since 6.12. By loads: of a trusted file. */

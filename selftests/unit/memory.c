@@ -3,6 +3,7 @@
 #include "harness/test.h"
 #include "base/file.h"
 #include "base/parallel.h"
+#include "collect/proc_text.h"
 #include "diag/diag.h"
 #include "memory/memory.h"
 #include "memory/pagemap.h"
@@ -458,4 +459,24 @@ TEST(cost, .manual = true, .seconds = 120)
 	}
 	end(child);
 	FAIL("see above");
+}
+
+/* --- names of mappings, as maps has them --- */
+
+TEST(names_of_mappings_are_read)
+{
+	static const char maps[] =
+		"7f0000000000-7f0000001000 rw-s 00000000 00:01 1027                       [anon_shmem:queue of jobs]\n"
+		"7f0000001000-7f0000002000 rw-s 00000000 00:01 1028                       /dev/zero (deleted)\n"
+		"7f0000002000-7f0000003000 rw-p 00000000 00:00 0                          [anon:heap]\n";
+	static const char *const names[] = { "[anon_shmem:queue of jobs]", "", "[anon:heap]" };
+	const char *at = maps, *path;
+	size_t len;
+	struct record_vma v;
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+		CHECK_EQ(parse_mapping(&at, &v, &path, &len), 1);
+		CHECK_STR(v.name, names[i]);
+		CHECK_EQ(!(v.flags & VMA_ANONYMOUS), i < 2);
+	}
+	CHECK_EQ(parse_mapping(&at, &v, &path, &len), 0);
 }

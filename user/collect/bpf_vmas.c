@@ -60,11 +60,15 @@ static u32 decode_flags(const struct record_vma_raw *raw, const struct record_co
 	return flags;
 }
 
+#define ANON "[anon:"
+#define ANON_SHMEM "[anon_shmem:"
+
 /* The names that /proc/PID/maps gives to what has no file. */
 static void decode_name(const struct record_vma_raw *raw, struct record_vma *v)
 {
 	if (raw->anon_name)
-		snprintf(v->name, sizeof(v->name), "[anon:%.*s]", (int)sizeof(v->name) - 8, raw->vma.name);
+		snprintf(v->name, sizeof(v->name), v->file_id ? ANON_SHMEM "%.*s]" : ANON "%.*s]",
+			 (int)(sizeof(v->name) - sizeof(ANON_SHMEM) - 1), raw->vma.name);
 	else if (v->file_id || v->name[0])
 		return;
 	else if (v->start <= raw->brk && v->end >= raw->start_brk)

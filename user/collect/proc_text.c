@@ -196,9 +196,16 @@ static const char *parse_details(const char *at, struct record_vma *v)
 	return at;
 }
 
+/* What prctl(PR_SET_VMA_ANON_NAME) has named stands in the place of a file's path. */
+static bool is_name_of_shared(const char *path, size_t len)
+{
+	static const char begin[] = "[anon_shmem:";
+	return len > sizeof begin - 1 && !memcmp(path, begin, sizeof begin - 1);
+}
+
 static void parse_name(struct record_vma *v, const char *path, size_t len)
 {
-	if (v->ino || !len || *path == '/')
+	if (!len || *path == '/' || (v->ino && !is_name_of_shared(path, len)))
 		return;
 	size_t n = MIN(len, sizeof v->name - 1);
 	memcpy(v->name, path, n);

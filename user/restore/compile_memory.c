@@ -218,10 +218,12 @@ static void advise(const struct space *s, const struct vma *v)
 		if (flags & advices[i].flag)
 			plan_call(s->c->plan, at(s, STAGE_MAP), SYS_madvise, ARG(v->start), ARG(v->end - v->start),
 				  ARG(advices[i].advice));
-	if (strncmp(v->name, "[anon:", 6) || v->flags & VMA_SHARED)
+	const char *begin = v->flags & VMA_SHARED ? "[anon_shmem:" : "[anon:";
+	size_t len = strlen(begin);
+	if (strncmp(v->name, begin, len) != 0)
 		return;
 	char name[sizeof v->name];
-	snprintf(name, sizeof name, "%.*s", (int)strcspn(v->name + 6, "]"), v->name + 6);
+	snprintf(name, sizeof name, "%.*s", (int)strcspn(v->name + len, "]"), v->name + len);
 	u32 data = plan_data(s->c->plan, name, strlen(name) + 1, 8);
 	plan_call(s->c->plan, at(s, STAGE_MAP), SYS_prctl, ARG(PR_SET_VMA), ARG(PR_SET_VMA_ANON_NAME), ARG(v->start),
 		  ARG(v->end - v->start), ARG_OF_DATA(data));

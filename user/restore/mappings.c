@@ -14,7 +14,7 @@ static void keep_droppable(struct vma *v)
 /* Names are for people. */
 static void forget_name(struct vma *v)
 {
-	if (!strncmp(v->name, "[anon:", 6))
+	if (!strncmp(v->name, "[anon:", 6) || !strncmp(v->name, "[anon_shmem:", 12))
 		v->name[0] = 0;
 }
 
