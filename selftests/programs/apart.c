@@ -119,6 +119,26 @@ static long get_altstack(void)
 	return (long)stack.ss_sp + (long)stack.ss_size + stack.ss_flags;
 }
 
+/* The first thread shares them with the process; the last has another root. */
+static long set_directories(long i)
+{
+	if (!i)
+		return 0;
+	if (unshare(CLONE_FS) || (i == 3 && chroot(judge_dir)) || chdir(i == 2 ? judge_dir : "/"))
+		return -1;
+	umask(0100 + (mode_t)i);
+	return 0;
+}
+static long get_directories(void)
+{
+	char cwd[PATH_MAX];
+	struct stat root;
+	mode_t mask = umask(0);
+	umask(mask);
+	MUST(getcwd(cwd, sizeof cwd) && stat("/", &root) == 0);
+	return hash(cwd, strlen(cwd)) ^ mask ^ (long)root.st_ino << 32;
+}
+
 /* --- rights: raw calls, since those of the C library change all threads --- */
 
 static long set_filter(long i) { return i % 2 ? deny_call(i > 1 ? SYS_getcpu : SYS_times, ENOTNAM) : 0; }
@@ -200,6 +220,7 @@ static const struct attribute {
 	{ "signal mask", set_mask, get_mask },
 	{ "pending signals", set_pending, get_pending },
 	{ "alternate stack", set_altstack, get_altstack },
+	{ "directories and umask", set_directories, get_directories },
 	{ "bounding set", set_bounding, get_bounding },
 	{ "securebits", set_securebits, get_securebits },
 	{ "keeping of capabilities", set_keep, get_keep },

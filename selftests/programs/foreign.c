@@ -12,13 +12,35 @@ static const struct {
 		   { "pid", CLONE_NEWPID }, { "cgroup", 0x02000000 }, { "time", 0x00000080 } };
 
 /* arg: what it shares with no other thread, NULL: nothing. */
+static int asleep;
 static void *sleeper(void *arg)
 {
 	if (arg)
 		MUST_EQ(unshare(*(const int *)arg), 0);
+	__atomic_add_fetch(&asleep, 1, __ATOMIC_SEQ_CST);
 	while (!judge_asked())
 		judge_nap(10);
 	return NULL;
+}
+
+/* Returns when the thread has what it shares with no other. */
+static void start(void *(*run)(void *), const int *flag)
+{
+	pthread_t thread;
+	int before = __atomic_load_n(&asleep, __ATOMIC_SEQ_CST);
+	MUST_EQ(pthread_create(&thread, NULL, run, (void *)flag), 0);
+	while (__atomic_load_n(&asleep, __ATOMIC_SEQ_CST) == before)
+		judge_nap(1);
+}
+
+/* Shares its directories with one other thread alone. */
+static void *parent_of_sleeper(void *arg)
+{
+	pthread_t thread;
+	MUST_EQ(unshare(CLONE_FS), 0);
+	MUST_EQ(pthread_create(&thread, NULL, sleeper, arg), 0);
+	MUST_EQ(pthread_join(thread, NULL), 0);
+	return arg;
 }
 
 static timer_t timer_of_thread;
@@ -48,18 +70,18 @@ static void take(const char *what)
 	for (size_t i = 0; i < sizeof namespaces / sizeof *namespaces; i++)
 		if (!strcmp(what, namespaces[i].name))
 			MUST_EQ(unshare(namespaces[i].flag), 0);
-	static const int uts = CLONE_NEWUTS, files = CLONE_FILES, directories = CLONE_FS;
+	static const int uts = CLONE_NEWUTS, files = CLONE_FILES;
 	if (!strcmp(what, "thread"))
-		MUST_EQ(pthread_create(&thread, NULL, sleeper, (void *)&uts), 0);
+		start(sleeper, &uts);
 	if (!strcmp(what, "thread-files"))
-		MUST_EQ(pthread_create(&thread, NULL, sleeper, (void *)&files), 0);
+		start(sleeper, &files);
 	if (!strcmp(what, "thread-fs"))
-		MUST_EQ(pthread_create(&thread, NULL, sleeper, (void *)&directories), 0);
+		start(parent_of_sleeper, NULL);
 	if (!strcmp(what, "thread-timer"))
 		MUST(!pthread_create(&thread, NULL, make_timer, NULL) && !pthread_join(thread, NULL));
 	if (!strcmp(what, "user")) {
 		MUST_EQ(unshare(CLONE_NEWUSER), 0);
-		MUST_EQ(pthread_create(&thread, NULL, sleeper, NULL), 0);
+		start(sleeper, NULL);
 	}
 	if (!strcmp(what, "supervisor"))
 		MUST(syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_NEW_LISTENER, &program) >= 0);
@@ -71,7 +93,7 @@ static void take(const char *what)
 		     MAP_FAILED);
 	if (!strcmp(what, "thread-clock")) {
 		MUST_EQ(timer_create(CLOCK_THREAD_CPUTIME_ID, &event, &timer), 0);
-		MUST_EQ(pthread_create(&thread, NULL, sleeper, NULL), 0);
+		start(sleeper, NULL);
 	}
 	if (!strcmp(what, "clock")) {
 		MUST_EQ(clock_getcpuclockid(getppid(), &clock), 0);

@@ -196,6 +196,18 @@ TEST(domains_that_nobody_tells, .root = true)
 	target_judge(&t);
 }
 
+TEST(threads_of_their_own_that_nobody_tells, .root = true)
+{
+	struct target t;
+	target_start(&t, "apart");
+	disable("BPF");
+	target_dump(&t, false);
+	target_restore(&t, 0);
+	target_compare(&t);
+	disable(NULL);
+	target_judge(&t);
+}
+
 TEST(semaphores_that_nobody_tells, .root = true)
 {
 	struct target t;

@@ -164,20 +164,34 @@ static int look_inside(struct collector *c)
 	return r;
 }
 
-/* A thread that has a descriptor table or a working directory of its own. */
+/* Directories that are not those of the leader: of this thread alone? */
+static int look_at_directories(struct collector *c, Ckpt__Task *task, const struct record_task *leader,
+			       const struct record_task *thread)
+{
+	for (const struct record_task *other = leader + 1; other < thread; other++) {
+		int r = same(c, other, thread, THING_FS);
+		if (r > 0)
+			SET(task, unshared_thread, thread->tid);
+		if (r != 0)
+			return MIN(r, 0);
+	}
+	return MESSAGE_APPEND(&task->n_own_fs, &task->own_fs, thread->tid) ? 0 : fail_memory();
+}
+
 static int look_at_threads(struct collector *c, const struct record_task *leader, size_t count)
 {
-	for (size_t k = 1; k < count; k++)
-		for (size_t thing = THING_FILES; thing <= THING_FS; thing++) {
-			int r = same(c, leader, &leader[k], thing);
-			if (r < 0)
-				return r;
-			if (r == 0) {
-				Ckpt__Task *task = graph_data(c->graph, &kind_task, leader->tgid);
-				SET(task, unshared_thread, leader[k].tid);
-			}
-		}
-	return 0;
+	Ckpt__Task *task = graph_data(c->graph, &kind_task, leader->tgid);
+	int r = 0;
+	for (size_t k = 1; r >= 0 && k < count; k++) {
+		r = same(c, leader, &leader[k], THING_FILES);
+		if (r == 0)
+			SET(task, unshared_thread, leader[k].tid);
+		if (r >= 0)
+			r = same(c, leader, &leader[k], THING_FS);
+		if (r == 0)
+			r = look_at_directories(c, task, leader, &leader[k]);
+	}
+	return MIN(r, 0);
 }
 
 /* --- outside of it --- */
