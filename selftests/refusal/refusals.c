@@ -381,6 +381,7 @@ TEST(socket_in_flight_external, .root = true)
 	refused_program("holds", "flying-socket", EXIT_UNSUPPORTED, "[UNIX_EXTERNAL]");
 }
 TEST(socket_urgent, .root = true) { refused_program("holds", "urgent", EXIT_UNSUPPORTED, "[UNIX_URGENT]"); }
+TEST(tun_transient, .root = true, .net = true) { refused_program("tuns", "transient", EXIT_UNSUPPORTED, "[TUN_TRANSIENT]"); }
 TEST(terminal_hung_up, .root = true) { refused_program("holds", "hung-up", EXIT_UNSUPPORTED, "[TTY_HUNG_UP]"); }
 TEST(file_leased, .root = true) { refused_program("holds", "lease", EXIT_UNSUPPORTED, "[FILE_LEASED]"); }
 TEST(file_of_process, .root = true) { refused_program("holds", "status", EXIT_UNSUPPORTED, "[FILE_OF_PROCESS]"); }

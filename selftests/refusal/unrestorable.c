@@ -11,6 +11,7 @@
 #include "model/kinds.h"
 #include "model/reflect.h"
 #include "resource/registry.h"
+#include "tun.pb-c.h"
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <netinet/in.h>
@@ -144,6 +145,26 @@ TEST(bpf_maps, .root = true)
 	target_dump(&t, false);
 	edited(&t, dir, sizeof dir, other_flags);
 	REFUSED(dir, EXIT_PRIVILEGE, "BPF_MAP");
+	check_able(t.image, NULL);
+	target_restore(&t, 0);
+	target_judge(&t);
+}
+
+static void other_device(struct graph *g, const void *with _unused_)
+{
+	for (struct object *o = NULL; (o = graph_next(g, resource_tun.kind, o));)
+		if (((Ckpt__Tun *)o->data)->device)
+			CHECK(message_set_string(&((Ckpt__Tun *)o->data)->device, "elsewhere"));
+}
+
+TEST(tun_devices, .root = true, .net = true)
+{
+	struct target t;
+	char dir[160];
+	target_start(&t, "tuns");
+	target_dump(&t, false);
+	edited(&t, dir, sizeof dir, other_device);
+	REFUSED(dir, EXIT_SYSTEM, "TUN_GONE", "TUN_GONE");
 	check_able(t.image, NULL);
 	target_restore(&t, 0);
 	target_judge(&t);
