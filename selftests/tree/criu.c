@@ -496,8 +496,10 @@ TEST(options_files, .root = true)
 
 TEST(checks, .root = true)
 {
-	_cleanup_text_ struct text all = { 0 }, version = { 0 }, missing = { 0 }, help = { 0 };
+	_cleanup_text_ struct text all = { 0 }, version = { 0 }, missing = { 0 }, help = { 0 }, list = { 0 };
 	CHECK_EQ(criu(NULL, "check"), 0);
+	CHECK_EQ(criu(&list, "check", "--feature", "list"), 0);
+	CHECK_CONTAINS(list.data, "tcp_half_closed");
 	CHECK_EQ(criu(NULL, "check", "--feature", "userns"), 0);
 	CHECK_EQ(criu(NULL, "check", "--feature=mnt_id"), 0);
 	CHECK_EQ(criu(&missing, "check", "--feature", "compat_cr"), 1);

@@ -33,6 +33,13 @@ static int check_feature(const struct caps *caps, const char *name)
 	return fail(USAGE, 0, "there is no feature \"%s\"", name);
 }
 
+static void list_features(void)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(features); i++)
+		printf("%s%s", i ? " " : "", features[i].name);
+	puts("");
+}
+
 /* What every program needs, as `ckpt check` says it. */
 static int check_needed(const struct caps *caps)
 {
@@ -64,6 +71,10 @@ int front_check(struct front *f)
 	bool extra = option_given(&f->options, OPTION_ALL) || option_given(&f->options, OPTION_EXTRA) ||
 		     option_given(&f->options, OPTION_EXPERIMENTAL);
 	diag_begin("use", "this host");
+	if (feature && !strcmp(feature, "list")) {
+		list_features();
+		return 0;
+	}
 	int r = command_disable(&disable);
 	if (r < 0)
 		return r;
