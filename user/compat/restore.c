@@ -117,6 +117,9 @@ static int configure(struct run *r)
 		.confirm = { confirm_restore, f },
 	};
 	result = tcp_policies(f, &r->config.policies, false);
+	value = option_value(o, OPTION_MANAGE_CGROUPS);
+	if (result == 0 && value && !strcmp(value, "ignore"))
+		result = policy_parse(&r->config.policies, "cgroup=drop", POLICY_AT_RESTORE);
 	for (size_t at = 0; result == 0 && (value = option_next(o, OPTION_INHERIT_FD, &at));)
 		result = add_inherited(r, value);
 	for (size_t at = 0; result == 0 && (value = option_next(o, OPTION_JOIN_NS, &at));)

@@ -304,6 +304,17 @@ void plan_wait(struct plan *plan, struct place place, u32 word, u32 value)
 	plan_op(plan, place, OP_WAIT, 0, (struct arg[6]){ ARG(word), ARG(value) });
 }
 
+u32 plan_string(struct plan *plan, const char *text) { return plan_data(plan, text, strlen(text) + 1, 1); }
+
+void plan_write(struct plan *plan, struct place place, struct arg dir, const char *path, const char *text)
+{
+	s64 len = (s64)strlen(text);
+	u32 fd = step_result(
+		plan, plan_call(plan, place, SYS_openat, dir, ARG_OF_DATA(plan_string(plan, path)), ARG(O_WRONLY | O_CLOEXEC)));
+	step_expect(plan_call(plan, place, SYS_write, ARG_OF_SLOT(fd), ARG_OF_DATA(plan_string(plan, text)), ARG(len)), len);
+	plan_call(plan, place, SYS_close, ARG_OF_SLOT(fd));
+}
+
 void plan_post(struct plan *plan, struct place place, u32 word)
 {
 	plan_op(plan, place, OP_POST, 0, (struct arg[6]){ ARG(word) });

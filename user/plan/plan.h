@@ -97,6 +97,8 @@ void step_any(struct plan_step *);
 u32 step_result(struct plan *, struct plan_step *); /* a slot for its result, for ARG_OF_SLOT */
 void step_into(struct plan_step *, u32 slot);       /* its result goes to the slot of another step */
 
+/* Writes a string, at once, to a file that is there below a directory: ARG(AT_FDCWD) or a slot. */
+void plan_write(struct plan *, struct place, struct arg dir, const char *path, const char *text);
 /* Leaves out what is added to the same array between plan_skip() and plan_land() when low <= value <= high (signed). All of it
  * must be of one stage. */
 struct plan_step *plan_skip(struct plan *, struct place, struct arg value, s64 low, s64 high);
@@ -106,6 +108,8 @@ u32 plan_length(const struct plan *, u32 tid);
 
 /* Reserves bytes in the arena (data may be NULL: zeroes); returns the data offset. */
 u32 plan_data(struct plan *, const void *data, size_t len, size_t align);
+/* A copy of a string. */
+u32 plan_string(struct plan *, const char *text);
 /* Bytes of a data offset while the plan is built, to fill in. NULL after a failed allocation. */
 void *plan_bytes(struct plan *, u32 offset);
 /* The 64-bit word at data offset `at` becomes the address of data offset `target` when the arena is made. */

@@ -111,10 +111,7 @@ static inline void plan_status_flags(struct plan *plan, struct place at, u32 fil
 }
 
 /* A string in the arena. */
-static inline struct arg arg_string(struct plan *plan, const char *string)
-{
-	return ARG_OF_DATA(plan_data(plan, string, strlen(string) + 1, 1));
-}
+static inline struct arg arg_string(struct plan *plan, const char *string) { return ARG_OF_DATA(plan_string(plan, string)); }
 
 /* Where what runs by a clock is set going: late, by the root of the tree. A plan without tasks has only the world. */
 static inline struct place plan_late(struct plan *plan, const struct graph *graph)

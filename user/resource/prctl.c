@@ -146,26 +146,20 @@ static int prctl_judge(const struct graph *graph, const struct object *object, e
 }
 
 /* Writes to a file of the task's own /proc directory. */
-static void plan_write(struct plan *plan, u32 pid, const char *path, s64 value)
+static void plan_number(struct plan *plan, u32 pid, const char *path, s64 value)
 {
 	char text[24];
-	struct place at = AT(pid, STAGE_TASK);
-	int len = snprintf(text, sizeof text, "%lld", (long long)value);
-	u32 name = plan_data(plan, path, strlen(path) + 1, 1), data = plan_data(plan, text, (size_t)len, 1);
-	struct plan_step *open = plan_call(plan, at, SYS_openat, ARG(AT_FDCWD), ARG_OF_DATA(name), ARG(O_WRONLY | O_CLOEXEC));
-	u32 fd = step_result(plan, open);
-	step_expect(plan_call(plan, at, SYS_write, ARG_OF_SLOT(fd), ARG_OF_DATA(data), ARG(len)), len);
-	plan_call(plan, at, SYS_close, ARG_OF_SLOT(fd));
+	snprintf(text, sizeof text, "%lld", (long long)value);
+	plan_write(plan, AT(pid, STAGE_TASK), ARG(AT_FDCWD), path, text);
 }
 
 /* The kernel may keep a login id that was set for good (audit(8), CAP_AUDIT_CONTROL): then it stays that of who restores. */
 static void plan_login(struct plan *plan, u32 pid, u32 uid)
 {
-	static const char path[] = "/proc/self/loginuid";
 	char text[16];
 	struct place at = AT(pid, STAGE_TASK);
 	int len = snprintf(text, sizeof text, "%u", uid);
-	u32 name = plan_data(plan, path, sizeof path, 1), data = plan_data(plan, text, (size_t)len, 1);
+	u32 name = plan_string(plan, "/proc/self/loginuid"), data = plan_data(plan, text, (size_t)len, 1);
 	struct plan_step *open = plan_call(plan, at, SYS_openat, ARG(AT_FDCWD), ARG_OF_DATA(name), ARG(O_WRONLY | O_CLOEXEC));
 	u32 fd = step_result(plan, open);
 	step_any(open);
@@ -220,11 +214,11 @@ static int prctl_plan(struct plan *plan, const struct graph *graph, const struct
 	const Ckpt__Task *task = graph_data(graph, &kind_task, object->id);
 	const Ckpt__Mm *mm = task ? graph_data(graph, &kind_mm, task->mm) : NULL;
 	plan_for(plan, "attributes of process %u", object->id);
-	plan_write(plan, object->id, "/proc/self/oom_score_adj", m->oom_score_adj);
+	plan_number(plan, object->id, "/proc/self/oom_score_adj", m->oom_score_adj);
 	if (m->has_coredump_filter)
-		plan_write(plan, object->id, "/proc/self/coredump_filter", (s32)m->coredump_filter);
+		plan_number(plan, object->id, "/proc/self/coredump_filter", (s32)m->coredump_filter);
 	if (m->autogroup_nice && task && task->sid == object->id)
-		plan_write(plan, object->id, "/proc/self/autogroup", m->autogroup_nice);
+		plan_number(plan, object->id, "/proc/self/autogroup", m->autogroup_nice);
 	if (m->has_login_uid)
 		plan_login(plan, object->id, m->login_uid);
 	if (m->subreaper)

@@ -238,8 +238,6 @@ static int namespace_fd(struct plan *plan, const struct graph *graph, u32 number
 	return plan_fd(plan, last_file(graph) + number);
 }
 
-static u32 plan_text(struct plan *plan, const char *text) { return plan_data(plan, text, strlen(text) + 1, 1); }
-
 static u32 plan_spawn(struct plan *plan, struct place at, u32 helper, u64 flags)
 {
 	struct clone_args args = { .flags = flags, .exit_signal = SIGCHLD, .stack_size = HELPER_STACK };
@@ -262,15 +260,7 @@ static void plan_reap(struct plan *plan, struct place at, u32 child, int options
 static u32 plan_open(struct plan *plan, struct place at, u32 dir, const char *name, int flags)
 {
 	return step_result(plan,
-			   plan_call(plan, at, SYS_openat, ARG_OF_SLOT(dir), ARG_OF_DATA(plan_text(plan, name)), ARG(flags)));
-}
-
-static void plan_write(struct plan *plan, struct place at, u32 dir, const char *name, const char *text)
-{
-	u32 fd = plan_open(plan, at, dir, name, O_WRONLY | O_CLOEXEC);
-	s64 len = (s64)strlen(text);
-	step_expect(plan_call(plan, at, SYS_write, ARG_OF_SLOT(fd), ARG_OF_DATA(plan_text(plan, text)), ARG(len)), len);
-	plan_call(plan, at, SYS_close, ARG_OF_SLOT(fd));
+			   plan_call(plan, at, SYS_openat, ARG_OF_SLOT(dir), ARG_OF_DATA(plan_string(plan, name)), ARG(flags)));
 }
 
 /* The map as it is to be written from the parent namespace: a range of a nested one lies in one range of its parent. */
@@ -294,7 +284,7 @@ static int plan_map(struct plan *plan, struct place at, u32 dir, const char *nam
 	if (text.len >= MAP_BYTES)
 		return fail(IMAGE_VALUE, 0, "%s has %zu bytes", name, text.len);
 	if (n)
-		plan_write(plan, at, dir, name, text.data);
+		plan_write(plan, at, ARG_OF_SLOT(dir), name, text.data);
 	return 0;
 }
 
@@ -304,7 +294,7 @@ static u32 plan_inside(struct plan *plan, u32 helper)
 	struct place at = AT(helper, STAGE_CREATE);
 	plan_thread(plan, helper);
 	plan_call(plan, at, SYS_prctl, ARG(PR_SET_PDEATHSIG), ARG(SIGKILL));
-	u32 self = plan_text(plan, "/proc/self");
+	u32 self = plan_string(plan, "/proc/self");
 	u32 dir = step_result(
 		plan, plan_call(plan, at, SYS_openat, ARG(AT_FDCWD), ARG_OF_DATA(self), ARG(O_PATH | O_DIRECTORY | O_CLOEXEC)));
 	u32 pid = step_result(plan, plan_call(plan, at, SYS_getpid));
@@ -341,7 +331,7 @@ static int plan_namespace(struct plan *plan, const struct graph *graph, const Ck
 	u32 child = plan_spawn(plan, at, inside, CLONE_FILES | CLONE_NEWUSER);
 	plan_reap(plan, at, child, WSTOPPED | WEXITED, CLD_STOPPED, SIGSTOP);
 	if (!ns->setgroups)
-		plan_write(plan, at, dir, "setgroups", "deny");
+		plan_write(plan, at, ARG_OF_SLOT(dir), "setgroups", "deny");
 	int err =
 		plan_map(plan, at, dir, "gid_map", ns->n_gid, ns->gid, parent ? parent->n_gid : 0, parent ? parent->gid : NULL);
 	if (err >= 0)
