@@ -175,7 +175,7 @@ TEST(requests_that_nobody_tells, .root = true)
 	_cleanup_text_ struct text output = { 0 };
 	target_start(&t, "aio");
 	snprintf(pid, sizeof pid, "%d", t.pid);
-	disable("BPF");
+	disable("BPF_PERCPU");
 	CHECK_EQ(ckpt(&output, "dump", pid, t.image), EXIT_KERNEL);
 	CHECK_CONTAINS(output.data, "[AIO_RING]");
 	disable(NULL);

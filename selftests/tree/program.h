@@ -1,12 +1,22 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* PROGRAM(name, flags, "program", "argument"...) makes four tests: the program alone, dumped and restored, dumped and left
  * running, dumped and restored by the command line of criu(8); it judges itself. QUIET programs change nothing while they wait and are also compared fact by fact with their image;
- * GAP: the program does not exist for 0.7 seconds; NET: it has a network namespace of its own. */
+ * GAP: the program does not exist for 0.7 seconds; NET: it has a network namespace of its own; NEEDS(capability): where the kernel lacks it
+ * dumps are skipped. */
 #pragma once
 #include "harness/target.h"
+#include "host/caps.h"
 #include <stdio.h>
 
 enum { PLAIN = 0, QUIET = 1, GAP = 2, NET = 4 };
+#define NEEDS(capability) (((int)CAN_##capability + 1) << 8)
+
+static inline void program_needs(int flags)
+{
+	enum cap_id id = (enum cap_id)((flags >> 8) - 1);
+	if (flags >> 8 && caps_ask(NULL, id).answer != CAP_YES)
+		SKIP("this kernel lacks %s", caps_row(id)->interface);
+}
 
 static inline void program_alone(const char *const *argv)
 {
@@ -19,6 +29,7 @@ static inline void program_alone(const char *const *argv)
 static inline void program_dump_restore(int flags, const char *const *argv)
 {
 	struct target t;
+	program_needs(flags);
 	target_startv(&t, argv);
 	target_dump(&t, false);
 	target_restore(&t, flags & GAP ? 700 : 0);
@@ -30,6 +41,7 @@ static inline void program_dump_restore(int flags, const char *const *argv)
 static inline void program_leave_running(int flags, const char *const *argv)
 {
 	struct target t;
+	program_needs(flags);
 	target_startv(&t, argv);
 	target_dump(&t, true);
 	if (flags & QUIET)
@@ -40,6 +52,7 @@ static inline void program_leave_running(int flags, const char *const *argv)
 static inline void program_by_criu(int flags, const char *const *argv)
 {
 	struct target t;
+	program_needs(flags);
 	target_startv(&t, argv);
 	target_dump_by_criu(&t);
 	target_restore_by_criu(&t, flags & GAP ? 700 : 0);

@@ -87,7 +87,8 @@ static int read_completed(struct collector *c, const struct place_of_ring *at, C
 static void ask_in_flight(struct collector *c, const struct place_of_ring *at, Ckpt__Aio *a)
 {
 	struct record_aio record;
-	int r = collector_live(c) ? -EAGAIN : collector_aio(c, at->pid, at->vma->start, &record);
+	bool tells = !collector_live(c) && !caps_lacks(collector_caps(c), CAN_BPF_PERCPU);
+	int r = tells ? collector_aio(c, at->pid, at->vma->start, &record) : -EOPNOTSUPP;
 	if (r == 0)
 		SET(a, inherited, true);
 	if (r <= 0)
