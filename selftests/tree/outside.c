@@ -95,7 +95,7 @@ TEST(policies_are_checked, .root = true, .net = true)
 	CHECK_EQ(ckpt(&output, "dump", "1", "/mnt/x", "--policy=tcp=explode"), 2);
 	CHECK_CONTAINS(output.data, "keep, close, reset, refuse");
 	CHECK_EQ(ckpt(&output, "restore", "/mnt/x", "--policy=tcp-waiting=reset"), 2);
-	CHECK_CONTAINS(output.data, "names are pidfd, tcp");
+	CHECK_CONTAINS(output.data, "pidfd, tcp");
 	CHECK_EQ(ckpt(&output, "dump", "1", "/mnt/x", "--network-lock=iptables"), 2);
 }
 
