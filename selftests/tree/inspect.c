@@ -125,7 +125,7 @@ TEST(diff_tells_what_changed, .root = true)
 	_cleanup_text_ struct text same = { 0 }, equal = { 0 }, text = { 0 }, json = { 0 };
 	write_text("/mnt/file", "0123456789");
 	target_spawn(&t, "/bin/sh", "-c", "exec 5<>/mnt/file; sleep 1000 & sleep 1000");
-	WAIT_UNTIL(count_asleep("sleep") == 2);
+	WAIT_UNTIL(count_asleep("sleep") == 2 && target_state(t.pid) == 'S'); /* the shell waits for them */
 	target_dump(&t, true);
 	CHECK_EQ(ckpt(&same, "diff", t.image, t.image), 0);
 	CHECK_EQ(ckpt(&same, "diff", "--ignore", "thread.call", t.image, number(t.pid)), 0);
