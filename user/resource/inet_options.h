@@ -32,6 +32,10 @@ enum {
 #define ICMP_FILTER 1
 #define ICMPV6_FILTER 1
 #endif
+#ifndef IPV6_FLOWINFO /* linux/in6.h leaves its options to netinet/in.h, which lacks these two */
+#define IPV6_FLOWINFO 11
+#define IPV6_FLOWINFO_SEND 33
+#endif
 #ifndef SO_RCVMARK
 #define SO_RCVMARK INET_SO_RCVMARK
 #endif
