@@ -99,6 +99,10 @@ enum arch_fit {
 	ARCH_FIT_MOVED, /* they are kept in another way there */
 };
 enum arch_fit arch_extended_fit(const void *data, size_t len, char *ret, size_t room);
+/* Is the set of a note as every new program has it? Then a kernel without the set has the same. */
+bool arch_note_idle(int note, const void *data, size_t len);
+/* Do two states mean the same, each as its own kernel tells it? */
+bool arch_extended_same(const void *a, size_t a_len, const void *b, size_t b_len);
 /* As the kernel takes them here and gives them back; ret: arch_extended_size() bytes. Returns how many they are. */
 size_t arch_extended_convert(void *ret, const void *data, size_t len);
 /* XXH3-128 of the data, low half first, where this processor does it faster than the library; else false. */

@@ -113,27 +113,104 @@ void arch_note_settle(int note _unused_, void *data _unused_, size_t len _unused
 /* SVE takes 9 KiB and as much in streaming mode when vectors have 2048 bits, ZA 64 KiB. */
 size_t arch_extended_size(void) { return getauxval(AT_HWCAP2) & HWCAP2_SME ? 98304 : 16384; }
 
-static bool fits(u32 note, const char **ret_name)
+#define ALL_KEYS 0xf    /* of PR_PAC_SET_ENABLED_KEYS */
+#define OVERLAY_NEW 0x7 /* POR_EL0: all is allowed by key 0, nothing by others */
+
+bool arch_note_idle(int note, const void *data, size_t len)
 {
+	u64 word;
+	if (note == NT_ARM_ZA)
+		return len == sizeof(struct vector_header);
+	if (len != sizeof word)
+		return false;
+	memcpy(&word, data, sizeof word);
+	switch (note) {
+	case NT_ARM_PAC_ENABLED_KEYS:
+		return word == ALL_KEYS;
+	case NT_ARM_POE:
+		return word == OVERLAY_NEW;
+	case NT_ARM_FPMR:
+	case NT_ARM_TAGGED_ADDR_CTRL:
+		return word == 0;
+	default:
+		return false;
+	}
+}
+
+static bool is_zero(const void *data, size_t from, size_t to)
+{
+	for (size_t i = from; i < to; i++)
+		if (((const u8 *)data)[i])
+			return false;
+	return true;
+}
+
+/* One of the sets of a state, which lie one behind the other: u32 note, u32 length, registers. at NULL: it has none. */
+struct set {
+	const void *at;
+	size_t len;
+};
+
+static struct set find_set(const void *data, size_t len, u32 note)
+{
+	u32 head[2];
+	for (size_t at = 0; at + sizeof head <= len; at += head[1]) {
+		memcpy(head, (const char *)data + at, sizeof head);
+		at += sizeof head;
+		if (head[0] == note && head[1] <= len - at)
+			return (struct set){ (const char *)data + at, head[1] };
+	}
+	return (struct set){ 0 };
+}
+
+/* Before Linux 6.2 there is one thread pointer in its set, then two. */
+static bool is_same_set(u32 note, struct set a, struct set b)
+{
+	size_t both = MIN(a.len, b.len);
+	bool fits = a.len == b.len || (note == NT_ARM_TLS && is_zero(a.at, both, a.len) && is_zero(b.at, both, b.len));
+	return fits && !memcmp(a.at, b.at, both);
+}
+
+static bool is_missed(u32 note, struct set set) { return set.at && !arch_note_idle((int)note, set.at, set.len); }
+
+bool arch_extended_same(const void *a, size_t a_len, const void *b, size_t b_len)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(sets); i++) {
+		u32 note = (u32)sets[i].note.type;
+		struct set in_a = find_set(a, a_len, note), in_b = find_set(b, b_len, note);
+		bool both = in_a.at && in_b.at;
+		if (both ? !is_same_set(note, in_a, in_b) : is_missed(note, in_a) || is_missed(note, in_b))
+			return false;
+	}
+	return true;
+}
+
+static bool fits(u32 note, const void *data, size_t len, const char **ret_name)
+{
+	if (note == NT_ARM_TLS && len > sizeof(u64) && !is_zero(data, sizeof(u64), len)) { /* TPIDR2_EL0 */
+		*ret_name = "SME";
+		return getauxval(AT_HWCAP2) & HWCAP2_SME;
+	}
+
 	*ret_name = "unknown registers";
 	for (size_t i = 0; i < ARRAY_SIZE(sets); i++) {
 		if ((u32)sets[i].note.type != note)
 			continue;
 		*ret_name = sets[i].name;
 		/* FPSIMD alone goes into every processor */
-		return note == NT_PRFPREG || is_here(i);
+		return note == NT_PRFPREG || is_here(i) || arch_note_idle((int)note, data, len);
 	}
 	return false;
 }
 
-/* Sets lie one behind the other: u32 note, u32 length, registers. */
 enum arch_fit arch_extended_fit(const void *data, size_t len, char *ret, size_t room)
 {
 	const char *name;
 	u32 head[2];
 	for (size_t at = 0; at + sizeof head <= len; at += sizeof head + head[1]) {
 		memcpy(head, (const char *)data + at, sizeof head);
-		if (!fits(head[0], &name)) {
+		size_t left = len - at - sizeof head;
+		if (!fits(head[0], (const char *)data + at + sizeof head, MIN(left, (size_t)head[1]), &name)) {
 			snprintf(ret, room, "%s", name);
 			return ARCH_FIT_LACKS;
 		}

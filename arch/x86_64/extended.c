@@ -96,6 +96,13 @@ enum arch_fit arch_extended_fit(const void *data, size_t len, char *ret, size_t 
 	return is_layout_known(enabled, here, len) ? ARCH_FIT_OTHER : ARCH_FIT_MOVED;
 }
 
+bool arch_note_idle(int note _unused_, const void *data _unused_, size_t len _unused_) { return false; }
+
+bool arch_extended_same(const void *a, size_t a_len, const void *b, size_t b_len)
+{
+	return a_len == b_len && (!a_len || !memcmp(a, b, a_len));
+}
+
 /* Components that are not in use are zero in either form. */
 size_t arch_extended_convert(void *ret, const void *data, size_t len)
 {

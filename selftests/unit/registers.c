@@ -20,6 +20,18 @@ static void make_initial(u8 area[BYTES])
 	area[HEADER] = 3;
 }
 
+TEST(states_are_the_same_byte_for_byte)
+{
+	u8 area[BYTES], other[BYTES];
+	make_initial(area);
+	make_initial(other);
+	CHECK(arch_extended_same(area, BYTES, other, BYTES));
+	CHECK(!arch_extended_same(area, BYTES, other, HEADER));
+	other[0] ^= 1;
+	CHECK(!arch_extended_same(area, BYTES, other, BYTES));
+	CHECK(!arch_note_idle(XSTATE, area, BYTES));
+}
+
 static u8 settled(u8 area[BYTES])
 {
 	struct arch_components known = { 0 };
@@ -68,5 +80,36 @@ TEST(other_notes_stay)
 	struct arch_components known = { 0 };
 	arch_note_settle(NT_PRSTATUS, area, sizeof area, &known);
 	CHECK_MEM(area, before, sizeof area);
+}
+
+struct sets {
+	u32 tls_head[2];
+	u64 tls[2];
+	u32 head[2];
+	u64 word;
+};
+#define TLS 0x401
+#define ENABLED_KEYS 0x40a
+
+/* A kernel with two thread pointers and keys that may be off, and one without either. */
+TEST(sets_of_an_older_kernel_are_the_same)
+{
+	struct {
+		u32 head[2];
+		u64 tls;
+	} old = { { TLS, 8 }, 0x1234 };
+	struct sets now = { { TLS, 16 }, { 0x1234, 0 }, { ENABLED_KEYS, 8 }, 0xf };
+	CHECK(arch_extended_same(&old, sizeof old, &now, sizeof now));
+	CHECK(arch_extended_same(&now, sizeof now, &old, sizeof old));
+	now.word = 0xe; /* one is off */
+	CHECK(!arch_extended_same(&old, sizeof old, &now, sizeof now));
+	CHECK(!arch_note_idle(ENABLED_KEYS, &now.word, sizeof now.word));
+	now.word = 0xf;
+	now.tls[1] = 1;
+	CHECK(!arch_extended_same(&old, sizeof old, &now, sizeof now));
+	now.tls[1] = 0;
+	now.tls[0]++;
+	CHECK(!arch_extended_same(&old, sizeof old, &now, sizeof now));
+	CHECK(!arch_extended_same(&now, offsetof(struct sets, head) - 1, &old, sizeof old)); /* cut off */
 }
 #endif
