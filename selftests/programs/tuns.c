@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-/* tuns DIR [transient]: a queue of a persistent tun device, one of a tap device with headers, one of no device yet; packets go to and
- * from them. transient: a device that goes with its queue. */
+/* tuns DIR [transient | unread]: a queue of a persistent tun device, one of a tap device with headers, one of no device yet; packets go to and
+ * from them. transient: a device that goes with its queue; unread: a packet waits in the first one. */
 #include "judge.h"
 #include <arpa/inet.h>
 #include <linux/if_tun.h>
@@ -76,6 +76,14 @@ static void judge_packet(char token)
 	}
 }
 
+/* Leaves one there. */
+static void leave_packet(void)
+{
+	const struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons(9), .sin_addr.s_addr = inet_addr("10.9.8.6") };
+	MUST_EQ(sendto(out, "l", 1, 0, (const struct sockaddr *)&to, sizeof to), 1);
+	MUST_EQ(poll(&(struct pollfd){ .fd = tun, .events = POLLIN }, 1, 5000), 1);
+}
+
 static void judge_queue(int fd, const char *name, int flags)
 {
 	struct ifreq request = { 0 };
@@ -105,7 +113,7 @@ static void judge_tuns(void)
 int main(int argc, char **argv)
 {
 	judge_start(argc, argv);
-	if (argc > 2) {
+	if (argc > 2 && !strcmp(argv[2], "transient")) {
 		make("judged0", IFF_TUN | IFF_NO_PI, 0);
 		judge_wait();
 		return judge_pass();
@@ -117,6 +125,8 @@ int main(int argc, char **argv)
 	MUST(ioctl(tap, TUNSETVNETHDRSZ, &(int){ HEADER }) == 0 && ioctl(tap, TUNSETSNDBUF, &(int){ SEND_BUFFER }) == 0);
 	idle = open_tun();
 	judge_packet('a');
+	if (argc > 2)
+		leave_packet();
 	judge_wait();
 	judge_tuns();
 	return judge_pass();

@@ -115,6 +115,15 @@ TEST(packet_given_up, .root = true, .net = true)
 	target_judge(&t);
 }
 
+TEST(tun_unread, .root = true, .net = true)
+{
+	struct target t;
+	target_start(&t, "tuns", "unread");
+	target_dump_warns(&t, "[PACKET_DROPPED]", false);
+	target_restore(&t, 0);
+	target_judge(&t);
+}
+
 static void other_device(struct graph *g, const void *with _unused_)
 {
 	Ckpt__Packet *m = graph_next(g, resource_packet.kind, NULL)->data;

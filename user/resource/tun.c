@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /* Owns queues of tun and tap devices (/dev/net/tun). A persistent device stays in the kernel with its addresses and routes, and is
- * attached again; one that goes with its last queue is refused. Packets that nobody has read are lost, as packets may be. */
+ * attached again; one that goes with its last queue is refused. Packets that nobody has read are lost, as packets may be, and that
+ * is said. */
 #include "collect/collect.h"
 #include "resource/file_scope.h"
 #include "tun.pb-c.h"
@@ -8,6 +9,7 @@
 #include <linux/if_tun.h>
 #include <linux/rtnetlink.h>
 #include <net/if.h>
+#include <poll.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 
@@ -72,6 +74,8 @@ static int collect_device(Ckpt__Tun *t, int fd, const struct ifreq *request)
 	SET(t, send_buffer, (u32)room);
 	if (little)
 		SET(t, little_endian, true);
+	if (poll(&(struct pollfd){ .fd = fd, .events = POLLIN }, 1, 0) == 1)
+		SET(t, unread, true);
 	return message_set_string(&t->device, request->ifr_name) ? 0 : fail_memory();
 }
 
@@ -119,6 +123,8 @@ static int tun_judge(const struct graph *graph, const struct object *o, enum dir
 		return fail(IMAGE_VALUE, 0, "a queue of %s", t->device ?: "no device");
 	if (direction == DIRECTION_RESTORE)
 		return judge_restore(t);
+	if (t->unread && t->flags & IFF_PERSIST)
+		warn(PACKET_DROPPED, 0, "%s", t->device);
 	return !t->device || t->flags & IFF_PERSIST ? 0 : fail(TUN_TRANSIENT, 0, "%s", t->device);
 }
 
