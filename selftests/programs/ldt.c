@@ -16,8 +16,9 @@ static void set(struct user_desc entry) { MUST_EQ(syscall(SYS_modify_ldt, 0x11, 
 static void set_16bit(void)
 {
 	struct user_desc entry = { .entry_number = 7, .limit = 1, .contents = 1, .read_exec_only = 1, .useable = 1 };
-	if (syscall(SYS_modify_ldt, 0x11, &entry, sizeof entry) < 0)
-		judge_fail("skip: the kernel makes no segments of 16 bits (errno %d)", errno);
+	int result = (int)syscall(SYS_modify_ldt, 0x11, &entry, sizeof entry); /* an error is 32 bits without a sign */
+	if (result < 0)
+		judge_fail("skip: the kernel makes no segments of 16 bits (%d)", result);
 }
 
 static void must_read(char *table) { MUST_EQ((int)syscall(SYS_modify_ldt, 0, table, ROOM), ROOM); }

@@ -64,15 +64,23 @@ static bool entry_at(u8 ret[ARCH_LDT_ENTRY], const Ckpt__Ldt *m, u32 i)
 	return (!i || descriptor_at(m, i)) && arch_ldt_entry(ret, i, descriptor_at(m, i));
 }
 
+/* The kernel gives its errors as 32 bits without a sign (arch/x86/kernel/ldt.c, modify_ldt()). */
+static int write_entry(const u8 entry[ARCH_LDT_ENTRY])
+{
+	long result = syscall(arch_ldt_call(), WRITE, entry, ARCH_LDT_ENTRY);
+	return result == -1 ? neg_errno() : MIN((int)result, 0);
+}
+
 /* In a child: a table stays with the process that has written one. */
 static int write_all(void *arg)
 {
 	const Ckpt__Ldt *m = arg;
 	u8 entry[ARCH_LDT_ENTRY];
-	for (u32 i = 0; i < count(m); i++)
-		if (entry_at(entry, m, i) && syscall(arch_ldt_call(), WRITE, entry, sizeof entry) < 0)
-			return neg_errno();
-	return 0;
+	int r = 0;
+	for (u32 i = 0; r == 0 && i < count(m); i++)
+		if (entry_at(entry, m, i))
+			r = write_entry(entry);
+	return r;
 }
 
 static int judge_restore(Ckpt__Ldt *m)
