@@ -41,10 +41,11 @@ struct smaps_ahead *smaps_ahead(const struct tree *tree)
 	return NULL;
 }
 
-static void await(struct smaps_ahead *a)
+void smaps_ahead_await(struct smaps_ahead *a)
 {
-	if (!a->joined)
-		pthread_join(a->thread, NULL);
+	if (!a || a->joined)
+		return;
+	pthread_join(a->thread, NULL);
 	a->joined = true;
 }
 
@@ -52,7 +53,7 @@ bool smaps_ahead_take(struct smaps_ahead *a, size_t process, struct text *ret)
 {
 	if (!a)
 		return false;
-	await(a);
+	smaps_ahead_await(a);
 	if (process >= a->n)
 		return false;
 	*ret = a->texts[process];
@@ -64,7 +65,7 @@ void smaps_ahead_end(struct smaps_ahead *a)
 {
 	if (!a)
 		return;
-	await(a);
+	smaps_ahead_await(a);
 	for (size_t i = 0; i < a->tree->processes.n; i++)
 		text_free(&a->texts[i]);
 	free(a);

@@ -218,8 +218,10 @@ static int collect_facts(struct collector *c)
 		r = ask_bpf(c, BPF_COLD);
 	if (r == 0)
 		collect_hand_rseq(c);
-	if (r == 0 && !c->config->live && !c->config->no_hijack && is_missing(c, NEEDED))
+	if (r == 0 && !c->config->live && !c->config->no_hijack && is_missing(c, NEEDED)) {
+		smaps_ahead_await(ahead); /* who runs code in a process maps some memory there for a moment */
 		r = ask_tree(c);
+	}
 	if (r == 0 && !c->config->live)
 		collect_tunables(c);
 	if (r == 0)
