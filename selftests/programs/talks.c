@@ -54,7 +54,101 @@ static pid_t outsider(void)
 	return pid;
 }
 
-static int filtered(void)
+/* A client of a listener, and what the listener has accepted of it. */
+static void connection(int ends[2])
+{
+	int listener = listening(4100);
+	ends[0] = connected(4100);
+	ends[1] = accept(listener, NULL, NULL);
+	MUST(ends[1] >= 0);
+}
+
+static int wait_for_outsider(void)
+{
+	int listener = listening(4100);
+	if (!outsider()) {
+		connected(4100);
+		for (;;)
+			pause();
+	}
+	struct pollfd ready = { listener, POLLIN, 0 };
+	MUST_EQ(poll(&ready, 1, 5000), 1);
+	return listener;
+}
+
+static void hold_waiting_outside(void) { wait_for_outsider(); }
+
+static void hold_external(void) { MUST(accept(wait_for_outsider(), NULL, NULL) >= 0); }
+
+static void hold_waiting_data(void)
+{
+	listening(4100);
+	MUST_EQ(write(connected(4100), "data", 4), 4);
+}
+
+static void hold_ended(void)
+{
+	int ends[2];
+	char text[8];
+	connection(ends);
+	MUST(shutdown(ends[0], SHUT_WR) == 0 && read(ends[1], text, 1) == 0);
+	struct pollfd end = { ends[0], POLLRDHUP, 0 };
+	MUST(write(ends[1], "!", 1) == 1 && shutdown(ends[1], SHUT_WR) == 0 && poll(&end, 1, 5000) == 1);
+}
+
+static void hold_urgent(void)
+{
+	int ends[2];
+	connection(ends);
+	MUST_EQ(send(ends[0], "!", 1, MSG_OOB), 1);
+}
+
+static void hold_layer(void)
+{
+	int ends[2];
+	connection(ends);
+	if (setsockopt(ends[0], IPPROTO_TCP, TCP_ULP, "tls", 4))
+		judge_write("unavailable", "no tls in this kernel");
+}
+
+static void hold_multipath(void)
+{
+	struct sockaddr_in a = here(4200);
+	int ends[2];
+	for (int i = 0; i < 2; i++)
+		ends[i] = socket(AF_INET, SOCK_STREAM, 262 /* IPPROTO_MPTCP */);
+	if (ends[0] < 0) {
+		judge_write("unavailable", "no multipath TCP in this kernel");
+		return;
+	}
+	MUST(bind(ends[0], (void *)&a, sizeof a) == 0 && listen(ends[0], 1) == 0);
+	MUST_EQ(connect(ends[1], (void *)&a, sizeof a), 0);
+	MUST(accept(ends[0], NULL, NULL) >= 0);
+}
+
+/* It gets what others are sent. */
+static void hold_raw(void)
+{
+	struct sockaddr_in a = here(4100);
+	MUST(socket(AF_INET, SOCK_RAW, IPPROTO_UDP) >= 0);
+	MUST_EQ(sendto(bound(SOCK_DGRAM, 4101), "!", 1, 0, (void *)&a, sizeof a), 1);
+}
+
+static void hold_corked(void)
+{
+	struct sockaddr_in a = here(4101);
+	MUST_EQ(sendto(bound(SOCK_DGRAM, 4100), "half of", 7, MSG_MORE, (void *)&a, sizeof a), 7);
+}
+
+static void hold_error(void)
+{
+	int udp = bound(SOCK_DGRAM, 4100);
+	struct sockaddr_in a = here(4101);
+	MUST_EQ(connect(udp, (void *)&a, sizeof a), 0);
+	MUST_EQ(write(udp, "nobody", 6), 6);
+}
+
+static void hold_filter(void)
 {
 	const struct bpf_insn program[] = { { .code = BPF_ALU64 | BPF_MOV | BPF_K, .imm = 65536 },
 					    { .code = BPF_JMP | BPF_EXIT } };
@@ -64,97 +158,72 @@ static int filtered(void)
 				.license = (uintptr_t) "GPL" };
 	int fd = (int)syscall(SYS_bpf, BPF_PROG_LOAD, &attr, sizeof attr), udp = bound(SOCK_DGRAM, 4100);
 	MUST(fd >= 0 && setsockopt(udp, SOL_SOCKET, SO_ATTACH_BPF, &fd, sizeof fd) == 0 && close(fd) == 0);
-	return udp;
 }
 
-static void hold(const char *what)
+static void hold_group(void)
 {
-	int listener = strcmp(what, "full") ? listening(4100) : -1;
-	char text[8];
-	if (!strcmp(what, "external") || !strcmp(what, "waiting-outside")) {
-		if (!outsider()) {
-			connected(4100);
-			for (;;)
-				pause();
-		}
-		struct pollfd ready = { listener, POLLIN, 0 };
-		MUST_EQ(poll(&ready, 1, 5000), 1);
-		if (!strcmp(what, "external"))
-			MUST(accept(listener, NULL, NULL) >= 0);
-	} else if (!strcmp(what, "waiting-data")) {
-		MUST_EQ(write(connected(4100), "data", 4), 4);
-	} else if (!strcmp(what, "ended")) {
-		int client = connected(4100), server = accept(listener, NULL, NULL);
-		MUST(shutdown(client, SHUT_WR) == 0 && read(server, text, 1) == 0);
-		struct pollfd end = { client, POLLRDHUP, 0 };
-		MUST(write(server, "!", 1) == 1 && shutdown(server, SHUT_WR) == 0 && poll(&end, 1, 5000) == 1);
-	} else if (!strcmp(what, "urgent")) {
-		int client = connected(4100);
-		MUST(accept(listener, NULL, NULL) >= 0);
-		MUST_EQ(send(client, "!", 1, MSG_OOB), 1);
-	} else if (!strcmp(what, "layer")) {
-		int client = connected(4100);
-		MUST(accept(listener, NULL, NULL) >= 0);
-		if (setsockopt(client, IPPROTO_TCP, TCP_ULP, "tls", 4))
-			judge_write("unavailable", "no tls in this kernel");
-	} else if (!strcmp(what, "multipath")) {
-		struct sockaddr_in a = here(4200);
-		int ends[2];
-		for (int i = 0; i < 2; i++)
-			ends[i] = socket(AF_INET, SOCK_STREAM, 262 /* IPPROTO_MPTCP */);
-		if (ends[0] < 0) {
-			judge_write("unavailable", "no multipath TCP in this kernel");
-			return;
-		}
-		MUST(bind(ends[0], (void *)&a, sizeof a) == 0 && listen(ends[0], 1) == 0);
-		MUST_EQ(connect(ends[1], (void *)&a, sizeof a), 0);
-		MUST(accept(ends[0], NULL, NULL) >= 0);
-	} else if (!strcmp(what, "raw")) {
-		struct sockaddr_in a = here(4100);
-		MUST(socket(AF_INET, SOCK_RAW, IPPROTO_UDP) >= 0); /* which gets what others are sent */
-		MUST_EQ(sendto(bound(SOCK_DGRAM, 4101), "!", 1, 0, (void *)&a, sizeof a), 1);
-	} else if (!strcmp(what, "corked")) {
-		struct sockaddr_in a = here(4101);
-		MUST_EQ(sendto(bound(SOCK_DGRAM, 4100), "half of", 7, MSG_MORE, (void *)&a, sizeof a), 7);
-	} else if (!strcmp(what, "error")) {
-		int udp = bound(SOCK_DGRAM, 4100);
-		struct sockaddr_in a = here(4101);
-		MUST_EQ(connect(udp, (void *)&a, sizeof a), 0);
-		MUST_EQ(write(udp, "nobody", 6), 6);
-	} else if (!strcmp(what, "filter")) {
-		filtered();
-	} else if (!strcmp(what, "group")) {
-		struct ip_mreq_source some = { { inet_addr("239.1.2.3") },
-					       { htonl(INADDR_LOOPBACK) },
-					       { inet_addr("127.0.0.9") } };
-		int udp = bound(SOCK_DGRAM, 4100);
-		MUST_EQ(setsockopt(udp, IPPROTO_IP, IP_ADD_SOURCE_MEMBERSHIP, &some, sizeof some), 0);
-	} else if (!strcmp(what, "namespace")) {
-		MUST_EQ(unshare(CLONE_NEWNET), 0);
-		MUST(socket(AF_INET, SOCK_STREAM, 0) >= 0);
-	} else if (!strcmp(what, "shared-queue")) {
-		int on = 1, two[2];
-		struct sockaddr_in a = here(4100);
-		for (int i = 0; i < 2; i++) {
-			two[i] = socket(AF_INET, SOCK_DGRAM, 0);
-			setsockopt(two[i], SOL_SOCKET, SO_REUSEPORT, &on, sizeof on);
-			MUST_EQ(bind(two[i], (void *)&a, sizeof a), 0);
-		}
-		MUST_EQ(sendto(two[0], "to one", 6, 0, (void *)&a, sizeof a), 6);
-	} else if (!strcmp(what, "full")) {
-		struct sockaddr_in a = here(4100);
-		listener = bound(SOCK_STREAM, 4100);
-		MUST_EQ(listen(listener, 0), 0);
-		connected(4100);
-		int one_more = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
-		MUST(connect(one_more, (void *)&a, sizeof a) == -1 && errno == EINPROGRESS);
-	}
+	struct ip_mreq_source some = { { inet_addr("239.1.2.3") }, { htonl(INADDR_LOOPBACK) }, { inet_addr("127.0.0.9") } };
+	int udp = bound(SOCK_DGRAM, 4100);
+	MUST_EQ(setsockopt(udp, IPPROTO_IP, IP_ADD_SOURCE_MEMBERSHIP, &some, sizeof some), 0);
 }
+
+static void hold_namespace(void)
+{
+	MUST_EQ(unshare(CLONE_NEWNET), 0);
+	MUST(socket(AF_INET, SOCK_STREAM, 0) >= 0);
+}
+
+static void hold_shared_queue(void)
+{
+	int on = 1, two[2];
+	struct sockaddr_in a = here(4100);
+	for (int i = 0; i < 2; i++) {
+		two[i] = socket(AF_INET, SOCK_DGRAM, 0);
+		setsockopt(two[i], SOL_SOCKET, SO_REUSEPORT, &on, sizeof on);
+		MUST_EQ(bind(two[i], (void *)&a, sizeof a), 0);
+	}
+	MUST_EQ(sendto(two[0], "to one", 6, 0, (void *)&a, sizeof a), 6);
+}
+
+static void hold_full(void)
+{
+	struct sockaddr_in a = here(4100);
+	MUST_EQ(listen(bound(SOCK_STREAM, 4100), 0), 0);
+	connected(4100);
+	int one_more = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+	MUST(connect(one_more, (void *)&a, sizeof a) == -1 && errno == EINPROGRESS);
+}
+
+static const struct state {
+	const char *name;
+	void (*hold)(void);
+} states[] = {
+	{ "external", hold_external },
+	{ "waiting-outside", hold_waiting_outside },
+	{ "waiting-data", hold_waiting_data },
+	{ "ended", hold_ended },
+	{ "urgent", hold_urgent },
+	{ "layer", hold_layer },
+	{ "multipath", hold_multipath },
+	{ "raw", hold_raw },
+	{ "corked", hold_corked },
+	{ "error", hold_error },
+	{ "filter", hold_filter },
+	{ "group", hold_group },
+	{ "namespace", hold_namespace },
+	{ "shared-queue", hold_shared_queue },
+	{ "full", hold_full },
+};
 
 int main(int argc, char **argv)
 {
+	const struct state *state = NULL;
 	judge_start(argc, argv);
-	hold(argc > 2 ? argv[2] : "");
+	for (size_t i = 0; argc > 2 && i < sizeof states / sizeof *states; i++)
+		if (!strcmp(states[i].name, argv[2]))
+			state = &states[i];
+	MUST(state);
+	state->hold();
 	judge_wait();
 	return judge_pass();
 }
