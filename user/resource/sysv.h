@@ -5,12 +5,20 @@
 #include "diag/diag.h"
 #include "resource/file_scope.h"
 #include <sys/ipc.h>
+#include <sys/sem.h>
 
 struct sysv {
 	const char *name;
 	const char *next_id; /* CONFIG_CHECKPOINT_RESTORE, Linux 3.9: the kernel gives this id next */
 	long get;            /* shmget(2) and its siblings */
 };
+
+/* Are there semaphores at all (SEM_INFO, semctl(2))? That takes far less than their list. */
+static inline bool sysv_are_sets(void)
+{
+	struct seminfo info;
+	return semctl(0, 0, SEM_INFO, &info) < 0 || info.semusz;
+}
 
 /* Could an object of this id and key be made? Reports why not. */
 static inline int sysv_judge_absent(const struct sysv *kind, u32 id, u32 key)

@@ -107,14 +107,20 @@ static int add_all(const struct graph *graph, Ckpt__Sysvipc *m, const char *path
 	return r;
 }
 
+static bool are_queues(void)
+{
+	struct msginfo info; /* MSG_INFO, msgctl(2) */
+	return msgctl(0, MSG_INFO, (struct msqid_ds *)&info) < 0 || info.msgpool;
+}
+
 static int sysvipc_collect(struct collector *collector, const struct subject *subject, struct object *object)
 {
 	const struct graph *graph = collector_graph(collector);
 	const Ckpt__Task *task = graph_data(graph, &kind_task, subject->task->tgid);
 	if (!task || task->ppid)
 		return 0;
-	int r = add_all(graph, object->data, "/proc/sysvipc/sem", add_set);
-	return r < 0 ? r : add_all(graph, object->data, "/proc/sysvipc/msg", add_queue);
+	int r = sysv_are_sets() ? add_all(graph, object->data, "/proc/sysvipc/sem", add_set) : 0;
+	return r < 0 || !are_queues() ? r : add_all(graph, object->data, "/proc/sysvipc/msg", add_queue);
 }
 
 /* --- judge --- */

@@ -1,25 +1,15 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /* Owns what the kernel undoes at the end of a thread: System V semaphores outlive it, and get back what it took from them with
  * SEM_UNDO (semop(2)). Only eBPF tells whether the list of that is empty (task_struct.sysvsem, ipc/sem.c), and nobody what is in it. */
-#include "base/file.h"
 #include "collect/collect.h"
 #include "diag/diag.h"
 #include "model/shape.h"
+#include "resource/sysv.h"
 #include "sysvsem.pb-c.h"
-#include <fcntl.h>
 
 #define SETS "/proc/sysvipc/sem"
 
 static const struct kind kind_sysvsem = { .name = "sysvsem", .desc = &ckpt__sysvsem__descriptor };
-
-/* What is undone belongs to a set; the first line of the list is its head. */
-static bool are_there_sets(void)
-{
-	_cleanup_text_ struct text sets = { 0 };
-	int err = file_read(AT_FDCWD, SETS, &sets);
-	const char *head = err < 0 || !sets.data ? NULL : strchr(sets.data, '\n');
-	return head && head[1];
-}
 
 static int sysvsem_collect(struct collector *collector, const struct subject *subject, struct object *object)
 {
@@ -29,7 +19,7 @@ static int sysvsem_collect(struct collector *collector, const struct subject *su
 	const Ckpt__Sysvsem *leader = leads ? NULL : graph_data(collector_graph(collector), &kind_sysvsem, t->tgid);
 	if (known ? !t->sysvsem_id || (leader && leader->undo) : !leads)
 		return 0;
-	if (!are_there_sets())
+	if (!sysv_are_sets()) /* what is undone belongs to a set */
 		return 0;
 	if (known)
 		SET(m, undo, true);
