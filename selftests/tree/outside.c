@@ -8,6 +8,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -263,6 +264,21 @@ static void comes_in_vain(const char *method, bool unlock)
 
 TEST(comes_without_lock, .root = true, .net = true) { comes_in_vain("--network-lock=none", false); }
 TEST(comes_after_unlock, .root = true, .net = true) { comes_in_vain("--network-lock=auto", true); }
+
+/* criu holds nothing back that it was not asked to. */
+TEST(comes_after_criu, .root = true, .net = true)
+{
+	struct target t;
+	char pid[16];
+	int fd = open_client(AF_INET);
+	target_start(&t, "listens", "127.0.0.1");
+	snprintf(pid, sizeof pid, "%d", t.pid);
+	CHECK_OK(mkdir(t.image, 0755));
+	CHECK_EQ(criu(NULL, "dump", "-D", t.image, "-t", pid), 0);
+	target_gone(t.pid);
+	begin_connecting(fd, "127.0.0.1");
+	CHECK_EQ(end_connecting(fd), ECONNREFUSED);
+}
 
 /* Who shares the port goes on serving it. */
 TEST(comes_to_another, .root = true, .net = true)

@@ -51,6 +51,7 @@ static int configure(struct front *f, struct dump_config *config, struct policie
 					.external_kinds = external_kinds(o),
 					.policies = policies,
 					.lock = lock_method(o),
+					.open_listeners = !option_given(o, OPTION_TCP_ESTABLISHED),
 					.confirm = { confirm_dump, f } };
 	if (option_given(o, OPTION_LEAVE_STOPPED))
 		config->after = DUMP_LEAVE_STOPPED;

@@ -175,7 +175,7 @@ static int take(struct held *h, const struct dump_config *config, struct bpf_sou
 	if (r == 0)
 		r = judge_dump(&h->graph);
 	u64 judged = now_ns();
-	if (r == 0 && config->after == DUMP_KILL)
+	if (r == 0 && config->after == DUMP_KILL && !config->open_listeners)
 		r = dump_lock_listeners(&h->graph, config->policies, &h->lock, &h->connections);
 	if (r == 0)
 		note_lock(&h->graph, &h->lock);

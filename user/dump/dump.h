@@ -23,6 +23,7 @@ struct dump_config {
 	const struct policies *policies; /* NULL: the defaults */
 	enum netlock_method lock;        /* how connections to the outside are held */
 	u64 lock_timeout;                /* ns, 0: default */
+	bool open_listeners;        /* who wants to connect while the tree is away is refused, and another program may listen */
 	bool external;              /* files whose other side lies outside of the tree are left to a restore to hand over */
 	const char *external_kinds; /* those of these kinds (pipe, unix; separated by commas); NULL: all that can be */
 	bool replace;               /* an image that is in dir gives way to the new one, when that is whole */
