@@ -143,7 +143,7 @@ static bool makes_sibling(pid_t tid, const struct ptrace_syscall_info *info)
 static void kill_at_birth(pid_t tid, const struct ptrace_syscall_info *info, void *arg)
 {
 	pid_t *in_clone = arg;
-	if (info->op == PTRACE_SYSCALL_INFO_ENTRY && makes_sibling(tid, info))
+	if (!*in_clone && info->op == PTRACE_SYSCALL_INFO_ENTRY && makes_sibling(tid, info)) /* a stand-in makes one too */
 		*in_clone = tid;
 	else if (info->op == PTRACE_SYSCALL_INFO_EXIT && tid == *in_clone)
 		kill(tid, SIGKILL);
@@ -173,16 +173,46 @@ TEST(sibling, .root = true)
 	target_judge(&t);
 }
 
-/* Made by a stand-in for the leader of its session, who is dead. */
+/* A stand-in for the leader of its session, who is dead, makes it again. */
+static void start_orphan(struct target *t)
+{
+	target_spawn(t, "/bin/sh", "-c", "sleep 1000 & echo $! > " WORK "/pid");
+	_cleanup_free_ char *pid = wait_text(WORK "/pid");
+	target_gone(t->pid);
+	t->pid = atoi(pid);
+	WAIT_UNTIL(target_asleep(t->pid, "sleep"));
+}
+
 TEST(sibling_of_stand_in, .root = true)
 {
 	struct target t;
-	target_spawn(&t, "/bin/sh", "-c", "sleep 1000 & echo $! > " WORK "/pid");
-	_cleanup_free_ char *pid = wait_text(WORK "/pid");
-	target_gone(t.pid);
-	t.pid = atoi(pid);
-	WAIT_UNTIL(target_asleep(t.pid, "sleep"));
+	start_orphan(&t);
 	killed_at_birth(&t);
+	CHECK_OK(kill(t.pid, SIGKILL));
+}
+
+/* The call of the stand-in that has made the root: the second of its kind. */
+static void kill_stand_in(pid_t tid, const struct ptrace_syscall_info *info, void *arg)
+{
+	pid_t *makers = arg;
+	if (info->op == PTRACE_SYSCALL_INFO_ENTRY && makes_sibling(tid, info))
+		makers[makers[0] != 0] = tid;
+	else if (info->op == PTRACE_SYSCALL_INFO_EXIT && tid == makers[1] && tid != makers[0])
+		kill(tid, SIGKILL);
+}
+
+TEST(stand_in_dies, .root = true)
+{
+	struct target t;
+	start_orphan(&t);
+	target_dump(&t, false);
+	_cleanup_free_ char *before = left_look_alone();
+	const char *argv[] = { "ckpt", "restore", "--sibling", t.image, NULL };
+	pid_t makers[2] = { 0, 0 };
+	struct struck s = strike_run(ckpt_path(), argv, &(struct strike){ .seen = kill_stand_in, .arg = makers }, NULL);
+	CHECK(makers[1] && WIFEXITED(s.status) && WEXITSTATUS(s.status));
+	left_check(before, "a stand-in killed when it has made the root");
+	target_restore(&t, 0);
 	CHECK_OK(kill(t.pid, SIGKILL));
 }
 

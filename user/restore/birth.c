@@ -59,6 +59,13 @@ static _Noreturn void be_guard(int ckpt, ino_t arena, pid_t first, pid_t root)
 	_exit(0);
 }
 
+void birth_undo(const struct execution *x)
+{
+	struct stat arena;
+	if (x->memory >= 0 && fstat(x->memory, &arena) == 0)
+		end_born(x->root, arena.st_ino);
+}
+
 int birth_guard(pid_t *ret, const struct execution *x)
 {
 	const Ckpt__Host *host = graph_data(x->graph, &kind_host, 1);

@@ -11,6 +11,8 @@ u64 execution_syscall(const struct execution *);
 /* A process that ends what has been born when ckpt dies; for a root that is not ckpt's child, until ckpt has hold of it. The caller
  * ends it (child_end). Reports failures. */
 int birth_guard(pid_t *ret, const struct execution *);
+/* Ends a root that is not ckpt's child and of which it has no hold yet, if it has been born. */
+void birth_undo(const struct execution *);
 /* Stops the tasks that were stopped; swallow_stops() lets their (seized) parents take the wait status and SIGCHLD. */
 int stop_tasks(struct execution *);
 int swallow_stops(struct execution *);

@@ -158,8 +158,10 @@ void execute_undo(struct execution *x)
 {
 	child_end(x->stand_in);
 	x->stand_in = 0;
-	if (!child_is_ours(x->root)) /* a root that a stand-in has not made yet is another's process, or none */
+	if (!child_is_ours(x->root)) { /* a root that a stand-in has not made yet is another's process, or none */
+		birth_undo(x);
 		return;
+	}
 	size_t mark = diag_mark();
 	if (!x->tree.processes.n && tree_scan(&x->tree, x->root) < 0)
 		kill(x->root, SIGKILL);
