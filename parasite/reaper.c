@@ -18,6 +18,7 @@
 struct reaper {
 	int64_t root, restorer;
 	int watched, released, status;
+	int ended; /* the root's wait status, when it has ended */
 };
 
 static int64_t call(int64_t nr, uint64_t a, uint64_t b, uint64_t c, uint64_t d) { return blob_syscall(nr, a, b, c, d, 0, 0); }
@@ -64,13 +65,16 @@ static void restorer_ended(struct reaper *r, int status)
 	tell(NEWS_RELEASED, 0);
 	if (!r->watched)
 		call(__NR_close, 0, 0, 0, 0);
+	else if (!r->root) /* it was faster than who restored it */
+		tell(NEWS_ENDED, r->ended);
 }
 
 static void root_ended(struct reaper *r, int status)
 {
 	r->root = 0;
+	r->ended = status;
 	r->status = status & 127 ? 128 + (status & 127) : status >> 8 & 255;
-	if (r->watched)
+	if (r->watched && r->released)
 		tell(NEWS_ENDED, status);
 }
 
@@ -126,7 +130,7 @@ void start(long *stack)
 	r.root = number(argv[1]);
 	r.restorer = number(argv[2]);
 	r.watched = (int)number(argv[3]);
-	r.released = r.status = 0;
+	r.released = r.status = r.ended = 0;
 	call(__NR_close_range, 1, ~0u, 0, 0);
 	call(__NR_prctl, PR_SET_NAME, (uint64_t) "ckpt-reaper", 0, 0); /* else that of its memfd */
 	call(__NR_rt_sigprocmask, 2 /* SIG_SETMASK */, (uint64_t)&all, 0, sizeof all);
