@@ -239,13 +239,13 @@ struct window {
 	u64 first, count;
 };
 
-/* The image was cut short while it was looked at: nothing can be said about what is left, and what was being made ends with
- * ckpt. */
+/* The image was cut short while it was looked at, or its device gave nothing: nothing can be said about what is left, and what was
+ * being made ends with ckpt. */
 static void on_cut(int signal _unused_)
 {
 	static const char text[] = "error: cannot read the image [IMAGE_READ]\n"
-				   "  why:   a file of it became shorter while it was read\n"
-				   "  do:    keep others from changing the image meanwhile\n"
+				   "  why:   a file of it became shorter while it was read, or its device could not read it\n"
+				   "  do:    keep others from changing the image meanwhile; look for errors of the device in the kernel's log\n"
 				   "  result: not done; what had been made is ended\n";
 	ssize_t ignored _unused_ = write(STDERR_FILENO, text, sizeof text - 1);
 	_exit(EXIT_IMAGE);
@@ -258,7 +258,8 @@ static void window_close(struct window *w)
 	w->at = NULL;
 }
 
-/* False where the file cannot be mapped, or a part of it not read: read(2) tells why. */
+/* False where the file cannot be mapped. Nothing is populated: MADV_POPULATE_READ looks at each page of the page cache by itself
+ * (mm/gup.c, faultin_page_range()), which takes as long as the checksums; a fault maps sixteen. */
 static bool window_move(struct window *w, int fd, u64 chunk, u64 size)
 {
 	if (w->at && chunk - w->first < w->count)
@@ -268,8 +269,6 @@ static bool window_move(struct window *w, int fd, u64 chunk, u64 size)
 		return false;
 	void *at = mmap(NULL, WINDOW_CHUNKS * IMAGE_CHUNK, PROT_READ, MAP_SHARED, fd, (off_t)(chunk * IMAGE_CHUNK));
 	*w = (struct window){ at == MAP_FAILED ? NULL : at, chunk, WINDOW_CHUNKS };
-	if (w->at && madvise(w->at, w->count * IMAGE_CHUNK, MADV_POPULATE_READ) < 0)
-		window_close(w);
 	return w->at;
 }
 
