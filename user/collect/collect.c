@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /* Owns the order of a collection: facts from the best source, then the objects of the spine, then the resources. */
 #include "collect/collect_internal.h"
+#include "collect/ahead.h"
 #include "arch/arch.h"
 #include "base/heap.h"
 #include "diag/diag.h"

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-/* Owns questions to sock_diag(7). */
+/* Owns questions to the kernel by netlink(7), of which nearly all are for sock_diag(7). */
 #include "collect/netlink.h"
 #include <linux/inet_diag.h>
 #include <linux/netlink.h>
@@ -9,6 +9,64 @@
 #include <netinet/in.h>
 #include <sys/socket.h>
 #include <sys/sysmacros.h>
+
+#define REPLY_ROOM 32768 /* what the kernel fills at once, at most */
+
+/* A socket that this has been asked of. */
+static int ask(int protocol, const void *request, size_t len)
+{
+	_cleanup_close_ int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, protocol);
+	if (fd < 0 || send(fd, request, len, 0) < 0)
+		return neg_errno();
+	return take_fd(&fd);
+}
+
+/* What a message of the kernel says: 0, or its error. An acknowledgement says 0 too. */
+static int reply_error(const struct nlmsghdr *h)
+{
+	return h->nlmsg_type == NLMSG_ERROR ? ((const struct nlmsgerr *)NLMSG_DATA(h))->error : 0;
+}
+
+int netlink_ask(int protocol, const void *request, size_t len, void *reply, size_t room)
+{
+	_cleanup_close_ int fd = ask(protocol, request, len);
+	ssize_t n = fd < 0 ? fd : recv(fd, reply, room, 0);
+	if (n < 0)
+		return fd < 0 ? fd : neg_errno();
+	return NLMSG_OK((const struct nlmsghdr *)reply, (size_t)n) ? reply_error(reply) : -EBADMSG;
+}
+
+/* What is done with each message that answers a question for all: 0, or what ends it. */
+typedef int (*reply_fn)(const struct nlmsghdr *, void *context);
+
+static int each_of(const char *reply, size_t n, reply_fn each, void *context, bool *ret_done)
+{
+	const struct nlmsghdr *h = (const void *)reply;
+	for (size_t left = n; NLMSG_OK(h, left); h = NLMSG_NEXT(h, left)) {
+		*ret_done = h->nlmsg_type == NLMSG_DONE;
+		if (*ret_done)
+			return 0;
+		int r = h->nlmsg_type == NLMSG_ERROR ? (reply_error(h) ?: -EBADMSG) : each(h, context);
+		if (r)
+			return r;
+	}
+	return 0;
+}
+
+/* Of sock_diag(7): what has ended it, 0 when it was done with all, or negative errno. */
+static int ask_all(const void *request, size_t len, reply_fn each, void *context)
+{
+	_cleanup_close_ int fd = ask(NETLINK_SOCK_DIAG, request, len);
+	_cleanup_free_ char *reply = fd < 0 ? NULL : malloc(REPLY_ROOM);
+	int r = fd < 0 ? fd : reply ? 0 : -ENOMEM;
+	for (bool done = false; r == 0 && !done;) {
+		ssize_t n = recv(fd, reply, REPLY_ROOM, 0);
+		r = n < 0 ? neg_errno() : each_of(reply, (size_t)n, each, context, &done);
+	}
+	return r;
+}
+
+/* --- unix sockets --- */
 
 static void unix_attribute(const struct rtattr *a, struct unix_diag *ret)
 {
@@ -43,39 +101,25 @@ static void unix_attribute(const struct rtattr *a, struct unix_diag *ret)
 	}
 }
 
-static int unix_reply(const struct nlmsghdr *h, ssize_t n, struct unix_diag *ret)
+static void unix_reply(const struct nlmsghdr *h, struct unix_diag *ret)
 {
-	if (!NLMSG_OK(h, (size_t)n))
-		return -EBADMSG;
-	if (h->nlmsg_type == NLMSG_ERROR) {
-		const struct nlmsgerr *e = NLMSG_DATA(h);
-		return e->error < 0 ? e->error : -EBADMSG;
-	}
 	const struct unix_diag_msg *m = NLMSG_DATA(h);
 	*ret = (struct unix_diag){ .type = m->udiag_type, .state = m->udiag_state };
 	int left = (int)(h->nlmsg_len - NLMSG_LENGTH(sizeof *m));
 	for (const struct rtattr *a = (const void *)(m + 1); RTA_OK(a, left); a = RTA_NEXT(a, left))
 		unix_attribute(a, ret);
-	return 0;
 }
 
-/* A socket that this has been asked of. */
-static int ask(const void *request, size_t len)
-{
-	_cleanup_close_ int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_SOCK_DIAG);
-	if (fd < 0 || send(fd, request, len, 0) < 0)
-		return neg_errno();
-	return take_fd(&fd);
-}
+struct unix_request {
+	struct nlmsghdr h;
+	struct unix_diag_req r;
+};
 
-/* A socket that has been asked; flags: NLM_F_DUMP for all, inode 0 then. */
-static int unix_ask(u64 inode, u32 show, int flags)
+/* flags: NLM_F_DUMP for all, inode 0 then. */
+static struct unix_request unix_request(u64 inode, u32 show, int flags)
 {
-	struct {
-		struct nlmsghdr h;
-		struct unix_diag_req r;
-	} request = {
-		.h = { .nlmsg_len = sizeof request,
+	return (struct unix_request){
+		.h = { .nlmsg_len = sizeof(struct unix_request),
 		       .nlmsg_type = SOCK_DIAG_BY_FAMILY,
 		       .nlmsg_flags = (u16)(NLM_F_REQUEST | flags) },
 		.r = { .sdiag_family = AF_UNIX,
@@ -84,56 +128,38 @@ static int unix_ask(u64 inode, u32 show, int flags)
 		       .udiag_show = show,
 		       .udiag_cookie = { UINT32_MAX, UINT32_MAX } },
 	};
-	return ask(&request, sizeof request);
 }
 
 #define SHOW_ALL (UDIAG_SHOW_NAME | UDIAG_SHOW_PEER | UDIAG_SHOW_ICONS | UDIAG_SHOW_RQLEN | UDIAG_SHOW_VFS)
-#define REPLY_ROOM 32768 /* what the kernel fills at once, at most */
 
 int netlink_unix_diag(u64 inode, struct unix_diag *ret)
 {
-	_cleanup_close_ int fd = unix_ask(inode, SHOW_ALL, 0);
-	if (fd < 0)
-		return fd;
+	const struct unix_request request = unix_request(inode, SHOW_ALL, 0);
 	_Alignas(struct nlmsghdr) char reply[4096];
-	ssize_t n = recv(fd, reply, sizeof reply, 0);
-	return n < 0 ? neg_errno() : unix_reply((const void *)reply, n, ret);
+	int r = netlink_ask(NETLINK_SOCK_DIAG, &request, sizeof request, reply, sizeof reply);
+	if (r == 0)
+		unix_reply((const void *)reply, ret);
+	return r;
 }
 
 #define FEW 32
 
-/* One answer of the kernel to the question for all; 1: it was the last. */
-static int add_replies(struct unix_table *t, const char *reply, size_t n)
+static int add_reply(const struct nlmsghdr *h, void *context)
 {
-	const struct nlmsghdr *h = (const void *)reply;
-	size_t base = t->raw.len;
-	text_add(&t->raw, reply, NLMSG_ALIGN(n));
-	if (text_failed(&t->raw))
-		return -ENOMEM;
-	for (size_t left = n; NLMSG_OK(h, left); h = NLMSG_NEXT(h, left)) {
-		if (h->nlmsg_type == NLMSG_DONE)
-			return 1;
-		if (h->nlmsg_type == NLMSG_ERROR)
-			return ((const struct nlmsgerr *)NLMSG_DATA(h))->error ?: -EBADMSG;
-		const struct unix_diag_msg *m = NLMSG_DATA(h);
-		if (map_set(&t->at, m->udiag_ino, (u32)(base + (size_t)((const char *)h - reply)) + 1) < 0)
-			return -ENOMEM;
-	}
-	return 0;
+	static const char padding[NLMSG_ALIGNTO];
+	struct unix_table *t = context;
+	size_t at = t->raw.len;
+	text_add(&t->raw, h, h->nlmsg_len);
+	text_add(&t->raw, padding, NLMSG_ALIGN(h->nlmsg_len) - h->nlmsg_len);
+	bool added = !text_failed(&t->raw) &&
+		     map_set(&t->at, ((const struct unix_diag_msg *)NLMSG_DATA(h))->udiag_ino, (u32)at + 1) >= 0;
+	return added ? 0 : -ENOMEM;
 }
 
 static int read_all(struct unix_table *t)
 {
-	_cleanup_close_ int fd = unix_ask(0, SHOW_ALL, NLM_F_DUMP);
-	_cleanup_free_ char *reply = fd < 0 ? NULL : calloc(1, REPLY_ROOM + NLMSG_ALIGNTO);
-	if (!reply)
-		return fd < 0 ? fd : -ENOMEM;
-	for (;;) {
-		ssize_t n = recv(fd, reply, REPLY_ROOM, 0);
-		int r = n < 0 ? neg_errno() : add_replies(t, reply, (size_t)n);
-		if (r)
-			return MIN(r, 0);
-	}
+	const struct unix_request request = unix_request(0, SHOW_ALL, NLM_F_DUMP);
+	return ask_all(&request, sizeof request, add_reply, t);
 }
 
 int netlink_unix_ask(struct unix_table *t, u64 inode, struct unix_diag *ret)
@@ -143,8 +169,8 @@ int netlink_unix_ask(struct unix_table *t, u64 inode, struct unix_diag *ret)
 	u32 at = map_get(&t->at, inode);
 	if (!at)
 		return netlink_unix_diag(inode, ret);
-	const struct nlmsghdr *h = (const void *)(t->raw.data + at - 1);
-	return unix_reply(h, (ssize_t)(t->raw.len - (at - 1)), ret);
+	unix_reply((const void *)(t->raw.data + at - 1), ret);
+	return 0;
 }
 
 void netlink_unix_free(struct unix_table *t)
@@ -153,42 +179,34 @@ void netlink_unix_free(struct unix_table *t)
 	text_free(&t->raw);
 }
 
-static bool is_bound(const struct unix_diag *d, const void *name, size_t len, u64 device, u64 inode)
+struct unix_address {
+	const void *name;
+	size_t len; /* 0: a file's */
+	u64 device, inode;
+};
+
+static int is_bound(const struct nlmsghdr *h, void *context)
 {
-	if (!len)
-		return d->inode && d->inode == (u32)inode && d->device == (major(device) << 20 | minor(device));
-	char shown[sizeof d->name] = "";
-	len = MIN(len, sizeof shown - 1);
+	const struct unix_address *a = context;
+	struct unix_diag d;
+	unix_reply(h, &d);
+	if (!a->len)
+		return d.inode && d.inode == (u32)a->inode && d.device == (major(a->device) << 20 | minor(a->device));
+	char shown[sizeof d.name] = "";
+	size_t len = MIN(a->len, sizeof shown - 1);
 	for (size_t i = 0; i < len; i++)
-		shown[i] = ((const char *)name)[i] ?: '@';
-	return !d->inode && d->name_len == len && !memcmp(shown, d->name, len);
+		shown[i] = ((const char *)a->name)[i] ?: '@';
+	return !d.inode && d.name_len == len && !memcmp(shown, d.name, len);
 }
 
 int netlink_unix_bound(const void *name, size_t len, u64 device, u64 inode)
 {
-	_cleanup_close_ int fd = unix_ask(0, UDIAG_SHOW_NAME | UDIAG_SHOW_VFS, NLM_F_DUMP);
-	if (fd < 0)
-		return fd;
-	_cleanup_free_ char *reply = malloc(REPLY_ROOM);
-	if (!reply)
-		return -ENOMEM;
-	for (;;) {
-		ssize_t n = recv(fd, reply, REPLY_ROOM, 0);
-		if (n < 0)
-			return neg_errno();
-		const struct nlmsghdr *h = (const void *)reply;
-		for (size_t left = (size_t)n; NLMSG_OK(h, left); h = NLMSG_NEXT(h, left)) {
-			struct unix_diag d;
-			if (h->nlmsg_type == NLMSG_DONE)
-				return 0;
-			int r = unix_reply(h, (ssize_t)left, &d);
-			if (r < 0)
-				return r;
-			if (is_bound(&d, name, len, device, inode))
-				return 1;
-		}
-	}
+	const struct unix_request request = unix_request(0, UDIAG_SHOW_NAME | UDIAG_SHOW_VFS, NLM_F_DUMP);
+	struct unix_address address = { name, len, device, inode };
+	return ask_all(&request, sizeof request, is_bound, &address);
 }
+
+/* --- TCP --- */
 
 enum { TCP_STATE_LISTEN = 10 }; /* include/net/tcp_states.h */
 
@@ -207,8 +225,8 @@ static u32 diag_end(const void *address, __be16 *ret_port, __be32 ret_address[4]
 	return 0;
 }
 
-/* A socket that has been asked for the TCP socket with these ends. */
-static int tcp_ask(u16 type, u16 flags, const void *local, const void *remote)
+/* Asks about the TCP socket with these ends; reply as of netlink_ask(). */
+static int tcp_ask(u16 type, u16 flags, const void *local, const void *remote, void *reply, size_t room)
 {
 	struct {
 		struct nlmsghdr h;
@@ -223,68 +241,52 @@ static int tcp_ask(u16 type, u16 flags, const void *local, const void *remote)
 	struct inet_diag_sockid *id = &request.r.id;
 	id->idiag_if = diag_end(local, &id->idiag_sport, id->idiag_src);
 	diag_end(remote, &id->idiag_dport, id->idiag_dst);
-	return ask(&request, sizeof request);
+	return netlink_ask(NETLINK_SOCK_DIAG, &request, sizeof request, reply, room);
 }
 
 static u16 port_of(const void *address) { return ((const struct sockaddr_in *)address)->sin_port; } /* as in sockaddr_in6 */
 
 s64 netlink_tcp_inode(const void *local, const void *remote)
 {
-	_cleanup_close_ int fd = tcp_ask(SOCK_DIAG_BY_FAMILY, 0, local, remote);
 	_Alignas(struct nlmsghdr) char reply[4096];
-	ssize_t n = fd < 0 ? -1 : recv(fd, reply, sizeof reply, 0);
-	const struct nlmsghdr *h = (const void *)reply;
-	if (n < 0 || !NLMSG_OK(h, (size_t)n))
-		return n < 0 ? neg_errno() : -EBADMSG;
-	if (h->nlmsg_type == NLMSG_ERROR)
-		return ((const struct nlmsgerr *)NLMSG_DATA(h))->error ?: -EBADMSG;
-	const struct inet_diag_msg *m = NLMSG_DATA(h);
+	int r = tcp_ask(SOCK_DIAG_BY_FAMILY, 0, local, remote, reply, sizeof reply);
+	const struct inet_diag_msg *m = NLMSG_DATA((const void *)reply);
+	if (r < 0)
+		return r;
 	return m->id.idiag_dport == port_of(remote) ? (s64)m->idiag_inode : -ENOENT; /* not one that listens there */
 }
 
-/* A socket that has been asked for all TCP sockets of a family that listen. */
-static int tcp_ask_listening(int family)
+struct port {
+	u32 number;
+	const struct map *inodes; /* sockets that are known */
+};
+
+/* 1: there is another one at the port. */
+static int is_other(const struct nlmsghdr *h, void *context)
 {
-	struct {
-		struct nlmsghdr h;
-		struct inet_diag_req_v2 r;
-	} request = {
-		.h = { .nlmsg_len = sizeof request,
-		       .nlmsg_type = SOCK_DIAG_BY_FAMILY,
-		       .nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP },
-		.r = { .sdiag_family = (u8)family, .sdiag_protocol = IPPROTO_TCP, .idiag_states = 1u << TCP_STATE_LISTEN },
-	};
-	return ask(&request, sizeof request);
+	const struct port *port = context;
+	const struct inet_diag_msg *m = NLMSG_DATA(h);
+	return ntohs(m->id.idiag_sport) == port->number && !map_get(port->inodes, m->idiag_inode);
 }
 
-/* One answer of the kernel: 1: there is another one at the port, 0: not here, -ENODATA: it was the last, or negative errno. */
-static int find_other(const char *reply, size_t n, u32 port, const struct map *inodes)
+int netlink_tcp_others(u32 number, const struct map *inodes)
 {
-	const struct nlmsghdr *h = (const void *)reply;
-	for (size_t left = n; NLMSG_OK(h, left); h = NLMSG_NEXT(h, left)) {
-		if (h->nlmsg_type == NLMSG_DONE)
-			return -ENODATA;
-		if (h->nlmsg_type == NLMSG_ERROR)
-			return ((const struct nlmsgerr *)NLMSG_DATA(h))->error ?: -EBADMSG;
-		const struct inet_diag_msg *m = NLMSG_DATA(h);
-		if (ntohs(m->id.idiag_sport) == port && !map_get(inodes, m->idiag_inode))
-			return 1;
-	}
-	return 0;
-}
-
-int netlink_tcp_others(u32 port, const struct map *inodes)
-{
-	static const int families[] = { AF_INET, AF_INET6 };
-	_cleanup_free_ char *reply = malloc(REPLY_ROOM);
-	int r = reply ? 0 : -ENOMEM;
+	static const u8 families[] = { AF_INET, AF_INET6 };
+	struct port port = { number, inodes };
+	int r = 0;
 	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(families); i++) {
-		_cleanup_close_ int fd = tcp_ask_listening(families[i]);
-		for (r = MIN(fd, 0); r == 0;) {
-			ssize_t n = recv(fd, reply, REPLY_ROOM, 0);
-			r = n < 0 ? neg_errno() : find_other(reply, (size_t)n, port, inodes);
-		}
-		r = r == -ENODATA ? 0 : r;
+		const struct {
+			struct nlmsghdr h;
+			struct inet_diag_req_v2 r;
+		} request = {
+			.h = { .nlmsg_len = sizeof request,
+			       .nlmsg_type = SOCK_DIAG_BY_FAMILY,
+			       .nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP },
+			.r = { .sdiag_family = families[i],
+			       .sdiag_protocol = IPPROTO_TCP,
+			       .idiag_states = 1u << TCP_STATE_LISTEN },
+		};
+		r = ask_all(&request, sizeof request, is_other, &port);
 	}
 	return r;
 }
@@ -294,13 +296,8 @@ int netlink_tcp_destroy(const void *local, const void *remote)
 	s64 inode = netlink_tcp_inode(local, remote);
 	if (inode)
 		return inode < 0 ? (int)inode : -EBUSY;
-	_cleanup_close_ int fd = tcp_ask(SOCK_DESTROY, NLM_F_ACK, local, remote);
 	_Alignas(struct nlmsghdr) char reply[4096];
-	ssize_t n = fd < 0 ? -1 : recv(fd, reply, sizeof reply, 0);
-	const struct nlmsghdr *h = (const void *)reply;
-	if (n < 0 || !NLMSG_OK(h, (size_t)n))
-		return n < 0 ? neg_errno() : -EBADMSG;
-	return h->nlmsg_type == NLMSG_ERROR ? ((const struct nlmsgerr *)NLMSG_DATA(h))->error : -EBADMSG;
+	return tcp_ask(SOCK_DESTROY, NLM_F_ACK, local, remote, reply, sizeof reply);
 }
 
 /* --- packet sockets: the kernel tells of all only --- */
@@ -328,22 +325,19 @@ static int packet_attributes(const struct nlmsghdr *h, struct packet_diag *ret)
 	return 0;
 }
 
-/* One answer: 1 when the socket was told, -ENOENT when all have been. */
-static int packet_replies(const char *reply, size_t n, u64 inode, struct packet_diag *ret)
+struct packet_question {
+	u64 inode;
+	struct packet_diag *ret;
+};
+
+/* 1: it is this socket. */
+static int packet_reply(const struct nlmsghdr *h, void *context)
 {
-	const struct nlmsghdr *h = (const void *)reply;
-	for (size_t left = n; NLMSG_OK(h, left); h = NLMSG_NEXT(h, left)) {
-		const struct packet_diag_msg *m = NLMSG_DATA(h);
-		if (h->nlmsg_type == NLMSG_DONE)
-			return -ENOENT;
-		if (h->nlmsg_type == NLMSG_ERROR)
-			return ((const struct nlmsgerr *)NLMSG_DATA(h))->error ?: -EBADMSG;
-		if (m->pdiag_ino != (u32)inode)
-			continue;
-		int r = packet_attributes(h, ret);
-		return r < 0 ? r : 1;
-	}
-	return 0;
+	const struct packet_question *question = context;
+	const struct packet_diag_msg *m = NLMSG_DATA(h);
+	if (m->pdiag_ino != (u32)question->inode)
+		return 0;
+	return packet_attributes(h, question->ret) ?: 1;
 }
 
 int netlink_packet_diag(u64 inode, struct packet_diag *ret)
@@ -358,12 +352,7 @@ int netlink_packet_diag(u64 inode, struct packet_diag *ret)
 		.r = { .sdiag_family = AF_PACKET,
 		       .pdiag_show = PACKET_SHOW_INFO | PACKET_SHOW_MCLIST | PACKET_SHOW_RING_CFG | PACKET_SHOW_FANOUT },
 	};
-	_cleanup_close_ int fd = ask(&request, sizeof request);
-	_cleanup_free_ char *reply = fd < 0 ? NULL : malloc(REPLY_ROOM);
-	int r = fd < 0 ? fd : reply ? 0 : -ENOMEM;
-	while (r == 0) {
-		ssize_t n = recv(fd, reply, REPLY_ROOM, 0);
-		r = n < 0 ? neg_errno() : packet_replies(reply, (size_t)n, inode, ret);
-	}
-	return MIN(r, 0);
+	struct packet_question question = { inode, ret };
+	int r = ask_all(&request, sizeof request, packet_reply, &question);
+	return r == 0 ? -ENOENT : MIN(r, 0);
 }

@@ -1,11 +1,15 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What sock_diag(7) tells about one socket. */
+/* What the kernel tells by netlink(7): sock_diag(7) about one socket. */
 #pragma once
 #include "base/map.h"
 #include "base/text.h"
 #include "base/vector.h"
 #include <linux/packet_diag.h>
 #include <sys/socket.h>
+
+/* Asks the kernel; of its answer the first message goes to reply (aligned as struct nlmsghdr). 0, the error that the kernel has
+ * answered, or another negative errno. */
+int netlink_ask(int protocol, const void *request, size_t len, void *reply, size_t room);
 
 struct unix_diag {
 	u8 type, state;       /* SOCK_*, TCP_* */

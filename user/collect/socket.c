@@ -2,6 +2,7 @@
 /* Owns questions that sockets of all families answer. */
 #include "collect/socket.h"
 #include "base/file.h"
+#include "diag/diag.h"
 #include "model/model.h"
 #include <linux/filter.h>
 #include <linux/sockios.h>
@@ -47,13 +48,31 @@ int socket_is_near(int fd)
 	return theirs.st_ino == ours.st_ino && theirs.st_dev == ours.st_dev;
 }
 
-int socket_filter(int fd, ProtobufCBinaryData *ret)
+int socket_int(int fd, int option)
+{
+	int value = 0;
+	socklen_t len = sizeof value;
+	return getsockopt(fd, SOL_SOCKET, option, &value, &len) < 0 ? 0 : value;
+}
+
+static int read_filter(int fd, struct socket_head *ret)
 {
 	struct sock_filter program[BPF_MAXINSNS];
 	socklen_t count = BPF_MAXINSNS;
-	if (getsockopt(fd, SOL_SOCKET, SO_GET_FILTER, program, &count) < 0)
-		return errno == EACCES ? -EACCES : 0;
-	if (!count)
+	if (getsockopt(fd, SOL_SOCKET, SO_GET_FILTER, program, &count) < 0) {
+		ret->hidden_filter = errno == EACCES;
 		return 0;
-	return message_set_bytes(ret, program, count * sizeof *program) ? 1 : -ENOMEM;
+	}
+	return !count || message_set_bytes(&ret->filter, program, count * sizeof *program) ? 0 : fail_memory();
+}
+
+int socket_head(int fd, const char *link, struct socket_head *ret)
+{
+	struct stat st;
+	if (fd < 0)
+		return fail(FD_DUPLICATE, fd, "%s", link);
+	if (fstat(fd, &st) < 0)
+		return fail(SYSCALL, neg_errno(), "fstat");
+	*ret = (struct socket_head){ .inode = st.st_ino, .uid = st.st_uid, .gid = st.st_gid, .near = socket_is_near(fd) };
+	return read_filter(fd, ret);
 }

@@ -8,6 +8,32 @@
 int socket_family(int fd);
 /* Is it a socket of ckpt's own network namespace? 1, 0, or negative errno when the kernel does not tell. */
 int socket_is_near(int fd);
-/* The program of SO_ATTACH_FILTER, owned by the message it is in: 1, 0 when there is none, -EACCES when it is of eBPF, which
- * cannot be read, -ENOMEM. */
-int socket_filter(int fd, ProtobufCBinaryData *ret);
+/* An option of SOL_SOCKET that is an int; 0 when the kernel does not tell. */
+int socket_int(int fd, int option);
+
+/* What sockets of all families but unix have in their messages. */
+struct socket_head {
+	u64 inode;
+	u32 uid, gid;
+	int near;                   /* socket_is_near() */
+	ProtobufCBinaryData filter; /* struct sock_filter[], SO_ATTACH_FILTER; empty: none. It goes to the message */
+	bool hidden_filter;         /* of eBPF, which cannot be read */
+};
+/* fd: collector_fd(), link: what it is called when there is none. 0, or what has been reported. */
+int socket_head(int fd, const char *link, struct socket_head *ret);
+/* Into the fields of these names. */
+#define SET_SOCKET_HEAD(m, head)                                                                                               \
+	do {                                                                                                                   \
+		SET(m, inode, (head)->inode);                                                                                  \
+		SET(m, uid, (head)->uid);                                                                                      \
+		SET(m, gid, (head)->gid);                                                                                      \
+		if ((head)->near >= 0)                                                                                         \
+			SET(m, near, (head)->near);                                                                            \
+		(m)->filter = (head)->filter;                                                                                  \
+		(m)->has_filter = (head)->filter.len > 0;                                                                      \
+		if ((head)->hidden_filter)                                                                                     \
+			SET(m, hidden_filter, true);                                                                           \
+	} while (0)
+
+/* What the refusal of a socket that is not near says behind its name; told: the kernel says that it is not. */
+static inline const char *socket_far(bool told) { return told ? "" : " (the kernel does not tell whose it is)"; }

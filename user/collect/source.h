@@ -44,14 +44,6 @@ int proc_tasks(struct facts *, struct tree *);
 struct smaps_ahead;
 int proc_vmas(struct facts *, struct tree *, struct smaps_ahead *ahead);
 int proc_files(struct facts *, struct tree *);
-/* Begins to read the mappings of a frozen tree in a thread: walking the page tables takes longer than all other files of a small
- * process. Silent: NULL when there can be no thread; what it fails to read is left to proc_vmas(). */
-struct smaps_ahead *smaps_ahead(const struct tree *);
-/* Until it has read all that it will; nothing to do for NULL. */
-void smaps_ahead_await(struct smaps_ahead *);
-void smaps_ahead_end(struct smaps_ahead *);
-static inline void smaps_aheadp(struct smaps_ahead **ahead) { smaps_ahead_end(*ahead); }
-#define _cleanup_smaps_ _cleanup_(smaps_aheadp)
 
 /* --- eBPF --- */
 struct bpf_source;

@@ -7,7 +7,6 @@
 #include "resource/inet_outside.h"
 #include "resource/inet_queue.h"
 #include "resource/inet_tcp.h"
-#include <sys/stat.h>
 
 static const struct kind kind_inet = { .name = "inet", .desc = &ckpt__inet__descriptor };
 
@@ -39,13 +38,6 @@ static bool is_known(const Ckpt__Inet *m)
 }
 
 /* --- collect --- */
-
-static int socket_int(int fd, int option)
-{
-	int value = 0;
-	socklen_t len = sizeof value;
-	return getsockopt(fd, SOL_SOCKET, option, &value, &len) < 0 ? 0 : value;
-}
 
 static int collect_addresses(int fd, Ckpt__Inet *m)
 {
@@ -202,17 +194,6 @@ static int inet_choose(struct object *o, const struct policies *policies)
 	return keeps ? 0 : give_up(m, policy == POLICY_RESET ? OVER_RESET : OVER_CLOSED);
 }
 
-static int collect_owner(int fd, Ckpt__Inet *m)
-{
-	struct stat st;
-	if (fstat(fd, &st) < 0)
-		return fail(SYSCALL, neg_errno(), "fstat");
-	SET(m, uid, st.st_uid);
-	SET(m, gid, st.st_gid);
-	SET(m, inode, st.st_ino);
-	return 0;
-}
-
 /* The other end of a connection without a port, which getpeername(2) denies: /proc/net/raw and the like have it, by the inode. */
 static int collect_portless(Ckpt__Inet *m)
 {
@@ -249,28 +230,25 @@ static int collect_unread(int fd, Ckpt__Inet *m)
 static int inet_collect(struct collector *c, const struct subject *subject, struct object *o)
 {
 	Ckpt__Inet *m = o->data;
-	int fd = collector_fd(c), near = fd < 0 ? fd : socket_is_near(fd);
-	if (fd < 0)
-		return fail(FD_DUPLICATE, fd, "%s", subject->link);
+	struct socket_head head;
+	int fd = collector_fd(c), r = socket_head(fd, subject->link, &head);
+	if (r < 0)
+		return r;
+	SET_SOCKET_HEAD(m, &head);
 	int type = socket_int(fd, SO_TYPE);
 	const char *name = (size_t)type < ARRAY_SIZE(types) ? types[type] : NULL;
 	if (!message_set_string(&m->family, subject->file->family == AF_INET6 ? "inet6" : "inet") ||
 	    !message_set_string(&m->type, name ?: "other"))
 		return fail_memory();
 	SET(m, protocol, (u32)socket_int(fd, SO_PROTOCOL));
-	if (near >= 0)
-		SET(m, near, near);
-	int r = collect_addresses(fd, m);
-	if (r < 0 || !is_known(m) || near != 1)
+	r = collect_addresses(fd, m);
+	if (r < 0 || !is_known(m) || head.near != 1)
 		return r;
 	SET(m, reuse, socket_int(fd, SO_REUSEADDR) != 0);
-	r = collect_owner(fd, m);
-	if (r == 0 && m->protocol == IPPROTO_TCP)
+	if (m->protocol == IPPROTO_TCP)
 		r = collect_over(fd, m);
 	if (r == 0)
 		r = collect_options(fd, m, type);
-	if (r == 0)
-		r = collect_filter(fd, m);
 	if (r < 0 || is_tcp(m))
 		return r < 0 ? r : collect_tcp(c, fd, o);
 	collect_moment(fd, m);
@@ -311,7 +289,7 @@ static int judge_dump(const struct graph *graph, const Ckpt__Inet *m)
 	char a[ENDPOINT_ROOM];
 	endpoint(a, m->local, m->local_port);
 	if (!m->near)
-		return fail(INET_NAMESPACE, 0, m->has_near ? "%s" : "%s (the kernel does not tell whose it is)", a);
+		return fail(INET_NAMESPACE, 0, "%s%s", a, socket_far(m->has_near));
 	if (!is_known(m))
 		return fail(INET_PROTOCOL, 0, "protocol %u, type %s, at %s", m->protocol, m->type, a);
 	if (m->error)

@@ -185,16 +185,6 @@ static inline int collect_options(int fd, Ckpt__Inet *m, int type)
 	return 0;
 }
 
-/* SO_ATTACH_FILTER; one of eBPF cannot be read. */
-static inline int collect_filter(int fd, Ckpt__Inet *m)
-{
-	int r = socket_filter(fd, &m->filter);
-	if (r == -EACCES)
-		SET(m, hidden_filter, true);
-	m->has_filter = r > 0;
-	return r == -ENOMEM ? fail_memory() : 0;
-}
-
 /* --- judge --- */
 
 static inline const struct inet_option *find_option(const char *name)

@@ -7,7 +7,6 @@
 #include "resource/socket_option.h"
 #include <linux/netlink.h>
 #include <poll.h>
-#include <sys/stat.h>
 
 static const struct kind kind_netlink = { .name = "netlink", .desc = &ckpt__netlink__descriptor };
 
@@ -72,15 +71,6 @@ static int collect_groups(int fd, Ckpt__Netlink *m)
 	return 0;
 }
 
-static int collect_filter(int fd, Ckpt__Netlink *m)
-{
-	int r = socket_filter(fd, &m->filter);
-	if (r == -EACCES)
-		SET(m, hidden_filter, true);
-	m->has_filter = r > 0;
-	return r == -ENOMEM ? fail_memory() : 0;
-}
-
 static void collect_moment(int fd, Ckpt__Netlink *m)
 {
 	struct pollfd poll_fd = { .fd = fd, .events = POLLIN };
@@ -95,30 +85,24 @@ static void collect_moment(int fd, Ckpt__Netlink *m)
 static int netlink_collect(struct collector *c, const struct subject *subject, struct object *o)
 {
 	Ckpt__Netlink *m = o->data;
-	struct stat st;
-	int fd = collector_fd(c), near = fd < 0 ? fd : socket_is_near(fd);
-	if (fd < 0)
-		return fail(FD_DUPLICATE, fd, "%s", subject->link);
-	if (fstat(fd, &st) < 0)
-		return fail(SYSCALL, neg_errno(), "fstat");
-	SET(m, inode, st.st_ino);
-	SET(m, uid, st.st_uid);
-	SET(m, gid, st.st_gid);
+	struct socket_head head;
+	int fd = collector_fd(c), r = socket_head(fd, subject->link, &head);
+	if (r < 0)
+		return r;
+	SET_SOCKET_HEAD(m, &head);
 	SET(m, protocol, (u32)socket_int(fd, SO_PROTOCOL));
-	if (near >= 0)
-		SET(m, near, near);
 	if (!message_set_string(&m->type, plain_type_name(fd)))
 		return fail_memory();
-	if (near != 1)
+	if (head.near != 1)
 		return 0;
 	collect_moment(fd, m);
-	int r = collect_addresses(fd, m);
+	r = collect_addresses(fd, m);
 	if (r == 0)
 		r = collect_groups(fd, m);
 	_cleanup_close_ int fresh = socket(AF_NETLINK, plain_type_number(m->type) | SOCK_CLOEXEC, (int)m->protocol);
 	if (r == 0)
 		r = collect_options(fd, fresh, netlink_options, ARRAY_SIZE(netlink_options), &m->n_option, &m->option);
-	return r == 0 ? collect_filter(fd, m) : r;
+	return r;
 }
 
 /* --- judge --- */
@@ -135,8 +119,7 @@ static int judge_dump(const Ckpt__Netlink *m)
 {
 	unsigned long long inode = m->inode;
 	if (!m->near)
-		return fail(INET_NAMESPACE, 0,
-			    m->has_near ? "socket:[%llu]" : "socket:[%llu] (the kernel does not tell whose it is)", inode);
+		return fail(INET_NAMESPACE, 0, "socket:[%llu]%s", inode, socket_far(m->has_near));
 	if (!is_plain(m->protocol))
 		return fail(SOCKET_NETLINK, 0, "a netlink socket of protocol %u", m->protocol);
 	if (m->hidden_filter)
@@ -194,9 +177,7 @@ static int netlink_plan(struct plan *plan, const struct graph *graph, const stru
 	if (m->port)
 		plan_address(plan, fd, SYS_bind, m->port, 0);
 	plan_filter(plan, CREATE, fd, &m->filter); /* before the first message can come */
-	for (size_t i = 0; i < m->n_option; i++)
-		plan_option(plan, CREATE, fd, find_option(netlink_options, ARRAY_SIZE(netlink_options), m->option[i]->name),
-			    m->option[i]->value);
+	plan_options(plan, CREATE, fd, netlink_options, ARRAY_SIZE(netlink_options), m->n_option, m->option);
 	for (size_t i = 0; i < m->n_group; i++)
 		plan_set(plan, CREATE, fd, SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, &m->group[i], sizeof m->group[i]);
 	if (m->has_peer_port)

@@ -11,7 +11,6 @@
 #include <netinet/in.h>
 #include <poll.h>
 #include <stdlib.h>
-#include <sys/stat.h>
 
 #ifndef PACKET_VNET_HDR_SZ
 #define PACKET_VNET_HDR_SZ 24 /* Linux 6.6 */
@@ -126,30 +125,20 @@ static int collect_rest(struct collector *c, int fd, Ckpt__Packet *m)
 		r = collect_diag(c, fd, m);
 	if (r == 0)
 		r = collect_options(fd, fresh, packet_options, ARRAY_SIZE(packet_options), &m->n_option, &m->option);
-	int filter = r == 0 ? socket_filter(fd, &m->filter) : 0;
-	m->has_filter = filter > 0;
-	if (filter == -EACCES)
-		SET(m, hidden_filter, true);
-	return filter == -ENOMEM ? fail_memory() : r;
+	return r;
 }
 
 static int packet_collect(struct collector *c, const struct subject *subject, struct object *o)
 {
 	Ckpt__Packet *m = o->data;
-	struct stat st;
-	int fd = collector_fd(c), near = fd < 0 ? fd : socket_is_near(fd);
-	if (fd < 0)
-		return fail(FD_DUPLICATE, fd, "%s", subject->link);
-	if (fstat(fd, &st) < 0)
-		return fail(SYSCALL, neg_errno(), "fstat");
-	SET(m, inode, st.st_ino);
-	SET(m, uid, st.st_uid);
-	SET(m, gid, st.st_gid);
-	if (near >= 0)
-		SET(m, near, near);
+	struct socket_head head;
+	int fd = collector_fd(c), r = socket_head(fd, subject->link, &head);
+	if (r < 0)
+		return r;
+	SET_SOCKET_HEAD(m, &head);
 	if (!message_set_string(&m->type, plain_type_name(fd)))
 		return fail_memory();
-	return near == 1 ? collect_rest(c, fd, m) : 0;
+	return head.near == 1 ? collect_rest(c, fd, m) : 0;
 }
 
 /* --- judge --- */
@@ -176,8 +165,7 @@ static int judge_dump(const Ckpt__Packet *m)
 	unsigned long long inode = m->inode;
 	const char *left = what_is_left(m);
 	if (!m->near)
-		return fail(INET_NAMESPACE, 0,
-			    m->has_near ? "socket:[%llu]" : "socket:[%llu] (the kernel does not tell whose it is)", inode);
+		return fail(INET_NAMESPACE, 0, "socket:[%llu]%s", inode, socket_far(m->has_near));
 	if (m->hidden)
 		return fail(PACKET_HIDDEN, 0, "socket:[%llu]", inode);
 	if (m->hidden_filter)
@@ -269,9 +257,7 @@ static int packet_plan(struct plan *plan, const struct graph *graph, const struc
 	plan_place_fd(plan, step_result(plan, make), o->id);
 	plan_call(plan, CREATE, SYS_fchown, fd, ARG(m->uid), ARG(m->gid));
 	plan_filter(plan, CREATE, fd, &m->filter);
-	for (size_t i = 0; i < m->n_option; i++)
-		plan_option(plan, CREATE, fd, find_option(packet_options, ARRAY_SIZE(packet_options), m->option[i]->name),
-			    m->option[i]->value);
+	plan_options(plan, CREATE, fd, packet_options, ARRAY_SIZE(packet_options), m->n_option, m->option);
 	if (m->copy_threshold)
 		plan_set(plan, CREATE, fd, SOL_PACKET, PACKET_COPY_THRESH, &m->copy_threshold, sizeof m->copy_threshold);
 	for (size_t i = 0; i < m->n_membership; i++)

@@ -2,6 +2,7 @@
 /* What sockets share that are plain but for their options: tables of these, the classic filter, calls that set them. Inline, since
  * resources do not use each other. */
 #pragma once
+#include "collect/socket.h"
 #include "model/model.h"
 #include "resource/file_scope.h"
 #include "socket_option.pb-c.h"
@@ -27,14 +28,6 @@ struct socket_option {
 		OPTION(SOL_SOCKET, SO_SNDTIMEO, TIME), OPTION(SOL_SOCKET, SO_RCVLOWAT, INT),                                   \
 		OPTION(SOL_SOCKET, SO_TIMESTAMP, INT), OPTION(SOL_SOCKET, SO_TIMESTAMPNS, INT)
 #define LAST_OPTION OPTION(SOL_SOCKET, SO_LOCK_FILTER, INT)
-
-/* An option of SOL_SOCKET that is an int; 0 when the kernel does not tell. */
-static inline int socket_int(int fd, int option)
-{
-	int value = 0;
-	socklen_t len = sizeof value;
-	return getsockopt(fd, SOL_SOCKET, option, &value, &len) < 0 ? 0 : value;
-}
 
 /* SOCK_* of the names that sockets without connections have in images; 0 for none. */
 static inline int plain_type_number(const char *name)
@@ -124,6 +117,13 @@ static inline void plan_option(struct plan *plan, struct place at, struct arg fd
 		plan_set(plan, at, fd, o->level, number, &time, sizeof time);
 	else
 		plan_set(plan, at, fd, o->level, number, o->type == BUFFER ? &half : &plain, sizeof plain);
+}
+
+static inline void plan_options(struct plan *plan, struct place at, struct arg fd, const struct socket_option *table,
+				size_t rows, size_t n, Ckpt__SocketOption **options)
+{
+	for (size_t i = 0; i < n; i++)
+		plan_option(plan, at, fd, find_option(table, rows, options[i]->name), options[i]->value);
 }
 
 static inline void plan_filter(struct plan *plan, struct place at, struct arg fd, const ProtobufCBinaryData *filter)

@@ -3,6 +3,7 @@
  * attached again; one that goes with its last queue is refused. Packets that nobody has read are lost, as packets may be, and that
  * is said. */
 #include "collect/collect.h"
+#include "collect/netlink.h"
 #include "resource/file_scope.h"
 #include "tun.pb-c.h"
 #include <linux/if_link.h>
@@ -48,11 +49,10 @@ static int has_packet_information(u32 index)
 	} request = { .h = { .nlmsg_len = sizeof request, .nlmsg_type = RTM_GETLINK, .nlmsg_flags = NLM_F_REQUEST },
 		      .link = { .ifi_index = (int)index } };
 	_Alignas(struct nlmsghdr) char reply[16384];
-	_cleanup_close_ int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
-	ssize_t n = fd >= 0 && send(fd, &request, sizeof request, 0) > 0 ? recv(fd, reply, sizeof reply, 0) : -1;
 	const struct nlmsghdr *h = (const void *)reply;
-	if (n < 0 || !NLMSG_OK(h, (size_t)n) || h->nlmsg_type != RTM_NEWLINK)
-		return n < 0 ? neg_errno() : -ENODEV;
+	int r = netlink_ask(NETLINK_ROUTE, &request, sizeof request, reply, sizeof reply);
+	if (r < 0)
+		return r;
 	const struct rtattr *first = IFLA_RTA(NLMSG_DATA(h));
 	const struct rtattr *info = find(first, (int)IFLA_PAYLOAD(h), IFLA_LINKINFO);
 	const struct rtattr *pi = find_inside(find_inside(info, IFLA_INFO_DATA), IFLA_TUN_PI);

@@ -248,8 +248,7 @@ static int judge_dump(const struct graph *graph, const struct object *o)
 	if (u->has_family)
 		return refuse_family(u);
 	if (!u->has_state)
-		return fail(UNIX_NAMESPACE, 0,
-			    u->far ? "socket:[%llu]" : "socket:[%llu] (the kernel does not tell whose it is)", inode);
+		return fail(UNIX_NAMESPACE, 0, "socket:[%llu]%s", inode, socket_far(u->far));
 	const Ckpt__Unix *peer = u->peer ? graph_data(graph, &kind_unix, u->peer) : NULL;
 	int r = u->has_address ? judge_name_dump(graph, &kind_unix, u) : 0;
 	if (peer && peer->peer != o->id && !is_directed(graph, u))
