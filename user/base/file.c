@@ -38,6 +38,12 @@ int file_read_within(int dirfd, const char *path, struct text *text, size_t limi
 	return read_text(dirfd, path, text, false, limit);
 }
 
+u64 file_number(const char *path, u64 otherwise)
+{
+	_cleanup_text_ struct text text = { 0 };
+	return file_read_once(AT_FDCWD, path, &text) == 0 && text.data ? strtoull(text.data, NULL, 10) : otherwise;
+}
+
 int file_readf(struct text *text, int dirfd, const char *format, ...)
 {
 	char path[PATH_MAX];

@@ -15,6 +15,8 @@ int file_boot_id(struct text *);
 int file_read_once(int dirfd, const char *path, struct text *);
 /* Like file_read, of at most `limit` bytes: -EFBIG when there are more; what was read by then is in text. */
 int file_read_within(int dirfd, const char *path, struct text *, size_t limit);
+/* The decimal number that a file of one number begins with, as those of /proc/sys; otherwise when it cannot be read. */
+u64 file_number(const char *path, u64 otherwise);
 /* Like file_read, with a formatted path below dirfd (AT_FDCWD for absolute paths). */
 int file_readf(struct text *, int dirfd, const char *format, ...) _printf_(3, 4);
 /* The next entry of a directory. NULL behind the last, or with *ret_err (else untouched) when it cannot be read. */

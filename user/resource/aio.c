@@ -136,16 +136,10 @@ static u32 to_ask(const Ckpt__Aio *a, u64 bytes)
 	return a->asked && ring_bytes(a->asked, processors) == bytes ? a->asked : (a->events - 2) / 2;
 }
 
-static u64 read_number(const char *path)
-{
-	_cleanup_text_ struct text value = { 0 };
-	return file_read(AT_FDCWD, path, &value) == 0 && value.data ? strtoull(value.data, NULL, 10) : 0;
-}
-
 static int judge_host(const Ckpt__Aio *a, u64 bytes)
 {
 	u32 ask = to_ask(a, bytes), processors = (u32)MAX(libbpf_num_possible_cpus(), 1);
-	u64 used = read_number("/proc/sys/fs/aio-nr"), most = read_number("/proc/sys/fs/aio-max-nr");
+	u64 used = file_number("/proc/sys/fs/aio-nr", 0), most = file_number("/proc/sys/fs/aio-max-nr", 0);
 	if (ring_bytes(ask, processors) != bytes)
 		return fail(AIO_SIZE, 0, "room for %u events, and %u processors", a->events, processors);
 	if (used + ask > most)

@@ -2,6 +2,7 @@
 /* Owns which nodes memory comes from: policies of threads (set_mempolicy(2)) and of mappings (mbind(2)). The kernel shows both in one
  * list: a mapping without a policy of its own is shown with that of the thread whose list it is. */
 #include "base/file.h"
+#include "base/ranges.h"
 #include "collect/collect.h"
 #include "diag/diag.h"
 #include "model/kinds.h"
@@ -78,23 +79,7 @@ static const char *parse_flags(const char *at, int *ret)
 }
 
 /* ":0-1,3" */
-static const char *parse_nodes(const char *at, u64 *nodes)
-{
-	if (*at != ':')
-		return at;
-	for (char *end; *at == ':' || *at == ','; at = end) {
-		unsigned long first = strtoul(at + 1, &end, 10), last = first;
-		if (end == at + 1)
-			return NULL;
-		if (*end == '-')
-			last = strtoul(end + 1, &end, 10);
-		if (first > last || last >= NODES)
-			return NULL;
-		for (; first <= last; first++)
-			nodes[first / 64] |= 1ull << first % 64;
-	}
-	return at;
-}
+static const char *parse_nodes(const char *at, u64 *nodes) { return *at == ':' ? ranges_parse(at + 1, nodes, NODES) : at; }
 
 /* What stands behind the policy; NULL: it is none. */
 static const char *parse_policy(const char *text, struct policy *ret)

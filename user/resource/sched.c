@@ -2,6 +2,7 @@
 /* Owns the scheduling of a thread: policy, nice, cpus, priority of input and output, timer slack. */
 #include "base/cpu.h"
 #include "base/file.h"
+#include "base/ranges.h"
 #include "collect/collect.h"
 #include "diag/diag.h"
 #include "model/shape.h"
@@ -168,21 +169,11 @@ static int sched_collect(struct collector *collector _unused_, const struct subj
 	return err < 0 ? err : collect_slack(subject->task, m);
 }
 
-/* "0-3,8" to a mask of CPU_ROOM bits; false when it is no such list. */
+/* To a mask of CPU_ROOM bits; false when it is no list. */
 static bool parse_cpus(const char *list, u64 *mask)
 {
-	for (char *end; *list; list = end + (*end == ',')) {
-		unsigned long first = strtoul(list, &end, 10), last = first;
-		if (end == list)
-			return false;
-		if (*end == '-' && end[1] >= '0' && end[1] <= '9')
-			last = strtoul(end + 1, &end, 10);
-		if ((*end && *end != ',') || first > last || last >= CPU_ROOM)
-			return false;
-		for (; first <= last; first++)
-			mask[first / 64] |= 1ull << first % 64;
-	}
-	return true;
+	const char *end = ranges_parse(list, mask, CPU_ROOM);
+	return end && !*end;
 }
 
 static int sched_judge(const struct graph *graph, const struct object *object, enum direction direction)

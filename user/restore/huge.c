@@ -148,9 +148,9 @@ static int take_parts(struct demand *d)
 
 static u64 pool_number(u64 page, const char *name)
 {
-	_cleanup_text_ struct text number = { 0 };
-	int r = file_readf(&number, AT_FDCWD, POOLS "/hugepages-%llukB/%s", (unsigned long long)page >> 10, name);
-	return r >= 0 && number.data ? strtoull(number.data, NULL, 10) : 0;
+	char path[96];
+	snprintf(path, sizeof path, POOLS "/hugepages-%llukB/%s", (unsigned long long)page >> 10, name);
+	return file_number(path, 0);
 }
 
 /* Free pages that nobody has reserved, and those by which the pool may grow. */

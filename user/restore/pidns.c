@@ -65,10 +65,7 @@ static u64 highest_id(const struct graph *g)
 /* The restorer's own id: above all others, so that what it makes by the way does not meet them; else any that is free. */
 static u32 choose_restorer(const struct graph *g)
 {
-	u64 highest = highest_id(g), limit = 32768;
-	_cleanup_text_ struct text max = { 0 };
-	if (file_read(AT_FDCWD, "/proc/sys/kernel/pid_max", &max) == 0 && max.data)
-		limit = strtoull(max.data, NULL, 10);
+	u64 highest = highest_id(g), limit = file_number("/proc/sys/kernel/pid_max", 32768);
 	if (highest + RESTORER_DISTANCE + 50 < limit)
 		return (u32)highest + RESTORER_DISTANCE;
 	u32 id = 2;
