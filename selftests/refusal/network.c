@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /* Sockets of the internet that ckpt refuses: by name, with a way out, and the program does not notice. */
+#include "harness/refused.h"
 #include "harness/target.h"
 #include "diag/diag.h"
 #include "harness/edit.h"
@@ -147,14 +148,6 @@ TEST(packet_device, .root = true, .net = true)
 }
 
 /* The port belongs to another socket, or the address to nobody, where the image is to be restored. */
-static void restore_refused(struct target *t, int exit_class, const char *code)
-{
-	_cleanup_text_ struct text output = { 0 };
-	CHECK_EQ(ckpt(&output, "restore", t->image, "-d"), exit_class);
-	CHECK_CONTAINS(output.data, code);
-	CHECK_CONTAINS(output.data, "  do:");
-}
-
 TEST(taken, .root = true, .net = true)
 {
 	struct target t;
@@ -164,7 +157,7 @@ TEST(taken, .root = true, .net = true)
 	struct sockaddr_in a = { .sin_family = AF_INET, .sin_port = htons(6379), .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
 	CHECK_OK(bind(fd, (void *)&a, sizeof a));
 	CHECK_OK(listen(fd, 1));
-	restore_refused(&t, EXIT_RACED, "[INET_TAKEN]");
+	restore_refused(t.image, EXIT_RACED, "[INET_TAKEN]");
 	close(fd);
 	target_restore(&t, 0);
 	target_judge(&t);
@@ -178,7 +171,7 @@ TEST(netlink_taken, .root = true, .net = true)
 	int fd = socket(AF_NETLINK, SOCK_RAW, NETLINK_ROUTE);
 	struct sockaddr_nl a = { .nl_family = AF_NETLINK, .nl_pid = 777 };
 	CHECK_OK(bind(fd, (void *)&a, sizeof a));
-	restore_refused(&t, EXIT_RACED, "[NETLINK_TAKEN]");
+	restore_refused(t.image, EXIT_RACED, "[NETLINK_TAKEN]");
 	close(fd);
 	target_restore(&t, 0);
 	target_judge(&t);
@@ -194,7 +187,7 @@ TEST(no_multipath, .root = true, .net = true)
 	target_start(&t, "multipath");
 	target_dump(&t, false);
 	write_text(enabled, "0");
-	restore_refused(&t, EXIT_KERNEL, "[INET_NO_MULTIPATH]");
+	restore_refused(t.image, EXIT_KERNEL, "[INET_NO_MULTIPATH]");
 	write_text(enabled, "1");
 	target_restore(&t, 0);
 	target_judge(&t);
@@ -209,12 +202,12 @@ TEST(unix_name_taken, .root = true, .net = true)
 	target_dump(&t, false);
 	int fd = socket(AF_UNIX, SOCK_STREAM, 0), len = snprintf(a.sun_path + 1, 64, "ckpt named %d", t.pid);
 	CHECK_OK(bind(fd, (void *)&a, (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + (size_t)len)));
-	restore_refused(&t, EXIT_RACED, "[UNIX_NAME_TAKEN]");
+	restore_refused(t.image, EXIT_RACED, "[UNIX_NAME_TAKEN]");
 	close(fd);
 	snprintf(path, sizeof path, "%s/stream", t.dir);
 	CHECK_OK(unlink(path));
 	write_text(path, "somebody else's");
-	restore_refused(&t, EXIT_RACED, "[UNIX_NAME_TAKEN]");
+	restore_refused(t.image, EXIT_RACED, "[UNIX_NAME_TAKEN]");
 	CHECK_OK(unlink(path));
 	target_restore(&t, 0);
 	target_judge(&t);
@@ -236,7 +229,7 @@ TEST(unix_creator, .root = true, .net = true)
 	if (!CHECK_OK(syscall(SYS_clone3, &args, sizeof args)))
 		for (;;)
 			pause();
-	restore_refused(&t, EXIT_UNSUPPORTED, "[UNIX_CREATOR]");
+	restore_refused(t.image, EXIT_UNSUPPORTED, "[UNIX_CREATOR]");
 	CHECK_OK(kill(pid, SIGKILL));
 	CHECK_EQ(waitpid(pid, NULL, 0), pid);
 	target_restore(&t, 0);
@@ -250,7 +243,7 @@ TEST(address, .root = true, .net = true)
 	target_dump(&t, false);
 	CHECK_EQ(run_program(NULL, "/bin/ip", (const char *[]){ "ip", "link", "set", "lo", "down", NULL }), 0);
 	CHECK_EQ(run_program(NULL, "/bin/ip", (const char *[]){ "ip", "addr", "flush", "dev", "lo", NULL }), 0);
-	restore_refused(&t, EXIT_UNSUPPORTED, "[INET_ADDRESS]");
+	restore_refused(t.image, EXIT_UNSUPPORTED, "[INET_ADDRESS]");
 }
 
 TEST(without_net_admin, .root = true, .net = true)

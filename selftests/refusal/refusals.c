@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /* What ckpt refuses: by name, with a reason and a way out, the right exit class, no image, and the tree as it was before. */
 #include "diag/diag.h"
+#include "harness/refused.h"
 #include "harness/target.h"
 #include <fcntl.h>
 #include <linux/magic.h>
@@ -19,81 +20,6 @@
 #include <sys/stat.h>
 #include <sys/statfs.h>
 #include <sys/wait.h>
-
-/* What a refused dump must not change: descriptors, mappings, signals, tracer, limits of a process. */
-static char *facts_of(pid_t pid)
-{
-	static const char *const files[] = { "maps", "limits", "comm", "cgroup" };
-	static const char *const lines[] = { "TracerPid:", "ShdPnd:", "SigPnd:",  "SigBlk:",
-					     "SigIgn:",    "SigCgt:", "Seccomp:", "Threads:" };
-	struct text facts = { 0 };
-	char path[64], command[128], line[512];
-	for (size_t i = 0; i < ARRAY_SIZE(files); i++) {
-		snprintf(path, sizeof path, "/proc/%d/%s", pid, files[i]);
-		_cleanup_free_ char *text = read_text(path);
-		text_addf(&facts, "%s: %s\n", files[i], text ?: "unreadable");
-	}
-	snprintf(path, sizeof path, "/proc/%d/status", pid);
-	FILE *status = fopen(path, "r");
-	while (fgets(line, sizeof line, status))
-		for (size_t i = 0; i < ARRAY_SIZE(lines); i++)
-			if (!strncmp(line, lines[i], strlen(lines[i])))
-				text_adds(&facts, line);
-	fclose(status);
-	snprintf(command, sizeof command, "ls -l --time-style=+ /proc/%d/fd /proc/%d/ns; cat /proc/%d/fdinfo/*", pid, pid, pid);
-	FILE *pipe = popen(command, "r");
-	while (fgets(line, sizeof line, pipe))
-		if (strncmp(line, "it_value:", 9)) /* a timer runs */
-			text_adds(&facts, line);
-	pclose(pipe);
-	return text_take(&facts);
-}
-
-/* Names the first line that differs. */
-static void check_same(const char *before, const char *after)
-{
-	while (*before && *after) {
-		size_t was = strcspn(before, "\n"), is = strcspn(after, "\n");
-		if (was != is || memcmp(before, after, was) != 0)
-			FAIL("the dump changed \"%.*s\" to \"%.*s\"", (int)was, before, (int)is, after);
-		before += was + (before[was] != 0);
-		after += is + (after[is] != 0);
-	}
-	CHECK_EQ(*before, *after);
-}
-
-/* A dump that is refused with this exit class and code; leaves the target and the place of the image as they were. */
-static void refused_at(const struct target *t, const char *image, int exit_class, const char *code)
-{
-	char pid[16];
-	snprintf(pid, sizeof pid, "%d", t->pid);
-	bool existed = access(image, F_OK) == 0;
-	_cleanup_text_ struct text output = { 0 };
-	nap_ms(30);
-	_cleanup_free_ char *before = facts_of(t->pid);
-	int status = ckpt(&output, "dump", pid, image);
-	nap_ms(30);
-	_cleanup_free_ char *after = facts_of(t->pid);
-	CHECK_CONTAINS(output.data, code);
-	CHECK_CONTAINS(output.data, "  why:");
-	CHECK_CONTAINS(output.data, "  do:");
-	CHECK_CONTAINS(output.data, "  result:");
-	CHECK_EQ(status, exit_class);
-	check_same(before, after);
-	char state = target_state(t->pid);
-	CHECK(state == 'S' || state == 'R');
-	CHECK_EQ(access(image, F_OK) == 0, existed);
-}
-
-static void start_holding(struct target *t, const char *what)
-{
-	char path[96];
-	target_start(t, "holds", what);
-	snprintf(path, sizeof path, "%s/unavailable", t->dir);
-	_cleanup_free_ char *reason = read_text(path);
-	if (reason)
-		SKIP("%s: %s", what, reason);
-}
 
 static void refused_program(const char *program, const char *what, int exit_class, const char *code)
 {
@@ -578,14 +504,6 @@ TEST(existing_directory, .root = true)
 	target_judge(&t);
 }
 
-static void restore_refused(const char *image, int exit_class, const char *code)
-{
-	_cleanup_text_ struct text output = { 0 };
-	CHECK_EQ(ckpt(&output, "restore", image, "-d"), exit_class);
-	CHECK_CONTAINS(output.data, code);
-	CHECK_CONTAINS(output.data, "  do:");
-}
-
 /* Somebody else has a lock of the program by now: restored only when it is free again. */
 static void refused_lock(const char *what, int (*take)(int fd), int (*give)(int fd))
 {
@@ -661,149 +579,4 @@ TEST(missing_image, .root = true)
 	restore_refused(WORK "/nothing", EXIT_IMAGE, "[IMAGE_MISSING]");
 	CHECK_OK(mkdir(WORK "/empty", 0700));
 	restore_refused(WORK "/empty", EXIT_IMAGE, "[IMAGE_MISSING]");
-}
-
-/* The way out that the refusal names works: ckpt finds the new name. */
-TEST(hard_link_elsewhere, .root = true)
-{
-	struct target t;
-	char command[256];
-	target_start(&t, "holds", "hard-link");
-	refused_at(&t, t.image, EXIT_UNSUPPORTED, "[FILE_DELETED]");
-	snprintf(command, sizeof command,
-		 "for f in /proc/%d/fd/*; do case $(readlink $f) in *one*) ln -L $f %s/again;; esac; done", t.pid, t.dir);
-	CHECK_EQ(system(command), 0);
-	target_dump(&t, false);
-	target_restore(&t, 0);
-	target_judge(&t);
-}
-
-static void dump_limited(const struct target *t, const char *limit, int status, const char *code)
-{
-	char pid[16];
-	_cleanup_text_ struct text output = { 0 };
-	snprintf(pid, sizeof pid, "%d", t->pid);
-	CHECK_EQ(ckpt(&output, "dump", pid, t->image, "--leave-running", "--ghost-limit", limit), status);
-	CHECK_CONTAINS(output.data ?: "", code);
-}
-
-/* Files in memory have no limit. */
-TEST(ghost_limit, .root = true)
-{
-	struct target t;
-	struct statfs fs;
-	CHECK_OK(statfs("/var/tmp", &fs));
-	if (fs.f_type == TMPFS_MAGIC)
-		SKIP("/var/tmp is no disk");
-	start_holding(&t, "on-disk");
-	dump_limited(&t, "50K", EXIT_UNSUPPORTED, "[FILE_LARGE]");
-	dump_limited(&t, "0", EXIT_UNSUPPORTED, "--ghost-limit");
-	dump_limited(&t, "", EXIT_USAGE, "[USAGE]");
-	dump_limited(&t, "12Q", EXIT_USAGE, "[USAGE]");
-	dump_limited(&t, "99999999999999999999", EXIT_USAGE, "[USAGE]");
-	target_dump(&t, false);
-	target_restore(&t, 0);
-	target_judge(&t);
-}
-
-TEST(ghost_name_in_use, .root = true)
-{
-	struct target t;
-	char name[96], other[112];
-	target_start(&t, "holds", "unlinked");
-	target_dump(&t, false);
-	snprintf(name, sizeof name, "%s/unlinked", t.dir);
-	snprintf(other, sizeof other, "%s#ckpt", name);
-	write_text(name, "a new one");
-	write_text(other, "and this");
-	restore_refused(t.image, EXIT_UNSUPPORTED, "[FILE_EXISTS]");
-	CHECK_OK(unlink(other));
-	target_restore(&t, 0);
-	_cleanup_free_ char *text = read_text(name);
-	CHECK_STR(text, "a new one");
-	CHECK(access(other, F_OK) < 0);
-	/* It is called otherwise now, and still the same file for ckpt. */
-	target_compare(&t);
-	CHECK_OK(unlink(name));
-	snprintf(other, sizeof other, "%s.again1", t.image);
-	target_judge(&t);
-	target_gone(t.pid);
-	CHECK_EQ(ckpt(NULL, "restore", other, "-d", "--no-verify"), 0);
-}
-
-TEST(ghost_directory_readonly, .root = true)
-{
-	struct target t;
-	target_start(&t, "holds", "unlinked");
-	target_dump(&t, false);
-	CHECK_OK(mount(WORK, WORK, NULL, MS_BIND, NULL));
-	CHECK_OK(mount(NULL, WORK, NULL, MS_BIND | MS_REMOUNT | MS_RDONLY, NULL));
-	restore_refused(t.image, EXIT_SYSTEM, "[FILE_DIRECTORY]");
-	CHECK_OK(umount2(WORK, MNT_DETACH));
-	target_restore(&t, 0);
-	target_judge(&t);
-}
-
-static void run(const char *format, ...)
-{
-	char command[512];
-	va_list args;
-	va_start(args, format);
-	vsnprintf(command, sizeof command, format, args);
-	va_end(args);
-	CHECK_EQ(system(command), 0);
-}
-
-TEST(program_replaced, .root = true)
-{
-	struct target t;
-	char pid[16];
-	run("cp /bin/sleep " WORK "/program");
-	target_spawn(&t, WORK "/program", "1000");
-	snprintf(pid, sizeof pid, "%d", t.pid);
-	CHECK_EQ(ckpt(NULL, "dump", pid, t.image), 0);
-	target_gone(t.pid);
-	run("mv " WORK "/program " WORK "/kept; cp /bin/true " WORK "/program; truncate -s 1M " WORK "/program");
-	restore_refused(t.image, EXIT_UNSUPPORTED, "[FILE_REPLACED]");
-	/* A copy of the same program without its time is that program. */
-	run("cp " WORK "/kept " WORK "/program; touch -d @1 " WORK "/program");
-	CHECK_EQ(ckpt(NULL, "restore", t.image, "-d"), 0);
-}
-
-TEST(mapped_data_changed, .root = true)
-{
-	struct target t;
-	target_start(&t, "holds", "mapped");
-	target_dump(&t, false);
-	run("touch -r %s/data " WORK "/time; printf otherone > %s/data", t.dir, t.dir);
-	restore_refused(t.image, EXIT_UNSUPPORTED, "[FILE_REPLACED]");
-	run("touch -r " WORK "/time %s/data", t.dir);
-	target_restore(&t, 0);
-	target_judge(&t);
-}
-
-TEST(file_covered, .root = true)
-{
-	struct target t;
-	target_start(&t, "files");
-	CHECK_OK(mount("cover", t.dir, "tmpfs", 0, NULL));
-	refused_at(&t, t.image, EXIT_UNSUPPORTED, "[FILE_MOVED]");
-	CHECK_OK(umount(t.dir));
-	target_judge(&t);
-}
-
-TEST(open_file_shrunk, .root = true)
-{
-	struct target t;
-	target_start(&t, "files");
-	target_dump(&t, false);
-	run("cp -p %s/log " WORK "/log; truncate -s 1 %s/log", t.dir, t.dir);
-	restore_refused(t.image, EXIT_UNSUPPORTED, "[FILE_CHANGED]");
-	run("rm %s/log", t.dir);
-	restore_refused(t.image, EXIT_UNSUPPORTED, "[FILE_MISSING]");
-	run("mkdir %s/log", t.dir);
-	restore_refused(t.image, EXIT_UNSUPPORTED, "[FILE_CHANGED]");
-	run("rmdir %s/log; cp -p " WORK "/log %s/log", t.dir, t.dir);
-	target_restore(&t, 0);
-	target_judge(&t);
 }

@@ -2,6 +2,7 @@
 /* CKPT_DISABLE takes one capability after the other away: a dump and a restore go on by what serves instead, and the program does
  * not notice, or they are refused by the name of that capability, and nothing has changed. */
 #include "diag/diag.h"
+#include "harness/refused.h"
 #include "rights/tier.h"
 #include <linux/prctl.h>
 #include <stdio.h>
@@ -132,37 +133,55 @@ TEST(rseq_turned_off, .root = true)
 	target_judge(&t);
 }
 
-/* Of memory that is to come nobody else tells. */
-TEST(locks_that_the_program_tells, .root = true)
+/* Without it a dump is refused by this code, and the target goes on. */
+static void refused_without(struct target *t, const char *id, const char *code)
+{
+	char pid[16];
+	_cleanup_text_ struct text output = { 0 };
+	snprintf(pid, sizeof pid, "%d", t->pid);
+	disable(id);
+	CHECK_EQ(ckpt(&output, "dump", pid, t->image), EXIT_KERNEL);
+	disable(NULL);
+	CHECK_CONTAINS(output.data, code);
+}
+
+/* Without it a dump says so, and leaves the target running or not. */
+static void warned_without(struct target *t, const char *id, const char *code, bool leave_running)
+{
+	disable(id);
+	target_dump_warns(t, code, leave_running);
+	disable(NULL);
+}
+
+/* A program that is carried whole without it. */
+#define CARRIED_WITHOUT_BPF(name, ...)                                                                                         \
+	TEST(name, .root = true) { carried_without("BPF", (const char *const[]){ __VA_ARGS__, NULL }); }
+static void carried_without(const char *id, const char *const *argv)
 {
 	struct target t;
-	target_start(&t, "advice", "onfault");
-	disable("BPF");
+	target_startv(&t, argv);
+	disable(id);
 	target_dump(&t, false);
 	target_restore(&t, 0);
 	target_compare(&t);
 	disable(NULL);
 	target_judge(&t);
 }
+/* Of memory that is to come nobody else tells. */
+CARRIED_WITHOUT_BPF(locks_that_the_program_tells, "advice", "onfault")
+CARRIED_WITHOUT_BPF(threads_of_their_own_that_nobody_tells, "apart")
 
 /* Only a tracer could set it again. */
 TEST(calls_that_a_program_handles, .root = true)
 {
 	struct target t;
-	char pid[16];
-	_cleanup_text_ struct text output = { 0 }, restored = { 0 };
 	if (prctl(PR_SET_SYSCALL_USER_DISPATCH, PR_SYS_DISPATCH_OFF, 0, 0, 0) < 0)
 		SKIP("this kernel hands no system calls to programs");
 	target_start(&t, "dispatch");
-	snprintf(pid, sizeof pid, "%d", t.pid);
-	disable("SUD_CONFIG");
-	CHECK_EQ(ckpt(&output, "dump", pid, t.image), EXIT_KERNEL);
-	CHECK_CONTAINS(output.data, "[SYSCALL_DISPATCH]");
-	disable(NULL);
+	refused_without(&t, "SUD_CONFIG", "[SYSCALL_DISPATCH]");
 	target_dump(&t, false);
 	disable("SUD_CONFIG");
-	CHECK_EQ(ckpt(&restored, "restore", "-d", t.image), EXIT_KERNEL);
-	CHECK_CONTAINS(restored.data, "[SYSCALL_DISPATCH]");
+	restore_refused(t.image, EXIT_KERNEL, "[SYSCALL_DISPATCH]");
 	disable(NULL);
 	target_restore(&t, 0);
 	target_judge(&t);
@@ -171,40 +190,16 @@ TEST(calls_that_a_program_handles, .root = true)
 TEST(requests_that_nobody_tells, .root = true)
 {
 	struct target t;
-	char pid[16];
-	_cleanup_text_ struct text output = { 0 };
 	target_start(&t, "aio");
-	snprintf(pid, sizeof pid, "%d", t.pid);
-	disable("BPF_PERCPU");
-	CHECK_EQ(ckpt(&output, "dump", pid, t.image), EXIT_KERNEL);
-	CHECK_CONTAINS(output.data, "[AIO_RING]");
-	disable(NULL);
+	refused_without(&t, "BPF_PERCPU", "[AIO_RING]");
 	target_judge(&t);
 }
 
 TEST(domains_that_nobody_tells, .root = true)
 {
 	struct target t;
-	char path[96];
-	target_start(&t, "holds", "domain");
-	snprintf(path, sizeof path, "%s/unavailable", t.dir);
-	if (access(path, F_OK) == 0)
-		SKIP("this kernel has no Landlock");
-	disable("BPF");
-	target_dump_warns(&t, "[LANDLOCK_UNKNOWN]", true);
-	disable(NULL);
-	target_judge(&t);
-}
-
-TEST(threads_of_their_own_that_nobody_tells, .root = true)
-{
-	struct target t;
-	target_start(&t, "apart");
-	disable("BPF");
-	target_dump(&t, false);
-	target_restore(&t, 0);
-	target_compare(&t);
-	disable(NULL);
+	start_holding(&t, "domain");
+	warned_without(&t, "BPF", "[LANDLOCK_UNKNOWN]", true);
 	target_judge(&t);
 }
 
@@ -212,9 +207,7 @@ TEST(semaphores_that_nobody_tells, .root = true)
 {
 	struct target t;
 	target_start(&t, "sysvsem");
-	disable("BPF");
-	target_dump_warns(&t, "[SYSVSEM_UNKNOWN]", false);
-	disable(NULL);
+	warned_without(&t, "BPF", "[SYSVSEM_UNKNOWN]", false);
 	target_restore(&t, 0);
 	target_judge(&t);
 }
@@ -225,22 +218,10 @@ TEST(segments_that_nobody_tells, .root = true)
 {
 	struct target t;
 	target_start(&t, "ldt", "filter");
-	disable("BPF");
-	target_dump_warns(&t, "[LDT_UNKNOWN]", true);
-	disable(NULL);
+	warned_without(&t, "BPF", "[LDT_UNKNOWN]", true);
 	target_judge(&t);
 }
-
-TEST(segments_that_the_program_tells, .root = true)
-{
-	struct target t;
-	target_start(&t, "ldt");
-	disable("BPF");
-	target_dump(&t, false);
-	target_restore(&t, 0);
-	disable(NULL);
-	target_judge(&t);
-}
+CARRIED_WITHOUT_BPF(segments_that_the_program_tells, "ldt")
 #endif
 
 /* What a capability is for. */

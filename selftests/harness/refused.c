@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/* Owns what is checked of every refusal. */
+#include "harness/refused.h"
+#include <fcntl.h>
+#include <stdio.h>
+
+/* What a refused dump must not change: descriptors, mappings, signals, tracer, limits of a process. */
+static char *facts_of(pid_t pid)
+{
+	static const char *const files[] = { "maps", "limits", "comm", "cgroup" };
+	static const char *const lines[] = { "TracerPid:", "ShdPnd:", "SigPnd:",  "SigBlk:",
+					     "SigIgn:",    "SigCgt:", "Seccomp:", "Threads:" };
+	struct text facts = { 0 };
+	char path[64], command[128], line[512];
+	for (size_t i = 0; i < ARRAY_SIZE(files); i++) {
+		snprintf(path, sizeof path, "/proc/%d/%s", pid, files[i]);
+		_cleanup_free_ char *text = read_text(path);
+		text_addf(&facts, "%s: %s\n", files[i], text ?: "unreadable");
+	}
+	snprintf(path, sizeof path, "/proc/%d/status", pid);
+	FILE *status = fopen(path, "r");
+	while (fgets(line, sizeof line, status))
+		for (size_t i = 0; i < ARRAY_SIZE(lines); i++)
+			if (!strncmp(line, lines[i], strlen(lines[i])))
+				text_adds(&facts, line);
+	fclose(status);
+	snprintf(command, sizeof command, "ls -l --time-style=+ /proc/%d/fd /proc/%d/ns; cat /proc/%d/fdinfo/*", pid, pid, pid);
+	FILE *pipe = popen(command, "r");
+	while (fgets(line, sizeof line, pipe))
+		if (strncmp(line, "it_value:", 9)) /* a timer runs */
+			text_adds(&facts, line);
+	pclose(pipe);
+	return text_take(&facts);
+}
+
+/* Names the first line that differs. */
+static void check_same(const char *before, const char *after)
+{
+	while (*before && *after) {
+		size_t was = strcspn(before, "\n"), is = strcspn(after, "\n");
+		if (was != is || memcmp(before, after, was) != 0)
+			FAIL("the dump changed \"%.*s\" to \"%.*s\"", (int)was, before, (int)is, after);
+		before += was + (before[was] != 0);
+		after += is + (after[is] != 0);
+	}
+	CHECK_EQ(*before, *after);
+}
+
+void refused_at(const struct target *t, const char *image, int exit_class, const char *code)
+{
+	char pid[16];
+	snprintf(pid, sizeof pid, "%d", t->pid);
+	bool existed = access(image, F_OK) == 0;
+	_cleanup_text_ struct text output = { 0 };
+	nap_ms(30);
+	_cleanup_free_ char *before = facts_of(t->pid);
+	int status = ckpt(&output, "dump", pid, image);
+	nap_ms(30);
+	_cleanup_free_ char *after = facts_of(t->pid);
+	CHECK_CONTAINS(output.data, code);
+	CHECK_CONTAINS(output.data, "  why:");
+	CHECK_CONTAINS(output.data, "  do:");
+	CHECK_CONTAINS(output.data, "  result:");
+	CHECK_EQ(status, exit_class);
+	check_same(before, after);
+	char state = target_state(t->pid);
+	CHECK(state == 'S' || state == 'R');
+	CHECK_EQ(access(image, F_OK) == 0, existed);
+}
+
+void start_holding(struct target *t, const char *what)
+{
+	char path[96];
+	target_start(t, "holds", what);
+	snprintf(path, sizeof path, "%s/unavailable", t->dir);
+	_cleanup_free_ char *reason = read_text(path);
+	if (reason)
+		SKIP("%s: %s", what, reason);
+}
+
+void restore_refused(const char *image, int exit_class, const char *code)
+{
+	_cleanup_text_ struct text output = { 0 };
+	CHECK_EQ(ckpt(&output, "restore", image, "-d"), exit_class);
+	CHECK_CONTAINS(output.data, code);
+	CHECK_CONTAINS(output.data, "  do:");
+}
