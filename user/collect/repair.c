@@ -35,31 +35,19 @@ static int end_repair(int fd, u8 reuse)
 	return r;
 }
 
-int repair_end(struct connections *c, int fd, u8 reuse)
-{
-	int r = end_repair(fd, reuse);
-	cpu_leave(&c->stay);
-	return r;
-}
-
-static bool is_in_repair(int fd)
-{
-	int mode = 0;
-	socklen_t len = sizeof mode;
-	return getsockopt(fd, IPPROTO_TCP, TCP_REPAIR, &mode, &len) == 0 && mode;
-}
-
-static int receive_fd(int wire, u8 *ret_reuse)
+/* What the guard is told: the connection that goes into repair mode, and its SO_REUSEADDR; -1: it came out of it. */
+static bool receive_fd(int wire, int *ret_fd, u8 *ret_reuse)
 {
 	_Alignas(struct cmsghdr) char control[CMSG_SPACE(sizeof(int))];
 	struct iovec iov = { ret_reuse, 1 };
 	struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control };
-	ssize_t n = recvmsg(wire, &m, MSG_CMSG_CLOEXEC);
-	const struct cmsghdr *c = n == 1 ? CMSG_FIRSTHDR(&m) : NULL;
-	int fd = -1;
+	if (recvmsg(wire, &m, MSG_CMSG_CLOEXEC) != 1)
+		return false;
+	const struct cmsghdr *c = CMSG_FIRSTHDR(&m);
+	*ret_fd = -1;
 	if (c && c->cmsg_type == SCM_RIGHTS)
-		memcpy(&fd, CMSG_DATA(c), sizeof fd);
-	return fd;
+		memcpy(ret_fd, CMSG_DATA(c), sizeof *ret_fd);
+	return true;
 }
 
 /* Ends by SIGKILL, or at the end of the wire: then ckpt dies. do_exit() closes its files (exit_files(), exit_task_work()) before it
@@ -73,10 +61,10 @@ static _Noreturn void be_guard(int wire)
 	sigprocmask(SIG_SETMASK, &all, NULL);
 	(void)sched_setscheduler(0, SCHED_FIFO, &first);
 	int last = -1;
-	u8 reuse = 0, next;
-	for (int fd; (fd = receive_fd(wire, &next)) >= 0; last = fd, reuse = next)
+	u8 reuse = 0;
+	for (int fd; receive_fd(wire, &fd, &reuse); last = fd) /* one at a time is in repair mode */
 		closep(&last);
-	if (is_in_repair(last)) /* one at a time is */
+	if (last >= 0) /* it may be out of it already, and lack SO_REUSEADDR */
 		end_repair(last, reuse);
 	_exit(0);
 }
@@ -105,10 +93,14 @@ static int send_fd(int wire, int fd, u8 reuse)
 {
 	_Alignas(struct cmsghdr) char control[CMSG_SPACE(sizeof(int))] = { 0 };
 	struct iovec iov = { &reuse, 1 };
-	struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control };
-	struct cmsghdr *c = CMSG_FIRSTHDR(&m);
-	*c = (struct cmsghdr){ CMSG_LEN(sizeof fd), SOL_SOCKET, SCM_RIGHTS };
-	memcpy(CMSG_DATA(c), &fd, sizeof fd);
+	struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1 };
+	if (fd >= 0) {
+		m.msg_control = control;
+		m.msg_controllen = sizeof control;
+		struct cmsghdr *c = CMSG_FIRSTHDR(&m);
+		*c = (struct cmsghdr){ CMSG_LEN(sizeof fd), SOL_SOCKET, SCM_RIGHTS };
+		memcpy(CMSG_DATA(c), &fd, sizeof fd);
+	}
 	return sendmsg(wire, &m, MSG_NOSIGNAL) == 1 ? 0 : neg_errno();
 }
 
@@ -182,6 +174,13 @@ int repair_begin(struct connections *c, int fd, u8 *ret_reuse)
 	if (r < 0)
 		cpu_leave(&c->stay);
 	return r;
+}
+
+int repair_end(struct connections *c, int fd, u8 reuse)
+{
+	int r = end_repair(fd, reuse), told = send_fd(c->wire, -1, 0);
+	cpu_leave(&c->stay);
+	return r ?: told;
 }
 
 static void end_guard(struct connections *c)
