@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /* Programs of a kernel with another vDSO: their images are changed so that the vDSO in them is not this kernel's, and that only
  * what an entry leads to can be right: all else of its code is made of traps. The programs read clocks all the time. And of one
- * with other kinds of memory, and longer rseq areas. */
+ * with other kinds of memory, longer rseq areas, and longer auxiliary vectors. */
 #include "arch/arch.h"
+#include "base/file.h"
 #include "harness/edit.h"
 #include "harness/target.h"
+#include "host/auxv.h"
 #include "model/kinds.h"
 #include "restore/restore.h"
-#include <elf.h>
+#include <fcntl.h>
 #include <linux/rseq.h>
 #include <stdio.h>
 #include <sys/auxv.h>
@@ -141,5 +143,42 @@ TEST(longer_rseq_areas_are_left_off, .root = true)
 	edit_load(edited, &g);
 	for (struct object *o = NULL; (o = graph_next(&g, &kind_thread, o));)
 		CHECK_EQ(cpu_id_at(t.pid, ((Ckpt__Thread *)o->data)->rseq->address), RSEQ_CPU_ID_REGISTRATION_FAILED);
+	target_judge(&t);
+}
+
+/* --- auxiliary vectors --- */
+
+#define ENTRIES 200 /* more than any kernel keeps */
+
+/* Of a kernel that tells its programs more than any has. */
+static void make_talkative(struct graph *g, const void *with _unused_)
+{
+	for (struct object *o = NULL; (o = graph_next(g, &kind_mm, o));) {
+		Ckpt__Mm *m = o->data;
+		Elf64_auxv_t told[ENTRIES] = { 0 };
+		size_t known = m->auxv.len / sizeof *told - 1; /* without AT_NULL */
+		memcpy(told, m->auxv.data, known * sizeof *told);
+		for (size_t i = known; i < ENTRIES - 1; i++)
+			told[i] = (Elf64_auxv_t){ .a_type = 1000 + i, .a_un.a_val = i };
+		CHECK(message_set_bytes(&m->auxv, told, sizeof told));
+	}
+}
+
+TEST(longer_auxiliary_vectors_are_cut, .root = true)
+{
+	struct target t;
+	char edited[96];
+	_cleanup_text_ struct text output = { 0 }, before = { 0 }, after = { 0 };
+	target_start(&t, "sleeper");
+	CHECK_OK(file_readf(&before, AT_FDCWD, "/proc/%d/auxv", (int)t.pid));
+	target_dump(&t, false);
+	snprintf(edited, sizeof edited, "%s.edited", t.image);
+	edit_image(t.image, edited, make_talkative, NULL);
+	CHECK_EQ(ckpt(&output, "restore", edited, "-d"), 0);
+	CHECK_CONTAINS(output.data, "[AUXV_CUT]");
+	CHECK_OK(file_readf(&after, AT_FDCWD, "/proc/%d/auxv", (int)t.pid));
+	CHECK_EQ(after.len, auxv_room(AUXV_BYTES_MAX));
+	CHECK(after.len >= before.len);
+	CHECK_EQ(memcmp(before.data, after.data, before.len - sizeof(Elf64_auxv_t)), 0);
 	target_judge(&t);
 }

@@ -3,6 +3,7 @@
 #include "host/probe.h"
 #include "base/child.h"
 #include "base/file.h"
+#include "host/auxv.h"
 #include <fcntl.h>
 #include <linux/prctl.h>
 #include <stdio.h>
@@ -57,6 +58,27 @@ int probe_mm_map(struct host *host _unused_, const struct probe *p, char *note _
 {
 	int r = child_try(set_own_map, (void *)p->arg[0]);
 	return r == 0 || (p->arg[0] && r == -EBUSY) ? PROBE_YES : r;
+}
+
+/* kernel/sys.c, prctl_set_mm_map(): a vector that is longer than its own is EINVAL. */
+static int set_auxv(void *bytes)
+{
+	static const Elf64_auxv_t none[AUXV_BYTES_MAX / sizeof(Elf64_auxv_t)];
+	struct prctl_mm_map map;
+	int r = own_mm_map(&map);
+	map.auxv = (void *)none;
+	map.auxv_size = *(u32 *)bytes;
+	return r < 0 ? r : prctl(PR_SET_MM, PR_SET_MM_MAP, &map, sizeof map, 0) < 0 ? neg_errno() : 0;
+}
+
+size_t auxv_room(size_t wanted)
+{
+	size_t fits = 0, too_many = MIN(wanted, (size_t)AUXV_BYTES_MAX) / sizeof(Elf64_auxv_t) + 1;
+	for (size_t entries = too_many - 1; fits + 1 < too_many; entries = fits + (too_many - fits) / 2) {
+		u32 bytes = (u32)(entries * sizeof(Elf64_auxv_t));
+		*(child_try(set_auxv, &bytes) == 0 ? &fits : &too_many) = entries;
+	}
+	return fits * sizeof(Elf64_auxv_t);
 }
 
 #ifdef __x86_64__

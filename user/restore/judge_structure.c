@@ -2,6 +2,7 @@
 /* Owns what makes an image whole: everything that a plan looks up is there, ids are ids, the tree is one. */
 #include "arch/arch.h"
 #include "diag/diag.h"
+#include "host/auxv.h"
 #include "model/shape.h"
 #include "restore/compile.h"
 #include <signal.h>
@@ -131,7 +132,7 @@ static int judge_living(const struct graph *g, const Ckpt__Task *t, const Ckpt__
 	if (judge_shared(t, parent) < 0)
 		return fail(IMAGE_INCONSISTENT, 0, "it shares what its parent does not have, or cannot give");
 	const Ckpt__Mm *m = graph_data(g, &kind_mm, t->mm);
-	if (!m || !graph_find(g, &kind_vmas, t->mm) || !graph_find(g, &kind_fds, t->fds) || m->auxv.len > 4096 ||
+	if (!m || !graph_find(g, &kind_vmas, t->mm) || !graph_find(g, &kind_fds, t->fds) || m->auxv.len > AUXV_BYTES_MAX ||
 	    !graph_find(g, &kind_file, m->exe))
 		return fail(IMAGE_INCONSISTENT, 0, "its memory or its descriptors");
 	return 0;

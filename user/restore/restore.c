@@ -118,6 +118,8 @@ static int prepare(const struct work *w, struct survey *survey, struct plan **pl
 	if (r == 0)
 		r = adapt_rseq(w->graph, survey);
 	if (r == 0)
+		adapt_auxv(w->graph, survey);
+	if (r == 0)
 		r = adapt_mappings(w->graph, survey);
 	if (r == 0)
 		r = adapt_cpu(w->graph);

@@ -59,6 +59,7 @@ struct survey {
 	u64 rseq_bytes,
 		rseq_align; /* what the kernel writes to an rseq area, and its alignment; 0: it takes but the first form */
 	VECTOR(struct left_off) left_off;
+	size_t auxv_room;                /* bytes of an auxiliary vector that the kernel keeps; 0: not known, or enough */
 	struct graph self;               /* what ckpt's own threads are like: new tasks begin so */
 	VECTOR(u32) spare_pids;          /* ids that nobody has and the image does not want */
 	const struct terminal *terminal; /* that is handed over, or NULL */
@@ -95,6 +96,8 @@ int adapt_groups(struct graph *, const struct survey *);
 int adapt_vdso(struct graph *, struct survey *);
 /* rseq areas of a judged image of another kernel that this one would refuse are left off, each told: survey.left_off. */
 int adapt_rseq(struct graph *, struct survey *);
+/* Auxiliary vectors of a judged image that are longer than this kernel keeps them lose their last entries, each told: auxv.c */
+void adapt_auxv(struct graph *, const struct survey *);
 /* Mappings of kinds that this kernel does not have become such as serve as well. 0 or -ENOMEM (reported). */
 int adapt_mappings(struct graph *, const struct survey *);
 /* Registers of a judged image of another processor, in the form of this one. */

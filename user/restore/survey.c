@@ -6,6 +6,7 @@
 #include "collect/proc_text.h"
 #include "collect/vdso.h"
 #include "diag/diag.h"
+#include "host/auxv.h"
 #include "model/shape.h"
 #include "resource/registry.h"
 #include "restore/restore.h"
@@ -152,6 +153,17 @@ static u64 ignored_signals(void)
 	return ignored;
 }
 
+/* A vector that is no longer than ckpt's own fits; else the kernel is asked, which takes a child or some. */
+static void survey_auxv(struct survey *s, const struct graph *g)
+{
+	size_t longest = 0;
+	_cleanup_text_ struct text own = { 0 };
+	for (struct object *o = NULL; (o = graph_next(g, &kind_mm, o));)
+		longest = MAX(longest, ((const Ckpt__Mm *)o->data)->auxv.len);
+	if (file_read(AT_FDCWD, "/proc/self/auxv", &own) < 0 || own.len < longest)
+		s->auxv_room = auxv_room(longest);
+}
+
 int survey_host(struct survey *s, const struct caps *caps, const struct graph *g, bool fresh, bool sibling)
 {
 	s->caps = caps;
@@ -164,6 +176,7 @@ int survey_host(struct survey *s, const struct caps *caps, const struct graph *g
 	s->rseq_bytes = getauxval(AUXV_RSEQ_BYTES);
 	s->rseq_align = getauxval(AUXV_RSEQ_ALIGN);
 	s->nofile = (u32)MIN(limit.rlim_max, (rlim_t)INT32_MAX);
+	survey_auxv(s, g);
 	int r = survey_own(s);
 	if (r == 0)
 		r = survey_vdso(s);
