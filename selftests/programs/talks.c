@@ -111,6 +111,29 @@ static void hold_layer(void)
 		judge_write("unavailable", "no tls in this kernel");
 }
 
+/* A socket whose segments to and from this host are signed (TCP-MD5). */
+static void sign(int fd)
+{
+	struct tcp_md5sig key = { .tcpm_keylen = 6, .tcpm_key = "secret" };
+	struct sockaddr_in a = here(0);
+	memcpy(&key.tcpm_addr, &a, sizeof a);
+	if (setsockopt(fd, IPPROTO_TCP, TCP_MD5SIG, &key, sizeof key))
+		judge_write("unavailable", "no TCP-MD5 in this kernel");
+}
+
+static void hold_keys(void) { sign(listening(4300)); }
+
+static void hold_signed(void)
+{
+	struct sockaddr_in a = here(4300);
+	int listener = listening(4300), client = socket(AF_INET, SOCK_STREAM, 0);
+	sign(listener);
+	sign(client);
+	MUST_EQ(connect(client, (void *)&a, sizeof a), 0);
+	MUST(accept(listener, NULL, NULL) >= 0);
+	close(listener);
+}
+
 static void hold_multipath(void)
 {
 	struct sockaddr_in a = here(4200);
@@ -204,6 +227,8 @@ static const struct state {
 	{ "ended", hold_ended },
 	{ "urgent", hold_urgent },
 	{ "layer", hold_layer },
+	{ "keys", hold_keys },
+	{ "signed", hold_signed },
 	{ "multipath", hold_multipath },
 	{ "raw", hold_raw },
 	{ "corked", hold_corked },

@@ -235,6 +235,7 @@ static int tcp_ask(u16 type, u16 flags, const void *local, const void *remote, v
 		.h = { .nlmsg_len = sizeof request, .nlmsg_type = type, .nlmsg_flags = NLM_F_REQUEST | flags },
 		.r = { .sdiag_family = (u8)((const struct sockaddr *)local)->sa_family,
 		       .sdiag_protocol = IPPROTO_TCP,
+		       .idiag_ext = 1u << (INET_DIAG_INFO - 1), /* with it comes INET_DIAG_MD5SIG */
 		       .idiag_states = UINT32_MAX,
 		       .id = { .idiag_cookie = { INET_DIAG_NOCOOKIE, INET_DIAG_NOCOOKIE } } },
 	};
@@ -254,6 +255,21 @@ s64 netlink_tcp_inode(const void *local, const void *remote)
 	if (r < 0)
 		return r;
 	return m->id.idiag_dport == port_of(remote) ? (s64)m->idiag_inode : -ENOENT; /* not one that listens there */
+}
+
+int netlink_tcp_signs(const void *local, const void *remote)
+{
+	_Alignas(struct nlmsghdr) char reply[16384];
+	int r = tcp_ask(SOCK_DIAG_BY_FAMILY, 0, local, remote, reply, sizeof reply);
+	if (r < 0)
+		return r;
+	const struct nlmsghdr *h = (const void *)reply;
+	const struct inet_diag_msg *m = NLMSG_DATA(h);
+	int left = (int)(h->nlmsg_len - NLMSG_LENGTH(sizeof *m));
+	for (const struct rtattr *a = (const void *)(m + 1); RTA_OK(a, left); a = RTA_NEXT(a, left))
+		if (a->rta_type == INET_DIAG_MD5SIG)
+			return 1;
+	return 0;
 }
 
 struct port {

@@ -8,6 +8,10 @@
 #include "resource/inet_queue.h"
 #include "resource/inet_tcp.h"
 
+#ifndef TCP_AO_INFO
+#define TCP_AO_INFO 40 /* Linux 6.7 */
+#endif
+
 static const struct kind kind_inet = { .name = "inet", .desc = &ckpt__inet__descriptor };
 
 static const char *const types[] = { [SOCK_STREAM] = "stream", [SOCK_DGRAM] = "datagram", [SOCK_RAW] = "raw" };
@@ -100,6 +104,18 @@ static int collect_over(int fd, Ckpt__Inet *m)
 	return message_set_string(&m->over, poll_fd.revents & POLLERR ? OVER_RESET : OVER_CLOSED) ? 0 : fail_memory();
 }
 
+/* Are its segments signed, by TCP-MD5 or TCP-AO? */
+static bool has_keys(int fd)
+{
+	union address local = { 0 }, remote = { 0 };
+	u8 info[128] = { 0 }; /* struct tcp_ao_info_opt, which may grow */
+	socklen_t local_len = sizeof local, remote_len = sizeof remote, len = sizeof info;
+	if (getsockopt(fd, IPPROTO_TCP, TCP_AO_INFO, info, &len) == 0)
+		return true;
+	getpeername(fd, (void *)&remote, &remote_len); /* one that listens has none */
+	return getsockname(fd, (void *)&local, &local_len) == 0 && netlink_tcp_signs(&local, &remote) > 0;
+}
+
 static int collect_tcp(struct collector *c, int fd, struct object *o)
 {
 	Ckpt__Inet *m = o->data;
@@ -127,11 +143,14 @@ static int collect_tcp(struct collector *c, int fd, struct object *o)
 		SET(m, backlog, info.tcpi_sacked);
 		SET(m, waiting, info.tcpi_unacked);
 	}
+	if ((m->listening || m->remote) && !is_multipath(m) && has_keys(fd))
+		SET(m, keys, true);
 	SET(m, sent, info.tcpi_bytes_acked > 1 || info.tcpi_unacked || info.tcpi_notsent_bytes);
 	collect_moment(fd, m);
 	if (m->over)
 		return 0;
-	if (m->protocol != IPPROTO_TCP || !STATE_IN(m->state, OUTSIDE_STATES) || m->urgent)
+	bool connected = m->local && m->remote && STATE_IN(m->state, OUTSIDE_STATES);
+	if (m->protocol != IPPROTO_TCP || !connected || m->urgent)
 		return 0;
 	if (m->state == CLOSE_WAIT && is_widow(m)) {
 		SET(m, peer_closed, true);
@@ -271,6 +290,8 @@ static int judge_tcp_dump(const struct graph *graph, const Ckpt__Inet *m)
 		return fail(INET_MULTIPATH, 0, "from %s to %s", a, b);
 	if (m->layer)
 		return fail(INET_LAYER, 0, "%s on the socket at %s", m->layer, a);
+	if (m->keys)
+		return fail(INET_KEYS, 0, "the socket at %s", a);
 	if (m->urgent)
 		return fail(INET_URGENT, 0, "from %s to %s", b, a);
 	if (m->over)
