@@ -8,6 +8,7 @@
 #include "infect/hijack.h"
 #include "infect/remote.h"
 #include "task/tree.h"
+#include <elf.h>
 #include <fcntl.h>
 #include <linux/futex.h>
 #include <linux/seccomp.h>
@@ -19,6 +20,7 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
+#include <sys/rseq.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
@@ -411,6 +413,36 @@ static size_t prepare_calls(void)
 	return n;
 }
 
+#if defined(__x86_64__)
+static u64 thread_pointer(pid_t tid)
+{
+	arch_regs regs = { 0 };
+	CHECK_OK(remote_get_regs(tid, &regs));
+	return regs.fs_base;
+}
+#else
+static u64 thread_pointer(pid_t tid)
+{
+	u64 pointer = 0;
+	struct iovec iov = { &pointer, sizeof pointer };
+	CHECK_OK(ptrace(PTRACE_GETREGSET, tid, NT_ARM_TLS, &iov));
+	return pointer;
+}
+#endif
+
+/* What eBPF tells a dump where ptrace does not tell it (before Linux 5.13). Targets are forks of this program, whose C library has the
+ * areas of its threads at one distance from their thread pointers. */
+static void tell_rseq(struct tree_process *process)
+{
+	for (size_t i = 0; i < process->threads.n; i++) {
+		struct tree_thread *t = &process->threads.v[i];
+		struct rseq_area told;
+		t->rseq_told = rseq_get_area(t->tid, &told) == -EIO;
+		if (t->rseq_told && __rseq_size)
+			t->rseq = (struct rseq_area){ thread_pointer(t->tid) + (u64)__rseq_offset, __rseq_size, RSEQ_SIG };
+	}
+}
+
 /* A hijack from freeze to thaw, in every thread when there are some. Exit status: 0, REFUSED, or 1. */
 static void worker(pid_t target)
 {
@@ -419,6 +451,7 @@ static void worker(pid_t target)
 	diag_begin("hijack", "target");
 	if (tree_freeze(&tree, target, NULL) < 0)
 		_exit(1);
+	tell_rseq(&tree.processes.v[0]);
 	size_t n = prepare_calls();
 	for (size_t i = 0; i < tree.processes.v[0].threads.n; i++) {
 		pid_t tid = tree.processes.v[0].threads.v[i].tid;
