@@ -243,10 +243,11 @@ struct window {
  * being made ends with ckpt. */
 static void on_cut(int signal _unused_)
 {
-	static const char text[] = "error: cannot read the image [IMAGE_READ]\n"
-				   "  why:   a file of it became shorter while it was read, or its device could not read it\n"
-				   "  do:    keep others from changing the image meanwhile; look for errors of the device in the kernel's log\n"
-				   "  result: not done; what had been made is ended\n";
+	static const char text[] =
+		"error: cannot read the image [IMAGE_READ]\n"
+		"  why:   a file of it became shorter while it was read, or its device could not read it\n"
+		"  do:    keep others from changing the image meanwhile; look for errors of the device in the kernel's log\n"
+		"  result: not done; what had been made is ended\n";
 	ssize_t ignored _unused_ = write(STDERR_FILENO, text, sizeof text - 1);
 	_exit(EXIT_IMAGE);
 }
