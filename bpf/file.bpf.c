@@ -5,6 +5,7 @@
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
 #define NSFS_MAGIC 0x6e736673
+#define SOCKFS_MAGIC 0x534f434b
 #define ANON_INODE_FS_MAGIC 0x09041934
 
 /* One reader at a time: ckpt locks a pinned program while it reads. */
@@ -109,6 +110,18 @@ static __always_inline void read_eventfd(struct file *f, struct record_file_raw 
 	raw->file.eventfd = flags & 1 ? EVENTFD_SEMAPHORE : EVENTFD_COUNTER;
 }
 
+/* SO_ATTACH_REUSEPORT_CBPF, SO_ATTACH_REUSEPORT_EBPF: nobody else tells. */
+static __always_inline void read_chooser(struct file *f, struct record_file_raw *raw)
+{
+	struct sock_reuseport *group = NULL;
+
+	raw->file.chosen = 0;
+	if (raw->file.magic != SOCKFS_MAGIC || !bpf_core_field_exists(group->prog))
+		return;
+	group = BPF_CORE_READ((struct socket *)f->private_data, sk, sk_reuseport_cb);
+	raw->file.chosen = group && BPF_CORE_READ(group, prog);
+}
+
 SEC("iter/task_file")
 int ckpt_file(struct bpf_iter__task_file *ctx)
 {
@@ -134,6 +147,7 @@ int ckpt_file(struct bpf_iter__task_file *ctx)
 	read_owner(f, raw);
 	read_name(f, raw);
 	read_eventfd(f, raw);
+	read_chooser(f, raw);
 	state.header.tag = RECORD_FILE;
 	state.header.len = sizeof(*raw);
 	bpf_seq_write(ctx->meta->seq, &state.header, sizeof(state.header) + sizeof(*raw));

@@ -236,7 +236,7 @@ struct record_file {
 	rec_u32 family;     /* of a socket: AF_*, 0: not known */
 	rec_u32 locks;      /* enum record_locks */
 	rec_u32 eventfd;    /* enum record_eventfd */
-	rec_u32 pad;
+	rec_u32 chosen;     /* of a socket: a program chooses among those of its port; 0: none does, or it is not known */
 	char link
 		[48]; /* what readlink(/proc/PID/fd/N) would begin with when it is no path: "anon_inode:[eventfd]", "pipe:[123]" */
 };

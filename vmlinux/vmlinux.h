@@ -273,6 +273,15 @@ struct file {
 struct eventfd_ctx {
 	unsigned int flags;
 };
+struct sock_reuseport {
+	struct bpf_prog *prog;
+};
+struct sock {
+	struct sock_reuseport *sk_reuseport_cb;
+};
+struct socket { /* private_data of its file */
+	struct sock *sk;
+};
 
 /* --- memory --- */
 typedef struct {

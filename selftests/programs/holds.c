@@ -388,6 +388,13 @@ static int on_disk(void)
 	return fd;
 }
 
+static int notified(void)
+{
+	int fd = open(judge_path(""), O_RDONLY | O_DIRECTORY);
+	signal(SIGIO, SIG_IGN);
+	return fcntl(fd, F_NOTIFY, DN_CREATE | DN_MULTISHOT) == 0 ? fd : -1;
+}
+
 /* Of a process outside of the tree. */
 static int status_of_parent(void)
 {
@@ -440,6 +447,7 @@ static const struct kind {
 	{ "huge-file", huge_file },
 	{ "status", status_of_parent },
 	{ "owner", foreign_owner },
+	{ "notified", notified },
 	{ "userfaultfd", open_userfault },
 	{ "bpf", open_bpf },
 	{ "bpf_mapped", map_array },

@@ -3,6 +3,7 @@
 #include "judge.h"
 #include <arpa/inet.h>
 #include <linux/bpf.h>
+#include <linux/filter.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/ioctl.h>
@@ -183,6 +184,18 @@ static void hold_filter(void)
 	MUST(fd >= 0 && setsockopt(udp, SOL_SOCKET, SO_ATTACH_BPF, &fd, sizeof fd) == 0 && close(fd) == 0);
 }
 
+/* The first socket of the port gets all. */
+static void hold_chooser(void)
+{
+	struct sock_filter first = { BPF_RET | BPF_K, 0, 0, 0 };
+	struct sock_fprog program = { 1, &first };
+	struct sockaddr_in a = here(4100);
+	int on = 1, udp = socket(AF_INET, SOCK_DGRAM, 0);
+	MUST_EQ(setsockopt(udp, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on), 0);
+	MUST_EQ(bind(udp, (void *)&a, sizeof a), 0);
+	MUST_EQ(setsockopt(udp, SOL_SOCKET, SO_ATTACH_REUSEPORT_CBPF, &program, sizeof program), 0);
+}
+
 static void hold_group(void)
 {
 	struct ip_mreq_source some = { { inet_addr("239.1.2.3") }, { htonl(INADDR_LOOPBACK) }, { inet_addr("127.0.0.9") } };
@@ -234,6 +247,7 @@ static const struct state {
 	{ "corked", hold_corked },
 	{ "error", hold_error },
 	{ "filter", hold_filter },
+	{ "chooser", hold_chooser },
 	{ "group", hold_group },
 	{ "namespace", hold_namespace },
 	{ "shared-queue", hold_shared_queue },

@@ -24,6 +24,15 @@ TEST(hard_link_elsewhere, .root = true)
 	target_judge(&t);
 }
 
+/* Said, and not refused. */
+TEST(directory_notified, .root = true)
+{
+	struct target t;
+	start_holding(&t, "notified");
+	target_dump_warns(&t, "[FILE_NOTIFY]", true);
+	target_judge(&t);
+}
+
 static void dump_limited(const struct target *t, const char *limit, int status, const char *code)
 {
 	char pid[16];

@@ -95,6 +95,17 @@ REFUSED_UNIX(unix_name_moved, "moved", EXIT_UNSUPPORTED, "UNIX_NAME")
 REFUSED_UNIX(unix_namespace, "namespace", EXIT_UNSUPPORTED, "UNIX_NAMESPACE")
 REFUSED_UNIX(unix_waits_outside, "outside", EXIT_UNSUPPORTED, "UNIX_EXTERNAL")
 
+/* Said, and not refused: by eBPF alone. */
+TEST(chooser, .root = true, .net = true)
+{
+	struct target t;
+	if (caps_ask(NULL, CAN_BPF_TASK_FILE).answer != CAP_YES)
+		SKIP("this kernel lacks %s", caps_row(CAN_BPF_TASK_FILE)->interface);
+	target_start(&t, "talks", "chooser");
+	target_dump_warns(&t, "[INET_CHOOSER]", true);
+	target_judge(&t);
+}
+
 TEST(netlink_unread, .root = true, .net = true) { refused("netlink", "unread", NULL, EXIT_RACED, "[NETLINK_UNREAD]"); }
 
 TEST(packet_unread, .root = true, .net = true) { refused("capture", "unread", NULL, EXIT_RACED, "[PACKET_UNREAD]"); }

@@ -264,6 +264,8 @@ static int inet_collect(struct collector *c, const struct subject *subject, stru
 	if (r < 0 || !is_known(m) || head.near != 1)
 		return r;
 	SET(m, reuse, socket_int(fd, SO_REUSEADDR) != 0);
+	if (subject->file->chosen)
+		SET(m, chosen, true);
 	if (m->protocol == IPPROTO_TCP)
 		r = collect_over(fd, m);
 	if (r == 0)
@@ -317,6 +319,8 @@ static int judge_dump(const struct graph *graph, const Ckpt__Inet *m)
 		return fail(INET_ERROR, 0, "at %s", a);
 	if (m->hidden_filter)
 		return fail(INET_FILTER, 0, "of the socket at %s", a);
+	if (m->chosen)
+		warn(INET_CHOOSER, 0, "the socket at %s", a);
 	int groups = judge_groups(m);
 	return groups ?: is_tcp(m) ? judge_tcp_dump(graph, m) : judge_datagrams(graph, &kind_inet, m);
 }

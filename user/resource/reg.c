@@ -228,9 +228,12 @@ static int judge_dump(const struct graph *graph, u32 file, const Ckpt__Reg *f)
 {
 	u32 flags = file_flags(graph, file);
 	bool writes = !(flags & O_PATH) && (flags & O_ACCMODE) != O_RDONLY;
+	const Ckpt__File *file_object = graph_data(graph, &kind_file, file);
 	struct statfs fs;
 	if (f->moved)
 		return fail(FILE_MOVED, 0, "%s", f->path);
+	if (file_object && file_object->owner && !strcmp(f->type, "directory")) /* fcntl_dirnotify() has set it */
+		warn(FILE_NOTIFY, 0, "%s", f->path);
 	bool pressure = writes && is_pressure_file(f->path) && statfs(f->path, &fs) == 0 &&
 			(fs.f_type == PROC_SUPER_MAGIC || fs.f_type == CGROUP2_SUPER_MAGIC);
 	return pressure ? fail(FILE_PRESSURE, 0, "%s", f->path) : 0;
