@@ -170,6 +170,13 @@ static void follow(struct run *run)
 	}
 }
 
+void strike_when_ended(pid_t tid, const struct ptrace_syscall_info *info, void *strike_end)
+{
+	struct strike_end *end = strike_end;
+	if (info->op == PTRACE_SYSCALL_INFO_EXIT && !end->killed && target_dying(end->target))
+		end->killed = kill(tid, SIGKILL) == 0;
+}
+
 #define CACHE "/run/ckpt"
 
 void strike_own_cache(void)

@@ -29,6 +29,13 @@ struct struck {
 /* Runs the command to its end. Everything that is traced is gone when this returns. output: what it prints, or NULL. */
 struct struck strike_run(const char *path, const char *const *argv, const struct strike *, struct text *output);
 
+/* For .seen, with a struct strike_end: kills the command (SIGKILL) as soon as it has sent SIGKILL to the target. */
+struct strike_end {
+	pid_t target;
+	bool killed;
+};
+void strike_when_ended(pid_t tid, const struct ptrace_syscall_info *, void *strike_end);
+
 /* From now on the test has a cache of capabilities of its own, which is full and stays as it is: what a call that fails makes
  * ckpt believe is forgotten. Every run begins with it. */
 void strike_own_cache(void);

@@ -1,40 +1,14 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /* Owns the guard of a lock that was handed on: a process that outlives ckpt for a moment. */
 #include "base/child.h"
-#include "base/file.h"
 #include "netlock/backend.h"
+#include "task/tree.h"
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
-
-#define PF_EXITING 4u
-#define FLAGS_FIELD 9 /* of /proc/PID/stat */
-#define EXIT_FIELD 52 /* exit code: from the very kill on (Linux 5.18) */
-
-static const char *field(const char *stat, int number)
-{
-	const char *at = strrchr(stat, ')');
-	for (int i = 2; at && i < number; i++)
-		at = strchr(at + 1, ' ');
-	return at ? at + 1 : "";
-}
-
-/* Was it sent SIGKILL? Before Linux 5.18 the signal itself shows until the process takes it. */
-static bool is_killed(int proc)
-{
-	_cleanup_text_ struct text stat = { 0 }, status = { 0 };
-	if (file_read(proc, "stat", &stat) < 0 || !stat.data || file_read(proc, "status", &status) < 0 || !status.data)
-		return true;
-	unsigned long flags = strtoul(field(stat.data, FLAGS_FIELD), NULL, 10);
-	unsigned long code = strtoul(field(stat.data, EXIT_FIELD), NULL, 10);
-	const char *own = strstr(status.data, "\nSigPnd:"), *shared = strstr(status.data, "\nShdPnd:");
-	u64 pending = (own ? strtoull(own + 8, NULL, 16) : 0) | (shared ? strtoull(shared + 8, NULL, 16) : 0);
-	char state = *field(stat.data, 3);
-	return state == 'Z' || state == 'X' || flags & PF_EXITING || (code & 127) == SIGKILL || pending & 1ull << (SIGKILL - 1);
-}
 
 static void await_end(int pidfd)
 {
@@ -81,7 +55,7 @@ pid_t netlock_watch(int before, int other, netlock_then *then, const char *name)
 
 static void release_of_living(int proc, const char *id)
 {
-	if (!is_killed(proc))
+	if (!task_was_killed(proc))
 		netlock_release(id);
 }
 

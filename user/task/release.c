@@ -9,6 +9,32 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
+#define PF_EXITING 4u
+#define FLAGS_FIELD 9 /* of /proc/PID/stat */
+#define EXIT_FIELD 52 /* exit code: from the very kill on (Linux 5.18) */
+
+static const char *field(const char *stat, int number)
+{
+	const char *at = strrchr(stat, ')');
+	for (int i = 2; at && i < number; i++)
+		at = strchr(at + 1, ' ');
+	return at ? at + 1 : "";
+}
+
+/* Before Linux 5.18 the signal itself shows until the process takes it. */
+bool task_was_killed(int proc)
+{
+	_cleanup_text_ struct text stat = { 0 }, status = { 0 };
+	if (file_read(proc, "stat", &stat) < 0 || !stat.data || file_read(proc, "status", &status) < 0 || !status.data)
+		return true;
+	unsigned long flags = strtoul(field(stat.data, FLAGS_FIELD), NULL, 10);
+	unsigned long code = strtoul(field(stat.data, EXIT_FIELD), NULL, 10);
+	const char *own = strstr(status.data, "\nSigPnd:"), *shared = strstr(status.data, "\nShdPnd:");
+	u64 pending = (own ? strtoull(own + 8, NULL, 16) : 0) | (shared ? strtoull(shared + 8, NULL, 16) : 0);
+	char state = *field(stat.data, 3);
+	return state == 'Z' || state == 'X' || flags & PF_EXITING || (code & 127) == SIGKILL || pending & 1ull << (SIGKILL - 1);
+}
+
 static void detach(struct tree_thread *t)
 {
 	if (!t->stopped) { /* detaching needs a stop */
@@ -62,40 +88,56 @@ void tree_thaw(struct tree *tree)
 	tree->frozen_at = 0;
 }
 
+/* What a guard does when ckpt dies. */
+struct guard_task {
+	const struct tree *tree;
+	bool begun; /* it ends the tree only if its root was killed */
+	void (*undone)(const void *arg);
+	const void *arg;
+};
+
 /* What it waits for is a word, or the end of ckpt. Nothing that is sent to ckpt's group or terminal ends it. */
-static _Noreturn void be_guard(int wait, const struct tree *tree, void (*undone)(const void *), const void *arg)
+static _Noreturn void be_guard(int wait, const struct guard_task *task)
 {
+	const struct tree *tree = task->tree;
 	sigset_t all;
 	char byte;
 	sigfillset(&all);
 	sigprocmask(SIG_SETMASK, &all, NULL);
-	if (read(wait, &byte, 1) != 1) {
+	if (read(wait, &byte, 1) != 1 && (!task->begun || task_was_killed(tree->processes.v[0].proc))) {
 		for (size_t i = 0; i < tree->processes.n; i++)
 			syscall(SYS_pidfd_send_signal, tree->processes.v[i].pidfd, SIGKILL, NULL, 0);
-		if (undone)
-			undone(arg);
+		if (task->undone)
+			task->undone(task->arg);
 	}
 	_exit(0);
 }
 
-int tree_guard(struct tree_guard *ret, const struct tree *tree, void (*undone)(const void *arg), const void *arg)
+static int start_guard(struct tree_guard *ret, const struct guard_task *task)
 {
 	int ends[2];
+	*ret = (struct tree_guard){ 0 };
 	if (pipe2(ends, O_CLOEXEC) < 0)
-		return fail(SYSCALL, neg_errno(), "pipe2");
+		return neg_errno();
 	pid_t pid = fork();
 	if (pid == 0) {
 		close(ends[1]);
-		be_guard(ends[0], tree, undone, arg);
+		be_guard(ends[0], task);
 	}
-	*ret = (struct tree_guard){ pid, ends[1], ends[0] };
-	if (pid > 0)
+	if (pid > 0) {
+		*ret = (struct tree_guard){ pid, ends[1], ends[0] };
 		return 0;
-	int r = fail(SYSCALL, neg_errno(), "fork");
+	}
+	int r = neg_errno();
 	close(ends[0]);
 	close(ends[1]);
-	ret->pid = 0;
 	return r;
+}
+
+int tree_guard(struct tree_guard *ret, const struct tree *tree, void (*undone)(const void *arg), const void *arg)
+{
+	int r = start_guard(ret, &(struct guard_task){ .tree = tree, .undone = undone, .arg = arg });
+	return r < 0 ? fail(SYSCALL, r, "pipe2, fork") : 0;
 }
 
 void tree_guard_end(struct tree_guard *guard)
@@ -143,13 +185,17 @@ void tree_leave_stopped(const struct tree *tree)
 
 int tree_kill(struct tree *tree)
 {
+	struct tree_guard guard = { 0 };
 	int r = 0;
+	if (tree->processes.n > 1) /* one process is killed in one call; the guard is for the death of ckpt between two */
+		(void)start_guard(&guard, &(struct guard_task){ .tree = tree, .begun = true });
 	for (size_t i = 0; i < tree->processes.n; i++) {
 		struct tree_process *p = &tree->processes.v[i];
 		WORKING_ON_TASK(p->pid);
 		if (syscall(SYS_pidfd_send_signal, p->pidfd, SIGKILL, NULL, 0) < 0 && errno != ESRCH)
 			r = fail(SYSCALL, neg_errno(), "pidfd_send_signal(SIGKILL)");
 	}
+	tree_guard_end(&guard);
 	/* the tracer must reap every thread before the leader can be reaped by its parent */
 	for (size_t i = 0; r == 0 && i < tree->processes.n; i++) {
 		struct tree_process *p = &tree->processes.v[i];

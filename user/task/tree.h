@@ -73,11 +73,14 @@ int tree_let_off(struct tree *, struct tree_guard *);
 void tree_guard_end(struct tree_guard *);
 /* Lets every thread go on; safe to call twice. */
 void tree_thaw(struct tree *);
-/* Kills and reaps the frozen tree; -errno when a task could not be killed. */
+/* Kills and reaps the frozen tree, the root first; when ckpt dies after that, the others are killed all the same. -errno when a task
+ * could not be killed. */
 int tree_kill(struct tree *);
 void tree_free(struct tree *); /* thaws what is still frozen */
 #define _cleanup_tree_ _cleanup_(tree_free)
 struct tree_process *tree_find(struct tree *, pid_t pid);
+/* Was the process of this directory of /proc sent SIGKILL, or has it ended? */
+bool task_was_killed(int proc);
 /* When a process was started, whatever it is: with its id, who it is. In clock ticks since the boot, as ckpt's time namespace
  * has it. Negative errno: it cannot be seen. */
 int task_started(pid_t pid, u64 *ret_ticks);
