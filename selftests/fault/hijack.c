@@ -554,7 +554,7 @@ static void check_lives(pid_t pid, int threads, long step)
 	long before[THREADS];
 	memcpy(before, (const void *)shared->beat, sizeof before);
 	int slow = threads;
-	for (int tries = 0; tries < 3000 && slow; tries++) {
+	for (int tries = 0; tries < 30000 && slow; tries++) {
 		int status;
 		if (waitpid(pid, &status, WNOHANG) == pid)
 			FAIL("killed at step %ld: the target died, status %#x", step, status);
@@ -586,7 +586,7 @@ static void sweep(void (*run)(int), int threads)
 	long stride = setting("HIJACK_STRIDE", 7), steps, unused, restarts = 0, swept = 0;
 	shared = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	pid_t pid = start(run);
-	usleep(30000);
+	check_lives(pid, threads, 0); /* all are made */
 	CHECK_EQ(run_worker(pid, 0, &steps), 0);
 	check_lives(pid, threads, 0);
 	CHECK_EQ(run_worker(pid, 0, &steps), 0);
@@ -598,7 +598,7 @@ static void sweep(void (*run)(int), int threads)
 		    WEXITSTATUS(status) == REFUSED) { /* places of killed hijacks are not always known to be free */
 			end(pid);
 			pid = start(run);
-			usleep(30000);
+			check_lives(pid, threads, 0);
 			restarts++;
 			status = run_worker(pid, n, &unused);
 		}
@@ -670,7 +670,7 @@ TEST(the_next_hijack_cleans_up, .root = true, .seconds = 120)
 	for (long n = 1; n <= steps && !cleaned; n++) {
 		struct text maps[3] = { 0 };
 		pid = start(sleep_often);
-		usleep(10000);
+		check_lives(pid, 1, 0);
 		read_all(pid, "maps", &maps[0]);
 		run_worker(pid, n, &unused);
 		check_lives(pid, 1, n);

@@ -74,8 +74,7 @@ static void judge_survivor(struct target *t)
 	shell("rm -rf %s && cp -a %s.kept %1$s", t->dir, t->dir);
 }
 
-#define GUARDS_PATIENCE 15000 /* ms */
-#define LIVES_ON 50           /* looks */
+#define LIVES_ON 50 /* looks */
 
 /* What became of it: nothing, or all of the program. Guards of ckpt, which go by its name, may have something left to do. */
 static bool lives(const struct sweep *sweep, struct target *t, pid_t pid, const struct struck *s, const char *before)
@@ -83,7 +82,7 @@ static bool lives(const struct sweep *sweep, struct target *t, pid_t pid, const 
 	if (!WIFSIGNALED(s->status))
 		return find(sweep, t, pid);
 	int seen = 0; /* in a row: who is being killed may not show it at once */
-	for (long long begin = clock_ms(); clock_ms() - begin < GUARDS_PATIENCE; nap_ms(1)) {
+	for (long long begin = clock_ms(); clock_ms() - begin < WAIT_MS * test_patience(); nap_ms(1)) {
 		_cleanup_free_ char *now = left_look();
 		if (!strcmp(now, before))
 			return false;

@@ -100,7 +100,7 @@ void left_check(const char *before, const char *what)
 		_cleanup_free_ char *now = left_look();
 		if (!strcmp(before, now))
 			return;
-		if (clock_ms() - begin < 15000)
+		if (clock_ms() - begin < WAIT_MS * test_patience())
 			continue;
 		print_missing("-", before, now);
 		print_missing("+", now, before);
@@ -124,7 +124,7 @@ bool left_processes(void)
 char *left_look_alone(void)
 {
 	for (long long begin = clock_ms(); left_processes(); nap_ms(1))
-		if (clock_ms() - begin > WAIT_MS)
+		if (clock_ms() - begin > WAIT_MS * test_patience())
 			FAIL("somebody lives on: %s", left_look());
 	return left_look();
 }
@@ -160,11 +160,11 @@ void left_running(pid_t pid, bool wakes, const char *what)
 		closedir(tasks);
 		if (threads && !stopped)
 			break;
-		if (clock_ms() - start > WAIT_MS)
+		if (clock_ms() - start > WAIT_MS * test_patience())
 			FAIL("%s: %d of %d threads are stopped", what, stopped, threads);
 	}
 	unsigned long long before = switches_of(pid);
 	for (long long start = clock_ms(); wakes && switches_of(pid) == before; nap_ms(2))
-		if (clock_ms() - start > WAIT_MS)
+		if (clock_ms() - start > WAIT_MS * test_patience())
 			FAIL("%s: the target stands still", what);
 }

@@ -65,7 +65,7 @@ void load_goes_on(const struct load *l, long long much)
 	long long begin = clock_ms(), before = l->progress(l->of), now = before;
 	for (; now < before + much; now = l->progress(l->of)) {
 		must_run(l);
-		if (clock_ms() - begin > 15000ll * test_patience())
+		if (clock_ms() - begin > WAIT_MS * test_patience())
 			FAIL("the clients are not served: %lld after %lld", now, before);
 		nap_ms(2);
 	}

@@ -31,7 +31,7 @@ static struct settings {
 	bool ktap; /* everything as KTAP to standard output */
 	FILE *log; /* everything as KTAP here */
 	int width;
-} settings = { .seconds = 900, .parallel = 1 };
+} settings = { .seconds = 1800, .parallel = 1 };
 
 static double now(void)
 {

@@ -96,10 +96,26 @@ int count_named(const char *name) { return count(name, false); }
 
 int count_asleep(const char *name) { return count(name, true); }
 
+long target_call(pid_t pid)
+{
+	char path[64];
+	snprintf(path, sizeof path, "/proc/%d/syscall", pid);
+	_cleanup_free_ char *text = read_text(path);
+	return text && *text >= '0' && *text <= '9' ? atol(text) : -1; /* else "running", or -1 */
+}
+
 static u64 pending_signals(const char *status, const char *name)
 {
 	const char *line = status ? strstr(status, name) : NULL;
 	return line ? strtoull(line + strlen(name), NULL, 16) : 0;
+}
+
+u64 target_pending(pid_t pid)
+{
+	char path[64];
+	snprintf(path, sizeof path, "/proc/%d/status", pid);
+	_cleanup_free_ char *status = read_text(path);
+	return pending_signals(status, "\nSigPnd:") | pending_signals(status, "\nShdPnd:");
 }
 
 #define PF_EXITING 4u
@@ -110,8 +126,6 @@ bool target_dying(pid_t pid)
 {
 	char path[64];
 	unsigned long long field[STAT_EXIT_CODE + 1] = { 0 };
-	snprintf(path, sizeof path, "/proc/%d/status", pid);
-	_cleanup_free_ char *status = read_text(path);
 	snprintf(path, sizeof path, "/proc/%d/stat", pid);
 	_cleanup_free_ char *stat = read_text(path);
 	char *at = stat ? strrchr(stat, ')') : NULL;
@@ -120,7 +134,7 @@ bool target_dying(pid_t pid)
 	at += 4; /* behind the state, which is a letter */
 	for (int i = 4; i <= STAT_EXIT_CODE; i++)
 		field[i] = strtoull(at, &at, 10);
-	u64 pending = pending_signals(status, "\nSigPnd:") | pending_signals(status, "\nShdPnd:");
+	u64 pending = target_pending(pid);
 	return field[STAT_FLAGS] & PF_EXITING || (field[STAT_EXIT_CODE] & 127) == SIGKILL || pending & 1ull << (SIGKILL - 1);
 }
 

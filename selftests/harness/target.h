@@ -35,6 +35,10 @@ bool target_asleep(pid_t, const char *name);
 /* How many processes have this name, and how many of these sleep. */
 int count_named(const char *name);
 int count_asleep(const char *name);
+/* The system call that the thread sleeps in, -1: it runs, or sleeps elsewhere (proc_pid_syscall(5)). */
+long target_call(pid_t);
+/* Signals that wait for the process or its first thread, a bit each (signal 1: bit 0). */
+u64 target_pending(pid_t);
 /* Was it killed (SIGKILL), and only takes its time? */
 bool target_dying(pid_t);
 

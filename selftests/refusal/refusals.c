@@ -335,6 +335,15 @@ TEST(parent_in_vfork, .root = true)
 	target_judge(&t);
 }
 
+/* Another one than before; its name. */
+static const char *open_terminal(int *master, char name[32])
+{
+	closep(master);
+	*master = (int)CHECK_OK(posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC));
+	CHECK_EQ(ptsname_r(*master, name, 32), 0);
+	return name;
+}
+
 /* Somebody else has got the number of the terminal meanwhile. */
 TEST(terminal_number_taken, .root = true)
 {
@@ -344,14 +353,7 @@ TEST(terminal_number_taken, .root = true)
 	_cleanup_text_ struct text output = { 0 };
 	target_start(&t, "pty");
 	target_dump(&t, false);
-	for (int tries = 0; tries < 100; tries++, nap_ms(10)) { /* it is given back when all who had it are gone */
-		closep(&master);
-		master = (int)CHECK_OK(posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC));
-		CHECK_EQ(ptsname_r(master, name, sizeof name), 0);
-		if (!strcmp(name, "/dev/pts/0"))
-			break;
-	}
-	CHECK_STR(name, "/dev/pts/0");
+	WAIT_UNTIL(!strcmp(open_terminal(&master, name), "/dev/pts/0")); /* given back when all who had it are gone */
 	CHECK_EQ(ckpt(&output, "restore", t.image, "-d"), EXIT_UNSUPPORTED);
 	CHECK_CONTAINS(output.data, "[TTY_TAKEN]");
 	CHECK_CONTAINS(output.data, "  do:");

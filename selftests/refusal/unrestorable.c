@@ -176,14 +176,9 @@ static void start_shell(struct target *t, const char *program, const char *file)
 	_cleanup_text_ struct text script = { 0 };
 	text_addf(&script, "exec 5<>%s; exec 0</dev/null 1>/dev/null 2>&1; exec %s 1000", file, program);
 	target_spawn(t, "/bin/sh", "-c", script.data);
-	for (int i = 0; i < 1000; i++) {
-		char path[64], link[64] = "";
-		snprintf(path, sizeof path, "/proc/%d/exe", t->pid);
-		if (readlink(path, link, sizeof link - 1) > 0 && !strcmp(link, program))
-			return;
-		nap_ms(10);
-	}
-	FAIL("%s was not executed", program);
+	char path[64], link[64] = "";
+	snprintf(path, sizeof path, "/proc/%d/exe", t->pid);
+	WAIT_UNTIL(readlink(path, link, sizeof link - 1) > 0 && !strcmp(link, program));
 }
 
 static void copy_program(const char *from, const char *to)

@@ -2,7 +2,7 @@
 /* Two sources, one truth: what eBPF tells of a process must equal what /proc tells, and what only eBPF knows must equal
  * what the process itself says. */
 #include "collect/bpf_internal.h"
-#include "harness/test.h"
+#include "harness/target.h"
 #include <fcntl.h>
 #include <linux/futex.h>
 #include <linux/membarrier.h>
@@ -64,6 +64,8 @@ static struct said *said_new(void)
 
 static void on_signal(int signo) { (void)signo; }
 
+#define FAST_SIGNAL (SIGRTMIN + 9)
+
 static void add_timer(struct said *s, int clock, int notify, int signo, s64 first, s64 interval)
 {
 	struct sigevent event = { .sigev_notify = notify,
@@ -98,7 +100,7 @@ static void make_timers(struct said *s)
 		add_timer(s, clocks[i], SIGEV_SIGNAL, SIGUSR2, 0, 0); /* disarmed */
 	}
 	add_timer(s, CLOCK_MONOTONIC, SIGEV_NONE, 0, 600000 * MS, 0);
-	add_timer(s, CLOCK_MONOTONIC, SIGEV_SIGNAL, SIGRTMIN + 9, 1 * MS, 7 * MS); /* blocked: fires and waits */
+	add_timer(s, CLOCK_MONOTONIC, SIGEV_SIGNAL, FAST_SIGNAL, 1 * MS, 7 * MS); /* blocked: fires and waits */
 	while (s->ntimers < TIMERS)
 		add_timer(s, CLOCK_MONOTONIC, SIGEV_SIGNAL, SIGUSR2, 900000 * MS, 0);
 }
@@ -231,9 +233,7 @@ static pid_t start(void (*run)(struct said *), struct said *s)
 		run(s);
 		_exit(1);
 	}
-	for (int i = 0; i < 5000 && !__atomic_load_n(&s->ready, __ATOMIC_ACQUIRE); i++)
-		usleep(1000);
-	CHECK(s->ready);
+	WAIT_UNTIL(__atomic_load_n(&s->ready, __ATOMIC_ACQUIRE));
 	return pid;
 }
 
@@ -368,7 +368,7 @@ TEST(what_only_bpf_knows_is_what_the_target_says, .root = true, .seconds = 60)
 	struct bpf_source *bpf = source();
 	pid_t pid = start(target, s);
 
-	usleep(20000); /* the fast timer fires into a blocked signal */
+	WAIT_UNTIL(target_pending(pid) & 1ull << (FAST_SIGNAL - 1));
 	freeze(&tree, pid);
 	CHECK_OK(bpf_tasks(bpf, &facts, &tree));
 	bpf_close(bpf);
@@ -421,7 +421,7 @@ static void check_restart(void (*run)(struct said *), enum restart_call call)
 	pid_t pid = start(run, said_new());
 	u64 end = 0;
 
-	usleep(30000);
+	WAIT_UNTIL(target_call(pid) >= 0);
 	freeze(&tree, pid);
 	CHECK_OK(bpf_tasks(bpf, &facts, &tree));
 	bpf_close(bpf);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /* A process tells about itself what it was told to be; one whose filter would not let it is left alone. */
-#include "harness/test.h"
+#include "harness/target.h"
 #include "diag/diag.h"
 #include "infect/ask.h"
 #include "infect/seccomp.h"
@@ -97,9 +97,7 @@ static pid_t start(void (*run)(void), int ready)
 static void check_ticks(pid_t pid)
 {
 	int before = shared->tick;
-	for (int i = 0; i < 2000 && shared->tick < before + 2; i++)
-		usleep(1000);
-	CHECK(shared->tick >= before + 2);
+	WAIT_UNTIL(shared->tick >= before + 2);
 	CHECK_EQ(waitpid(pid, NULL, WNOHANG), 0);
 	kill(pid, SIGKILL);
 	waitpid(pid, NULL, 0);

@@ -343,14 +343,14 @@ TEST(ckpt_may_die, .root = true, .seconds = 120)
 	WAIT_UNTIL(target_asleep(t.pid, "sleep"));
 	target_dump(&t, false);
 	int gone = 0;
-	for (int i = 0; i < 60; i++) {
+	for (int i = 0; i < 60 || !gone; i++) {
 		pid_t pid = foreground(&t);
-		usleep((useconds_t)i * 300);
+		usleep((useconds_t)(i % 60) * 300);
 		CHECK_OK(kill(pid, SIGKILL));
 		CHECK_EQ(waitpid(pid, NULL, 0), pid);
 		int sleepers = 1, others = 0; /* the namespace takes its time to end */
 		for (long long start = clock_ms(); sleepers != others; nap_ms(10)) {
-			CHECK(clock_ms() - start < WAIT_MS);
+			CHECK(clock_ms() - start < WAIT_MS * test_patience());
 			sleepers = count_named("sleep");
 			others = count_named("ckpt") + count_named("ckpt-reaper");
 		}
@@ -360,7 +360,6 @@ TEST(ckpt_may_die, .root = true, .seconds = 120)
 		CHECK_OK(system("pkill -x sleep")); /* what runs, runs without ckpt */
 		WAIT_UNTIL(!count_named("ckpt-reaper") && !count_named("sleep"));
 	}
-	CHECK(gone > 0);
 }
 
 /* What is wrong with an image is found inside, and said outside; nothing is left. */

@@ -166,7 +166,7 @@ static void wants_to_connect(const char *method)
 	CHECK(connect(fd, (void *)&to, sizeof to) < 0 && errno == EINPROGRESS);
 	CHECK_EQ(poll(&poll_fd, 1, 100), 0);
 	target_restore(&t, 0);
-	CHECK_EQ(poll(&poll_fd, 1, 20000), 1);
+	CHECK_EQ(poll(&poll_fd, 1, (int)WAIT_MS), 1);
 	CHECK_OK(getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &len));
 	CHECK_EQ(error, 0);
 	target_judge(&t);

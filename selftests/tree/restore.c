@@ -173,7 +173,6 @@ TEST(short_lived_children, .root = true, .seconds = 120)
 TEST(sleep_1000, .root = true, .seconds = 60)
 {
 	struct target t;
-	char path[64];
 	target_spawn(&t, "/bin/sleep", "1000");
 	WAIT_UNTIL(target_asleep(t.pid, "sleep"));
 	target_dump(&t, true);
@@ -182,11 +181,6 @@ TEST(sleep_1000, .root = true, .seconds = 60)
 	target_dump(&t, false);
 	target_restore(&t, 300);
 	target_compare(&t);
-	snprintf(path, sizeof path, "/proc/%d/syscall", t.pid);
-	for (int number = 0; number <= 0; nap_ms(10)) { /* "running" until it is asleep in its call again */
-		_cleanup_free_ char *call = read_text(path);
-		CHECK(call != NULL);
-		number = atoi(call);
-	}
+	WAIT_UNTIL(target_call(t.pid) > 0); /* asleep in its call again */
 	CHECK_OK(kill(t.pid, SIGKILL));
 }

@@ -20,7 +20,7 @@ static int connect_to(int type)
 	struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons(PORT), .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
 	int fd = (int)CHECK_OK(socket(AF_INET, type | SOCK_CLOEXEC, 0));
 	for (long long begin = clock_ms(); connect(fd, (void *)&to, sizeof to) < 0; nap_ms(10))
-		CHECK(errno == ECONNREFUSED && clock_ms() - begin < 15000ll * test_patience());
+		CHECK(errno == ECONNREFUSED && clock_ms() - begin < WAIT_MS * test_patience());
 	return fd;
 }
 

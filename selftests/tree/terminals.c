@@ -105,6 +105,7 @@ TEST(a_shell_on_another_terminal, .root = true, .seconds = 60)
 	terminal_say(&other, "\n");
 	terminal_expect(&other, "now 44 99");
 	nap_ms(300); /* readline writes back the size that it reads */
+	WAIT_UNTIL(target_asleep(target.pid, "bash"));
 	size = (struct winsize){ .ws_row = 33, .ws_col = 111 };
 	CHECK_OK(ioctl(other.master, TIOCSWINSZ, &size));
 	judge_shell(&other);

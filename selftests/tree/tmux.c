@@ -23,7 +23,7 @@ static void expect_in(const char *pane, const char *text)
 		CHECK_EQ(TMUX_RUN(&screen, "capture-pane", "-p", "-t", pane), 0);
 		if (screen.data && strstr(screen.data, text))
 			return;
-		if (clock_ms() - start > WAIT_MS)
+		if (clock_ms() - start > WAIT_MS * test_patience())
 			FAIL("pane %s does not show \"%s\"", pane, text);
 	}
 }
@@ -32,8 +32,8 @@ static void expect_in(const char *pane, const char *text)
 static void expect_size(const char *pane, const char *columns)
 {
 	_cleanup_text_ struct text screen = { 0 };
-	for (int tries = 0; !screen.data || !strstr(screen.data, columns); tries++) {
-		CHECK(tries < 40);
+	for (long long start = clock_ms(); !screen.data || !strstr(screen.data, columns);) {
+		CHECK(clock_ms() - start < WAIT_MS * test_patience());
 		CHECK_EQ(TMUX_RUN(NULL, "send-keys", "-t", pane, "stty size", "Enter"), 0);
 		nap_ms(200);
 		text_free(&screen);
@@ -140,8 +140,7 @@ TEST(two_shells_and_vim, .root = true, .seconds = 60)
 	expect_in("0.2", "first half");
 	CHECK_EQ(TMUX_RUN(NULL, "send-keys", "-t", "0.2", "half", "Escape", "ggyyGp"), 0);
 	CHECK_EQ(TMUX_RUN(NULL, "send-keys", "-t", "0.2", ":wq", "Enter"), 0);
-	for (long long begin = clock_ms(); load_file_size(file) < (long long)strlen(text); nap_ms(20))
-		CHECK(clock_ms() - begin < 8000ll * test_patience());
+	WAIT_UNTIL(load_file_size(file) >= (long long)strlen(text));
 	_cleanup_free_ char *saved = read_text(file);
 	CHECK_STR(saved, text);
 	judge(&t);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /* Every operation of the machine, run by the blob's own bytes in a process and by the machine that is linked into ckpt. */
-#include "harness/test.h"
+#include "harness/target.h"
 #include "arch/arch.h"
 #include "raw.h"
 #include "wire.h"
@@ -133,7 +133,7 @@ static pid_t launch(void)
 static uint32_t await(unsigned index)
 {
 	uint32_t state = ARRAY_RUNNING;
-	for (int i = 0; i < 5000 && state == ARRAY_RUNNING; i++) {
+	for (int i = 0; i < 30000 && state == ARRAY_RUNNING; i++) {
 		state = __atomic_load_n(&program->arrays[index].state, __ATOMIC_SEQ_CST);
 		usleep(i < 10 ? 100 : 1000);
 	}
@@ -325,8 +325,7 @@ MACHINE_TEST(spawn_runs_another_array)
 	program->arrays[0].first = 0;
 	pid_t pid = launch();
 	CHECK_EQ(await(0), ARRAY_PARKED);
-	for (int i = 0; i < 1000 && !program->slots[2]; i++)
-		usleep(1000);
+	WAIT_UNTIL(__atomic_load_n(&program->slots[2], __ATOMIC_SEQ_CST));
 	CHECK_EQ(program->slots[1], program->slots[2]);
 	CHECK(program->slots[2] != pid);
 	end(pid);
@@ -478,10 +477,8 @@ TEST(a_parked_thread_sleeps_in_its_call)
 	pid_t pid = launch();
 	CHECK_EQ(await(0), ARRAY_PARKED);
 	CHECK_EQ(__atomic_load_n(&array->pc, __ATOMIC_SEQ_CST), 1);
-	for (int i = 0; i < 5000 && raw_call(SYS_futex, (long)&program->words[0], FUTEX_WAKE, 1, 0, 0, 0) != 1; i++)
-		usleep(1000);
-	for (int i = 0; i < 5000 && __atomic_load_n(&array->pc, __ATOMIC_SEQ_CST) < 2; i++)
-		usleep(1000);
+	WAIT_UNTIL(raw_call(SYS_futex, (long)&program->words[0], FUTEX_WAKE, 1, 0, 0, 0) == 1);
+	WAIT_UNTIL(__atomic_load_n(&array->pc, __ATOMIC_SEQ_CST) >= 2);
 	CHECK_EQ(array->pc, 2);
 	CHECK_EQ(park->result, 0);
 	CHECK_EQ(array->state, ARRAY_PARKED);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /* A thread that is stopped inside of a restartable sequence leaves it by the abort handler; areas that a kernel would refuse are
  * refused, or left off where that does no harm. */
-#include "harness/test.h"
+#include "harness/target.h"
 #include "diag/diag.h"
 #include "infect/remote.h"
 #include "model/kinds.h"
@@ -98,9 +98,7 @@ TEST(a_section_is_left_by_its_abort_handler)
 	CHECK_EQ(arch_pc(&regs), section.abort_ip);
 	CHECK_OK(remote_set_regs(pid, &regs));
 	CHECK_OK(ptrace(PTRACE_DETACH, pid, 0, 0));
-	for (int i = 0; i < 1000 && !*aborted; i++)
-		usleep(1000);
-	CHECK_EQ(*aborted, 1);
+	WAIT_UNTIL(*aborted);
 }
 
 TEST(outside_of_a_section_nothing_changes)
