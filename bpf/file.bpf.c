@@ -90,19 +90,24 @@ static __always_inline u64 close_on_exec_word(struct task_struct *t, u32 fd)
 	return word;
 }
 
+/* name: a literal, which is compared to its zero. Unrolled, so that nothing of it is left where libbpf would look for a map. */
+#define IS_ANONYMOUS(raw, name)                                                                                                \
+	({                                                                                                                     \
+		bool same_ = (raw)->file.magic == ANON_INODE_FS_MAGIC;                                                         \
+		_Pragma("unroll") for (int i_ = 0; i_ < (int)sizeof(name); i_++) same_ =                                       \
+			same_ && (raw)->file.link[i_] == (name)[i_];                                                           \
+		same_;                                                                                                         \
+	})
+
 /* eventfd(2), EFD_SEMAPHORE: fdinfo tells it since Linux 6.5 alone. */
 static __always_inline void read_eventfd(struct file *f, struct record_file_raw *raw)
 {
-	static const char name[] = "[eventfd]";
 	struct eventfd_ctx *ctx;
 	u32 flags = 0;
 
 	raw->file.eventfd = EVENTFD_UNKNOWN;
-	if (raw->file.magic != ANON_INODE_FS_MAGIC)
+	if (!IS_ANONYMOUS(raw, "[eventfd]"))
 		return;
-	for (int i = 0; i < (int)sizeof(name); i++)
-		if (raw->file.link[i] != name[i])
-			return;
 	ctx = BPF_CORE_READ(f, private_data);
 	if (!bpf_core_field_exists(ctx->flags))
 		return;
@@ -120,6 +125,26 @@ static __always_inline void read_chooser(struct file *f, struct record_file_raw 
 		return;
 	group = BPF_CORE_READ((struct socket *)f->private_data, sk, sk_reuseport_cb);
 	raw->file.chosen = group && BPF_CORE_READ(group, prog);
+}
+
+/* userfaultfd(2): fdinfo tells its features alone. */
+static __always_inline void read_userfault(struct file *f, struct record_file_raw *raw)
+{
+	struct userfaultfd_ctx *ctx;
+
+	raw->file.userfault_id = raw->userfault_mm = 0;
+	raw->file.userfault_flags = raw->file.userfault_features = 0;
+	if (!IS_ANONYMOUS(raw, "[userfaultfd]"))
+		return;
+	ctx = BPF_CORE_READ(f, private_data);
+	if (!LAST_FLAVOR(ctx->mm))
+		return;
+	raw->file.userfault_id = (u64)ctx;
+	raw->userfault_mm = (u64)BPF_CORE_READ(ctx, mm);
+	raw->file.userfault_flags = BPF_CORE_READ(ctx, flags);
+	raw->file.userfault_features = BPF_CORE_READ(ctx, features);
+	if (bpf_core_field_exists(ctx->state) && BPF_CORE_READ(ctx, state) != UFFD_STATE_WAIT_API)
+		raw->file.userfault_features |= USERFAULT_AGREED;
 }
 
 SEC("iter/task_file")
@@ -148,6 +173,7 @@ int ckpt_file(struct bpf_iter__task_file *ctx)
 	read_name(f, raw);
 	read_eventfd(f, raw);
 	read_chooser(f, raw);
+	read_userfault(f, raw);
 	state.header.tag = RECORD_FILE;
 	state.header.len = sizeof(*raw);
 	bpf_seq_write(ctx->meta->seq, &state.header, sizeof(state.header) + sizeof(*raw));

@@ -18,7 +18,7 @@ typedef long long rec_s64;
 typedef int rec_s32;
 #endif
 
-#define RECORD_WIRE_VERSION 7
+#define RECORD_WIRE_VERSION 8
 
 /* Which groups of a task record hold facts; a group that is not known is left 0. */
 enum record_known {
@@ -192,13 +192,16 @@ enum record_vma_flags {
 	VMA_PFNMAP = 1 << 17,
 	VMA_SEALED = 1 << 18,
 	VMA_DROPPABLE = 1 << 19,
-	VMA_UFFD = 1 << 20,
+	VMA_UFFD_MISSING = 1 << 20,
 	VMA_SPECIAL = 1 << 21, /* made by the kernel: name says which ([vdso], [vvar], ...) */
 	VMA_MAYWRITE = 1 << 22,
 	VMA_MAYSHARE = 1 << 23,
 	VMA_SHADOW_STACK = 1 << 24,
 	VMA_TAGGED = 1 << 25, /* PROT_MTE (arm64): tags go with its memory */
-	VMA_PKEY_SHIFT = 28,  /* the protection key in the highest four bits */
+	VMA_UFFD_WP = 1 << 26,
+	VMA_UFFD_MINOR = 1 << 27,
+	VMA_UFFD = VMA_UFFD_MISSING | VMA_UFFD_WP | VMA_UFFD_MINOR, /* a userfaultfd(2) answers some of its faults */
+	VMA_PKEY_SHIFT = 28,                                        /* the protection key in the highest four bits */
 };
 
 /* One mapping. */
@@ -217,6 +220,8 @@ struct record_vma {
 
 enum record_locks { LOCKS_UNKNOWN, LOCKS_NONE, LOCKS_SOME }; /* as fdinfo shows them */
 
+#define USERFAULT_AGREED (1u << 31) /* UFFD_FEATURE_INITIALIZED of fs/userfaultfd.c */
+
 /* One descriptor. */
 enum record_eventfd { EVENTFD_UNKNOWN, EVENTFD_COUNTER, EVENTFD_SEMAPHORE }; /* unknown, or it is none */
 struct record_file {
@@ -230,13 +235,18 @@ struct record_file {
 	rec_u32 mode; /* st_mode */
 	rec_u32 mnt_id;
 	rec_u32 owner_pid, owner_signum, owner_known;
-	rec_u32 owner_type; /* F_OWNER_TID, F_OWNER_PID, F_OWNER_PGRP */
-	rec_u64 dentry_id;  /* identity: with mnt_id, of the path; 0: not known */
-	rec_u64 magic;      /* f_type of statfs(2), 0: not known */
-	rec_u32 family;     /* of a socket: AF_*, 0: not known */
-	rec_u32 locks;      /* enum record_locks */
-	rec_u32 eventfd;    /* enum record_eventfd */
-	rec_u32 chosen;     /* of a socket: a program chooses among those of its port; 0: none does, or it is not known */
+	rec_u32 owner_type;      /* F_OWNER_TID, F_OWNER_PID, F_OWNER_PGRP */
+	rec_u64 dentry_id;       /* identity: with mnt_id, of the path; 0: not known */
+	rec_u64 magic;           /* f_type of statfs(2), 0: not known */
+	rec_u32 family;          /* of a socket: AF_*, 0: not known */
+	rec_u32 locks;           /* enum record_locks */
+	rec_u32 eventfd;         /* enum record_eventfd */
+	rec_u32 chosen;          /* of a socket: a program chooses among those of its port; 0: none does, or it is not known */
+	rec_u64 userfault_id;    /* of userfaultfd(2): identity, as uffd_id of its mappings; 0: not known, or it is none */
+	rec_u32 userfault_flags; /* of userfaultfd(2): as it was called, O_CLOEXEC and UFFD_USER_MODE_ONLY among others */
+	rec_u32 userfault_process;  /* whose memory it is about; 0: of none in the tree */
+	rec_u32 userfault_features; /* UFFD_FEATURE_*, and USERFAULT_AGREED when UFFDIO_API has been asked */
+	rec_u32 pad;
 	char link
 		[48]; /* what readlink(/proc/PID/fd/N) would begin with when it is no path: "anon_inode:[eventfd]", "pipe:[123]" */
 };
@@ -253,7 +263,7 @@ struct record_config {
 	rec_u32 calibrated; /* the masks are known */
 	rec_u64 boot;       /* a hash of the id of the boot that landlock_at is of */
 	/* The same of vm_flags above bit 31. */
-	rec_u64 sealed_mask, droppable_mask, pkey_mask, tagged_mask;
+	rec_u64 sealed_mask, droppable_mask, pkey_mask, tagged_mask, minor_mask;
 	/* Of a program that walks one process in several reads: */
 	rec_u64 only;   /* signal_id or mm_id of the process */
 	rec_u64 cursor; /* where the next read goes on; 0: from the start, and at the end */
@@ -353,6 +363,7 @@ struct record_file_raw {
 	rec_u64 signal_id;
 	rec_u64 close_on_exec; /* the word of the descriptor table that holds its bit */
 	struct record_pid reader, owner;
+	rec_u64 userfault_mm; /* mm_id */
 	rec_u32 dev, rdev, ns_inum, pad;
 };
 

@@ -293,7 +293,12 @@ struct kioctx_table;
 struct anon_vma {
 	struct anon_vma *root;
 };
-struct userfaultfd_ctx;
+enum userfaultfd_state { UFFD_STATE_WAIT_API, UFFD_STATE_RUNNING };
+struct userfaultfd_ctx {
+	u32 flags, features;
+	enum userfaultfd_state state; /* before 5.15 */
+	struct mm_struct *mm;
+};
 struct vm_userfaultfd_ctx {
 	struct userfaultfd_ctx *ctx;
 };

@@ -26,8 +26,6 @@ static int open_uring(void)
 	return fd;
 }
 
-static int open_userfault(void) { return (int)syscall(SYS_userfaultfd, O_CLOEXEC); }
-
 /* r0 = 0; exit */
 static int open_bpf(void)
 {
@@ -448,7 +446,6 @@ static const struct kind {
 	{ "status", status_of_parent },
 	{ "owner", foreign_owner },
 	{ "notified", notified },
-	{ "userfaultfd", open_userfault },
 	{ "bpf", open_bpf },
 	{ "bpf_mapped", map_array },
 	{ "bpf_queue", open_queue },

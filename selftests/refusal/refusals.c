@@ -29,6 +29,21 @@ static void refused_program(const char *program, const char *what, int exit_clas
 	target_judge(&t);
 }
 
+/* A thread of the program cannot be stopped. */
+static void freeze_in_vain(const char *program, const char *what)
+{
+	struct target t;
+	char pid[16];
+	_cleanup_text_ struct text output = { 0 };
+	target_start(&t, program, what);
+	snprintf(pid, sizeof pid, "%d", t.pid);
+	CHECK_EQ(ckpt(&output, "dump", "--freeze-timeout", "0.3", pid, t.image), EXIT_RACED);
+	CHECK_CONTAINS(output.data, "[FREEZE_TIMEOUT]");
+	CHECK_CONTAINS(output.data, "  do:");
+	CHECK(access(t.image, F_OK) < 0);
+	target_judge(&t);
+}
+
 /* A kind of descriptor that this kernel may lack. */
 static void refused_kind(const char *what, const char *code, const char *words)
 {
@@ -58,7 +73,6 @@ KIND(netlink, "SOCKET_NETLINK", "a netlink socket")
 KIND(perf, "FD_PERF", "a perf event")
 KIND(pressure, "FILE_PRESSURE", "/proc/pressure/memory")
 KIND(secret, "SHMEM_SECRET", "secret memory")
-KIND(userfaultfd, "FD_USERFAULT", "a userfaultfd")
 KIND(vsock, "SOCKET_FAMILY", "(vsock) socket")
 
 TEST(epoll_disarmed, .root = true) { refused_program("epoll", "disarmed", EXIT_UNSUPPORTED, "[EPOLL_DISARMED]"); }
@@ -178,6 +192,13 @@ TEST(keyrings, .root = true)
 TEST(aio_busy, .root = true) { refused_program("aio", "busy", EXIT_RACED, "[AIO_BUSY]"); }
 TEST(aio_inherited, .root = true) { refused_program("aio", "inherited", EXIT_UNSUPPORTED, "[AIO_INHERITED]"); }
 TEST(aio_part, .root = true) { refused_program("aio", "part", EXIT_UNSUPPORTED, "[AIO_PART]"); }
+TEST(userfault_outside, .root = true) { refused_program("userfaults", "outside", EXIT_UNSUPPORTED, "[FD_USERFAULT]"); }
+TEST(userfault_flight, .root = true) { refused_program("userfaults", "flight", EXIT_UNSUPPORTED, "[FD_USERFAULT]"); }
+TEST(userfault_locked, .root = true) { refused_program("userfaults", "locked", EXIT_UNSUPPORTED, "[FD_USERFAULT]"); }
+TEST(userfault_of_nobody, .root = true) { refused_program("userfaults", "nobody", EXIT_UNSUPPORTED, "[FD_USERFAULT]"); }
+/* A thread waits for its page, or for its event to be taken, inside of a system call. */
+TEST(userfault_in_a_call, .root = true) { freeze_in_vain("userfaults", "call"); }
+TEST(userfault_event, .root = true) { freeze_in_vain("userfaults", "event"); }
 TEST(keyring_of_a_session, .root = true)
 {
 	struct target t;
@@ -321,19 +342,7 @@ TEST(terminal_without_foreground, .root = true) { refused_program("holds", "dead
 TEST(terminal_discipline, .root = true) { refused_kind("discipline", "[TTY_DISCIPLINE]", "line discipline 27"); }
 TEST(pipe_half_packets, .root = true) { refused_program("holds", "packets", EXIT_UNSUPPORTED, "[PIPE_PACKETS]"); }
 
-TEST(parent_in_vfork, .root = true)
-{
-	struct target t;
-	char pid[16];
-	_cleanup_text_ struct text output = { 0 };
-	target_start(&t, "holds", "vfork");
-	snprintf(pid, sizeof pid, "%d", t.pid);
-	CHECK_EQ(ckpt(&output, "dump", "--freeze-timeout", "0.3", pid, t.image), EXIT_RACED);
-	CHECK_CONTAINS(output.data, "[FREEZE_TIMEOUT]");
-	CHECK_CONTAINS(output.data, "  do:");
-	CHECK(access(t.image, F_OK) < 0);
-	target_judge(&t);
-}
+TEST(parent_in_vfork, .root = true) { freeze_in_vain("holds", "vfork"); }
 
 /* Another one than before; its name. */
 static const char *open_terminal(int *master, char name[32])

@@ -195,6 +195,23 @@ TEST(requests_that_nobody_tells, .root = true)
 	target_judge(&t);
 }
 
+TEST(faults_that_nobody_tells, .root = true)
+{
+	static const char *const without[] = { "BPF", "PAGEMAP_PFN" };
+	struct target t;
+	char pid[16];
+	target_start(&t, "userfaults");
+	snprintf(pid, sizeof pid, "%d", t.pid);
+	for (size_t i = 0; i < ARRAY_SIZE(without); i++) {
+		_cleanup_text_ struct text output = { 0 };
+		disable(without[i]);
+		CHECK_EQ(ckpt(&output, "dump", pid, t.image), EXIT_PRIVILEGE);
+		CHECK_CONTAINS(output.data, "[USERFAULT_FACTS]");
+	}
+	disable(NULL);
+	target_judge(&t);
+}
+
 TEST(domains_that_nobody_tells, .root = true)
 {
 	struct target t;

@@ -3,7 +3,10 @@
  * each on, and what changes is read. */
 #include "collect/bpf_internal.h"
 #include "base/child.h"
+#include <fcntl.h>
+#include <linux/userfaultfd.h>
 #include <signal.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
@@ -254,7 +257,7 @@ int bpf_calibrate_boot(enum bpf_object_id id, struct bpf_walker *w, u64 boot)
 
 /* Where the child mapped a page of each sort; NULL: this kernel does not have it. */
 struct samples {
-	void *plain, *sealed, *droppable, *keyed, *tagged;
+	void *plain, *sealed, *droppable, *keyed, *tagged, *minor;
 	u32 pkey, pad;
 };
 
@@ -266,12 +269,26 @@ static void *map_page(int flags)
 	return guard == MAP_FAILED || page == MAP_FAILED ? NULL : page;
 }
 
+/* A page whose minor faults are userfaultfd(2)'s (5.13). */
+static void *map_minor(void)
+{
+	struct uffdio_api api = { .api = UFFD_API, .features = 1 << 10 /* UFFD_FEATURE_MINOR_SHMEM, 5.14 */ };
+	int fd = (int)syscall(SYS_userfaultfd, O_CLOEXEC | 1 /* UFFD_USER_MODE_ONLY */);
+	if (fd < 0 || ioctl(fd, UFFDIO_API, &api) < 0)
+		return NULL;
+	void *page = map_page(MAP_SHARED);
+	struct uffdio_register range = { .range = { (uintptr_t)page, PAGE_BYTES },
+					 .mode = 1 << 2 /* UFFDIO_REGISTER_MODE_MINOR */ };
+	return page && ioctl(fd, UFFDIO_REGISTER, &range) == 0 ? page : NULL;
+}
+
 static void map_samples(const void *arg, void *answer)
 {
 	struct samples *s = answer;
 	(void)arg;
 
 	s->plain = map_page(MAP_PRIVATE);
+	s->minor = map_minor();
 	s->droppable = map_page(MAP_DROPPABLE);
 	s->sealed = map_page(MAP_PRIVATE);
 	if (s->sealed && syscall(SYS_mseal, s->sealed, PAGE_BYTES, 0) < 0)
@@ -320,6 +337,7 @@ static int calibrate_vmas(struct bpf_walker *w)
 	w->config->sealed_mask = s.sealed ? flags_at(&stream, s.sealed) & other : 0;
 	w->config->droppable_mask = s.droppable ? flags_at(&stream, s.droppable) & other : 0;
 	w->config->tagged_mask = s.tagged ? flags_at(&stream, s.tagged) & other : 0;
+	w->config->minor_mask = s.minor ? flags_at(&stream, s.minor) & other : 0;
 	u64 key_bits = s.keyed ? flags_at(&stream, s.keyed) & other : 0;
 	w->config->pkey_mask = s.pkey ? key_bits / s.pkey * 15 : 0;
 	w->config->calibrated = s.plain != NULL;

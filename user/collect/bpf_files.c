@@ -38,6 +38,15 @@ static void decode_link(const struct record_file_raw *raw, struct record_file *f
 	}
 }
 
+/* The process whose memory this is; 0: none of the tree. */
+static u32 process_with(const struct facts *facts, u64 mm_id)
+{
+	for (size_t i = 0; mm_id && i < facts->tasks.n; i++)
+		if (facts->tasks.v[i].mm_id == mm_id)
+			return facts->tasks.v[i].tgid;
+	return 0;
+}
+
 static void decode(const struct record_file_raw *raw, u32 tgid, struct record_file *f)
 {
 	*f = raw->file;
@@ -75,6 +84,7 @@ static int add_files(struct facts *facts, const struct text *stream)
 		if (!new)
 			return -ENOMEM;
 		decode(&raw, tgid, new);
+		new->userfault_process = process_with(facts, raw.userfault_mm);
 	}
 	return r;
 }

@@ -11,20 +11,21 @@
 static const struct {
 	u32 bit, flag;
 } flag_rows[] = {
-	{ 7, VMA_SHARED },       { 5, VMA_MAYWRITE },  { 7, VMA_MAYSHARE },    { 8, VMA_GROWSDOWN },  { 10, VMA_PFNMAP },
-	{ 13, VMA_LOCKED },      { 14, VMA_IO },       { 15, VMA_SEQUENTIAL }, { 16, VMA_RANDOM },    { 17, VMA_DONTFORK },
-	{ 19, VMA_LOCKONFAULT }, { 20, VMA_ACCOUNT },  { 21, VMA_NORESERVE },  { 22, VMA_HUGETLB },   { 25, VMA_WIPEONFORK },
-	{ 26, VMA_DONTDUMP },    { 29, VMA_HUGEPAGE }, { 30, VMA_NOHUGEPAGE }, { 31, VMA_MERGEABLE },
+	{ 7, VMA_SHARED },       { 5, VMA_MAYWRITE },    { 7, VMA_MAYSHARE },     { 8, VMA_GROWSDOWN }, { 10, VMA_PFNMAP },
+	{ 9, VMA_UFFD_MISSING }, { 12, VMA_UFFD_WP },    { 13, VMA_LOCKED },      { 14, VMA_IO },       { 15, VMA_SEQUENTIAL },
+	{ 16, VMA_RANDOM },      { 17, VMA_DONTFORK },   { 19, VMA_LOCKONFAULT }, { 20, VMA_ACCOUNT },  { 21, VMA_NORESERVE },
+	{ 22, VMA_HUGETLB },     { 25, VMA_WIPEONFORK }, { 26, VMA_DONTDUMP },    { 29, VMA_HUGEPAGE }, { 30, VMA_NOHUGEPAGE },
+	{ 31, VMA_MERGEABLE },
 };
 
 static u32 flags_known(const struct record_config *config)
 {
-	u32 known = VMA_ANONYMOUS | VMA_UFFD | VMA_SPECIAL;
+	u32 known = VMA_ANONYMOUS | VMA_SPECIAL;
 
 	for (size_t i = 0; i < ARRAY_SIZE(flag_rows); i++)
 		known |= flag_rows[i].flag;
 	if (config->calibrated)
-		known |= VMA_SEALED | VMA_DROPPABLE | VMA_TAGGED | 0xfu << VMA_PKEY_SHIFT;
+		known |= VMA_SEALED | VMA_DROPPABLE | VMA_TAGGED | VMA_UFFD_MINOR | 0xfu << VMA_PKEY_SHIFT;
 	return known;
 }
 
@@ -51,8 +52,8 @@ static u32 decode_flags(const struct record_vma_raw *raw, const struct record_co
 	if (config->pkey_mask)
 		flags |= (u32)((raw->vm_flags & config->pkey_mask) / (config->pkey_mask & -config->pkey_mask))
 			 << VMA_PKEY_SHIFT;
-	if (raw->vma.uffd_id)
-		flags |= VMA_UFFD;
+	if (raw->vm_flags & config->minor_mask)
+		flags |= VMA_UFFD_MINOR;
 	if (raw->ops_id && raw->vma.name[0])
 		flags |= VMA_SPECIAL;
 	if (!raw->vma.file_id && !(flags & VMA_SHARED))

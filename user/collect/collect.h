@@ -100,6 +100,9 @@ const char *collector_fdinfo(struct collector *, const char *name);
 s64 collector_clock(const struct collector *, clockid_t);
 /* What eBPF tells of the descriptor that is being collected; NULL: nothing. Where /proc was asked before, this loads a program. */
 const struct record_file *collector_kernel_file(struct collector *);
+/* Identity of the userfaultfd(2) that answers for the mapping of a process that begins at `start`, as userfault_id of its file; 0: not
+ * known. Where /proc was asked before, this loads a program. */
+u64 collector_userfault(struct collector *, u32 pid, u64 start);
 /* bpf_aio() by whichever effort answers: what a process has in flight. */
 int collector_aio(struct collector *, u32 pid, u64 address, struct record_aio *ret);
 /* The file object of a descriptor that ckpt itself holds (a file in flight); collects it when it is new. fd stays the

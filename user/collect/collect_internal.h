@@ -58,8 +58,8 @@ struct collector {
 	VECTOR(struct lock_line) locks; /* /proc/locks */
 	bool have_locks, all_locks;
 	struct text mounts; /* /proc/self/mountinfo */
-	struct facts asked; /* with descriptors, when eBPF was asked for them after /proc */
-	bool have_asked;
+	struct facts asked; /* with descriptors and mappings, when eBPF was asked for them after /proc */
+	bool have_asked_files, have_asked_vmas;
 	struct current { /* the file that is being collected */
 		const struct record_file *record;
 		const char *magic_link; /* below /proc/PID, NULL: a descriptor */

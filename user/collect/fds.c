@@ -238,17 +238,37 @@ const char *collector_fdinfo(struct collector *c, const char *name)
 	return current->fdinfo.data ? status_field(current->fdinfo.data, name) : NULL;
 }
 
-/* Once for all descriptors: a program that is not there yet is loaded. */
-static int ask_kernel(struct collector *c)
+/* Once for all of a sort: a program that is not there yet is loaded. *have: it was asked already. What does not answer leaves
+ * nothing. */
+static void ask_kernel(struct collector *c, bool *have, int (*ask)(struct bpf_source *, struct facts *, struct tree *))
 {
 	int err = 0;
+	if (*have)
+		return;
+	*have = true;
 	_cleanup_bpf_ struct bpf_source *bpf = c->config->no_bpf ? NULL : bpf_open(c->config->caps, BPF_COLD, &err);
-	if (!bpf)
-		return -ENOENT;
-	int r = facts_begin(&c->asked, c->tree);
-	if (r == 0)
+	int r = !bpf ? err : c->asked.tasks.n ? 0 : facts_begin(&c->asked, c->tree);
+	if (bpf && r == 0)
 		r = bpf_tasks(bpf, &c->asked, c->tree);
-	return r == 0 ? bpf_files(bpf, &c->asked, c->tree) : r;
+	if (bpf && r == 0)
+		ask(bpf, &c->asked, c->tree);
+}
+
+static u64 userfault_of(const struct facts *facts, u32 pid, u64 start)
+{
+	for (size_t i = 0; i < facts->vmas.n; i++)
+		if (facts->vmas.v[i].tgid == pid && facts->vmas.v[i].start == start)
+			return facts->vmas.v[i].uffd_id;
+	return 0;
+}
+
+u64 collector_userfault(struct collector *c, u32 pid, u64 start)
+{
+	u64 known = userfault_of(&c->facts, pid, start);
+	if (known)
+		return known;
+	ask_kernel(c, &c->have_asked_vmas, bpf_vmas);
+	return userfault_of(&c->asked, pid, start);
 }
 
 const struct record_file *collector_kernel_file(struct collector *c)
@@ -256,9 +276,7 @@ const struct record_file *collector_kernel_file(struct collector *c)
 	const struct record_file *record = c->current->record;
 	if (record->file_id) /* it has told this record too */
 		return record;
-	if (!c->have_asked && ask_kernel(c) < 0)
-		c->asked.files.n = 0;
-	c->have_asked = true;
+	ask_kernel(c, &c->have_asked_files, bpf_files);
 	for (size_t i = 0; i < c->asked.files.n; i++)
 		if (c->asked.files.v[i].tgid == record->tgid && c->asked.files.v[i].fd == record->fd)
 			return &c->asked.files.v[i];

@@ -150,12 +150,12 @@ static const struct {
 	char name[3];
 	u32 flag;
 } vm_flags[] = {
-	{ "gd", VMA_GROWSDOWN },  { "lo", VMA_LOCKED },     { "lf", VMA_LOCKONFAULT }, { "dc", VMA_DONTFORK },
-	{ "wf", VMA_WIPEONFORK }, { "dd", VMA_DONTDUMP },   { "hg", VMA_HUGEPAGE },    { "nh", VMA_NOHUGEPAGE },
-	{ "mg", VMA_MERGEABLE },  { "sr", VMA_SEQUENTIAL }, { "rr", VMA_RANDOM },      { "nr", VMA_NORESERVE },
-	{ "ac", VMA_ACCOUNT },    { "ht", VMA_HUGETLB },    { "io", VMA_IO },          { "pf", VMA_PFNMAP },
-	{ "sl", VMA_SEALED },     { "dp", VMA_DROPPABLE },  { "um", VMA_UFFD },        { "uw", VMA_UFFD },
-	{ "ui", VMA_UFFD },       { "mw", VMA_MAYWRITE },   { "ms", VMA_MAYSHARE },    { "ss", VMA_SHADOW_STACK },
+	{ "gd", VMA_GROWSDOWN },  { "lo", VMA_LOCKED },     { "lf", VMA_LOCKONFAULT },  { "dc", VMA_DONTFORK },
+	{ "wf", VMA_WIPEONFORK }, { "dd", VMA_DONTDUMP },   { "hg", VMA_HUGEPAGE },     { "nh", VMA_NOHUGEPAGE },
+	{ "mg", VMA_MERGEABLE },  { "sr", VMA_SEQUENTIAL }, { "rr", VMA_RANDOM },       { "nr", VMA_NORESERVE },
+	{ "ac", VMA_ACCOUNT },    { "ht", VMA_HUGETLB },    { "io", VMA_IO },           { "pf", VMA_PFNMAP },
+	{ "sl", VMA_SEALED },     { "dp", VMA_DROPPABLE },  { "um", VMA_UFFD_MISSING }, { "uw", VMA_UFFD_WP },
+	{ "ui", VMA_UFFD_MINOR }, { "mw", VMA_MAYWRITE },   { "ms", VMA_MAYSHARE },     { "ss", VMA_SHADOW_STACK },
 	{ "mt", VMA_TAGGED },
 };
 

@@ -76,7 +76,6 @@ static const char *vma_refusal(const struct vma *v)
 		const char *words;
 	} reasons[] = {
 		{ VMA_IO | VMA_PFNMAP, "memory of a device" },
-		{ VMA_UFFD, "userfaultfd answers its faults" },
 		{ VMA_SHADOW_STACK, "a shadow stack" },
 		{ 15u << VMA_PKEY_SHIFT, "it has a protection key" },
 		{ VMA_TAGGED, "its memory has tags (PROT_MTE), which are not carried" },
@@ -162,7 +161,6 @@ static const struct {
 	{ "anon_inode:[io_uring]", "an io_uring instance", DIAG_FD_IO_URING },
 	{ "anon_inode:[landlock-ruleset]", "a Landlock ruleset", DIAG_FD_LANDLOCK },
 	{ "anon_inode:[perf_event]", "a perf event", DIAG_FD_PERF },
-	{ "anon_inode:[userfaultfd]", "a userfaultfd", DIAG_FD_USERFAULT },
 	{ "anon_inode:bpf", "a BPF object", DIAG_FD_BPF },
 	{ "anon_inode:btf", "BTF, the types of BPF", DIAG_FD_BPF },
 	{ "anon_inode:kvm", "a virtual machine", DIAG_FD_KVM },

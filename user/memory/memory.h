@@ -11,6 +11,16 @@
  * inherit: 0, or the fd of the parent's pagemap: a page with the same frame there gets PAGES_INHERITED (only with
  * CAP_SYS_ADMIN: without it frames are hidden and nothing is inherited). */
 int memory_scan(const struct caps *, int pagemap, int inherit, u64 start, u64 end, struct object *pages);
+/* What userfaultfd(2) may have done to a page, which its contents do not tell. */
+enum userfault_pages {
+	PAGES_ZERO = 1,      /* private, and the zero page: it is there */
+	PAGES_PROTECTED = 2, /* against writing; one that is not there can be marked so, too */
+	PAGES_MAPPED = 4,    /* of a file or shared, and in the page table */
+};
+/* Calls add() for each run of such pages in [start, end); wanted: which. Needs the right to see frames (CAN_PAGEMAP_PFN). Ends with the
+ * first error of add(). */
+int memory_scan_userfault(const struct caps *, int pagemap, u64 start, u64 end, u32 wanted,
+			  int (*add)(void *arg, enum userfault_pages, u64 start, u64 end), void *arg);
 /* Appends the runs of whole pages of a file (shared memory) that are not holes, below size. Moves the position of fd, so
  * it must be a description of the caller's own. */
 int memory_scan_file(int fd, u64 size, struct object *pages);

@@ -8,6 +8,7 @@
 /* An entry, one u64 per page. */
 #define PM_PFN(entry) ((entry) & ((1ull << 55) - 1))
 #define PM_EXCLUSIVE (1ull << 56)
+#define PM_UFFD_WP (1ull << 57) /* since 5.13 */
 #define PM_GUARD (1ull << 58)
 #define PM_FILE (1ull << 61) /* of a file or shared anonymous */
 #define PM_SWAPPED (1ull << 62)

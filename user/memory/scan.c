@@ -62,9 +62,17 @@ static bool is_zero_page(struct scan *s, u64 entry)
 	       (flags & KPF_ZERO_PAGE);
 }
 
+/* A page that is not there but marked as write-protected (PTE_MARKER_UFFD_WP of include/linux/swapops.h, 5.19) looks as if it were
+ * swapped, to a device that there never is: the last of 32. */
+static bool is_marker(u64 entry)
+{
+	return (entry & (PM_PRESENT | PM_SWAPPED)) == PM_SWAPPED && (PM_PFN(entry) & 31) == 31 && PM_PFN(entry) >> 5 == 1;
+}
+
 static bool has_contents(struct scan *s, u64 entry)
 {
-	return (entry & (PM_PRESENT | PM_SWAPPED | PM_GUARD)) && !(entry & PM_FILE) && !is_zero_page(s, entry);
+	return (entry & (PM_PRESENT | PM_SWAPPED | PM_GUARD)) && !(entry & PM_FILE) && !is_marker(entry) &&
+	       !is_zero_page(s, entry);
 }
 
 /* One frame in both: neither has written since the fork. */
@@ -127,6 +135,16 @@ static int scan_once(int pagemap, struct scan_arg *arg)
 	return n < 0 ? neg_errno() : n;
 }
 
+/* What is swapped may be but marked. */
+static int add_region(struct scan *s, const struct scan_region *region)
+{
+	if (region->categories & SCAN_GUARD)
+		return add_run(s, region->start, region->end, PAGES_GUARD);
+	if (s->parent || region->categories & SCAN_SWAPPED)
+		return add_by_entries(s, region->start, region->end, !(region->categories & SCAN_SWAPPED));
+	return add_run(s, region->start, region->end, 0);
+}
+
 static int add_by_scan(struct scan *s, u64 start, u64 end)
 {
 	struct scan_region region[256];
@@ -138,10 +156,7 @@ static int add_by_scan(struct scan *s, u64 start, u64 end)
 				    (unsigned long long)end);
 		int r = 0;
 		for (int i = 0; i < n && r == 0; i++)
-			r = s->parent && !(region[i].categories & (SCAN_SWAPPED | SCAN_GUARD))
-				    ? add_by_entries(s, region[i].start, region[i].end, true)
-				    : add_run(s, region[i].start, region[i].end,
-					      region[i].categories & SCAN_GUARD ? PAGES_GUARD : 0);
+			r = add_region(s, &region[i]);
 		if (r < 0)
 			return r;
 		arg.start = arg.walk_end;
@@ -157,9 +172,46 @@ int memory_scan(const struct caps *caps, int pagemap, int inherit, u64 start, u6
 			  .kpageflags = -1,
 			  .first = pages->count,
 			  .pages = pages };
-	if (caps_has(caps, CAN_PAGEMAP_SCAN))
-		return add_by_scan(&s, start, end);
-	int r = add_by_entries(&s, start, end, false);
+	int r = caps_has(caps, CAN_PAGEMAP_SCAN) ? add_by_scan(&s, start, end) : add_by_entries(&s, start, end, false);
+	closep(&s.kpageflags);
+	return r;
+}
+
+static u32 userfault_state(struct scan *s, u64 entry)
+{
+	u32 there = !(entry & PM_PRESENT) ? 0 : entry & PM_FILE ? PAGES_MAPPED : is_zero_page(s, entry) ? PAGES_ZERO : 0;
+	return there | (entry & PM_UFFD_WP ? PAGES_PROTECTED : 0);
+}
+
+/* Runs of one sort among [start, start + count pages). */
+static int tell_runs(const u32 *state, size_t count, u64 start, enum userfault_pages what,
+		     int (*add)(void *, enum userfault_pages, u64, u64), void *arg)
+{
+	int r = 0;
+	for (size_t i = 0, first; i < count && r == 0; i++) {
+		for (first = i; i < count && state[i] & what; i++)
+			;
+		if (first < i)
+			r = add(arg, what, start + first * PAGE_BYTES, start + i * PAGE_BYTES);
+	}
+	return r;
+}
+
+int memory_scan_userfault(const struct caps *caps, int pagemap, u64 start, u64 end, u32 wanted,
+			  int (*add)(void *, enum userfault_pages, u64, u64), void *arg)
+{
+	struct scan s = { .frames = !caps_lacks(caps, CAN_PAGEMAP_PFN), .pagemap = pagemap, .kpageflags = -1 };
+	u64 entries[BATCH];
+	u32 state[BATCH];
+	int r = 0;
+	for (u64 at = start; at < end && r == 0; at += BATCH * PAGE_BYTES) {
+		size_t count = (size_t)MIN((end - at) / PAGE_BYTES, (u64)BATCH);
+		r = read_entries(pagemap, at, entries, count);
+		for (size_t i = 0; i < count && r == 0; i++)
+			state[i] = userfault_state(&s, entries[i]) & wanted;
+		for (u32 what = PAGES_ZERO; what <= PAGES_MAPPED && r == 0; what <<= 1)
+			r = tell_runs(state, count, at, what, add, arg);
+	}
 	closep(&s.kpageflags);
 	return r;
 }

@@ -28,7 +28,9 @@ static const struct {
 	{ VMA_PFNMAP, "pfnmap" },
 	{ VMA_SEALED, "sealed" },
 	{ VMA_DROPPABLE, "droppable" },
-	{ VMA_UFFD, "userfaultfd" },
+	{ VMA_UFFD_MISSING, "uffd-missing" },
+	{ VMA_UFFD_WP, "uffd-wp" },
+	{ VMA_UFFD_MINOR, "uffd-minor" },
 	{ VMA_SHADOW_STACK, "shadow-stack" },
 	{ VMA_TAGGED, "tagged" },
 };

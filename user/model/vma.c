@@ -21,7 +21,7 @@ const struct vma *vma_inherited(const struct vma *child, const struct object *pa
 	if (!low)
 		return NULL;
 	const struct vma *p = &v[low - 1];
-	bool same = p->end >= child->end && p->flags == child->flags && p->file == child->file &&
+	bool same = p->end >= child->end && !((p->flags ^ child->flags) & ~(u32)VMA_UFFD) && p->file == child->file &&
 		    (!p->file || p->pgoff + (child->start - p->start) == child->pgoff) && !strcmp(p->name, child->name);
 	return same ? p : NULL;
 }

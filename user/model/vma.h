@@ -4,7 +4,7 @@
 #include "model/kinds.h"
 
 /* The mapping of the parent whose pages this mapping of the child can keep over fork(2): it covers the child's, at the
- * same place of the same file, with the same flags. NULL when there is none. parent: its vmas object, may be NULL. */
+ * same place of the same file, with the same flags (userfaultfd(2) is not inherited). NULL when there is none. parent: its vmas object, may be NULL. */
 const struct vma *vma_inherited(const struct vma *child, const struct object *parent);
 /* Are the contents private to the process, and may they be stored? Files, shared objects, the kernel (special mappings)
  * have the others; VM_DROPPABLE and MADV_WIPEONFORK are secrets that a second copy would betray. */

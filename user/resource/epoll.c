@@ -173,7 +173,8 @@ static bool is_of_kind(const struct graph *graph, const Ckpt__EpollEntry *e, con
 
 static bool is_added_late(const struct graph *graph, const Ckpt__EpollEntry *e)
 {
-	return is_of_kind(graph, e, "signalfd") || is_of_kind(graph, e, "pidfd") || is_of_kind(graph, e, "procfs");
+	return is_of_kind(graph, e, "signalfd") || is_of_kind(graph, e, "pidfd") || is_of_kind(graph, e, "procfs") ||
+	       is_of_kind(graph, e, "userfaultfd");
 }
 
 static bool has_file(const struct graph *graph, const Ckpt__Task *task, u32 file)

@@ -441,6 +441,22 @@ static void fill(const struct space *s)
 		    helper);
 }
 
+/* A page that is missing must be so afterwards: one that is read beside it must not bring 2 MiB (userfaultfd(2) tells who misses it). */
+static bool must_be_small(const struct space *s)
+{
+	for (u32 i = 0; i < s->count; i++)
+		if (s->vmas[i].flags & VMA_UFFD)
+			return true;
+	return false;
+}
+
+static void fill_small(const struct space *s)
+{
+	plan_call(s->c->plan, at(s, STAGE_FILL), SYS_prctl, ARG(PR_SET_THP_DISABLE), ARG(1));
+	fill(s);
+	plan_call(s->c->plan, at(s, STAGE_FILL), SYS_prctl, ARG(PR_SET_THP_DISABLE), ARG(0));
+}
+
 int compile_memory(struct compiler *c, const Ckpt__Task *task)
 {
 	const struct graph *g = c->graph;
@@ -482,7 +498,10 @@ int compile_memory(struct compiler *c, const Ckpt__Task *task)
 		protect(&s, v, cut ? v->prot != (PROT_READ | PROT_WRITE) : writable_first(&s, v));
 	}
 	plan_for(c->plan, "pages of process %u", task->pid);
-	fill(&s);
+	if (must_be_small(&s))
+		fill_small(&s);
+	else
+		fill(&s);
 	compile_vdso(c, task);
 	compile_rseq(c, task);
 	return 0;
