@@ -16,7 +16,7 @@ extern void *bpf_dynptr_slice(const struct bpf_dynptr *ptr, u32 offset, void *bu
 
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, 131072);
+	__uint(max_entries, FLOWS_MAX);
 	__uint(map_flags, 1); /* BPF_F_NO_PREALLOC */
 	__type(key, struct flow);
 	__type(value, u64);

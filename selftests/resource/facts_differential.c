@@ -693,8 +693,9 @@ static int open_err(enum bpf_effort effort)
 static char *cache_file(void)
 {
 	static char path[300];
-	char key[BPF_KEY_MAX];
-	CHECK_OK(bpf_key(BPF_TASK, key));
+	char key[STORE_KEY_MAX];
+	struct bpf_image image = bpf_image(BPF_TASK);
+	CHECK_OK(store_key(key, image.name, image.hash, RECORD_WIRE_VERSION));
 	snprintf(path, sizeof(path), "/var/cache/ckpt/%s", key);
 	return path;
 }

@@ -7,6 +7,7 @@
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
+#include <sys/mount.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -138,20 +139,46 @@ static void unlocked(const char *method)
 TEST(unlock_link, .root = true, .net = true, .seconds = 60) { unlocked("--network-lock=link"); }
 TEST(unlock_nftables, .root = true, .net = true, .seconds = 60) { unlocked("--network-lock=nftables"); }
 
+/* Locks that others hand on meanwhile are none of this test's. */
+static void own_locks(void) { CHECK_OK(mount("bpf", "/sys/fs/bpf", "bpf", 0, "mode=0700")); }
+
+/* The next lock takes away what is left of it. */
 static void times_out(const char *method)
 {
-	struct target t;
+	struct target t, next;
 	char pid[16];
+	own_locks();
 	target_start(&t, "outside", "127.0.0.1");
 	snprintf(pid, sizeof pid, "%d", t.pid);
 	CHECK_EQ(ckpt(NULL, "dump", pid, t.image, method, "--lock-timeout=1"), 0);
 	target_gone(t.pid);
 	peer_learns(&t);
-	CHECK_EQ(ckpt(NULL, "unlock", t.image), 0); /* its time was up, and it is still there to be tidied up */
+	CHECK(is_listed(&t));
+	target_start(&next, "listens", "127.0.0.1");
+	dump_with(&next, method);
+	CHECK(!is_listed(&t) && is_listed(&next));
+	CHECK_EQ(ckpt(NULL, "unlock", next.image), 0);
 }
 
 TEST(lock_timeout_link, .root = true, .net = true, .seconds = 60) { times_out("--network-lock=link"); }
 TEST(lock_timeout_nftables, .root = true, .net = true, .seconds = 60) { times_out("--network-lock=nftables"); }
+
+static void two_at_once(const char *method)
+{
+	struct target a, b;
+	own_locks();
+	target_start(&a, "listens", "127.0.0.1");
+	dump_with(&a, method);
+	target_start(&b, "listens", "127.0.0.1");
+	dump_with(&b, method);
+	CHECK(is_listed(&a) && is_listed(&b));
+	CHECK_EQ(ckpt(NULL, "unlock", a.image), 0);
+	CHECK(!is_listed(&a) && is_listed(&b));
+	CHECK_EQ(ckpt(NULL, "unlock", b.image), 0);
+}
+
+TEST(two_locks_link, .root = true, .net = true, .seconds = 60) { two_at_once("--network-lock=link"); }
+TEST(two_locks_nftables, .root = true, .net = true, .seconds = 60) { two_at_once("--network-lock=nftables"); }
 
 /* Who connects while the program is away waits too. */
 static void wants_to_connect(const char *method)

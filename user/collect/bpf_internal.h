@@ -4,6 +4,7 @@
 #pragma once
 #include "base/text.h"
 #include "collect/source.h"
+#include "host/store.h"
 #include <linux/bpf.h>
 
 enum bpf_object_id { BPF_TASK, BPF_TIMER, BPF_VMA, BPF_VMA_LIST, BPF_FILE, BPF_MINI, BPF_AIO, BPF_OBJECTS };
@@ -40,11 +41,8 @@ struct bpf_code {
 void bpf_code_free(struct bpf_code *);
 #define _cleanup_bpf_code_ _cleanup_(bpf_code_free)
 
-/* "task-<build-id>-<hash>-<wire>": names this object for this kernel; -ENOENT when the kernel has no build-id. */
-#define BPF_KEY_MAX 128
-int bpf_key(enum bpf_object_id, char key[BPF_KEY_MAX]);
-/* The same without the kernel: no BPF file system outlives its kernel. */
-void bpf_pin_key(enum bpf_object_id, char key[BPF_KEY_MAX]);
+/* "task-HASH-WIRE": names this object for any kernel: no BPF file system outlives its kernel. */
+void bpf_pin_key(enum bpf_object_id, char key[STORE_KEY_MAX]);
 
 int bpf_load_pinned(enum bpf_object_id, struct bpf_walker *);
 int bpf_load_cached(enum bpf_object_id, struct bpf_walker *);

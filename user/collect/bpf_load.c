@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /* Owns loading: cold by libbpf (which relocates against the kernel's BTF), or from instructions relocated before. */
 #include "collect/bpf_internal.h"
+#include "base/bpf.h"
 #include "base/file.h"
 #include "host/kbtf.h"
 #include <bpf/bpf.h>
@@ -10,7 +11,6 @@
 #include <stdio.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
-#include <sys/syscall.h>
 #include <xxhash.h>
 
 void bpf_walker_close(struct bpf_walker *p)
@@ -107,21 +107,13 @@ static bool is_map_reference(const struct bpf_insn *insn)
 	       (insn->src_reg == BPF_PSEUDO_MAP_FD || insn->src_reg == BPF_PSEUDO_MAP_VALUE);
 }
 
-/* bpf(2) itself: libbpf's wrappers first load programs of their own to learn what the kernel can do. */
-static int raw_bpf(int command, union bpf_attr *attr)
-{
-	long fd = syscall(SYS_bpf, command, attr, sizeof(*attr));
-
-	return fd < 0 ? neg_errno() : (int)fd;
-}
-
 static int raw_map(u32 type, u32 size, u32 flags)
 {
 	union bpf_attr attr = {
 		.map_type = type, .key_size = sizeof(u32), .value_size = size, .max_entries = 1, .map_flags = flags
 	};
 
-	return raw_bpf(BPF_MAP_CREATE, &attr);
+	return bpf_call(BPF_MAP_CREATE, &attr, sizeof attr);
 }
 
 /* What a program has beside its global data: a word for each processor. */
@@ -144,7 +136,7 @@ static int raw_program(const struct bpf_code *code, const struct bpf_insn *insns
 				.expected_attach_type = BPF_TRACE_ITER,
 				.attach_btf_id = code->attach_btf_id };
 
-	return raw_bpf(BPF_PROG_LOAD, &attr);
+	return bpf_call(BPF_PROG_LOAD, &attr, sizeof attr);
 }
 
 static int code_load(void *arg)

@@ -38,7 +38,7 @@ static void pin_paths(const char *key, char program[256], char map[256])
 
 int bpf_load_pinned(enum bpf_object_id id, struct bpf_walker *ret)
 {
-	char key[BPF_KEY_MAX], program[256], map[256];
+	char key[STORE_KEY_MAX], program[256], map[256];
 	_cleanup_close_ int dir = -1;
 
 	int r = open_dir(&dir);
@@ -68,7 +68,7 @@ static int pin(int fd, const char *path)
 static int pin_one(enum bpf_object_id id)
 {
 	_cleanup_bpf_walker_ struct bpf_walker w = BPF_WALKER_NONE;
-	char key[BPF_KEY_MAX], program[256], map[256];
+	char key[STORE_KEY_MAX], program[256], map[256];
 
 	bpf_pin_key(id, key);
 	int r = bpf_load_cached(id, &w);
@@ -143,7 +143,7 @@ int bpf_unpin(void)
 
 static enum bpf_stored stored(enum bpf_object_id id)
 {
-	char key[BPF_KEY_MAX], program[256], map[256];
+	char key[STORE_KEY_MAX], program[256], map[256];
 	_cleanup_bpf_code_ struct bpf_code code = { 0 };
 	_cleanup_close_ int dir = -1;
 

@@ -31,7 +31,8 @@ bool netlock_parse(const char *name, enum netlock_method *ret);
 /* Locks a connection, or (remote_port 0) an address for who wants to connect, in ckpt's network namespace, by the best method there is. Reports its failures. */
 int netlock_add(struct netlock *, const struct flow *);
 /* Hands the lock on to the image in dir (for people), before the processes of root are killed: it outlives ckpt from now on. A
- * guard, another process, takes it away when ckpt dies before root does. Reports its failures. */
+ * guard, another process, takes it away when ckpt dies before root does. What is left of locks whose time is up is taken away
+ * too. Reports its failures. */
 int netlock_keep(struct netlock *, const char *dir, pid_t root);
 /* The tree is gone, and the lock stays. */
 void netlock_kept(struct netlock *);
@@ -52,7 +53,7 @@ struct netlock_entry {
 	char id[NETLOCK_ID];
 	const char *method;
 	char dir[512]; /* of the image; empty: not known */
-	u64 since;     /* seconds of CLOCK_REALTIME; 0: not known */
+	u64 until;     /* CLOCK_BOOTTIME, ns; 0: not known */
 };
 /* The index-th lock that was handed on, those of nftables in ckpt's own network namespace; -ENOENT behind the last. */
 int netlock_entry(size_t index, struct netlock_entry *ret);

@@ -330,7 +330,7 @@ static int make_table(int fd, const char *table, u32 flags, const char *comment)
 	put_string(&b, NFTA_TABLE_NAME, table);
 	put_number(&b, NFTA_TABLE_FLAGS, flags);
 	if (comment)
-		put(&b, NFTA_TABLE_USERDATA, comment, MIN(strlen(comment) + 1, (size_t)NFT_USERDATA_MAXLEN));
+		put(&b, NFTA_TABLE_USERDATA, comment, strlen(comment) + 1);
 	for (u32 i = 0; i < ARRAY_SIZE(families); i++) {
 		add_set(&b, table, families[i].set, 2 * i + 1, KEY_BYTES(&families[i]));
 		add_set(&b, table, families[i].wants, 2 * i + 2, WANTS_BYTES(&families[i]));
@@ -447,9 +447,10 @@ static int add(struct netlock *lock, const struct flow *flow)
 /* A table of nobody's beside the one that is ckpt's. */
 static int keep(struct netlock *lock, const char *dir)
 {
-	char name[NAME_ROOM];
+	char name[NAME_ROOM], comment[NFT_USERDATA_MAXLEN];
 	table_name(name, lock->id, "");
-	int r = make_table(lock->fds[0], name, 0, dir);
+	snprintf(comment, sizeof comment, "%llu %s", (unsigned long long)lock->until, dir);
+	int r = make_table(lock->fds[0], name, 0, comment);
 	return r < 0 ? r : add_all(lock, name, lock->flows.v, lock->flows.n);
 }
 
@@ -489,8 +490,12 @@ static bool read_table(const struct nlmsghdr *h, struct netlock_entry *ret)
 		    !memcmp(value, PREFIX, sizeof PREFIX - 1)) {
 			memcpy(ret->id, value + sizeof PREFIX - 1, NETLOCK_ID);
 			ours = true;
-		} else if ((a->nla_type & NLA_TYPE_MASK) == NFTA_TABLE_USERDATA)
-			snprintf(ret->dir, sizeof ret->dir, "%.*s", (int)len, value);
+		} else if ((a->nla_type & NLA_TYPE_MASK) == NFTA_TABLE_USERDATA) {
+			char comment[NFT_USERDATA_MAXLEN + 1], *dir;
+			snprintf(comment, sizeof comment, "%.*s", (int)len, value);
+			ret->until = strtoull(comment, &dir, 10);
+			snprintf(ret->dir, sizeof ret->dir, "%s", dir + (*dir == ' '));
+		}
 	}
 	return ours;
 }

@@ -2,13 +2,13 @@
 /* Owns BPF maps (bpf(2)) that a process has open. A map lives on in whoever else has it: a program in the kernel, a pin in bpffs, another
  * process. So one that is still there at a restore is opened again and left as it is; one that is gone is made again with what
  * was in it. */
+#include "base/bpf.h"
 #include "base/file.h"
 #include "bpfmap.pb-c.h"
 #include "collect/collect.h"
 #include "resource/file_scope.h"
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
-#include <linux/bpf.h>
 #include <stdlib.h>
 
 #define CONTENTS_MOST (64u << 20) /* bytes that a map may hold */
@@ -243,8 +243,8 @@ static int judge_restore(const struct graph *graph, const struct object *o, cons
 			    libbpf_num_possible_cpus());
 	union bpf_attr attr = creation(m);
 	attr.max_entries = 1; /* a trial of rights and kinds, not of memory */
-	_cleanup_close_ int fd = (int)syscall(SYS_bpf, BPF_MAP_CREATE, &attr, sizeof attr);
-	return fd < 0 ? fail(BPF_MAP, neg_errno(), "bpf(BPF_MAP_CREATE) of \"%s\", type %u", m->name, m->type) : 0;
+	_cleanup_close_ int fd = bpf_call(BPF_MAP_CREATE, &attr, sizeof attr);
+	return fd < 0 ? fail(BPF_MAP, fd, "bpf(BPF_MAP_CREATE) of \"%s\", type %u", m->name, m->type) : 0;
 }
 
 static int bpfmap_judge(const struct graph *graph, const struct object *o, enum direction direction)
