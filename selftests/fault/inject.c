@@ -237,6 +237,7 @@ TEST(restore_sleeper, .root = true, .seconds = 120) { sweep_restore(ARGV("sleepe
 TEST(restore_python, .root = true, .seconds = 120) { sweep_restore(PYTHON, 0); }
 TEST(restore_tree, .root = true, .seconds = 120) { sweep_restore(ARGV("tree"), 0); }
 TEST(restore_names, .root = true, .net = true, .seconds = 120) { sweep_restore(ARGV("named"), 0); }
+TEST(restore_leaders, .root = true, .seconds = 120) { sweep_restore(ARGV("leaders", "child"), 0); }
 TEST(steps_sleeper, .root = true, .seconds = 120) { sweep_steps(ARGV("sleeper"), 30); }
 TEST(steps_tree, .root = true, .seconds = 120) { sweep_steps(ARGV("tree"), 40); }
 TEST(steps_userns, .root = true, .seconds = 120) { sweep_steps(ARGV("userns"), 30); }

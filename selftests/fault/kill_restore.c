@@ -233,6 +233,7 @@ TEST(threads, .root = true, .seconds = 180) { SWEEP(0, "threads"); }
 TEST(python, .root = true, .seconds = 180) { SWEEP(0, "/usr/bin/python3", "python.py"); }
 TEST(tree, .root = true, .seconds = 180) { SWEEP(0, "tree"); }
 TEST(rights, .root = true, .seconds = 180) { SWEEP(0, "userns"); }
+TEST(leaders, .root = true, .seconds = 180) { SWEEP(0, "leaders", "child"); }
 TEST(ghosts, .root = true, .seconds = 180) { SWEEP(0, "ghosts"); }
 TEST(names, .root = true, .net = true, .seconds = 180) { SWEEP(0, "named"); }
 TEST(fresh_names, .root = true, .net = true, .seconds = 180) { SWEEP_FRESH(0, "named"); }

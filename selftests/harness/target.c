@@ -51,7 +51,18 @@ char *wait_text(const char *path)
 	return text;
 }
 
-bool target_alive(pid_t pid) { return kill(pid, 0) == 0 && target_state(pid) != 'Z'; }
+/* One whose main thread has ended lives as long as others do; the count holds the dead one. */
+bool target_alive(pid_t pid)
+{
+	char path[64], state = 'Z';
+	long threads = 0;
+	snprintf(path, sizeof path, "/proc/%d/stat", pid);
+	_cleanup_free_ char *stat = read_text(path);
+	char *end = stat ? strrchr(stat, ')') : NULL;
+	if (end)
+		sscanf(end, ") %c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %ld", &state, &threads);
+	return kill(pid, 0) == 0 && (state != 'Z' || threads > 1);
+}
 
 char target_state(pid_t pid)
 {

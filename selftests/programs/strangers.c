@@ -1,15 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* strangers DIR leader|session|group|shares: shapes that cannot be made again: a process whose main thread has ended, a member of a
- * session whose leader is neither its ancestor nor its sibling, a member of a group outside of the tree (DIR/pid is its root),
+/* strangers DIR leader|heir|session|group|shares: shapes that cannot be made again: a process whose main thread has ended with rights of its
+ * own, a child that asks for a signal at the end of such a thread, a member of a session whose leader is neither its ancestor nor its sibling, a member of a group outside of the tree (DIR/pid is its root),
  * siblings that share the descriptors of a process that is dead. */
 #include "judge.h"
-
-static void *last(void *arg)
-{
-	(void)arg;
-	judge_wait();
-	exit(judge_pass());
-}
 
 static void rest(void)
 {
@@ -18,13 +11,45 @@ static void rest(void)
 	_exit(0);
 }
 
-static void leader_ends(void)
+static bool main_has_ended(void)
+{
+	char path[64], text[512];
+	snprintf(path, sizeof path, "/proc/%d/stat", getpid());
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	ssize_t n = read(fd, text, sizeof text - 1);
+	close(fd);
+	text[n > 0 ? n : 0] = 0;
+	char *name = strrchr(text, ')');
+	return name && name[1] && name[2] == 'Z';
+}
+
+static void *last(void *heir)
+{
+	int told[2];
+	char byte;
+	while (!main_has_ended())
+		judge_nap(1);
+	if (heir) {
+		MUST_EQ(pipe2(told, O_CLOEXEC), 0);
+		if (fork() == 0) {
+			MUST(signal(SIGUSR1, SIG_IGN) != SIG_ERR && prctl(PR_SET_PDEATHSIG, SIGUSR1) == 0);
+			MUST_EQ(write(told[1], "", 1), 1);
+			rest();
+		}
+		MUST_EQ(read(told[0], &byte, 1), 1);
+	}
+	judge_wait();
+	exit(judge_pass());
+}
+
+/* The calls of the C library would set the ids of all threads. */
+static void leader_ends(const char *heir)
 {
 	pthread_t thread;
-	MUST_EQ(pthread_create(&thread, NULL, last, NULL), 0);
-	while (access(judge_path("ready"), F_OK) < 0)
-		judge_nap(1);
-	pthread_exit(NULL);
+	MUST_EQ(pthread_create(&thread, NULL, last, (void *)heir), 0);
+	if (!heir)
+		MUST_EQ(syscall(SYS_setresuid, 1234, 1234, 1234), 0);
+	syscall(SYS_exit, 0);
 }
 
 static void foreign_session(void)
@@ -104,7 +129,9 @@ int main(int argc, char **argv)
 	judge_start(argc, argv);
 	const char *what = argc > 2 ? argv[2] : "";
 	if (!strcmp(what, "leader"))
-		leader_ends();
+		leader_ends(NULL);
+	else if (!strcmp(what, "heir"))
+		leader_ends(what);
 	else if (!strcmp(what, "group"))
 		foreign_group();
 	else if (!strcmp(what, "shares"))

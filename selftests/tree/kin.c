@@ -3,6 +3,7 @@
 #include "tree/program.h"
 #include "harness/edit.h"
 #include "prctl.pb-c.h"
+#include <dirent.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
@@ -13,6 +14,11 @@ PROGRAM(dead, PLAIN, "dead")
 PROGRAM(stopped, PLAIN, "stopped")
 PROGRAM(kin, PLAIN, "kin")
 PROGRAM(nohup, PLAIN, "nohup")
+PROGRAM(leaders, NEEDS(PIDFD_THREAD), "leaders")
+PROGRAM(leaders_child, NEEDS(PIDFD_THREAD), "leaders", "child")
+PROGRAM(leaders_filtered, NEEDS(PIDFD_THREAD), "leaders", "filtered")
+PROGRAM(leaders_one, QUIET | NEEDS(PIDFD_THREAD), "leaders", "one")
+PROGRAM(leaders_user, NEEDS(PIDFD_THREAD), "leaders", "user")
 
 /* The tree is not what was started: its process id is in a file. */
 static void start_inner(struct target *t, const char *program, const char *what)
@@ -78,17 +84,77 @@ static void refused(struct target *t, const char *code)
 	CHECK(access(t->image, F_OK) < 0);
 }
 
-TEST(leader_dead, .root = true)
+TEST(leader_apart, .root = true)
 {
 	struct target t;
+	program_needs(NEEDS(PIDFD_THREAD));
 	target_start(&t, "strangers", "leader");
-	WAIT_UNTIL(target_state(t.pid) == 'Z');
-	refused(&t, "[LEADER_DEAD]");
-	char path[96];
-	snprintf(path, sizeof path, "%s/stop", t.dir);
-	write_text(path, "");
-	snprintf(path, sizeof path, "%s/verdict", t.dir);
-	WAIT_UNTIL(access(path, F_OK) == 0);
+	refused(&t, "[LEADER_APART]");
+	target_judge(&t);
+}
+
+TEST(leader_of_an_heir, .root = true)
+{
+	struct target t;
+	program_needs(NEEDS(PIDFD_THREAD));
+	target_start(&t, "strangers", "heir");
+	refused(&t, "[LEADER_PDEATH]");
+	target_judge(&t);
+}
+
+TEST(leader_generations, .root = true, .seconds = 60)
+{
+	struct target t;
+	program_needs(NEEDS(PIDFD_THREAD));
+	target_start(&t, "leaders", "child");
+	for (int i = 0; i < 4; i++) {
+		target_dump(&t, false);
+		target_restore(&t, 0);
+		snprintf(t.image + strlen(t.image), sizeof t.image - strlen(t.image), "x");
+	}
+	target_judge(&t);
+}
+
+/* State of a thread that lives, which that of its process does not show. */
+static bool first_is(pid_t pid, char wanted)
+{
+	char path[64];
+	snprintf(path, sizeof path, "/proc/%d/task", pid);
+	DIR *dir = opendir(path);
+	bool is = false;
+	for (struct dirent *e; dir && !is && (e = readdir(dir));)
+		is = atoi(e->d_name) > pid && target_state(atoi(e->d_name)) == wanted;
+	if (dir)
+		closedir(dir);
+	return is;
+}
+
+TEST(leader_of_the_stopped, .root = true, .seconds = 60)
+{
+	struct target t;
+	program_needs(NEEDS(PIDFD_THREAD));
+	target_start(&t, "leaders", "one");
+	CHECK_OK(kill(t.pid, SIGSTOP));
+	WAIT_UNTIL(first_is(t.pid, 'T'));
+	target_dump(&t, false);
+	target_restore(&t, 0);
+	CHECK(first_is(t.pid, 'T'));
+	CHECK_OK(kill(t.pid, SIGCONT));
+	target_judge(&t);
+}
+
+TEST(leader_inspected, .root = true)
+{
+	struct target t;
+	char pid[16];
+	_cleanup_text_ struct text seen = { 0 }, checked = { 0 };
+	target_start(&t, "leaders");
+	snprintf(pid, sizeof pid, "%d", t.pid);
+	CHECK_EQ(ckpt(&seen, "inspect", pid), 0);
+	CHECK_CONTAINS(seen.data, "was the main ");
+	CHECK_CONTAINS(seen.data, "worker 2");
+	CHECK_EQ(ckpt(&checked, "check", "--pid", pid), 0);
+	target_judge(&t);
 }
 
 /* The session's leader is dead, so a stand-in leads it for a moment: a child of the caller with --sibling, who must wait for it. */

@@ -16,7 +16,7 @@ u32 bpf_process_of(const struct facts *facts, u64 signal_id)
 {
 	for (size_t i = 0; i < facts->tasks.n; i++) {
 		const struct record_task *t = &facts->tasks.v[i];
-		if (t->tid == t->tgid && t->signal_id == signal_id && t->known & KNOWN_IDENTITY)
+		if (facts_leads(facts, i) && t->signal_id == signal_id && t->known & KNOWN_IDENTITY)
 			return t->tgid;
 	}
 	return 0;

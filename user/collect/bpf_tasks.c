@@ -30,6 +30,7 @@ struct task_stream {
 	struct record_task_map *scratch;
 	struct record_task task; /* the last one; not merged before its symbol came */
 	bool pending, timers;
+	bool ended; /* it is of a leader that has ended while others of its process live: it tells of no thread */
 };
 
 static int task_done(struct task_stream *s)
@@ -38,7 +39,7 @@ static int task_done(struct task_stream *s)
 		return 0;
 	s->pending = false;
 	s->timers |= s->task.has_timers;
-	return facts_merge_task(s->facts, &s->task);
+	return s->ended ? 0 : facts_merge_task(s->facts, &s->task);
 }
 
 static int add_task(struct task_stream *s, const struct bpf_reader *reader)
@@ -48,7 +49,9 @@ static int add_task(struct task_stream *s, const struct bpf_reader *reader)
 	if (r < 0)
 		return r;
 	bpf_decode_task(&s->scratch->raw, s->walker->config, &s->task);
-	s->pending = tree_find(s->tree, (pid_t)s->task.tgid);
+	const struct tree_process *p = tree_find(s->tree, (pid_t)s->task.tgid);
+	s->pending = p;
+	s->ended = p && p->leader_ended && s->task.tid == s->task.tgid;
 	return 0;
 }
 

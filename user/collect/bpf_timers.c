@@ -114,14 +114,14 @@ static int by_process_and_id(const void *left, const void *right)
 	return a->id < b->id ? -1 : a->id > b->id;
 }
 
-/* The leader's record says whether its process has timers. */
+/* The first record of a process says whether it has timers. */
 int bpf_timers(struct bpf_source *source, struct facts *facts)
 {
 	struct bpf_walker *w = NULL;
 
 	for (size_t i = 0; i < facts->tasks.n; i++) {
 		const struct record_task *t = &facts->tasks.v[i];
-		if (t->tid != t->tgid || !(t->known & KNOWN_ITIMERS) || !t->has_timers)
+		if (!facts_leads(facts, i) || !(t->known & KNOWN_ITIMERS) || !t->has_timers)
 			continue;
 		int r = w ? 0 : bpf_source_walker(source, BPF_TIMER, &w);
 		if (r == 0)

@@ -139,7 +139,7 @@ static int run_lists(struct bpf_walker *w, const struct facts *facts, struct tex
 		return r;
 	for (size_t i = 0; i < facts->tasks.n && r == 0; i++) {
 		const struct record_task *t = &facts->tasks.v[i];
-		if (t->tid == t->tgid && t->mm_id)
+		if (facts_leads(facts, i) && t->mm_id)
 			r = walk_lists(w, out, t->tgid, t->signal_id);
 	}
 	bpf_unlock(w);

@@ -110,17 +110,27 @@ static size_t leaders_sum(const struct collector *c, u64 known, size_t field)
 	size_t sum = 0;
 	for (size_t i = 0; i < c->facts.tasks.n; i++) {
 		const struct record_task *t = &c->facts.tasks.v[i];
-		if (t->tid == t->tgid && t->known & known)
+		if (facts_leads(&c->facts, i) && t->known & known)
 			sum += *(const u32 *)((const char *)t + field);
 	}
 	return sum;
+}
+
+/* The kernel's iterators take each thread that does not share the leader's table for one with a table of its own
+ * (task_seq_get_next()): where the leader has ended these are all. */
+static bool has_ended_leader(const struct tree *tree)
+{
+	for (size_t i = 0; i < tree->processes.n; i++)
+		if (tree->processes.v[i].leader_ended)
+			return true;
+	return false;
 }
 
 /* What does not answer is asked from /proc. */
 static bool ask_many(struct collector *c, size_t count, int (*ask)(struct bpf_source *, struct facts *, struct tree *))
 {
 	int err;
-	if (!c->bpf || count < MANY)
+	if (!c->bpf || count < MANY || has_ended_leader(c->tree))
 		return false;
 	if (ask(c->bpf, &c->facts, c->tree) == 0)
 		return true;
@@ -193,7 +203,7 @@ static bool told_all(const struct collector *c)
 {
 	for (size_t i = 0; i < c->facts.tasks.n; i++) {
 		const struct record_task *t = &c->facts.tasks.v[i];
-		if (t->tid == t->tgid && t->state != 'Z' && !(t->known & KNOWN_MEMBARRIER))
+		if (facts_leads(&c->facts, i) && t->state != 'Z' && !(t->known & KNOWN_MEMBARRIER))
 			return false;
 	}
 	return true;

@@ -14,15 +14,23 @@
 
 #define KCMP_FILE 0
 #define KCMP_EPOLL_TFD 7
+#define PIDFD_OF_THREAD O_EXCL /* PIDFD_THREAD, Linux 6.9 */
 
 static u64 key_of(const struct record_file *f) { return inode_key(f->dev_major, f->dev_minor, f->ino); }
+
+/* A thread that has the descriptors of the process; 0: those of ckpt. */
+static pid_t holder(const struct collector *c, pid_t pid)
+{
+	const struct tree_process *p = pid ? tree_find(c->tree, pid) : NULL;
+	return p ? tree_first(p) : pid ?: getpid();
+}
 
 /* How the known file lies to the one that pid has at fd: 0: the same, 1: before it, 2: behind it, or -errno. In a running tree
  * either may be gone: then any order is as good. */
 static int order(const struct collector *c, const struct known_file *k, pid_t pid, int fd)
 {
 	bool lacks = caps_lacks(c->config->caps, CAN_KCMP);
-	long r = lacks ? -1 : syscall(SYS_kcmp, k->pid ? k->pid : getpid(), pid ? pid : getpid(), KCMP_FILE, k->fd, fd);
+	long r = lacks ? -1 : syscall(SYS_kcmp, holder(c, k->pid), holder(c, pid), KCMP_FILE, k->fd, fd);
 	if (r < 0 && !c->config->live)
 		return fail(SHARING_UNKNOWN, lacks ? -ENOSYS : neg_errno(), "kcmp with fd %d", k->fd);
 	return r == 0 || r == 2 ? (int)r : 1;
@@ -169,7 +177,10 @@ static int duplicate(struct collector *c, u32 pid, u32 fd)
 	struct tree_process *p = tree_find(c->tree, (pid_t)pid);
 	if (!p || caps_lacks(c->config->caps, CAN_PIDFD_GETFD))
 		return p ? -ENOSYS : -ESRCH;
-	int own = (int)syscall(SYS_pidfd_getfd, p->pidfd, fd, 0);
+	_cleanup_close_ int first = p->leader_ended ? (int)syscall(SYS_pidfd_open, tree_first(p), PIDFD_OF_THREAD) : -1;
+	if (p->leader_ended && first < 0)
+		return neg_errno();
+	int own = (int)syscall(SYS_pidfd_getfd, p->leader_ended ? first : p->pidfd, fd, 0);
 	return own < 0 ? neg_errno() : own;
 }
 
@@ -409,7 +420,7 @@ static int is_watched(const struct collector *c, const struct record_file *f, in
 	} entry = { (u32)epoll, tfd, nth };
 	if (caps_lacks(c->config->caps, CAN_KCMP_EPOLL))
 		return -ENOSYS;
-	long r = syscall(SYS_kcmp, f->tgid, getpid(), KCMP_EPOLL_TFD, f->fd, &entry);
+	long r = syscall(SYS_kcmp, holder(c, (pid_t)f->tgid), getpid(), KCMP_EPOLL_TFD, f->fd, &entry);
 	return r < 0 ? neg_errno() : r == 0;
 }
 

@@ -55,10 +55,11 @@ static int find_vdso(struct collector *c, const struct record_vma *vmas, size_t 
 	return 0;
 }
 
-int collector_read(struct collector *c _unused_, u32 pid, u64 address, void *to, size_t len)
+int collector_read(struct collector *c, u32 pid, u64 address, void *to, size_t len)
 {
+	const struct tree_process *p = tree_find(c->tree, (pid_t)pid);
 	struct iovec local = { to, len }, remote = { (void *)(uintptr_t)address, len };
-	ssize_t got = process_vm_readv((pid_t)pid, &local, 1, &remote, 1, 0);
+	ssize_t got = process_vm_readv(p ? tree_first(p) : (pid_t)pid, &local, 1, &remote, 1, 0);
 	return got < 0 ? neg_errno() : (size_t)got == len ? 0 : -EFAULT;
 }
 

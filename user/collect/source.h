@@ -24,6 +24,8 @@ struct facts {
 static inline u64 inode_key(u32 dev_major, u32 dev_minor, u64 ino) { return map_mix(map_mix(dev_major, dev_minor), ino); }
 /* The path of the mapped file, NULL when maps has told none or more than one. */
 const char *facts_path(const struct facts *, const struct record_vma *);
+/* Is the record that of the first thread of its process, which stands for all of it? */
+static inline bool facts_leads(const struct facts *f, size_t i) { return !i || f->tasks.v[i - 1].tgid != f->tasks.v[i].tgid; }
 /* One empty record per thread of the tree. */
 int facts_begin(struct facts *, const struct tree *);
 void facts_free(struct facts *);

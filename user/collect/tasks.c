@@ -267,6 +267,44 @@ static int add_zombie(Ckpt__Task *m, const struct tree_process *p)
 	return message_set_string(&m->comm, t.comm) ? 0 : fail_memory();
 }
 
+static int read_status(const struct tree_process *p, pid_t tid, struct record_task *ret)
+{
+	_cleanup_text_ struct text status = { 0 };
+	int r = file_readf(&status, p->proc, "task/%d/status", (int)tid);
+	return r < 0 ? r : parse_status(status.data, ret);
+}
+
+static bool same_rights(const struct record_task *a, const struct record_task *b)
+{
+	size_t from = offsetof(struct record_task, uid), to = offsetof(struct record_task, cap_ambient) + sizeof a->cap_ambient;
+	return !memcmp((const char *)a + from, (const char *)b + from, to - from);
+}
+
+/* What is left of a leader that others outlive: nobody is told of its end before theirs. *t, the record of the first thread, gets what
+ * the kernel keeps with the leader. */
+static int add_ended_leader(const struct collector *c, Ckpt__Task *m, const struct tree_process *p, struct record_task *t)
+{
+	_cleanup_text_ struct text stat = { 0 };
+	struct record_task leader = { 0 }, first = { 0 };
+	if (caps_lacks(c->config->caps, CAN_PIDFD_THREAD) && !c->config->live)
+		return fail(LEADER_FILES, 0, "its threads have its descriptors");
+	int r = file_readf(&stat, p->proc, "task/%d/stat", (int)p->pid);
+	if (r == 0)
+		r = parse_stat(stat.data, &leader);
+	if (r == 0)
+		r = read_status(p, p->pid, &leader);
+	if (r == 0)
+		r = read_status(p, tree_first(p), &first);
+	if (r < 0)
+		return fail(TASK_RACED, r, "reading what its leader has left");
+	SET(m, leader_exit, leader.exit_code);
+	if (!same_rights(&leader, &first))
+		SET(m, leader_apart, true);
+	t->exit_signal = leader.exit_signal;
+	t->start_time = leader.start_time;
+	return message_set_string(&m->comm, leader.comm) ? 0 : fail_memory();
+}
+
 static int add_tids(Ckpt__Task *m, const struct tree_process *p, const struct record_task *t)
 {
 	SET(m, mm, (u32)p->pid);
@@ -302,8 +340,12 @@ static int add_task(struct collector *c, const struct tree_process *p, const str
 		SET(m, group_outside, t->pgid);
 	if (session)
 		SET(m, session_outside, t->sid);
-	SET(m, exit_signal, t->exit_signal);
-	SET(m, start_time, t->start_time);
+	struct record_task lead = *t;
+	r = p->leader_ended ? add_ended_leader(c, m, p, &lead) : 0;
+	if (r < 0)
+		return r;
+	SET(m, exit_signal, lead.exit_signal);
+	SET(m, start_time, lead.start_time);
 	if (!message_set_string(&m->state, state_name(p)))
 		return fail_memory();
 	return p->state == 'Z' ? add_zombie(m, p) : add_tids(m, p, t);

@@ -49,8 +49,8 @@ static int judge_task(const struct graph *g, const Ckpt__Task *t)
 	int r = 0;
 	if (shape_is_zombie(t))
 		return 0;
-	if (!t->n_tid || t->tid[0] != t->pid)
-		r = fail(LEADER_DEAD, 0, "its first thread is %u", t->n_tid ? t->tid[0] : 0);
+	if (t->leader_apart)
+		r = fail(LEADER_APART, 0, "those of its first thread, %u, are others", t->n_tid ? t->tid[0] : 0);
 	if (t->shares) /* with a stranger: what its parent has is given on by birth */
 		r = fail(TASK_SHARES, 0, "its %s, with process %u", t->shares, t->shares_with);
 	if (t->has_unshared_thread)

@@ -74,7 +74,7 @@ int dump_pages(struct image_writer *writer, const struct caps *caps, struct tree
 	for (size_t i = 0; i < tree->processes.n; i++) {
 		struct object *pages = graph_find(g, &kind_pages, (u32)tree->processes.v[i].pid);
 		if (pages)
-			jobs[n++] = (struct memory_job){ .pid = tree->processes.v[i].pid, .fd = -1, .pages = pages };
+			jobs[n++] = (struct memory_job){ .pid = tree_first(&tree->processes.v[i]), .fd = -1, .pages = pages };
 	}
 	struct memory_stats stats = { 0 };
 	r = memory_store(writer, jobs, n, &stats);

@@ -132,7 +132,7 @@ int cave_find(struct cave *ret, struct tree_process *process, size_t arena_bytes
 	_cleanup_free_ char *vdso = malloc(len);
 	if (!vdso)
 		return -ENOMEM;
-	err = read_memory(process->pid, ret->vdso, vdso, len);
+	err = read_memory(tree_first(process), ret->vdso, vdso, len);
 	if (err < 0)
 		return err;
 	const Elf64_Ehdr *elf = (const Elf64_Ehdr *)vdso;
@@ -140,7 +140,7 @@ int cave_find(struct cave *ret, struct tree_process *process, size_t arena_bytes
 	if (memcmp(elf->e_ident, ELFMAG, SELFMAG) || !elf->e_shoff || tail > ret->end)
 		return 0;
 	ret->tail = tail;
-	search_tail(ret, process->pid, vdso);
+	search_tail(ret, tree_first(process), vdso);
 	return 0;
 }
 

@@ -129,7 +129,7 @@ static int map_arena(struct hijack *h)
 	struct cave_arena head = { 0 };
 	memcpy(head.name, ARCH_STUB_NAME, sizeof head.name);
 	struct iovec here = { &head, sizeof head }, there = { (void *)(uintptr_t)h->arena, sizeof head };
-	if (process_vm_writev(h->process->pid, &here, 1, &there, 1, 0) != sizeof head)
+	if (process_vm_writev(h->tid, &here, 1, &there, 1, 0) != sizeof head)
 		return neg_errno();
 	return set_left(h, h->arena + offsetof(struct cave_arena, left));
 }
@@ -140,8 +140,7 @@ static int transfer(struct hijack *h, bool in, struct hijack_call *calls, size_t
 	struct iovec there[] = { { (void *)(uintptr_t)(h->arena + sizeof(struct cave_arena)), count * sizeof *calls },
 				 { (void *)(uintptr_t)h->data, h->room } };
 	ssize_t want = (ssize_t)(count * sizeof *calls + h->room);
-	ssize_t got = in ? process_vm_writev(h->process->pid, here, 2, there, 2, 0)
-			 : process_vm_readv(h->process->pid, here, 2, there, 2, 0);
+	ssize_t got = in ? process_vm_writev(h->tid, here, 2, there, 2, 0) : process_vm_readv(h->tid, here, 2, there, 2, 0);
 	return got == want ? 0 : got < 0 ? neg_errno() : -EFAULT;
 }
 

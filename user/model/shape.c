@@ -9,6 +9,18 @@ const Ckpt__Task *shape_task(const struct graph *g, u32 pid) { return pid ? grap
 
 bool shape_is_zombie(const Ckpt__Task *t) { return t->state && !strcmp(t->state, "zombie"); }
 
+u32 shape_first(const struct graph *g, u32 pid)
+{
+	const Ckpt__Task *t = shape_task(g, pid);
+	return t && t->n_tid ? t->tid[0] : pid;
+}
+
+u32 shape_maker(const struct graph *g, u32 tid)
+{
+	const Ckpt__Thread *thread = graph_data(g, &kind_thread, tid);
+	return thread && shape_first(g, thread->pid) == tid ? thread->pid : tid;
+}
+
 bool shape_is_live(const struct graph *g)
 {
 	const Ckpt__Host *host = graph_data(g, &kind_host, 1);

@@ -7,6 +7,12 @@
 /* The process of this pid in the tree; NULL for 0 and for others. */
 const Ckpt__Task *shape_task(const struct graph *, u32 pid);
 bool shape_is_zombie(const Ckpt__Task *);
+/* The thread that stands for the process, and has in the model what all of it has: the leader, or, when that has ended, the first that
+ * lives. For a process that is not in the graph: pid. */
+u32 shape_first(const struct graph *, u32 pid);
+/* Whose array of a plan makes what a thread has for its whole process: that of the leader, though it end afterwards. Of other threads:
+ * their own. */
+u32 shape_maker(const struct graph *, u32 tid);
 /* Was the tree seen while it ran? Facts that only a stopped tree gives are not missed then. */
 bool shape_is_live(const struct graph *);
 

@@ -72,7 +72,8 @@ static int collect_label(int proc, u32 tid, Ckpt__Creds *m)
 	return 0;
 }
 
-static void collect_record(const struct record_task *t, Ckpt__Creds *m)
+/* leads: it is the first of its process, and tells of the keyrings that all of it has. */
+static void collect_record(const struct record_task *t, bool leads, Ckpt__Creds *m)
 {
 	SET(m, uid, t->uid);
 	SET(m, euid, t->euid);
@@ -88,11 +89,11 @@ static void collect_record(const struct record_task *t, Ckpt__Creds *m)
 	SET(m, bounding, t->cap_bounding);
 	SET(m, ambient, t->cap_ambient);
 	SET(m, no_new_privs, !!t->no_new_privs);
-	if (t->keyrings & KEYRING_PROCESS && t->tid == t->tgid)
+	if (t->keyrings & KEYRING_PROCESS && leads)
 		SET(m, process_keyring, true);
 	if (t->keyrings & KEYRING_THREAD)
 		SET(m, thread_keyring, true);
-	if (t->keyrings & KEYRING_SESSION && t->tid == t->tgid)
+	if (t->keyrings & KEYRING_SESSION && leads)
 		SET(m, session_keyring, true);
 	if (t->known & KNOWN_SECUREBITS)
 		SET(m, securebits, t->securebits);
@@ -125,13 +126,14 @@ static int creds_collect(struct collector *collector, const struct subject *subj
 {
 	const struct record_task *t = subject->task;
 	Ckpt__Creds *m = object->data;
+	u32 first = shape_first(collector_graph(collector), t->tgid);
 	int proc = collector_proc(collector, t->tgid);
 	if (proc < 0)
 		return proc;
 	if (t->known & KNOWN_CREDS)
-		collect_record(t, m);
+		collect_record(t, t->tid == first, m);
 	int err = collect_groups(proc, t, m);
-	const Ckpt__Creds *leader = t->tid == t->tgid ? NULL : graph_data(collector_graph(collector), &kind_creds, t->tgid);
+	const Ckpt__Creds *leader = t->tid == first ? NULL : graph_data(collector_graph(collector), &kind_creds, first);
 	if (err >= 0)
 		err = collect_landlock(collector, t, leader, m);
 	return err < 0 || (leader && !leader->label) ? err : collect_label(proc, t->tid, m);
@@ -261,12 +263,18 @@ static void plan_caps(struct plan *plan, struct place at, const Ckpt__Creds *m)
 	step_expect(plan_call(plan, at, SYS_prctl, ARG(PR_GET_NO_NEW_PRIVS)), m->no_new_privs);
 }
 
-static int creds_plan(struct plan *plan, const struct graph *graph _unused_, const struct object *object)
+/* A leader that will have ended has those of the first thread: who may send a signal to the process is asked by them. */
+static int creds_plan(struct plan *plan, const struct graph *graph, const struct object *object)
 {
 	const Ckpt__Creds *m = object->data;
+	u32 maker = shape_maker(graph, object->id);
 	plan_for(plan, "credentials of thread %u", object->id);
 	plan_ids(plan, AT(object->id, STAGE_IDS), m);
 	plan_caps(plan, AT(object->id, STAGE_CREDS), m);
+	if (maker != object->id) {
+		plan_ids(plan, AT(maker, STAGE_IDS), m);
+		plan_caps(plan, AT(maker, STAGE_CREDS), m);
+	}
 	return 0;
 }
 

@@ -6,6 +6,7 @@
 #include "diag/diag.h"
 #include "fs.pb-c.h"
 #include "model/kinds.h"
+#include "model/shape.h"
 #include "plan/plan.h"
 #include <fcntl.h>
 #include <sched.h>
@@ -54,7 +55,7 @@ static int collect_umask(const struct record_task *task, int proc, Ckpt__Fs *m)
 /* Is it a thread, besides the first, that has directories of its own (unshare(2), CLONE_FS)? */
 static bool is_apart(const Ckpt__Task *task, u32 tid)
 {
-	for (size_t i = 0; task && tid != task->pid && i < task->n_own_fs; i++)
+	for (size_t i = 0; task && i < task->n_own_fs; i++)
 		if (task->own_fs[i] == tid)
 			return true;
 	return false;
@@ -75,7 +76,8 @@ static int fs_collect(struct collector *collector, const struct subject *subject
 	bool own_root = false;
 	if (proc < 0)
 		return proc;
-	if (tid != pid && !is_apart(graph_data(collector_graph(collector), &kind_task, pid), tid))
+	if (tid != shape_first(collector_graph(collector), pid) &&
+	    !is_apart(graph_data(collector_graph(collector), &kind_task, pid), tid))
 		return 0;
 	snprintf(cwd, sizeof cwd, "task/%u/cwd", tid);
 	snprintf(root, sizeof root, "task/%u/root", tid);
@@ -100,13 +102,13 @@ static int fs_judge(const struct graph *graph, const struct object *object, enum
 	const Ckpt__Task *task = process_of(graph, object->id);
 	bool apart = is_apart(task, object->id);
 	WORKING_ON_THREAD(object->id);
-	if (task && object->id != task->pid && !apart)
+	if (task && object->id != task->tid[0] && !apart)
 		return 0;
 	if (!m->has_umask)
 		return fail(UMASK, 0, "/proc/%u/status has no line Umask", object->id);
 	if (!m->has_cwd || !graph_find(graph, &kind_file, m->cwd) || (m->has_root && !graph_find(graph, &kind_file, m->root)))
 		return fail(IMAGE_VALUE, 0, "the file of the working or the root directory is missing");
-	first = apart ? graph_data(graph, object->kind, task->pid) : NULL;
+	first = apart ? graph_data(graph, object->kind, task->tid[0]) : NULL;
 	return first && first->has_root && !m->has_root ? fail(THREAD_UNSHARED, 0, "thread %u", object->id) : 0;
 }
 
@@ -124,7 +126,8 @@ static bool wait_for_sharers(struct plan *plan, const struct graph *graph, const
 	}
 	for (struct object *o = NULL; (o = graph_next(graph, &kind_task, o));) {
 		const Ckpt__Task *other = o->data;
-		sharers += other->has_fs && other->fs == task->pid && other != task && graph_find(graph, kind, other->pid);
+		sharers += other->has_fs && other->fs == task->pid && other != task &&
+			   graph_find(graph, kind, shape_first(graph, other->pid));
 	}
 	plan_wait(plan, AT(task->pid, STAGE_TASK), plan_word(plan, name), sharers);
 	return true;
@@ -171,17 +174,17 @@ static int fs_plan(struct plan *plan, const struct graph *graph, const struct ob
 {
 	const Ckpt__Fs *m = object->data;
 	const Ckpt__Task *task = process_of(graph, object->id);
-	u32 id = object->id;
-	if (task && id != task->pid) {
+	u32 id = object->id, maker = shape_maker(graph, id);
+	if (task && maker != task->pid) {
 		if (is_apart(task, id))
 			plan_apart(plan, task, id, m);
 		return 0;
 	}
-	plan_for(plan, "directories of process %u", id);
+	plan_for(plan, "directories of process %u", maker);
 	if (task)
 		wait_for_threads(plan, graph, object->kind, task);
 	if (!task || wait_for_sharers(plan, graph, object->kind, task))
-		plan_directories(plan, AT(id, STAGE_TASK), m);
+		plan_directories(plan, AT(maker, STAGE_TASK), m);
 	return 0;
 }
 

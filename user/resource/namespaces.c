@@ -5,6 +5,7 @@
 #include "collect/collect.h"
 #include "diag/diag.h"
 #include "model/kinds.h"
+#include "model/shape.h"
 #include "namespaces.pb-c.h"
 #include <fcntl.h>
 #include <stdio.h>
@@ -110,8 +111,9 @@ static int namespaces_collect(struct collector *collector, const struct subject 
 	int err = 0, proc = collector_proc(collector, t->tgid);
 	if (proc < 0)
 		return proc;
-	if (t->tid != t->tgid)
-		leader = graph_data(collector_graph(collector), &kind_namespaces, t->tgid);
+	u32 first = shape_first(collector_graph(collector), t->tgid);
+	if (t->tid != first)
+		leader = graph_data(collector_graph(collector), &kind_namespaces, first);
 	for (unsigned i = 0; err >= 0 && i < ARRAY_SIZE(names); i++)
 		err = leader ? compare_one(proc, t, i, leader, object->data) : collect_one(proc, t, i, object->data);
 	return err;
@@ -129,7 +131,8 @@ static u64 time_of(const Ckpt__Namespaces *m)
 static bool has_time_of_root(const struct graph *graph, const Ckpt__Namespaces *m)
 {
 	const Ckpt__Host *host = graph_data(graph, &kind_host, 1);
-	return !m->n_id || !host || time_of(m) == time_of(graph_data(graph, &kind_namespaces, host->root_pid));
+	return !m->n_id || !host ||
+	       time_of(m) == time_of(graph_data(graph, &kind_namespaces, shape_first(graph, host->root_pid)));
 }
 
 static int namespaces_judge(const struct graph *graph, const struct object *object, enum direction direction)

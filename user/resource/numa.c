@@ -6,6 +6,7 @@
 #include "collect/collect.h"
 #include "diag/diag.h"
 #include "model/kinds.h"
+#include "model/shape.h"
 #include "numa.pb-c.h"
 #include "plan/plan.h"
 #include <fcntl.h>
@@ -193,7 +194,7 @@ static bool is_looked_for(struct collector *c, const struct record_task *t)
 		nodes = has_many_nodes() ? MANY : ONE;
 		collector_remember(c, key, nodes);
 	}
-	return nodes == MANY && t->tid == t->tgid;
+	return nodes == MANY && t->tid == shape_first(collector_graph(c), t->tgid);
 }
 
 static int numa_collect(struct collector *c, const struct subject *subject, struct object *object)
@@ -213,7 +214,7 @@ static int numa_collect(struct collector *c, const struct subject *subject, stru
 		return err == -ENOENT ? 0 : fail(PROC_READ, err, "/proc/%u/task/%u/numa_maps", t->tgid, t->tid);
 	if (!m->policy)
 		err = take_policy(m, vmas, list.data);
-	bool owns = task && task->mm == t->tgid && t->tid == t->tgid;
+	bool owns = task && task->mm == t->tgid && t->tid == task->tid[0];
 	return err < 0 || !owns || !m->policy ? err : take_ranges(m, vmas, list.data);
 }
 

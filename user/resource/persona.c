@@ -65,6 +65,15 @@ static int persona_collect(struct collector *collector, const struct subject *su
 	return collect_personality(proc, t, m);
 }
 
+/* The kernel sends it at the end of the thread that has made the process (reparent_leader()): a leader that ends again would. */
+static bool is_of_ended_leader(const struct graph *graph, u32 tid)
+{
+	const Ckpt__Thread *thread = graph_data(graph, &kind_thread, tid);
+	const Ckpt__Task *task = thread ? shape_task(graph, thread->pid) : NULL,
+			 *parent = task ? shape_task(graph, task->ppid) : NULL;
+	return parent && parent->has_leader_exit;
+}
+
 static int persona_judge(const struct graph *graph, const struct object *object, enum direction direction)
 {
 	const Ckpt__Persona *m = object->data;
@@ -80,6 +89,8 @@ static int persona_judge(const struct graph *graph, const struct object *object,
 			   (unsigned long long)m->dispatch_start);
 	if (m->pdeath_signal > 64)
 		err = fail(IMAGE_VALUE, 0, "parent-death signal %u", m->pdeath_signal);
+	if (m->pdeath_signal && is_of_ended_leader(graph, object->id))
+		err = fail(LEADER_PDEATH, 0, "signal %u", m->pdeath_signal);
 	return err;
 }
 

@@ -173,6 +173,8 @@ static void plan_dumpable(struct plan *plan, const Ckpt__Task *task, u32 dumpabl
 {
 	for (size_t i = 0; i < task->n_tid; i++)
 		plan_call(plan, AT(task->tid[i], STAGE_TIMERS), SYS_prctl, ARG(PR_SET_DUMPABLE), ARG(dumpable == 1));
+	if (task->has_leader_exit)
+		plan_call(plan, AT(task->pid, STAGE_TIMERS), SYS_prctl, ARG(PR_SET_DUMPABLE), ARG(dumpable == 1));
 }
 
 /* What a process has registered for goes with its memory (mm->membarrier_state), which begins without. */

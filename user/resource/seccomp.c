@@ -5,6 +5,7 @@
 #include "collect/collect.h"
 #include "diag/diag.h"
 #include "model/kinds.h"
+#include "model/shape.h"
 #include "plan/plan.h"
 #include "seccomp.pb-c.h"
 #include <linux/filter.h>
@@ -85,7 +86,8 @@ static int read_filters(struct collector *collector, const struct record_task *t
 	if (err != -ENOENT)
 		return err;
 	SET(m, filters, (u32)m->n_filter);
-	const Ckpt__Seccomp *leader = t->tid == t->tgid ? NULL : graph_data(collector_graph(collector), &kind_seccomp, t->tgid);
+	u32 first = shape_first(collector_graph(collector), t->tgid);
+	const Ckpt__Seccomp *leader = t->tid == first ? NULL : graph_data(collector_graph(collector), &kind_seccomp, first);
 	if (!leader || !same_filters(leader, m))
 		return 0;
 	SET(m, as_leader, true);
@@ -120,7 +122,7 @@ static bool is_mode(const Ckpt__Seccomp *m, unsigned mode) { return m->mode && !
 static const Ckpt__Seccomp *leader_of(const struct graph *graph, u32 tid)
 {
 	const Ckpt__Thread *thread = graph_data(graph, &kind_thread, tid);
-	return thread ? graph_data(graph, &kind_seccomp, thread->pid) : NULL;
+	return thread ? graph_data(graph, &kind_seccomp, shape_first(graph, thread->pid)) : NULL;
 }
 
 /* A filter that answers SECCOMP_RET_USER_NOTIF asks a process that holds its listener, which cannot be made again. */
@@ -181,7 +183,7 @@ static bool all_as_leader(const struct graph *graph, u32 pid)
 	const Ckpt__Task *task = graph_data(graph, &kind_task, pid);
 	for (size_t i = 0; task && i < task->n_tid; i++) {
 		const Ckpt__Seccomp *m = graph_data(graph, &kind_seccomp, task->tid[i]);
-		if (task->tid[i] != pid && !(m && m->as_leader))
+		if (i > 0 && !(m && m->as_leader))
 			return false;
 	}
 	return task && task->n_tid > 1;
@@ -192,7 +194,7 @@ static int seccomp_plan(struct plan *plan, const struct graph *graph, const stru
 	const Ckpt__Seccomp *m = object->data;
 	const Ckpt__Thread *thread = graph_data(graph, &kind_thread, object->id);
 	struct place at = AT(object->id, STAGE_CREDS);
-	u32 pid = thread ? thread->pid : object->id;
+	u32 pid = thread ? thread->pid : object->id, maker = shape_maker(graph, object->id);
 	if (is_mode(m, SECCOMP_MODE_DISABLED))
 		return 0;
 	plan_for(plan, "seccomp of thread %u", object->id);
@@ -201,8 +203,11 @@ static int seccomp_plan(struct plan *plan, const struct graph *graph, const stru
 		plan_call(plan, AT(object->id, STAGE_SECCOMP), SYS_seccomp, ARG(SECCOMP_SET_MODE_STRICT));
 	else if (!all_as_leader(graph, pid))
 		plan_filters(plan, at, m->as_leader ? leader_of(graph, object->id) : m, 0);
-	else if (object->id == pid)
+	else if (maker == pid) {
 		plan_filters(plan, at, m, SECCOMP_FILTER_FLAG_TSYNC);
+		if (maker != object->id) /* it gets them, too */
+			plan_gate(plan, AT(maker, STAGE_CREDS));
+	}
 	return 0;
 }
 

@@ -3,6 +3,7 @@
 #include "collect/collect.h"
 #include "diag/diag.h"
 #include "model/kinds.h"
+#include "model/shape.h"
 #include "plan/plan.h"
 #include "signals.pb-c.h"
 #include "task/queue.h"
@@ -118,8 +119,8 @@ static int signals_collect(struct collector *collector, const struct subject *su
 {
 	Ckpt__Signals *m = object->data;
 	const struct record_task *task = subject->task;
-	bool leader = task->tid == task->tgid;
-	const struct record_sighand *sighand = leader ? collector_sighand(collector, task->tgid) : NULL;
+	bool leads = task->tid == shape_first(collector_graph(collector), task->tgid);
+	const struct record_sighand *sighand = leads ? collector_sighand(collector, task->tgid) : NULL;
 	int err = sighand ? collect_actions(m, sighand) : 0;
 	if (err < 0)
 		return err;
@@ -129,7 +130,7 @@ static int signals_collect(struct collector *collector, const struct subject *su
 	}
 	struct queue queue = { .collector = collector, .task = task, .m = m };
 	err = queue_collect(&queue);
-	if (err < 0 || !leader)
+	if (err < 0 || !leads)
 		return err;
 	queue = (struct queue){ .collector = collector, .task = task, .m = m, .of_process = true };
 	return queue_collect(&queue);
@@ -147,7 +148,7 @@ static int signals_judge(const struct graph *graph, const struct object *object,
 {
 	const Ckpt__Signals *m = object->data;
 	WORKING_ON_THREAD(object->id);
-	if (graph_find(graph, &kind_task, object->id) && !m->has_handled && !m->live)
+	if (graph_find(graph, &kind_task, shape_maker(graph, object->id)) && !m->has_handled && !m->live)
 		return fail(SIGNAL_ACTIONS, 0, "no source told them");
 	for (size_t i = 0; i < m->n_action; i++)
 		if (!m->action[i]->signal || m->action[i]->signal > SIGNAL_COUNT || !has_action(m->action[i]->signal))
@@ -200,15 +201,16 @@ static void send_signal(struct plan *plan, u32 pid, u32 tid, const Ckpt__QueuedS
 static int signals_plan(struct plan *plan, const struct graph *graph, const struct object *object)
 {
 	const Ckpt__Signals *m = object->data;
-	const Ckpt__Task *task = graph_data(graph, &kind_task, object->id);
-	const Ckpt__Thread *thread = graph_data(graph, &kind_thread, object->id);
-	u32 tid = object->id, pid = thread ? thread->pid : tid;
+	u32 tid = object->id, maker = shape_maker(graph, tid);
+	const Ckpt__Task *task = graph_data(graph, &kind_task, maker);
+	const Ckpt__Thread *thread = graph_data(graph, &kind_thread, tid);
+	u32 pid = thread ? thread->pid : tid;
 	plan_for(plan, "signals of thread %u", tid);
 	if (task && !task->ppid)
-		reset_actions(plan, tid);
+		reset_actions(plan, maker);
 	bool shared = task && task->has_sighand && task->sighand != task->pid; /* their owner sets them */
 	for (size_t i = 0; i < m->n_action && !shared; i++)
-		set_action(plan, tid, m->action[i]);
+		set_action(plan, maker, m->action[i]);
 	for (size_t i = 0; i < m->n_shared; i++)
 		send_signal(plan, pid, tid, m->shared[i], true);
 	for (size_t i = 0; i < m->n_pending; i++)

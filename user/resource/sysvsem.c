@@ -15,8 +15,9 @@ static int sysvsem_collect(struct collector *collector, const struct subject *su
 {
 	const struct record_task *t = subject->task;
 	Ckpt__Sysvsem *m = object->data;
-	bool known = t->known & KNOWN_IDENTITY, leads = t->tid == t->tgid;
-	const Ckpt__Sysvsem *leader = leads ? NULL : graph_data(collector_graph(collector), &kind_sysvsem, t->tgid);
+	u32 first = shape_first(collector_graph(collector), t->tgid);
+	bool known = t->known & KNOWN_IDENTITY, leads = t->tid == first;
+	const Ckpt__Sysvsem *leader = leads ? NULL : graph_data(collector_graph(collector), &kind_sysvsem, first);
 	if (known ? !t->sysvsem_id || (leader && leader->undo) : !leads)
 		return 0;
 	if (!sysv_are_sets()) /* what is undone belongs to a set */

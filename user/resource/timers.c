@@ -3,6 +3,7 @@
 #include "collect/collect.h"
 #include "diag/diag.h"
 #include "model/kinds.h"
+#include "model/shape.h"
 #include "plan/plan.h"
 #include "task/queue.h"
 #include "timers.pb-c.h"
@@ -72,7 +73,7 @@ static int mark_queued(Ckpt__Timers *m, u32 tid, bool of_process)
 /* A thread that has ended has no queue, and its id may be another's. */
 static int collect_queued(const struct graph *graph, Ckpt__Timers *m, u32 pid)
 {
-	int err = m->n_timer ? mark_queued(m, pid, true) : 0;
+	int err = m->n_timer ? mark_queued(m, shape_first(graph, pid), true) : 0;
 	for (size_t i = 0; err >= 0 && i < m->n_timer; i++) {
 		const Ckpt__Thread *t = m->timer[i]->tid ? graph_data(graph, &kind_thread, m->timer[i]->tid) : NULL;
 		if (t && t->pid == pid)
@@ -134,7 +135,7 @@ static int judge_clock(const Ckpt__Task *task, const Ckpt__PosixTimer *t)
 		return fail(TIMER_CLOCK, 0, "timer %d runs on the CPU time of process %u", t->id, pid);
 	if (kind == CLOCK_THREAD && pid && !has_thread(task, pid))
 		return fail(TIMER_CLOCK, 0, "timer %d runs on the CPU time of thread %u", t->id, pid);
-	if (kind == CLOCK_THREAD && !pid && task->n_tid > 1)
+	if (kind == CLOCK_THREAD && !pid && (task->n_tid > 1 || task->has_leader_exit))
 		return fail(TIMER_CLOCK, 0, "timer %d runs on the CPU time of one of %zu threads, and none tells which", t->id,
 			    task->n_tid);
 	return 0;

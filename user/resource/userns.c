@@ -216,7 +216,7 @@ static int userns_judge(const struct graph *graph, const struct object *object, 
 			err = -EINVAL;
 	if (m->number && !find_namespace(graph, m->number))
 		err = fail(IMAGE_VALUE, 0, "user namespace %u is missing", m->number);
-	if (m->number && task && task->n_tid > 1)
+	if (m->number && task && (task->n_tid > 1 || task->has_leader_exit))
 		err = fail(USERNS_THREADS, 0, "%zu threads in user namespace %u", task->n_tid, m->number);
 	return err;
 }

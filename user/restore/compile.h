@@ -31,6 +31,8 @@ int compile_tells(struct compiler *, struct tells *); /* what threads tell of th
 /* Adds the step that makes task or thread `tid`, which must have an array. args: flags, exit_signal and child_tid; the
  * stack in the arena and set_tid are filled in. */
 void compile_spawn(struct compiler *, u32 by, enum stage, u32 tid, const struct clone_args *args);
+/* The step that gives a task its name: at most 15 bytes; NULL: none. */
+void compile_name(struct compiler *, struct place, const char *name);
 u32 compile_first_fd(const struct graph *);
 /* Judges that the tree is one and that what a plan looks up is there; the graph's host was judged. 0 or -EINVAL. */
 int judge_structure(const struct graph *, const struct survey *);

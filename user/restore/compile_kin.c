@@ -203,11 +203,9 @@ static void await_death(struct compiler *c, const Ckpt__Task *t)
 
 static void zombie(struct compiler *c, const Ckpt__Task *t)
 {
-	char comm[16] = { 0 };
 	struct place at = AT(t->pid, STAGE_TASK);
 	plan_for(c->plan, "zombie %u", t->pid);
-	strncpy(comm, t->comm ?: "", sizeof comm - 1);
-	plan_call(c->plan, at, SYS_prctl, ARG(PR_SET_NAME), ARG_OF_DATA(plan_data(c->plan, comm, sizeof comm, 8)));
+	compile_name(c, at, t->comm);
 	if (t->exit_code & 0x80)
 		leave_core(c, at);
 	plan_call(c->plan, AT(t->pid, STAGE_IDS), SYS_setresuid, ARG(t->uid), ARG(t->uid), ARG(t->uid));

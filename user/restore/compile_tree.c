@@ -54,14 +54,18 @@ static int memory_fields(struct compiler *c, const Ckpt__Task *t)
 	return 0;
 }
 
+void compile_name(struct compiler *c, struct place place, const char *name)
+{
+	char comm[16] = { 0 };
+	strncpy(comm, name ?: "", sizeof comm - 1);
+	plan_call(c->plan, place, SYS_prctl, ARG(PR_SET_NAME), ARG_OF_DATA(plan_data(c->plan, comm, sizeof comm, 8)));
+}
+
 static void thread_own(struct compiler *c, const Ckpt__Thread *t)
 {
 	struct place place = AT(t->tid, STAGE_THREAD);
-	char comm[16] = { 0 };
-	strncpy(comm, t->comm, sizeof comm - 1);
 	plan_for(c->plan, "thread %u", t->tid);
-	u32 name = plan_data(c->plan, comm, sizeof comm, 8);
-	plan_call(c->plan, place, SYS_prctl, ARG(PR_SET_NAME), ARG_OF_DATA(name));
+	compile_name(c, place, t->comm);
 	if (t->rseq && t->rseq->address)
 		plan_call(c->plan, place, SYS_rseq, ARG(t->rseq->address), ARG(t->rseq->length), ARG(0),
 			  ARG(t->rseq->signature));
@@ -78,10 +82,16 @@ static void thread_own(struct compiler *c, const Ckpt__Thread *t)
 
 static void threads(struct compiler *c, const Ckpt__Task *task)
 {
-	for (size_t i = 1; i < task->n_tid; i++) {
+	for (size_t i = 0; i < task->n_tid; i++) {
+		if (task->tid[i] == task->pid)
+			continue;
 		const Ckpt__Thread *t = graph_data(c->graph, &kind_thread, task->tid[i]);
 		compile_spawn(c, task->pid, STAGE_THREADS, t->tid,
 			      &(struct clone_args){ .flags = THREAD_FLAGS, .child_tid = t->clear_child_tid });
+	}
+	if (task->has_leader_exit) { /* it ends when all is done (leaders.c) */
+		plan_for(c->plan, "leader %u, which has ended", task->pid);
+		compile_name(c, AT(task->pid, STAGE_THREAD), task->comm);
 	}
 	for (size_t i = 0; i < task->n_tid; i++)
 		thread_own(c, graph_data(c->graph, &kind_thread, task->tid[i]));

@@ -232,15 +232,14 @@ static void wait_on(u32 *word, u32 value)
 	syscall(SYS_futex, word, FUTEX_WAIT, value, &patience, NULL, 0);
 }
 
-/* A thread that is not the first of its process is gone when it has died. */
-static bool is_thread_there(const Ckpt__Thread *t) { return t->pid != t->tid && syscall(SYS_tgkill, t->pid, t->tid, 0) == 0; }
+/* A thread that does not lead its process is gone when it has died. */
+static bool is_thread_there(u32 pid, u32 tid) { return pid != tid && syscall(SYS_tgkill, pid, tid, 0) == 0; }
 
 /* A task that died leaves its array running for ever. */
-static int check_alive(struct execution *x, const Ckpt__Thread *t)
+static int check_alive(struct execution *x, u32 pid, u32 tid)
 {
-	u32 tid = t->tid;
 	struct array *array = execution_array(x, tid);
-	if (__atomic_load_n(&array->state, __ATOMIC_SEQ_CST) != ARRAY_RUNNING || is_thread_there(t))
+	if (__atomic_load_n(&array->state, __ATOMIC_SEQ_CST) != ARRAY_RUNNING || is_thread_there(pid, tid))
 		return 0;
 	bool begun = __atomic_load_n(&array->pc, __ATOMIC_SEQ_CST); /* before it is looked for: it may be born meanwhile */
 	siginfo_t stop = { 0 };                                     /* of one that is held: a signal that would have ended it */
@@ -273,13 +272,16 @@ static int check_all(struct execution *x)
 		return 0;
 	int r = 0;
 	for (struct object *o = NULL; r == 0 && (o = graph_next(x->graph, &kind_thread, o));)
-		r = check_alive(x, o->data);
+		r = check_alive(x, ((const Ckpt__Thread *)o->data)->pid, o->id);
+	for (struct object *o = NULL; r == 0 && (o = graph_next(x->graph, &kind_task, o));)
+		if (((const Ckpt__Task *)o->data)->has_leader_exit)
+			r = check_alive(x, o->id, o->id);
 	u64 end = now_ns();
 	x->next_check = end + MAX(WAIT_NS, 8 * (end - begin));
 	return r;
 }
 
-static int await_thread(struct execution *x, u32 tid)
+int execution_await(struct execution *x, u32 tid)
 {
 	struct array *array = execution_array(x, tid);
 	while (__atomic_load_n(&array->state, __ATOMIC_SEQ_CST) == ARRAY_RUNNING) {
@@ -349,8 +351,9 @@ static int pass_gate(struct execution *x)
 	}
 	for (u32 i = 0; i < count; i++) {
 		u32 tid = plan_gated(x->plan, i);
-		bool is_held = graph_find(x->graph, &kind_task, tid);
-		int r = is_held ? 0 : tree_hold((pid_t)tid, HOLD_UNFILTERED);
+		bool is_held = graph_find(x->graph, &kind_task, tid),
+		     stands = graph_find(x->graph, &kind_task, shape_maker(x->graph, tid));
+		int r = is_held ? 0 : tree_hold((pid_t)tid, HOLD_UNFILTERED | (stands ? HOLD_PROCESS : 0));
 		if (r < 0)
 			return r;
 	}
@@ -404,17 +407,19 @@ int execute_start(struct execution *x, const struct plan *plan, const struct sit
 static bool may_stop_early(const struct execution *x, const Ckpt__Thread *t)
 {
 	const Ckpt__Task *task = shape_task(x->graph, t->pid);
-	return t->pid != t->tid && !strcmp(task->state, "running") && !plan_is_gated(x->plan, t->tid);
+	return shape_first(x->graph, t->pid) != t->tid && !strcmp(task->state, "running") && !plan_is_gated(x->plan, t->tid);
 }
 
 int execute_wait(struct execution *x)
 {
 	int r = pass_gate(x);
 	for (struct object *o = NULL; r == 0 && (o = graph_next(x->graph, &kind_thread, o));) {
-		r = await_thread(x, o->id);
+		r = execution_await(x, o->id);
 		if (r == 0 && may_stop_early(x, o->data))
 			r = tree_stop_early((pid_t)o->id);
 	}
+	if (r == 0)
+		r = leaders_await(x);
 	return r == 0 ? bury_stand_in(x) : r;
 }
 

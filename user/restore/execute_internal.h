@@ -13,6 +13,14 @@ u64 execution_syscall(const struct execution *);
 int birth_guard(pid_t *ret, const struct execution *);
 /* Ends a root that is not ckpt's child and of which it has no hold yet, if it has been born. */
 void birth_undo(const struct execution *);
+/* Leaders that had ended while others of their process lived: when all of their plan is done ckpt takes hold of the process by the first
+ * of its threads, and then lets the leader end. Report failures. */
+int leaders_await(struct execution *);
+int leaders_end(struct execution *);
+/* Until the array of a thread of the plan is done. Reports what has failed. */
+int execution_await(struct execution *, u32 tid);
+/* Until /proc/TID/stat shows one of these states; TID: a process, or a thread of one. Reports failures. */
+int await_state(u32 tid, const char *letters);
 /* Stops the tasks that were stopped; swallow_stops() lets their (seized) parents take the wait status and SIGCHLD. */
 int stop_tasks(struct execution *);
 int swallow_stops(struct execution *);

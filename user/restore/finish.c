@@ -47,9 +47,10 @@ static int unmap_arenas(struct execution *x)
 		WORKING_ON_TASK(t->pid);
 		arch_regs regs;
 		s64 result = 0;
-		int r = remote_get_regs((pid_t)t->pid, &regs);
+		pid_t first = (pid_t)shape_first(x->graph, t->pid);
+		int r = remote_get_regs(first, &regs);
 		if (r == 0)
-			r = remote_call_trapped((pid_t)t->pid, &regs, pc, SYS_munmap,
+			r = remote_call_trapped(first, &regs, pc, SYS_munmap,
 						(u64[6]){ x->site.code, x->site.end - x->site.code }, &result);
 		if (r < 0 || result < 0)
 			return fail(REGISTERS, r < 0 ? r : (int)result, "unmapping the arena");
@@ -113,9 +114,11 @@ int execute_finish(struct execution *x)
 	if (brought) /* who has woken ckpt is on its way into its interrupted call */
 		sched_yield();
 	for (u32 i = 0, tid; (tid = plan_gated(x->plan, i)); i++)
-		if (!graph_find(x->graph, &kind_task, tid))
+		if (!graph_find(x->graph, &kind_task, shape_maker(x->graph, tid)))
 			ptrace(PTRACE_INTERRUPT, (pid_t)tid, 0, 0); /* seized already */
-	r = stop_tasks(x);
+	r = leaders_end(x);
+	if (r == 0)
+		r = stop_tasks(x);
 	if (r == 0)
 		r = tree_freeze(&x->tree, x->root, &(struct freeze_options){ .held = true, .here = brought });
 	if (r == 0)
@@ -137,9 +140,9 @@ int execute_finish(struct execution *x)
 static void kill_held(const struct execution *x)
 {
 	for (u32 i = 0; i < x->held; i++) {
-		pid_t pid = (pid_t)plan_held(x->plan, i)->pid;
-		if (child_is_ours(pid))
-			kill(pid, SIGKILL);
+		u32 pid = plan_held(x->plan, i)->pid, first = shape_first(x->graph, pid);
+		if (child_is_ours((pid_t)pid) || child_is_ours((pid_t)first)) /* the signal is for all of its threads */
+			kill((pid_t)pid, SIGKILL);
 	}
 }
 

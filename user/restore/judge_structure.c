@@ -104,7 +104,8 @@ static int judge_threads(const struct graph *g, const Ckpt__Task *t)
 {
 	for (size_t i = 0; i < t->n_tid; i++) {
 		const Ckpt__Thread *thread = graph_data(g, &kind_thread, t->tid[i]);
-		if (i ? t->tid[i] == t->pid || (i > 1 && t->tid[i] <= t->tid[i - 1]) : t->tid[i] != t->pid)
+		bool is_leader = t->tid[i] == t->pid, may_lead = !i && !t->has_leader_exit;
+		if (is_leader != may_lead || (i > 1 && t->tid[i] <= t->tid[i - 1]))
 			return fail(IMAGE_INCONSISTENT, 0, "the order of its threads");
 		if (!thread || thread->tid != t->tid[i] || thread->pid != t->pid || !thread->comm)
 			return fail(IMAGE_INCONSISTENT, 0, "its thread %u", t->tid[i]);
@@ -112,6 +113,8 @@ static int judge_threads(const struct graph *g, const Ckpt__Task *t)
 			return fail(IMAGE_INCONSISTENT, 0, "%zu bytes of registers of thread %u", thread->registers.len,
 				    t->tid[i]);
 	}
+	if (t->leader_exit & ~0xff00u) /* exit(2) alone ends one thread */
+		return fail(IMAGE_INCONSISTENT, 0, "exit status %#x of its leader", t->leader_exit);
 	return t->n_tid ? 0 : fail(IMAGE_INCONSISTENT, 0, "it has no thread");
 }
 

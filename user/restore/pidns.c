@@ -287,7 +287,7 @@ int pidns_restore(const struct restore_config *config, const struct graph *graph
 						     .arg = arg,
 						     .uid = geteuid(),
 						     .gid = getegid() };
-	if (!host || !graph_find(graph, &kind_thread, host->root_pid))
+	if (!host || !graph_find(graph, &kind_thread, shape_first(graph, host->root_pid)))
 		return fail(IMAGE_INCONSISTENT, 0, "it has no root");
 	if (shape_wants(graph, 1))
 		return fail(PID_ONE, 0, "the image holds a process 1");

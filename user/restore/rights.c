@@ -4,6 +4,7 @@
 #include "creds.pb-c.h"
 #include "diag/diag.h"
 #include "model/reflect.h"
+#include "model/shape.h"
 #include "resource/registry.h"
 #include "restore/restore.h"
 #include "sched.pb-c.h"
@@ -189,7 +190,7 @@ int adapt_groups(struct graph *g, const struct survey *s)
 			continue;
 		list_groups(had, sizeof had, o->data);
 		WORKING_ON_THREAD(o->id);
-		if (thread && thread->pid == thread->tid)
+		if (thread && shape_first(g, thread->pid) == thread->tid)
 			note(GROUPS_OWN, "it had %s", had);
 		if (take_groups(o->data, own->data) < 0)
 			return -ENOMEM;

@@ -62,7 +62,7 @@ int adapt_rseq(struct graph *g, struct survey *s)
 		if (!t->rseq || !t->rseq->address || is_taken(s, t->rseq))
 			continue;
 		WORKING_ON_TASK(t->pid);
-		if (t->tid == t->pid)
+		if (t->tid == shape_first(g, t->pid))
 			warn(RSEQ_LEFT_OFF, 0, "%u bytes, the kernel here takes %u", t->rseq->length, FIRST_BYTES);
 		struct left_off *off = vector_add(&s->left_off);
 		if (!off)

@@ -4,6 +4,7 @@
 #include "collect/proc_text.h"
 #include "diag/diag.h"
 #include "infect/remote.h"
+#include "model/shape.h"
 #include "restore/execute_internal.h"
 #include <fcntl.h>
 #include <signal.h>
@@ -17,19 +18,19 @@
 
 static bool is_stopped(const Ckpt__Task *t) { return t->state && !strcmp(t->state, "stopped"); }
 
-static int wait_stopped(u32 pid)
+int await_state(u32 tid, const char *letters)
 {
 	for (int tries = 0; tries < STOP_PATIENCE; tries++) {
 		_cleanup_text_ struct text stat = { 0 };
-		int r = file_readf(&stat, AT_FDCWD, "/proc/%u/stat", pid);
+		int r = file_readf(&stat, AT_FDCWD, "/proc/%u/stat", tid);
 		const char *state = stat.data ? strrchr(stat.data, ')') : NULL;
-		if (r < 0 || !state)
-			return fail(REGISTERS, r, "/proc/%u/stat", pid);
-		if (state[2] == 'T' || state[2] == 't')
+		if (r < 0 || !state || !state[1] || !state[2])
+			return fail(REGISTERS, r, "/proc/%u/stat", tid);
+		if (strchr(letters, state[2]))
 			return 0;
 		nanosleep(&(struct timespec){ .tv_nsec = 1000000 }, NULL);
 	}
-	return fail(REGISTERS, -ETIMEDOUT, "it does not stop");
+	return fail(REGISTERS, -ETIMEDOUT, "its state does not become %s", letters);
 }
 
 /* A SIGCHLD that was pending before the stop is the program's own: one more makes no difference, and it stays. */
@@ -73,29 +74,30 @@ static int set_mask(pid_t pid, u64 mask)
 }
 
 /* It is held: a SIGSTOP comes to ckpt first, and goes on as the signal that is wanted, with all others blocked. */
-static int stop_by(pid_t pid, u32 signal)
+static int stop_by(u32 process, u32 first, u32 signal)
 {
 	int status;
-	if (syscall(SYS_tgkill, pid, pid, SIGSTOP) < 0)
+	pid_t tid = (pid_t)first;
+	if (syscall(SYS_tgkill, process, tid, SIGSTOP) < 0)
 		return fail(SYSCALL, neg_errno(), "tgkill(SIGSTOP)");
-	if (waitpid(pid, &status, __WALL) != pid || !WIFSTOPPED(status) || WSTOPSIG(status) != SIGSTOP)
+	if (waitpid(tid, &status, __WALL) != tid || !WIFSTOPPED(status) || WSTOPSIG(status) != SIGSTOP)
 		return fail(REGISTERS, neg_errno(), "it does not get SIGSTOP");
-	int r = set_mask(pid, ~(1ull << (signal - 1)));
-	if (r == 0 && ptrace(PTRACE_CONT, pid, 0, (long)signal) < 0)
+	int r = set_mask(tid, ~(1ull << (signal - 1)));
+	if (r == 0 && ptrace(PTRACE_CONT, tid, 0, (long)signal) < 0)
 		r = fail(REGISTERS, neg_errno(), "PTRACE_CONT");
 	if (r == 0)
-		r = wait_stopped((u32)pid);
-	return r < 0 ? r : set_mask(pid, ~0ull);
+		r = await_state(first, "Tt");
+	return r < 0 ? r : set_mask(tid, ~0ull);
 }
 
 /* The signal tells on only when its parent is still to be told of it. */
-static int stop_task(const Ckpt__Task *t)
+static int stop_task(const struct execution *x, const Ckpt__Task *t)
 {
 	u32 signal = t->ppid && t->stop_unseen ? t->stop_unseen : SIGSTOP;
 	WORKING_ON_TASK(t->pid);
 	if (signal != SIGSTOP && !has_default_action(t->pid, signal))
 		return fail(IMAGE_INCONSISTENT, 0, "signal %u, which has stopped it, does not stop it", signal);
-	return stop_by((pid_t)t->pid, signal);
+	return stop_by(t->pid, shape_first(x->graph, t->pid), signal);
 }
 
 /* Before the tree is frozen: the group-stop itself is the kernel's. */
@@ -109,7 +111,7 @@ int stop_tasks(struct execution *x)
 	}
 	for (struct object *o = NULL; r == 0 && (o = graph_next(x->graph, &kind_task, o));)
 		if (is_stopped(o->data))
-			r = stop_task(o->data);
+			r = stop_task(x, o->data);
 	return r;
 }
 
@@ -124,7 +126,7 @@ static int remote(const struct execution *x, u32 tid, long nr, const u64 args[6]
  * its own is in the image. */
 static int swallow(struct execution *x, const Ckpt__Task *t)
 {
-	u32 child = t->pid, parent = t->ppid;
+	u32 child = t->pid, parent = shape_first(x->graph, t->ppid);
 	u32 scratch = plan_stack(x->plan, parent) - 512;
 	u64 where = x->site.data + scratch;
 	siginfo_t *info = (siginfo_t *)(x->map + scratch);
@@ -139,7 +141,7 @@ static int swallow(struct execution *x, const Ckpt__Task *t)
 	int r = t->stop_unseen ? 0 : remote(x, parent, SYS_waitid, args, &result);
 	if (r < 0 || result < 0 || (!t->stop_unseen && info->si_pid != (pid_t)child))
 		return fail(REGISTERS, r < 0 ? r : (int)result, "its parent %u cannot wait for its stop", parent);
-	if (has_own_sigchld(x, parent))
+	if (has_own_sigchld(x, t->ppid))
 		return 0;
 	/* zero time: it does not sleep */
 	r = remote(x, parent, SYS_rt_sigtimedwait, (u64[6]){ where + 256, 0, where + 264, 8 }, &result);

@@ -124,7 +124,7 @@ int survey_ids(struct survey *s, const struct graph *g, bool fresh)
 	for (size_t i = 0; i < g->objects.n; i++) {
 		const struct object *o = g->objects.v[i];
 		const Ckpt__Task *t = o->kind == &kind_task ? o->data : NULL;
-		if (o->kind == &kind_thread || (t && shape_is_zombie(t)))
+		if (o->kind == &kind_thread || (t && (shape_is_zombie(t) || t->has_leader_exit)))
 			r = survey_pid(o->id, fresh, &highest) < 0 ? -EEXIST : r;
 	}
 	_cleanup_stand_ins_ struct shape_stand_ins stand_ins = { 0 };

@@ -68,7 +68,7 @@ int compile_tells(struct compiler *c, struct tells *ret)
 		if (!t->sheet)
 			return fail_memory();
 		t->own_namespaces = plan_has_steps(c->plan, thread->pid, STAGE_NAMESPACE);
-		ask_sheet_fill(t->sheet, thread->tid == thread->pid);
+		ask_sheet_fill(t->sheet, thread->tid == shape_first(c->graph, thread->pid));
 		plan_for(c->plan, "what thread %u tells of itself", thread->tid);
 		plan_tell(c->plan, t);
 	}

@@ -47,10 +47,10 @@ static int see_end(struct tree_process *p)
 	struct task_stat stat;
 	if (stat_read(p->proc, &stat) < 0)
 		return -ESRCH;
-	WORKING_ON_TASK(p->pid);
 	if (stat.threads > 1)
-		return fail(LEADER_DEAD, 0, "%ld of its threads live", stat.threads - 1);
-	p->state = 'Z';
+		p->leader_ended = true;
+	else
+		p->state = 'Z';
 	return -ESRCH;
 }
 
@@ -124,7 +124,7 @@ static int take_held(struct tree_thread *t)
 
 static int seize(struct tree_process *p, struct tree_thread *t, bool held)
 {
-	if (held && t->tid == p->pid)
+	if (held && t == p->threads.v)
 		return take_held(t);
 	if (ptrace(PTRACE_SEIZE, t->tid, 0, FREEZE_OPTIONS) == 0) {
 		t->seized = true;
@@ -361,9 +361,11 @@ static int freeze_to_order(struct freeze *f)
 	pthread_sigmask(SIG_BLOCK, &f->child, &before);
 	int r = freeze(f);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	if (r == 0 && tree->processes.v[0].state == 'Z') {
+	if (r == 0)
+		r = tree->processes.v[0].state == 'Z' ? -ESRCH : tree_look_through(tree);
+	if (r < 0 && !diag_failed()) {
 		WORKING_ON_TASK(tree->processes.v[0].pid);
-		r = fail(TASK_RACED, -ESRCH, "it ended during the freeze");
+		r = fail(TASK_RACED, r, "it ended during the freeze");
 	}
 	if (r < 0) {
 		tree_thaw(tree);

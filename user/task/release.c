@@ -11,6 +11,7 @@
 
 #define PF_EXITING 4u
 #define FLAGS_FIELD 9 /* of /proc/PID/stat */
+#define THREADS_FIELD 20
 #define EXIT_FIELD 52 /* exit code: from the very kill on (Linux 5.18) */
 
 static const char *field(const char *stat, int number)
@@ -21,7 +22,7 @@ static const char *field(const char *stat, int number)
 	return at ? at + 1 : "";
 }
 
-/* Before Linux 5.18 the signal itself shows until the process takes it. */
+/* Before Linux 5.18 the signal itself shows until the process takes it. A leader that others outlive has not ended its process. */
 bool task_was_killed(int proc)
 {
 	_cleanup_text_ struct text stat = { 0 }, status = { 0 };
@@ -32,7 +33,9 @@ bool task_was_killed(int proc)
 	const char *own = strstr(status.data, "\nSigPnd:"), *shared = strstr(status.data, "\nShdPnd:");
 	u64 pending = (own ? strtoull(own + 8, NULL, 16) : 0) | (shared ? strtoull(shared + 8, NULL, 16) : 0);
 	char state = *field(stat.data, 3);
-	return state == 'Z' || state == 'X' || flags & PF_EXITING || (code & 127) == SIGKILL || pending & 1ull << (SIGKILL - 1);
+	bool others_live = state == 'Z' && strtol(field(stat.data, THREADS_FIELD), NULL, 10) > 1;
+	bool ended = !others_live && (state == 'Z' || state == 'X' || flags & PF_EXITING);
+	return ended || (code & 127) == SIGKILL || pending & 1ull << (SIGKILL - 1);
 }
 
 static void detach(struct tree_thread *t)
@@ -156,7 +159,7 @@ static int let_off(struct tree *tree)
 {
 	for (size_t i = 0; i < tree->processes.n; i++) {
 		struct tree_process *p = &tree->processes.v[i];
-		if (p->threads.n && p->threads.v[0].seized && ptrace(PTRACE_SETOPTIONS, p->pid, 0, 0) < 0) {
+		if (p->threads.n && p->threads.v[0].seized && ptrace(PTRACE_SETOPTIONS, tree_first(p), 0, 0) < 0) {
 			WORKING_ON_TASK(p->pid);
 			return fail(SYSCALL, neg_errno(), "PTRACE_SETOPTIONS");
 		}

@@ -26,12 +26,18 @@ int stat_read(int proc, struct task_stat *ret)
 	return 0;
 }
 
-int task_started(pid_t pid, u64 *ret_ticks)
+/* Of a thread, which /proc does not list, it is what that of its process is as long as the leader lives (proc_pid_lookup()). */
+static int open_process(pid_t tid)
 {
 	char path[32];
+	snprintf(path, sizeof path, "/proc/%d", (int)tid);
+	return open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+}
+
+int task_started(pid_t pid, u64 *ret_ticks)
+{
 	struct task_stat stat = { 0 };
-	snprintf(path, sizeof path, "/proc/%d", (int)pid);
-	_cleanup_close_ int proc = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	_cleanup_close_ int proc = open_process(pid);
 	int r = proc < 0 ? neg_errno() : stat_read(proc, &stat);
 	if (r == 0)
 		*ret_ticks = stat.start_ticks;
@@ -77,9 +83,7 @@ int tree_add(struct tree *tree, pid_t pid, pid_t ppid, struct tree_process **ret
 	p.pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
 	if (p.pidfd < 0)
 		return neg_errno();
-	char path[32];
-	snprintf(path, sizeof path, "/proc/%d", pid);
-	p.proc = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	p.proc = open_process(pid);
 	struct task_stat stat = { 0 };
 	int r = p.proc < 0 ? neg_errno() : stat_read(p.proc, &stat);
 	if (r == 0 && ppid && stat.ppid != ppid)
@@ -92,30 +96,44 @@ int tree_add(struct tree *tree, pid_t pid, pid_t ppid, struct tree_process **ret
 		return r < 0 ? (r == -ENOENT ? -ESRCH : r) : -ENOMEM;
 	}
 	p.flags = stat.flags;
-	p.state = stat.state == 'Z' && stat.threads > 1 ? 'S' : stat.state;
+	p.leader_ended = stat.state == 'Z' && stat.threads > 1;
+	p.state = p.leader_ended ? 'S' : stat.state;
 	*place = p;
 	*ret = place;
 	return 0;
 }
 
-/* The links of its directory tell how many threads it has (proc_task_getattr()); 0: not known. */
+/* The links of its directory tell how many threads it has (proc_task_getattr()), and a leader that has ended; 0: not known. */
 static size_t count_threads(const struct tree_process *p)
 {
 	struct stat st;
-	return fstatat(p->proc, "task", &st, 0) < 0 || st.st_nlink < 2 ? 0 : st.st_nlink - 2;
+	return fstatat(p->proc, "task", &st, 0) < 0 || st.st_nlink < 2u + p->leader_ended ? 0
+											  : st.st_nlink - 2 - p->leader_ended;
 }
 
 /* Those who are known are there: as many as there are, or the first of one. */
 static bool knows_threads(struct tree_process *p, bool *ret_grew)
 {
 	size_t n = count_threads(p);
-	if (n != 1 || p->threads.n)
+	if (n != 1 || p->threads.n || p->leader_ended)
 		return n && n == p->threads.n;
 	struct tree_thread *t = vector_add(&p->threads);
 	if (t)
 		t->tid = p->pid;
 	*ret_grew |= t != NULL;
 	return t != NULL;
+}
+
+/* The others have ended too: now it is dead, or gone. */
+static int see_last_end(struct tree_process *p)
+{
+	struct tree_thread *leader = faccessat(p->proc, "stat", F_OK, 0) < 0 ? NULL : vector_add(&p->threads);
+	if (!leader)
+		return -ESRCH;
+	leader->tid = p->pid;
+	p->leader_ended = false;
+	p->state = 'Z';
+	return 0;
 }
 
 /* Adds the threads that are not known yet; *ret_grew says whether there were any. */
@@ -135,7 +153,7 @@ int tree_scan_threads(struct tree_process *p, bool *ret_grew)
 	int r = 0;
 	for (struct dirent *e; r == 0 && (e = file_next(dir, &r));) {
 		pid_t tid = atoi(e->d_name);
-		if (tid <= 0)
+		if (tid <= 0 || (tid == p->pid && p->leader_ended))
 			continue;
 		if (at < p->threads.n && p->threads.v[at].tid == tid) {
 			at++;
@@ -156,7 +174,24 @@ int tree_scan_threads(struct tree_process *p, bool *ret_grew)
 		*ret_grew = true;
 	}
 	closedir(dir);
+	if (r == 0 && !p->threads.n && p->leader_ended)
+		return see_last_end(p);
 	return r == -ENOENT || (r == 0 && p->threads.n == 0) ? -ESRCH : r;
+}
+
+int tree_look_through(struct tree *tree)
+{
+	for (size_t i = 0; i < tree->processes.n; i++) {
+		struct tree_process *p = &tree->processes.v[i];
+		int proc = p->leader_ended ? open_process(tree_first(p)) : -1;
+		if (proc < 0 && p->leader_ended)
+			return errno == ENOENT ? -ESRCH : neg_errno();
+		if (proc < 0)
+			continue;
+		closep(&p->proc);
+		p->proc = proc;
+	}
+	return 0;
 }
 
 static int children_of_thread(struct tree_process *p, struct tree_thread *t, int (*visit)(void *, pid_t), void *arg)
@@ -313,4 +348,13 @@ int tree_scan_begin(struct tree *ret, pid_t root, enum scan_extent extent)
 	return r;
 }
 
-int tree_scan(struct tree *ret, pid_t root) { return tree_scan_begin(ret, root, SCAN_ALL); }
+int tree_scan(struct tree *ret, pid_t root)
+{
+	int r = tree_scan_begin(ret, root, SCAN_ALL), looks = r < 0 ? 0 : tree_look_through(ret);
+	if (looks < 0) {
+		WORKING_ON_TASK(root);
+		r = fail(TASK_RACED, looks, "reading /proc/%d", root);
+		tree_clear(ret);
+	}
+	return r;
+}

@@ -21,10 +21,11 @@ struct tree_thread {
 struct tree_process {
 	pid_t pid, ppid; /* ppid 0: the root */
 	int pidfd;
-	int proc;                           /* /proc/PID, O_PATH */
-	char state;                         /* of its leader when it was met; 'Z': all of it has ended */
-	u32 flags;                          /* PF_* of the leader, /proc/PID/stat */
-	VECTOR(struct tree_thread) threads; /* leader first, then ascending */
+	int proc;          /* /proc/PID, O_PATH; of the first thread, when the leader has ended */
+	char state;        /* of its leader when it was met; 'Z': all of it has ended */
+	u32 flags;         /* PF_* of the leader, /proc/PID/stat */
+	bool leader_ended; /* and others live: it is none of the threads, and has no memory or files any more */
+	VECTOR(struct tree_thread) threads; /* leader first, or the oldest that lives, then ascending */
 };
 
 struct tree {
@@ -79,6 +80,8 @@ int tree_kill(struct tree *);
 void tree_free(struct tree *); /* thaws what is still frozen */
 #define _cleanup_tree_ _cleanup_(tree_free)
 struct tree_process *tree_find(struct tree *, pid_t pid);
+/* The thread by which the kernel tells of a process: the leader, or, when that has ended, the oldest that lives. */
+static inline pid_t tree_first(const struct tree_process *p) { return p->threads.n ? p->threads.v[0].tid : p->pid; }
 /* Was the process of this directory of /proc sent SIGKILL, or has it ended? */
 bool task_was_killed(int proc);
 /* When a process was started, whatever it is: with its id, who it is. In clock ticks since the boot, as ckpt's time namespace

@@ -19,6 +19,8 @@ enum scan_extent {
 	SCAN_ALL,
 	SCAN_LEADERS, /* no children of other threads: before the freeze, which finds them, and where ckpt has made them all */
 };
+/* When the tree is known: where a leader has ended its process is looked at through the first thread. -ESRCH: it has ended, too. */
+int tree_look_through(struct tree *);
 /* Adds all processes and threads that are not known yet. */
 int tree_scan_all(struct tree *, enum scan_extent, bool *ret_grew);
 /* As tree_scan(). */
