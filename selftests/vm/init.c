@@ -37,9 +37,8 @@ static void mount_all(void)
 /* Those that tests need and that a whole system would load when they are asked for. */
 static void load_modules(void)
 {
-	static const char *const names[] = {
-		"unix_diag", "inet_diag", "tcp_diag", "udp_diag", "netlink_diag", "af_packet_diag"
-	};
+	static const char *const names[] = { "unix_diag",    "inet_diag",      "tcp_diag", "udp_diag",
+					     "netlink_diag", "af_packet_diag", "tun" };
 	char path[64];
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
