@@ -4,6 +4,7 @@
 #include "judge.h"
 #include <linux/bpf.h>
 #include <sys/mount.h>
+#include <sys/resource.h>
 
 #define KEYS 300u
 #define CPUS_MOST 1024
@@ -150,6 +151,7 @@ int main(int argc, char **argv)
 {
 	judge_start(argc, argv);
 	count_cpus();
+	setrlimit(RLIMIT_MEMLOCK, &(struct rlimit){ RLIM_INFINITY, RLIM_INFINITY }); /* before Linux 5.11 maps count */
 	hash = make(BPF_MAP_TYPE_HASH, 4, 8, 2 * KEYS, BPF_F_NO_PREALLOC);
 	writer = open_as(hash, BPF_F_WRONLY);
 	reader = open_as(hash, BPF_F_RDONLY);

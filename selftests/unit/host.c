@@ -2,6 +2,7 @@
 /* What the kernel can do: the table is whole, builds are read right, probes leave nothing behind, the cache trusts nobody. */
 #include "harness/test.h"
 #include "base/file.h"
+#include "base/memlock.h"
 #include "host/cache.h"
 #include "host/config.h"
 #include <dirent.h>
@@ -14,6 +15,7 @@
 #include <stdio.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -431,4 +433,30 @@ TEST(a_seccomp_filter_that_kills_is_survived, .seconds = 60)
 	CHECK_EQ(caps.state[CAN_PIDFD_GETFD].err, ENOSYS);
 	CHECK_EQ(caps.state[CAN_PIDFD_OPEN].answer, CAP_YES);
 	CHECK_EQ(waitpid(-1, NULL, __WALL | WNOHANG), -1);
+}
+
+/* A kernel before Linux 5.11, where others have used up the limit of the user; counts how often it is asked. */
+static int load_above_page(void *asked)
+{
+	struct rlimit now;
+	CHECK_OK(getrlimit(RLIMIT_MEMLOCK, &now));
+	++*(int *)asked;
+	return now.rlim_cur > PAGE_BYTES ? 7 : -EPERM;
+}
+
+TEST(locked_memory_is_raised_for_the_moment)
+{
+	struct rlimit before = { .rlim_cur = 0 }, after;
+	CHECK_OK(getrlimit(RLIMIT_MEMLOCK, &before));
+	if (before.rlim_max <= PAGE_BYTES)
+		SKIP("the hard limit of locked memory is as low");
+	before.rlim_cur = PAGE_BYTES;
+	for (int first = 0; first <= 1; first++) {
+		int asked = 0;
+		CHECK_OK(setrlimit(RLIMIT_MEMLOCK, &before));
+		CHECK_EQ(with_memlock(first, load_above_page, &asked), 7);
+		CHECK_EQ(asked, 2 - first);
+		CHECK_OK(getrlimit(RLIMIT_MEMLOCK, &after));
+		CHECK_EQ(after.rlim_cur, PAGE_BYTES);
+	}
 }

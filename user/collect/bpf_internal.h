@@ -57,10 +57,6 @@ int bpf_calibrate(enum bpf_object_id, struct bpf_walker *);
 /* Finds what is another after another boot, when the config is not of this one: 1. 0: there is nothing to find, or -ENOMEM. */
 int bpf_calibrate_boot(enum bpf_object_id, struct bpf_walker *, u64 boot);
 
-/* Runs load(); a kernel that charges programs to RLIMIT_MEMLOCK (before 5.11) gets a second run with the limit raised. `first`:
- * raised from the start, for libbpf, which remembers that a probe of its own was refused. */
-int bpf_with_memlock(bool first, int (*load)(void *), void *arg);
-
 /* A pinned program is read by one process at a time; -EBUSY when another one keeps it for 100 ms. */
 int bpf_lock(const struct bpf_walker *);
 void bpf_unlock(const struct bpf_walker *);

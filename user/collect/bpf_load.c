@@ -3,6 +3,7 @@
 #include "collect/bpf_internal.h"
 #include "base/bpf.h"
 #include "base/file.h"
+#include "base/memlock.h"
 #include "host/kbtf.h"
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
@@ -10,7 +11,6 @@
 #include <linux/btf.h>
 #include <stdio.h>
 #include <sys/mman.h>
-#include <sys/resource.h>
 #include <xxhash.h>
 
 void bpf_walker_close(struct bpf_walker *p)
@@ -67,32 +67,6 @@ void bpf_code_free(struct bpf_code *code)
 {
 	free(code->insns);
 	*code = (struct bpf_code){ 0 };
-}
-
-/* As high as this process may; *ret_old is what it was. */
-static bool raise_memlock(struct rlimit *ret_old)
-{
-	struct rlimit high = { RLIM_INFINITY, RLIM_INFINITY };
-
-	if (getrlimit(RLIMIT_MEMLOCK, ret_old) < 0 || ret_old->rlim_cur == RLIM_INFINITY)
-		return false;
-	if (setrlimit(RLIMIT_MEMLOCK, &high) == 0)
-		return true;
-	high = (struct rlimit){ ret_old->rlim_max, ret_old->rlim_max };
-	return setrlimit(RLIMIT_MEMLOCK, &high) == 0;
-}
-
-int bpf_with_memlock(bool first, int (*load)(void *), void *arg)
-{
-	struct rlimit old;
-	bool raised = first && raise_memlock(&old);
-	int r = load(arg);
-
-	if (r == -EPERM && !first && (raised = raise_memlock(&old)))
-		r = load(arg);
-	if (raised)
-		setrlimit(RLIMIT_MEMLOCK, &old);
-	return r;
 }
 
 struct code_load {
@@ -167,7 +141,7 @@ static int code_load(void *arg)
 int bpf_code_load(enum bpf_object_id id, const struct bpf_code *code, struct bpf_walker *ret)
 {
 	struct code_load load = { .id = id, .code = code, .ret = ret };
-	return bpf_with_memlock(false, code_load, &load);
+	return with_memlock(false, code_load, &load);
 }
 
 /* The map of the object's global data: behind the program's own one. */
@@ -293,7 +267,7 @@ int bpf_load_cold(enum bpf_object_id id, struct bpf_walker *ret)
 
 	libbpf_set_print(NULL); /* a refused program floods the terminal otherwise */
 	libbpf_set_memlock_rlim(0);
-	int r = bpf_with_memlock(true, external ? external_load : cold_load, &load);
+	int r = with_memlock(true, external ? external_load : cold_load, &load);
 	if (r < 0)
 		return r;
 	bpf_calibrate(id, ret);

@@ -1,12 +1,19 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /* Probes of eBPF: programs of two instructions, loaded, never attached. */
 #include "base/bpf.h"
+#include "base/memlock.h"
 #include "host/config.h"
 #include "host/probe.h"
 #include <linux/btf.h>
 #include <linux/capability.h>
 #include <fcntl.h>
 #include <stdio.h>
+
+static int load_program(void *attr)
+{
+	_cleanup_close_ int fd = bpf_call(BPF_PROG_LOAD, attr, sizeof(union bpf_attr));
+	return fd < 0 ? fd : PROBE_YES;
+}
 
 static int load(const struct bpf_insn *code, size_t count, u32 type, u32 attach, u32 btf_id, u32 flags)
 {
@@ -19,8 +26,7 @@ static int load(const struct bpf_insn *code, size_t count, u32 type, u32 attach,
 	attr.insns = (u64)(uintptr_t)code;
 	attr.insn_cnt = (u32)count;
 	attr.license = (u64)(uintptr_t) "Dual BSD/GPL";
-	_cleanup_close_ int fd = bpf_call(BPF_PROG_LOAD, &attr, sizeof attr);
-	return fd < 0 ? fd : PROBE_YES;
+	return with_memlock(false, load_program, &attr);
 }
 
 /* Saves the reading of BTF where the answer is known: such programs are never permitted to others. */

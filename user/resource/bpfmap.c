@@ -4,12 +4,14 @@
  * was in it. */
 #include "base/bpf.h"
 #include "base/file.h"
+#include "base/memlock.h"
 #include "bpfmap.pb-c.h"
 #include "collect/collect.h"
 #include "resource/file_scope.h"
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 
 #define CONTENTS_MOST (64u << 20) /* bytes that a map may hold */
 #define KEY_MOST 4096u            /* bytes of a key (MAX_BPF_STACK is 512), far from overflows */
@@ -231,6 +233,13 @@ static union bpf_attr creation(const Ckpt__Bpfmap *m)
 	return attr;
 }
 
+/* A trial of rights and kinds, not of memory. */
+static int try_creation(void *attr)
+{
+	_cleanup_close_ int fd = bpf_call(BPF_MAP_CREATE, attr, sizeof(union bpf_attr));
+	return MIN(fd, 0);
+}
+
 static int judge_restore(const struct graph *graph, const struct object *o, const Ckpt__Bpfmap *m)
 {
 	if (!shape_is_sane(m))
@@ -242,9 +251,9 @@ static int judge_restore(const struct graph *graph, const struct object *o, cons
 		return fail(BPF_MAP, 0, "\"%s\" has values for %u processors, here are %d", m->name, m->cpus,
 			    libbpf_num_possible_cpus());
 	union bpf_attr attr = creation(m);
-	attr.max_entries = 1; /* a trial of rights and kinds, not of memory */
-	_cleanup_close_ int fd = bpf_call(BPF_MAP_CREATE, &attr, sizeof attr);
-	return fd < 0 ? fail(BPF_MAP, fd, "bpf(BPF_MAP_CREATE) of \"%s\", type %u", m->name, m->type) : 0;
+	attr.max_entries = 1;
+	int r = with_memlock(false, try_creation, &attr);
+	return r < 0 ? fail(BPF_MAP, r, "bpf(BPF_MAP_CREATE) of \"%s\", type %u", m->name, m->type) : 0;
 }
 
 static int bpfmap_judge(const struct graph *graph, const struct object *o, enum direction direction)
@@ -295,13 +304,31 @@ static void plan_entry(struct plan *plan, const Ckpt__Bpfmap *m, u32 fd, const u
 	step_expect(plan_bpf(plan, BPF_MAP_UPDATE_ELEM, attr), 0);
 }
 
+static void plan_memlock(struct plan *plan, u32 set, u32 get)
+{
+	step_any(plan_call(plan, CREATE, SYS_prlimit64, ARG(0), ARG(RLIMIT_MEMLOCK), set ? ARG_OF_DATA(set) : ARG(0),
+			   get ? ARG_OF_DATA(get) : ARG(0)));
+}
+
+/* Before Linux 5.11 a map must fit into the limit of who makes it (kernel/bpf/syscall.c, bpf_map_charge_init()), for which ckpt's own
+ * is raised as far as it may: its processes have theirs later. */
+static void plan_creation(struct plan *plan, const union bpf_attr *attr, u32 file)
+{
+	const struct rlimit64 all = { RLIM64_INFINITY, RLIM64_INFINITY };
+	u32 own = plan_data(plan, NULL, sizeof all, 8);
+	plan_memlock(plan, 0, own);
+	plan_memlock(plan, plan_data(plan, &all, sizeof all, 8), 0);
+	plan_place_fd(plan, step_result(plan, plan_bpf(plan, BPF_MAP_CREATE, attributes(plan, attr))), file);
+	plan_memlock(plan, own, 0);
+}
+
 /* Made with a descriptor for all, at the service place of the first file. */
 static void plan_map(struct plan *plan, const struct object *o, const Ckpt__Bpfmap *m)
 {
 	const union bpf_attr attr = creation(m);
 	u32 fd = (u32)plan_fd(plan, o->id);
 	size_t size = entry_bytes(m), count = m->contents.len / size;
-	plan_place_fd(plan, step_result(plan, plan_bpf(plan, BPF_MAP_CREATE, attributes(plan, &attr))), o->id);
+	plan_creation(plan, &attr, o->id);
 	if (form_of(m->type)->batch && count)
 		plan_batch(plan, m, fd, count);
 	else

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /* Owns the programs that watch: as many of them as this kernel lets in, the best way first. */
 #include "collect/bpf_internal.h"
+#include "base/memlock.h"
 #include "why/why_internal.h"
 #include "why.skel.h"
 #include <bpf/bpf.h>
@@ -151,7 +152,7 @@ void why_watch_begin(struct why_watch *w, struct why_names *names, const struct 
 		struct attempt a = { w, names, ways[i] };
 		if (!is_possible(names, caps, ways[i]))
 			continue;
-		int r = bpf_with_memlock(true, try_way, &a);
+		int r = with_memlock(true, try_way, &a);
 		if (r == 0) {
 			take_log(w, ways[i]);
 			break;
