@@ -43,6 +43,19 @@ static void *parent_of_sleeper(void *arg)
 	return arg;
 }
 
+/* Shares its directories with a process that it has made, and with no other thread. */
+static void *parent_of_process(void *arg)
+{
+	MUST_EQ(unshare(CLONE_FS), 0);
+	pid_t child = (pid_t)syscall(SYS_clone, CLONE_FS | SIGCHLD, 0, 0, 0, 0);
+	MUST(child >= 0);
+	for (; child == 0; judge_nap(100))
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+	sleeper(NULL);
+	MUST(kill(child, SIGKILL) == 0 && waitpid(child, NULL, 0) == child);
+	return arg;
+}
+
 static timer_t timer_of_thread;
 
 /* Ends, and its timer does not. */
@@ -77,6 +90,8 @@ static void take(const char *what)
 		start(sleeper, &files);
 	if (!strcmp(what, "thread-fs"))
 		start(parent_of_sleeper, NULL);
+	if (!strcmp(what, "thread-fs-child"))
+		start(parent_of_process, NULL);
 	if (!strcmp(what, "thread-timer"))
 		MUST(!pthread_create(&thread, NULL, make_timer, NULL) && !pthread_join(thread, NULL));
 	if (!strcmp(what, "user")) {

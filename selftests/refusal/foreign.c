@@ -36,6 +36,7 @@ REFUSED(a_time_namespace_for_children, CODES("[NAMESPACE_PENDING]", ": time"), "
 REFUSED(a_namespace_of_one_thread, CODES("[NAMESPACE_THREAD]", ": uts"), "thread")
 REFUSED(descriptors_of_one_thread, CODES("[THREAD_UNSHARED]"), "thread-files")
 REFUSED(directories_of_some_threads, CODES("[THREAD_UNSHARED]"), "thread-fs")
+REFUSED(directories_of_a_thread_and_its_child, CODES("[THREAD_UNSHARED]"), "thread-fs-child")
 REFUSED(a_timer_of_a_dead_thread, CODES("[TIMER_THREAD]", "notifies thread"), "thread-timer")
 REFUSED(threads_in_a_user_namespace, CODES("[USERNS_THREADS]"), "user")
 REFUSED(a_filter_with_a_supervisor, CODES("[SECCOMP_LISTENER]"), "listener")

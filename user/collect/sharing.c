@@ -164,6 +164,23 @@ static int look_inside(struct collector *c)
 	return r;
 }
 
+/* Directories that a thread has for itself came to each process that it has made with CLONE_FS. */
+static int look_at_heirs(struct collector *c, Ckpt__Task *task, const struct record_task *thread)
+{
+	size_t at = 0;
+	int r = 0;
+	for (size_t i = 0; r == 0 && i < c->tree->processes.n; i++) {
+		const struct tree_process *p = &c->tree->processes.v[i];
+		const struct record_task *leader = &c->facts.tasks.v[at];
+		at += p->threads.n;
+		if (p->state != 'Z' && leader->tgid != thread->tgid)
+			r = same(c, thread, leader, THING_FS);
+	}
+	if (r > 0)
+		SET(task, unshared_thread, thread->tid);
+	return MIN(r, 0);
+}
+
 /* Directories that are not those of the leader: of this thread alone? */
 static int look_at_directories(struct collector *c, Ckpt__Task *task, const struct record_task *leader,
 			       const struct record_task *thread)
@@ -175,7 +192,7 @@ static int look_at_directories(struct collector *c, Ckpt__Task *task, const stru
 		if (r != 0)
 			return MIN(r, 0);
 	}
-	return MESSAGE_APPEND(&task->n_own_fs, &task->own_fs, thread->tid) ? 0 : fail_memory();
+	return MESSAGE_APPEND(&task->n_own_fs, &task->own_fs, thread->tid) ? look_at_heirs(c, task, thread) : fail_memory();
 }
 
 static int look_at_threads(struct collector *c, const struct record_task *leader, size_t count)
