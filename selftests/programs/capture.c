@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /* capture DIR [WHAT]: sockets of packet(7): one of a device with a filter, memberships and options, one of all devices, two that share
- * what comes, one that receives nothing. unread: a packet waits in the first one; ring: it has a ring. */
+ * what comes, one that receives nothing. unread: a packet waits in the first one; ring: it has a ring; mapped: which is mapped. */
 #include "judge.h"
 #include <arpa/inet.h>
 #include <linux/filter.h>
@@ -8,6 +8,7 @@
 #include <linux/netlink.h>
 #include <linux/rtnetlink.h>
 #include <net/if.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 
 /* IEEE Std 802 - Local Experimental, and what else nobody sends */
@@ -171,12 +172,15 @@ int main(int argc, char **argv)
 	MUST_EQ(promiscuity(), 1);
 	if (!strcmp(what, "unread"))
 		send_frame(RAW, "long enough, and not read");
-	if (!strcmp(what, "ring"))
+	bool ring = !strcmp(what, "ring") || !strcmp(what, "mapped");
+	if (ring)
 		make_ring();
+	if (!strcmp(what, "mapped"))
+		MUST(mmap(NULL, 8192, PROT_READ | PROT_WRITE, MAP_SHARED, raw, 0) != MAP_FAILED);
 	judge_wait();
 	if (!strcmp(what, "unread"))
 		MUST(waiting(raw) <= 1);
-	if (strcmp(what, "ring") != 0)
+	if (!ring)
 		judge_sockets();
 	return judge_pass();
 }

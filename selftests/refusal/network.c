@@ -110,6 +110,7 @@ TEST(netlink_unread, .root = true, .net = true) { refused("netlink", "unread", N
 
 TEST(packet_unread, .root = true, .net = true) { refused("capture", "unread", NULL, EXIT_RACED, "[PACKET_UNREAD]"); }
 TEST(packet_ring, .root = true, .net = true) { refused("capture", "ring", NULL, EXIT_UNSUPPORTED, "[SOCKET_PACKET]"); }
+TEST(packet_ring_mapped, .root = true, .net = true) { refused("capture", "mapped", NULL, EXIT_UNSUPPORTED, "[SOCKET_MAPPED]"); }
 TEST(packet_hidden, .root = true, .net = true)
 {
 	CHECK_OK(setenv("CKPT_DISABLE", "PACKET_DIAG", 1));

@@ -14,11 +14,11 @@
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 
-/* Those of families that nobody carries are refused by judge, by their number. */
+/* Those of families that nobody carries are refused by judge, by their number. What a process has mapped of a socket is no socket. */
 static bool unix_claims(const struct record_file *file, const char *link)
 {
-	bool other =
-		file->family == AF_INET || file->family == AF_INET6 || file->family == AF_NETLINK || file->family == AF_PACKET;
+	bool other = file->fd == UINT32_MAX || file->family == AF_INET || file->family == AF_INET6 ||
+		     file->family == AF_NETLINK || file->family == AF_PACKET;
 	return !(file->flags & O_PATH) && !other && !strncmp(link, "socket:[", 8);
 }
 
