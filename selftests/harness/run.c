@@ -214,6 +214,29 @@ static int wait_any(struct job *jobs, int n, int *status)
 }
 
 /* usage: run [-k] [-o LOG] [-t SECONDS] [-j JOBS] PROGRAM... */
+/* --- what tests change for all of the machine, and only together can change back --- */
+
+#define POOL "/sys/kernel/mm/hugepages/hugepages-2048kB/nr_overcommit_hugepages"
+
+/* By how many huge pages the pool may grow; empty: it cannot be read. */
+static void pool_read(char ret[24])
+{
+	int fd = open(POOL, O_RDONLY | O_CLOEXEC);
+	ssize_t n = fd < 0 ? 0 : read(fd, ret, 23);
+	ret[MAX(n, 0)] = 0;
+	closep(&fd);
+}
+
+static void pool_restore(const char *before)
+{
+	char now_there[24];
+	pool_read(now_there);
+	int fd = strcmp(before, now_there) ? open(POOL, O_WRONLY | O_CLOEXEC) : -1;
+	if (fd >= 0 && write(fd, before, strlen(before)) < 0)
+		perror(POOL);
+	closep(&fd);
+}
+
 int main(int argc, char **argv)
 {
 	for (int option; (option = getopt(argc, argv, "ko:t:j:")) != -1;) {
@@ -230,6 +253,8 @@ int main(int argc, char **argv)
 	}
 	struct tally total = { 0 };
 	struct job jobs[64];
+	char pool[24];
+	pool_read(pool);
 	int running = 0, number = 0, n = argc - optind;
 	for (int i = optind; i < argc; i++)
 		settings.width = MAX(settings.width, (int)strlen(short_name(argv[i])));
@@ -245,6 +270,7 @@ int main(int argc, char **argv)
 		finish(&jobs[ended], status, ++number, &total);
 		jobs[ended] = jobs[--running];
 	}
+	pool_restore(pool);
 	printf("%d passed, %d failed, %d skipped\n", total.passed, total.failed, total.skipped);
 	return total.failed ? 1 : total.passed + total.skipped == 0 || total.passed == 0 ? 4 : 0;
 }
