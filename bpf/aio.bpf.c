@@ -2,19 +2,9 @@
 /* iter/task: the contexts of asynchronous I/O (io_setup(2)) of a process, and how many requests of each are on their way. Their count
  * is a percpu_ref: a counter per processor, a few of them per read. */
 #include "ids.h"
+#include "percpu.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
-
-#define CPUS_PER_READ 64
-
-/* A word per processor of which both addresses can be learned, the common one and that of each processor: what lies between them is
- * the same for all memory of the kind. */
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, u32);
-	__type(value, u64);
-} ruler SEC(".maps");
 
 /* One reader at a time: ckpt locks a pinned program while it reads. */
 struct {
@@ -24,26 +14,16 @@ struct {
 	u64 address; /* of the program's own objects: as numbers they come from here */
 } state;
 
-/* Of a pointer that the verifier knows. */
-static __always_inline u64 number_of(void *pointer)
-{
-	*(volatile u64 *)&state.address = (u64)pointer;
-	return *(volatile u64 *)&state.address;
-}
-
 /* Adds what the processors from `first` on count; false behind the last one. */
 static __always_inline bool add_counts(struct record_aio_raw *raw, u64 counter, u32 first)
 {
-	struct bpf_array *array = (void *)number_of(&ruler);
-	u64 base = (u64)BPF_CORE_READ(array, pptrs[0]), count;
-	u32 zero = 0;
+	u64 base = percpu_base(&state.address), distance, count;
 
-	for (u32 i = 0; i < CPUS_PER_READ; i++) {
-		void *own = bpf_map_lookup_percpu_elem(&ruler, &zero, first + i);
-		if (!own)
+	for (u32 i = 0; i < RECORD_CPUS_PER_READ; i++) {
+		if (!percpu_distance(&state.address, base, first + i, &distance))
 			return false;
 		count = 0;
-		bpf_probe_read_kernel(&count, sizeof(count), (void *)(counter + (number_of(own) - base)));
+		bpf_probe_read_kernel(&count, sizeof(count), (void *)(counter + distance));
 		raw->references += count;
 	}
 	return true;

@@ -385,6 +385,43 @@ struct record_aio {
 	rec_u32 pad;
 };
 
+#define RECORD_CPUS_PER_READ 64 /* of what the kernel counts for each processor */
+
+/* What an io_uring has that its queues do not show. */
+enum record_uring_has {
+	URING_FILES = 1 << 0, /* registered, as are the next */
+	URING_BUFFERS = 1 << 1,
+	URING_BUFFER_RINGS = 1 << 2,
+	URING_EVENTFD = 1 << 3,
+	URING_PERSONALITIES = 1 << 4,
+	URING_RESTRICTIONS = 1 << 5,
+	URING_REGION = 1 << 6,
+	URING_DESCRIPTORS = 1 << 7, /* IORING_REGISTER_RING_FDS: of any ring, by one of its users */
+	URING_CLOCK = 1 << 8,       /* other than CLOCK_MONOTONIC */
+	URING_WORKER_LIMITS = 1 << 9,
+	URING_BUSY_POLL = 1 << 10,
+	URING_NO_DRAIN = 1 << 11, /* IOSQE_IO_DRAIN is refused, since IOSQE_CQE_SKIP_SUCCESS was used */
+	URING_PROGRAMS = 1 << 12, /* of eBPF */
+};
+
+/* An io_uring (io_uring_setup(2)). */
+struct record_uring {
+	rec_u32 flags; /* IORING_SETUP_* */
+	rec_u32 sq_entries, cq_entries;
+	rec_u32 submitted, completed; /* as the kernel counts them behind the memory of its queues */
+	rec_u32 submitter;            /* the thread that alone may submit, 0: none, or not seen */
+	rec_u32 has;                  /* enum record_uring_has */
+	rec_u32 users;                /* threads that have used it */
+	rec_s64 in_flight;            /* requests of theirs, of whatever ring, that have not completed */
+};
+
+/* The same as the program reads it: in_flight is that of one user, counted by some processors. */
+struct record_uring_raw {
+	struct record_uring uring;
+	struct record_pid reader, submitter;
+	rec_u32 more_cpus, more_users;
+};
+
 enum record_tag {
 	RECORD_TASK = 0x6b736174, /* struct record_task_raw */
 	RECORD_SIGHAND,           /* struct record_sighand, after the leader's task */
@@ -393,5 +430,6 @@ enum record_tag {
 	RECORD_VMA,               /* struct record_vma_raw */
 	RECORD_FILE,              /* struct record_file_raw */
 	RECORD_AIO,               /* struct record_aio_raw */
+	RECORD_URING,             /* struct record_uring_raw */
 };
 #endif

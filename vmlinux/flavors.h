@@ -142,6 +142,40 @@ struct file___owner_2_6 {
 struct file___owner_6_12 {
 	struct fown_struct *f_owner;
 };
+struct io_rsrc_data {
+	u32 nr;
+};
+struct io_file_table {
+	struct io_rsrc_data data;
+};
+struct io_ring_ctx___registered_5_1 {
+	u32 nr_user_files, nr_user_bufs;
+};
+struct io_ring_ctx___registered_6_13 {
+	struct io_file_table file_table;
+	struct io_rsrc_data buf_table;
+};
+struct io_restriction___5_10 {
+	bool registered;
+};
+struct io_ring_ctx___restrictions_5_10 {
+	struct io_restriction___5_10 restrictions;
+};
+struct io_restriction___7_0 {
+	bool op_registered, reg_registered;
+};
+struct io_ring_ctx___restrictions_7_0 {
+	struct io_restriction___7_0 restrictions;
+};
+struct io_ring_ctx___napi_6_9 {
+	bool napi_enabled;
+};
+struct io_ring_ctx___napi_6_13 {
+	u8 napi_track_mode;
+};
+struct io_ring_ctx___drain_5_15 {
+	u32 drain_disabled : 1;
+};
 #pragma clang attribute pop
 
 /* task->state was renamed to __state in 5.14 (2f064a59a11f). Of a copy. */
@@ -369,5 +403,70 @@ static __always_inline u64 regs_result(void *regs)
 	else if (LAST_FLAVOR(((struct pt_regs___arm64 *)NULL)->regs))
 		bpf_core_read(&value, sizeof(value), &((struct pt_regs___arm64 *)regs)->regs[0]);
 	return value;
+}
+/* --- io_uring --- */
+
+static __always_inline bool ring_tells_registered(struct io_ring_ctx *ring)
+{
+	struct io_ring_ctx___registered_5_1 *old = (void *)ring;
+	struct io_ring_ctx___registered_6_13 *new = (void *)ring;
+
+	return bpf_core_field_exists(old->nr_user_bufs) || bpf_core_field_exists(new->buf_table.nr);
+}
+
+static __always_inline u32 ring_files(struct io_ring_ctx *ring)
+{
+	struct io_ring_ctx___registered_5_1 *old = (void *)ring;
+	struct io_ring_ctx___registered_6_13 *new = (void *)ring;
+
+	return bpf_core_field_exists(old->nr_user_files) ? BPF_CORE_READ(old, nr_user_files)
+							 : BPF_CORE_READ(new, file_table.data.nr);
+}
+
+static __always_inline u32 ring_buffers(struct io_ring_ctx *ring)
+{
+	struct io_ring_ctx___registered_5_1 *old = (void *)ring;
+	struct io_ring_ctx___registered_6_13 *new = (void *)ring;
+
+	return bpf_core_field_exists(old->nr_user_bufs) ? BPF_CORE_READ(old, nr_user_bufs) : BPF_CORE_READ(new, buf_table.nr);
+}
+
+static __always_inline bool ring_tells_restricted(struct io_ring_ctx *ring)
+{
+	struct io_ring_ctx___restrictions_5_10 *old = (void *)ring;
+	struct io_ring_ctx___restrictions_7_0 *new = (void *)ring;
+
+	return bpf_core_field_exists(old->restrictions.registered) || bpf_core_field_exists(new->restrictions.op_registered);
+}
+
+static __always_inline bool ring_is_restricted(struct io_ring_ctx *ring)
+{
+	struct io_ring_ctx___restrictions_5_10 *old = (void *)ring;
+	struct io_ring_ctx___restrictions_7_0 *new = (void *)ring;
+
+	if (bpf_core_field_exists(old->restrictions.registered))
+		return BPF_CORE_READ(old, restrictions.registered);
+	return BPF_CORE_READ(new, restrictions.op_registered) || BPF_CORE_READ(new, restrictions.reg_registered);
+}
+
+#define NAPI_INACTIVE 255 /* IO_URING_NAPI_TRACKING_INACTIVE */
+
+/* False without CONFIG_NET_RX_BUSY_POLL. */
+static __always_inline bool ring_polls_busily(struct io_ring_ctx *ring)
+{
+	struct io_ring_ctx___napi_6_9 *old = (void *)ring;
+	struct io_ring_ctx___napi_6_13 *new = (void *)ring;
+
+	if (bpf_core_field_exists(new->napi_track_mode))
+		return BPF_CORE_READ(new, napi_track_mode) != NAPI_INACTIVE;
+	return bpf_core_field_exists(old->napi_enabled) && BPF_CORE_READ(old, napi_enabled);
+}
+
+/* False where it is a bit among others (Linux 7). */
+static __always_inline bool ring_is_without_drain(struct io_ring_ctx *ring)
+{
+	struct io_ring_ctx___drain_5_15 *r = (void *)ring;
+
+	return bpf_core_field_exists(r->drain_disabled) && BPF_CORE_READ_BITFIELD_PROBED(r, drain_disabled);
 }
 #endif

@@ -338,6 +338,38 @@ struct kioctx_table {
 struct bpf_array {
 	void *pptrs[1];
 };
+/* --- io_uring: io_uring/, include/linux/io_uring_types.h --- */
+struct xarray {
+	void *xa_head;
+};
+struct percpu_counter {
+	s64 count;
+	s32 *counters; /* per processor */
+};
+struct io_uring_task {
+	int cached_refs; /* counted as requests, but held in reserve */
+	struct file *registered_rings[16];
+	struct percpu_counter inflight;
+};
+struct io_tctx_node {
+	struct list_head ctx_node;
+	struct task_struct *task;
+};
+struct io_mapped_region {
+	u32 nr_pages;
+};
+struct io_ring_ctx {
+	u32 flags; /* IORING_SETUP_* */
+	struct task_struct *submitter_task;
+	int clockid;
+	u32 cached_sq_head, sq_entries, cached_cq_tail, cq_entries;
+	u32 iowq_limits[2];
+	struct xarray io_bl_xa, personalities;
+	void *io_ev_fd;
+	struct list_head tctx_list;
+	struct io_mapped_region param_region; /* Linux 6.13 */
+	void *bpf_filters, *bpf_ops;          /* Linux 7 */
+};
 
 struct mm_struct {
 	atomic_t mm_users;
@@ -386,7 +418,6 @@ struct files_struct {
 struct sched_entity {
 	u64 sum_exec_runtime;
 };
-struct io_uring_task;
 struct thread_info {
 	unsigned long flags;
 };

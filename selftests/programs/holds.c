@@ -2,7 +2,6 @@
 /* holds DIR WHAT: holds something that ckpt refuses to carry (or that a test needs to be in the way) and must not notice that. */
 #include "judge.h"
 #include <linux/bpf.h>
-#include <linux/io_uring.h>
 #include <linux/perf_event.h>
 #include <sys/file.h>
 #include <sys/ioctl.h>
@@ -15,15 +14,6 @@ static int open_perf(void)
 {
 	struct perf_event_attr attr = { .type = PERF_TYPE_SOFTWARE, .size = sizeof attr, .config = PERF_COUNT_SW_TASK_CLOCK };
 	return (int)syscall(SYS_perf_event_open, &attr, 0, -1, -1, 0);
-}
-
-static int open_uring(void)
-{
-	struct io_uring_params params = { 0 };
-	int fd = (int)syscall(SYS_io_uring_setup, 4, &params);
-	if (fd >= 0)
-		MUST(mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, IORING_OFF_SQ_RING) != MAP_FAILED);
-	return fd;
 }
 
 /* r0 = 0; exit */
@@ -414,7 +404,6 @@ static const struct kind {
 	int (*open)(void);
 } kinds[] = {
 	{ "perf", open_perf },
-	{ "io_uring", open_uring },
 	{ "pipe", half_of_pipe },
 	{ "fifo-reader", reader_of_fifo },
 	{ "fifo-writer", writer_of_fifo },

@@ -64,7 +64,6 @@ KIND(bpf, "FD_BPF", "a BPF object")
 KIND(bpf_mapped, "FD_BPF", "a BPF object")
 KIND(bpf_queue, "FD_BPF", "it is of a type")
 KIND(device, "FD_DEVICE", "a device (/dev/kmsg)")
-KIND(io_uring, "FD_IO_URING", "an io_uring instance")
 KIND(kvm, "FD_KVM", "a virtual machine")
 KIND(landlock, "FD_LANDLOCK", "a Landlock ruleset")
 KIND(mount, "FD_MOUNT", "a file system context")
@@ -189,6 +188,17 @@ TEST(keyrings, .root = true)
 	CHECK_CONTAINS(output.data, "keyring of the process");
 	target_judge(&t);
 }
+static void refused_ring(const char *what, int exit_class, const char *code)
+{
+	if (caps_ask(NULL, CAN_IO_URING).answer != CAP_YES)
+		SKIP("this kernel lacks %s", caps_row(CAN_IO_URING)->interface);
+	refused_program("urings", what, exit_class, code);
+}
+TEST(uring_busy, .root = true) { refused_ring("busy", EXIT_RACED, "[URING_BUSY]"); }
+TEST(uring_polled, .root = true) { refused_ring("polled", EXIT_UNSUPPORTED, "[FD_IO_URING]"); }
+TEST(uring_files, .root = true) { refused_ring("files", EXIT_UNSUPPORTED, "[FD_IO_URING]"); }
+TEST(uring_history, .root = true) { refused_ring("skipped", EXIT_UNSUPPORTED, "[URING_HISTORY]"); }
+TEST(uring_unmapped, .root = true) { refused_ring("unmapped", EXIT_UNSUPPORTED, "[URING_MAPPED]"); }
 TEST(aio_busy, .root = true) { refused_program("aio", "busy", EXIT_RACED, "[AIO_BUSY]"); }
 TEST(aio_inherited, .root = true) { refused_program("aio", "inherited", EXIT_UNSUPPORTED, "[AIO_INHERITED]"); }
 TEST(aio_part, .root = true) { refused_program("aio", "part", EXIT_UNSUPPORTED, "[AIO_PART]"); }

@@ -187,11 +187,11 @@ TEST(calls_that_a_program_handles, .root = true)
 	target_judge(&t);
 }
 
-TEST(requests_that_nobody_tells, .root = true)
+static void nobody_tells(const char *program, const char *code)
 {
 	struct target t;
-	target_start(&t, "aio");
-	refused_without(&t, "BPF_PERCPU", "[AIO_RING]");
+	target_start(&t, program);
+	refused_without(&t, "BPF_PERCPU", code);
 	target_judge(&t);
 }
 
@@ -210,6 +210,14 @@ TEST(faults_that_nobody_tells, .root = true)
 	}
 	disable(NULL);
 	target_judge(&t);
+}
+
+TEST(requests_that_nobody_tells, .root = true) { nobody_tells("aio", "[AIO_RING]"); }
+TEST(requests_of_rings_that_nobody_tells, .root = true)
+{
+	if (caps_ask(NULL, CAN_IO_URING).answer != CAP_YES)
+		SKIP("this kernel lacks %s", caps_row(CAN_IO_URING)->interface);
+	nobody_tells("urings", "[URING_RING]");
 }
 
 TEST(domains_that_nobody_tells, .root = true)

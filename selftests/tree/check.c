@@ -72,11 +72,11 @@ TEST(every_reason_is_named_at_once, .root = true)
 {
 	struct target t;
 	_cleanup_text_ struct text output = { 0 };
-	target_start(&t, "holds", "io_uring");
+	target_start(&t, "holds", "perf");
 	CHECK_OK(ptrace(PTRACE_SEIZE, t.pid, 0, 0));
 	CHECK_EQ(check(&output, t.pid, NULL), 3);
 	CHECK_CONTAINS(output.data, "[TRACED]");
-	CHECK_CONTAINS(output.data, "io_uring");
+	CHECK_CONTAINS(output.data, "[FD_PERF]");
 	CHECK_CONTAINS(output.data, "verdict: it cannot be dumped now: ");
 	CHECK_CONTAINS(output.data, "result: nothing was stopped or changed");
 }

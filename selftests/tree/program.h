@@ -2,7 +2,7 @@
 /* PROGRAM(name, flags, "program", "argument"...) makes four tests: the program alone, dumped and restored, dumped and left
  * running, dumped and restored by the command line of criu(8); it judges itself. QUIET programs change nothing while they wait and are also compared fact by fact with their image;
  * GAP: the program does not exist for 0.7 seconds; NET: it has a network namespace of its own; NEEDS(capability): where the kernel lacks it
- * dumps are skipped. */
+ * all are skipped. */
 #pragma once
 #include "harness/target.h"
 #include "host/caps.h"
@@ -18,9 +18,10 @@ static inline void program_needs(int flags)
 		SKIP("this kernel lacks %s", caps_row(id)->interface);
 }
 
-static inline void program_alone(const char *const *argv)
+static inline void program_alone(int flags, const char *const *argv)
 {
 	struct target t;
+	program_needs(flags);
 	target_startv(&t, argv);
 	nap_ms(50);
 	target_judge(&t);
@@ -62,7 +63,7 @@ static inline void program_by_criu(int flags, const char *const *argv)
 /* alone: the program itself is right, without any dump. */
 #define PROGRAM(name, flags, ...)                                                                                              \
 	static const char *const argv_##name[] = { __VA_ARGS__, NULL };                                                        \
-	TEST(name##_alone, .root = true, .net = ((flags)&NET) != 0) { program_alone(argv_##name); }                            \
+	TEST(name##_alone, .root = true, .net = ((flags)&NET) != 0) { program_alone(flags, argv_##name); }                     \
 	TEST(name##_dump_restore, .root = true, .net = ((flags)&NET) != 0, .seconds = 60)                                      \
 	{                                                                                                                      \
 		program_dump_restore(flags, argv_##name);                                                                      \

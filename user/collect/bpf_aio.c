@@ -3,8 +3,6 @@
 #include "collect/bpf_internal.h"
 
 #define CONTEXTS_MAX (1u << 20) /* of one process: a table that does not end is one that changes */
-#define CPUS_PER_READ 64u
-#define CPUS_MAX 8192u
 #define COUNT_BIAS (1ull << 63) /* PERCPU_COUNT_BIAS of lib/percpu-refcount.c */
 
 /* 1, or 0 behind the last context. */
@@ -29,7 +27,7 @@ static int read_one(struct bpf_walker *w, u32 tgid, u32 number, struct record_ai
 {
 	struct record_aio_raw raw = { .more = true };
 	u64 sum = 0;
-	for (u32 cpu = 0; raw.more && cpu < CPUS_MAX; cpu += CPUS_PER_READ) {
+	for (u32 cpu = 0; raw.more && cpu < BPF_CPUS_MAX; cpu += RECORD_CPUS_PER_READ) {
 		int r = read_part(w, tgid, number, cpu, &raw);
 		if (r <= 0)
 			return r;

@@ -408,6 +408,16 @@ int collector_aio(struct collector *c, u32 pid, u64 address, struct record_aio *
 	return cold ? bpf_aio(cold, pid, address, ret) : err;
 }
 
+int collector_uring(struct collector *c, struct record_uring *ret)
+{
+	const struct record_file *f = c->current->record;
+	int err = -EOPNOTSUPP, r = c->bpf ? bpf_uring(c->bpf, f->tgid, f->fd, ret) : -EOPNOTSUPP;
+	if (r >= 0 || c->config->no_bpf)
+		return r;
+	_cleanup_bpf_ struct bpf_source *cold = bpf_open(c->config->caps, BPF_COLD, &err);
+	return cold ? bpf_uring(cold, f->tgid, f->fd, ret) : err;
+}
+
 const struct record_sighand *collector_sighand(struct collector *c, u32 tgid)
 {
 	for (u32 i = c->sighand_of.n; i < c->facts.sighands.n; i++)

@@ -105,6 +105,8 @@ const struct record_file *collector_kernel_file(struct collector *);
 u64 collector_userfault(struct collector *, u32 pid, u64 start);
 /* bpf_aio() by whichever effort answers: what a process has in flight. */
 int collector_aio(struct collector *, u32 pid, u64 address, struct record_aio *ret);
+/* bpf_uring() by whichever effort answers, of the descriptor that is being collected. */
+int collector_uring(struct collector *, struct record_uring *ret);
 /* The file object of a descriptor that ckpt itself holds (a file in flight); collects it when it is new. fd stays the
  * caller's. Negative errno. */
 int collector_add_file(struct collector *, int fd, u32 *ret_file);

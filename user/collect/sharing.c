@@ -236,7 +236,7 @@ static bool any_may_share(const struct collector *c)
 	size_t at = 0;
 	for (size_t i = 0; i < c->tree->processes.n; i++) {
 		const struct tree_process *p = &c->tree->processes.v[i];
-		if (p->state != 'Z' && may_share_outside(&c->facts.tasks.v[at], p->threads.n))
+		if (p->state != 'Z' && may_share_outside(&c->facts.tasks.v[at], p->threads.n + p->workers))
 			return true;
 		at += p->threads.n;
 	}

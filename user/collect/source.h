@@ -68,6 +68,9 @@ int bpf_files(struct bpf_source *, struct facts *, struct tree *);
 /* The context of asynchronous I/O of a process whose ring is at the address: 1, or 0 when there is none. -EOPNOTSUPP, -EINVAL, ...:
  * this kernel does not tell (it takes Linux 6.1: bpf_map_lookup_percpu_elem(), and iterators that know one process). */
 int bpf_aio(struct bpf_source *, u32 tgid, u64 address, struct record_aio *ret);
+/* The io_uring that a process has at a descriptor: 1, or 0 when this kernel's rings are of another form. Negative errno as bpf_aio();
+ * -E2BIG: it has more than 256 users. */
+int bpf_uring(struct bpf_source *, u32 tgid, u32 fd, struct record_uring *ret);
 /* Need its programs not be loaded? */
 bool bpf_is_pinned(const struct bpf_source *);
 void bpf_close(struct bpf_source *);

@@ -158,7 +158,6 @@ static const struct {
 	{ "/dmabuf:", "a buffer of a device", DIAG_FD_DMABUF },
 	{ "/secretmem", "secret memory", DIAG_SHMEM_SECRET },
 	{ "anon_inode:[fscontext]", "a file system context", DIAG_FD_MOUNT },
-	{ "anon_inode:[io_uring]", "an io_uring instance", DIAG_FD_IO_URING },
 	{ "anon_inode:[landlock-ruleset]", "a Landlock ruleset", DIAG_FD_LANDLOCK },
 	{ "anon_inode:[perf_event]", "a perf event", DIAG_FD_PERF },
 	{ "anon_inode:bpf", "a BPF object", DIAG_FD_BPF },

@@ -46,4 +46,6 @@ struct resource {
 	int (*plan)(struct plan *, const struct graph *, const struct object *);
 	/* FILE scope: the steps that map it where and as the mapping is, when that is not mmap(2) of its descriptor. May be NULL. */
 	void (*map)(struct plan *, u32 pid, const struct graph *, const struct vma *);
+	/* FILE scope: its mmap(2) takes no address, so a mapping comes back to its place when there is no other. */
+	bool kernel_places;
 };

@@ -321,15 +321,27 @@ void plan_post(struct plan *plan, struct place place, u32 word)
 }
 
 /* It knows its own id whatever pid namespace it is in. */
-void plan_write_memory(struct plan *plan, struct place place, u64 address, u32 data, size_t len)
+/* from: data offset of a struct iovec. */
+static void write_memory(struct plan *plan, struct place place, u64 address, u32 from, size_t len)
 {
-	u32 from = plan_data(plan, &(struct iovec){ NULL, len }, sizeof(struct iovec), 8);
 	u32 to = plan_data(plan, &(struct iovec){ (void *)(uintptr_t)address, len }, sizeof(struct iovec), 8);
-	plan_pointer(plan, from, data);
 	u32 own = step_result(plan, plan_call(plan, place, SYS_getpid));
 	step_expect(plan_call(plan, place, SYS_process_vm_writev, ARG_OF_SLOT(own), ARG_OF_DATA(from), ARG(1), ARG_OF_DATA(to),
 			      ARG(1), ARG(0)),
 		    (s64)len);
+}
+
+void plan_write_memory(struct plan *plan, struct place place, u64 address, u32 data, size_t len)
+{
+	u32 from = plan_data(plan, &(struct iovec){ NULL, len }, sizeof(struct iovec), 8);
+	plan_pointer(plan, from, data);
+	write_memory(plan, place, address, from, len);
+}
+
+void plan_copy_memory(struct plan *plan, struct place place, u64 to, u64 from, size_t len)
+{
+	struct iovec iov = { (void *)(uintptr_t)from, len };
+	write_memory(plan, place, to, plan_data(plan, &iov, sizeof iov, 8), len);
 }
 
 void plan_park(struct plan *plan, u32 tid, long nr, const struct arg args[6])

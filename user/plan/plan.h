@@ -116,6 +116,8 @@ void *plan_bytes(struct plan *, u32 offset);
 void plan_pointer(struct plan *, u32 at, u32 target);
 /* A process writes len bytes at data offset `data` to an address of its own memory. */
 void plan_write_memory(struct plan *, struct place, u64 address, u32 data, size_t len);
+/* The same from another address of its memory; two steps. */
+void plan_copy_memory(struct plan *, struct place, u64 to, u64 from, size_t len);
 /* A word for WAIT and POST, by name: equal names give the same word. */
 u32 plan_word(struct plan *, const char *name);
 void plan_wait(struct plan *, struct place, u32 word, u32 value);

@@ -108,14 +108,15 @@ static void sim_mprotect(struct sim *s, struct sim_process *p, u64 start, u64 en
 static void sim_mmap(struct sim *s, struct sim_process *p, const struct plan_step *step)
 {
 	const u64 *a = step->step.a;
-	if (touches_arena(s, a[0], a[0] + a[1]))
+	u64 start = a[0] ?: (u64)step->step.expect, end = start + a[1]; /* 0: the kernel chooses, and must choose that */
+	if (touches_arena(s, start, end))
 		problem(s, step, "maps over the arena");
-	if (range_in(p, a[0], a[0] + a[1]))
+	if (range_in(p, start, end))
 		problem(s, step, "maps over another mapping");
 	int fd = (int)(s64)a[4];
 	insert(s, p,
-	       (struct sim_range){ .start = a[0],
-				   .end = a[0] + a[1],
+	       (struct sim_range){ .start = start,
+				   .end = end,
 				   .prot = (u32)a[2],
 				   .fd = fd,
 				   .offset = fd < 0 ? 0 : a[5],

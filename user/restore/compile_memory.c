@@ -45,6 +45,7 @@ struct space {
 	const struct object *parent; /* vmas of the parent in the tree, NULL for the root */
 	const struct page_run *runs, *parent_runs;
 	u32 nruns, nparent_runs;
+	u64 parked; /* the end of what waits in the slot */
 };
 
 static struct place at(const struct space *s, enum stage stage) { return AT(s->pid, stage); }
@@ -108,7 +109,8 @@ static void move_part(const struct space *s, u64 from, u64 len, u64 home, u64 *s
 	*slot += len;
 }
 
-static void park_vdso(const struct space *s)
+/* Returns where the slot is free from. */
+static u64 park_vdso(const struct space *s)
 {
 	u64 slot = s->c->site.slot;
 	const struct survey *survey = s->c->survey;
@@ -118,12 +120,13 @@ static void park_vdso(const struct space *s)
 			if (is_vdso_part(v->name))
 				move_part(s, v->start, v->end - v->start, part_home(s->vmas, s->count, v->name), &slot);
 		}
-		return;
+		return slot;
 	}
 	const struct vma *p = s->parent->data;
 	for (u32 i = 0; i < s->parent->count; i++)
 		if (is_vdso_part(p[i].name))
 			move_part(s, p[i].start, p[i].end - p[i].start, part_home(s->vmas, s->count, p[i].name), &slot);
+	return slot;
 }
 
 static void unmap(const struct space *s, u64 start, u64 end)
@@ -132,24 +135,96 @@ static void unmap(const struct space *s, u64 start, u64 end)
 		plan_call(s->c->plan, at(s, STAGE_UNMAP), SYS_munmap, ARG(start), ARG(end - start));
 }
 
-/* Everything goes but the arena, the slot and what is kept: all gaps between them. */
-static void unmap_rest(const struct space *s)
+/* All gaps between the arena, the slot and what is kept. */
+static void each_gap(const struct space *s, void (*visit)(const struct space *, u64 start, u64 end))
 {
 	u64 from = 0;
 	bool site_done = false;
 	for (u32 i = 0; i <= s->count; i++) {
 		const struct vma *v = i < s->count ? &s->vmas[i] : NULL;
 		if (!site_done && (!v || v->start >= s->c->site.code)) {
-			unmap(s, from, s->c->site.code);
+			visit(s, from, s->c->site.code);
 			from = s->c->site.end;
 			site_done = true;
 		}
 		if (v && is_kept(s, v)) {
-			unmap(s, from, v->start);
+			visit(s, from, v->start);
 			from = v->end;
 		}
 	}
-	unmap(s, from, arch_task_size());
+	visit(s, from, arch_task_size());
+}
+
+/* --- mappings that the kernel places --- */
+
+static bool kernel_places(const struct space *s, const struct vma *v)
+{
+	const struct resource *own = v->file && v->flags & VMA_SHARED ? registry_of_file(s->c->graph, v->file) : NULL;
+	return own && own->kernel_places;
+}
+
+static void plug_part(const struct space *s, u64 start, u64 end, bool may_fail)
+{
+	if (start >= end)
+		return;
+	struct plan_step *step =
+		plan_call(s->c->plan, at(s, STAGE_MAP), SYS_mmap, ARG(start), ARG(end - start), ARG(PROT_NONE),
+			  ARG(MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE), ARG(-1), ARG(0));
+	if (may_fail)
+		step_any(step);
+	else
+		step_expect(step, (s64)start);
+}
+
+#define LOWEST 65536u /* vm.mmap_min_addr of most machines; where it is less the kernel may map below */
+
+static void plug(const struct space *s, u64 start, u64 end)
+{
+	plug_part(s, MAX(start, PAGE_BYTES), MIN(end, LOWEST), true);
+	plug_part(s, MAX(start, LOWEST), end, false);
+}
+
+static void unmap_plug(const struct space *s, u64 start, u64 end)
+{
+	if (start < end)
+		plan_call(s->c->plan, at(s, STAGE_MAP), SYS_munmap, ARG(start), ARG(end - start));
+}
+
+/* All of a gap goes but what has been placed there. */
+static void unplug(const struct space *s, u64 start, u64 end)
+{
+	for (u32 i = 0; i < s->count; i++) {
+		const struct vma *v = &s->vmas[i];
+		if (v->start < start || v->start >= end || !kernel_places(s, v))
+			continue;
+		unmap_plug(s, start, v->start);
+		start = v->end;
+	}
+	unmap_plug(s, start, end);
+}
+
+/* Before anything else is mapped: all that is free is taken for a moment but the one place, wherever mmap(2) begins to look. */
+static void place_mappings(const struct space *s)
+{
+	bool plugged = false;
+	for (u32 i = 0; i < s->count; i++) {
+		const struct vma *v = &s->vmas[i];
+		if (!kernel_places(s, v))
+			continue;
+		if (!plugged) {
+			each_gap(s, plug);
+			plug(s, s->parked, s->c->site.end);
+		}
+		plugged = true;
+		unmap_plug(s, v->start, v->end);
+		step_expect(plan_call(s->c->plan, at(s, STAGE_MAP), SYS_mmap, ARG(0), ARG(v->end - v->start), ARG(v->prot),
+				      ARG(MAP_SHARED), ARG(plan_fd(s->c->plan, v->file)), ARG(v->pgoff)),
+			    (s64)v->start);
+	}
+	if (!plugged)
+		return;
+	each_gap(s, unplug);
+	unplug(s, s->parked, s->c->site.end);
 }
 
 /* --- mappings --- */
@@ -163,6 +238,8 @@ static bool writable_first(const struct space *s, const struct vma *v)
 static void map(const struct space *s, const struct vma *v)
 {
 	const struct resource *own = v->file && v->flags & VMA_SHARED ? registry_of_file(s->c->graph, v->file) : NULL;
+	if (own && own->kernel_places) /* it is there already */
+		return;
 	if (own && own->map) {
 		own->map(s->c->plan, s->pid, s->c->graph, v);
 		return;
@@ -476,8 +553,9 @@ int compile_memory(struct compiler *c, const Ckpt__Task *task)
 		.nparent_runs = parent_runs ? parent_runs->count : 0,
 	};
 	plan_for(c->plan, "memory of process %u", task->pid);
-	park_vdso(&s);
-	unmap_rest(&s);
+	s.parked = park_vdso(&s);
+	each_gap(&s, unmap);
+	place_mappings(&s);
 	u32 first = 0, mapped = 0; /* [first, mapped) are one mapping so far */
 	for (u32 i = 0; i < s.count; i++) {
 		const struct vma *v = &s.vmas[i];

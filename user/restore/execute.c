@@ -80,8 +80,8 @@ static int make_arena(struct execution *x)
 		r = file_pwrite_full(x->memory, parasite_blob_begin, (size_t)(parasite_blob_end - parasite_blob_begin), 0);
 	if (r == 0)
 		r = map_at(x->site.code, PAGE_BYTES, PROT_READ | PROT_EXEC, x->memory, 0);
-	if (r == 0)
-		r = map_at(x->site.data, size, PROT_READ | PROT_WRITE, x->memory, PAGE_BYTES);
+	if (r == 0) /* up to the slot: nothing else may be mapped behind it */
+		r = map_at(x->site.data, x->site.slot - x->site.data, PROT_READ | PROT_WRITE, x->memory, PAGE_BYTES);
 	if (r < 0)
 		return fail(ARENA, r, "%zu bytes at %llx", size, (unsigned long long)x->site.code);
 	x->map = (char *)(uintptr_t)x->site.data;
@@ -428,7 +428,7 @@ void execution_free(struct execution *x)
 	resets_end(x);
 	if (x->map) {
 		munmap((void *)(uintptr_t)x->site.code, PAGE_BYTES);
-		munmap(x->map, plan_size(x->plan));
+		munmap(x->map, x->site.slot - x->site.data);
 	}
 	closep(&x->memory);
 	vector_free(&x->registers);

@@ -10,6 +10,7 @@
 #include <sys/syscall.h>
 
 #define PF_KTHREAD 0x00200000u
+#define PF_IO_WORKER 0x00000010u
 
 int stat_read(int proc, struct task_stat *ret)
 {
@@ -136,6 +137,20 @@ static int see_last_end(struct tree_process *p)
 	return 0;
 }
 
+/* Does the kernel work here for an io_uring(7)? Such a thread has no code of the program's, and what it does must not be interrupted: it
+ * would tell EINTR. Threads of the C library have a list of robust futexes, which it never has: most need no look at /proc. */
+static bool is_worker(const struct tree_process *p, pid_t tid)
+{
+	_cleanup_text_ struct text text = { 0 };
+	void *list = NULL;
+	size_t len;
+	unsigned flags = 0;
+	if (tid == p->pid || (syscall(SYS_get_robust_list, tid, &list, &len) == 0 && list))
+		return false;
+	const char *rest = file_readf(&text, p->proc, "task/%d/stat", tid) < 0 || !text.data ? NULL : strrchr(text.data, ')');
+	return rest && sscanf(rest, ") %*c %*d %*d %*d %*d %*d %u", &flags) == 1 && flags & PF_IO_WORKER;
+}
+
 /* Adds the threads that are not known yet; *ret_grew says whether there were any. */
 int tree_scan_threads(struct tree_process *p, bool *ret_grew)
 {
@@ -150,6 +165,7 @@ int tree_scan_threads(struct tree_process *p, bool *ret_grew)
 		return -ENOMEM;
 	}
 	size_t at = 0; /* the kernel lists threads in the order of their birth, as they are kept here */
+	u32 workers = 0;
 	int r = 0;
 	for (struct dirent *e; r == 0 && (e = file_next(dir, &r));) {
 		pid_t tid = atoi(e->d_name);
@@ -164,6 +180,10 @@ int tree_scan_threads(struct tree_process *p, bool *ret_grew)
 			i++;
 		if (i < p->threads.n)
 			continue;
+		if (is_worker(p, tid)) {
+			workers++;
+			continue;
+		}
 		struct tree_thread *t = vector_add(&p->threads);
 		if (!t) {
 			r = -ENOMEM;
@@ -174,6 +194,7 @@ int tree_scan_threads(struct tree_process *p, bool *ret_grew)
 		*ret_grew = true;
 	}
 	closedir(dir);
+	p->workers = workers;
 	if (r == 0 && !p->threads.n && p->leader_ended)
 		return see_last_end(p);
 	return r == -ENOENT || (r == 0 && p->threads.n == 0) ? -ESRCH : r;
