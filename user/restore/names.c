@@ -7,6 +7,7 @@
 #include "base/vector.h"
 #include "diag/diag.h"
 #include "model/shape.h"
+#include "resource/memory_object.h"
 #include "resource/registry.h"
 #include "restore/restore.h"
 #include "sysvshm.pb-c.h"
@@ -89,10 +90,11 @@ static bool is_as_before(const struct name *n, const struct stat *st)
 	return n->was_there && st->st_mode == n->st.st_mode && st->st_uid == n->st.st_uid && st->st_gid == n->st.st_gid;
 }
 
-/* One that somebody has attached goes with him, or he lives. */
+/* One that somebody has attached goes with him, or he lives. That is not ckpt itself, whose world did not get to its end. */
 static bool settle_segment(int id)
 {
 	struct shmid_ds ds;
+	(void)shmdt((const void *)WINDOW);
 	if (shmctl(id, IPC_STAT, &ds) < 0)
 		return true;
 	return !ds.shm_nattch && shmctl(id, IPC_RMID, NULL) == 0;
