@@ -6,7 +6,9 @@
 #include "harness/killer.h"
 #include "harness/left.h"
 #include "harness/spoil.h"
+#include <signal.h>
 #include <stdio.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 
 static const int errors[] = { ENOSPC, EIO, ENOMEM, EINTR, EPERM, EAGAIN };
@@ -58,6 +60,8 @@ struct sweep {
 	char *before; /* what there is when nothing was left */
 	int calls, step;
 	int failed, passed;
+	bool judged; /* what was restored judges itself, and its directory is put back; else it is killed, since its judgement ends
+		      * what lives outside of it */
 };
 
 static struct struck strike_at(struct sweep *s, int n, int error, bool children, char what[200], struct text *output)
@@ -84,16 +88,19 @@ static void dump_at(struct sweep *s, const char *reference, int n, int error)
 	*(no ? &s->failed : &s->passed) += struck.injected;
 }
 
-/* An error at every so many calls; at those between them too until enough of both ends were seen: which calls a slice meets is chance,
+/* So many calls of a run; all of them. */
+enum { SOME = 60, FEW = 12, ALL = 0 };
+
+/* An error at so many calls; at those between them too until enough of both ends were seen: which calls a slice meets is chance,
  * and with sanitizers what is asked of memory does not fail. */
-static void sweep_errors(struct sweep *s, int step, void (*at)(struct sweep *, int n, int error))
+static void sweep_errors(struct sweep *s, int points, void (*at)(struct sweep *, int n, int error))
 {
 	bool enough = false;
-	s->step = step ?: s->calls / 60 + 1;
+	s->step = points ? s->calls / points + 1 : 1;
 	for (int slice = 0; slice < s->step && !enough; slice++) {
 		for (int n = strike_first(1) + slice; n <= s->calls; n += s->step)
 			at(s, n, errors[(n / s->step + slice + strike_turn()) % (int)ARRAY_SIZE(errors)]);
-		enough = s->failed > 5 && s->passed > 2;
+		enough = s->failed > points / 12 && s->passed > points / 30;
 	}
 	printf("%d failed, %d went well\n", s->failed, s->passed);
 	fflush(stdout);
@@ -104,7 +111,7 @@ static char reference[80];
 
 static void dump_one(struct sweep *s, int n, int error) { dump_at(s, reference, n, error); }
 
-static void sweep_dump(const char *const *argv, int step, bool rests)
+static void sweep_dump(const char *const *argv, int points, bool rests)
 {
 	char pid[16];
 	struct sweep s = { 0 };
@@ -120,11 +127,12 @@ static void sweep_dump(const char *const *argv, int step, bool rests)
 		char what[200];
 		_cleanup_text_ struct text output = { 0 };
 		struct struck whole = strike_at(&s, 0, 0, true, what, &output);
-		CHECK(!failed(&whole, &output, what));
+		if (failed(&whole, &output, what))
+			FAIL("the dump itself does not work under a tracer: %s", output.data);
 		check_image(&s.t, reference, what);
 		s.calls = strike_least(s.calls, &whole);
 	}
-	sweep_errors(&s, step, dump_one);
+	sweep_errors(&s, points, dump_one);
 	target_dump(&s.t, false);
 	target_restore(&s.t, 0);
 	target_judge(&s.t);
@@ -133,18 +141,23 @@ static void sweep_dump(const char *const *argv, int step, bool rests)
 
 /* --- a restore --- */
 
-static void judge_survivor(struct target *t)
+static void judge_survivor(struct sweep *s)
 {
-	target_judge(t);
+	struct target *t = &s->t;
+	if (s->judged)
+		target_judge(t);
+	else
+		CHECK_OK(kill(-t->pid, SIGKILL)); /* the group of its session */
 	target_gone(t->pid);
-	shell("rm -rf %s && cp -a %s.kept %1$s", t->dir, t->dir);
+	if (s->judged)
+		shell("rm -rf %s && cp -a %s.kept %1$s", t->dir, t->dir);
 }
 
 static void judge_restore(struct sweep *s, const struct struck *struck, const struct text *output, const char *what)
 {
 	bool no = failed(struck, output, what);
 	if (!no)
-		judge_survivor(&s->t);
+		judge_survivor(s);
 	left_check(s->before, what);
 	*(no ? &s->failed : &s->passed) += struck->injected;
 }
@@ -157,15 +170,16 @@ static void restore_at(struct sweep *s, int n, int error)
 	judge_restore(s, &struck, &output, what);
 }
 
-static void begin_restore(struct sweep *s, const char *const *argv)
+static void begin_restore(struct sweep *s, const char *const *argv, bool judged)
 {
 	char what[200];
-	*s = (struct sweep){ 0 };
+	*s = (struct sweep){ .judged = judged };
 	target_startv(&s->t, argv);
 	target_dump(&s->t, false);
 	if (!strcmp(argv[0], "named")) /* none of what its sockets had left */
 		shell("find %s -type s -delete", s->t.dir, "");
-	shell("cp -a %s %s.kept", s->t.dir, s->t.dir);
+	if (judged)
+		shell("cp -a %s %s.kept", s->t.dir, s->t.dir);
 	s->before = left_look_alone();
 	memcpy(s->argv, (const char *[]){ "ckpt", "restore", s->t.image, "-d", NULL }, 5 * sizeof *s->argv);
 	for (int i = 0; i < STRIKE_WHOLE; i++) {
@@ -185,11 +199,11 @@ static void end_restore(struct sweep *s)
 	free(s->before);
 }
 
-static void sweep_restore(const char *const *argv, int step)
+static void sweep_restore(const char *const *argv, int points, bool judged)
 {
 	struct sweep s;
-	begin_restore(&s, argv);
-	sweep_errors(&s, step, restore_at);
+	begin_restore(&s, argv, judged);
+	sweep_errors(&s, points, restore_at);
 	end_restore(&s);
 }
 
@@ -204,7 +218,7 @@ static void sweep_steps(const char *const *argv, u32 slice)
 	struct sweep s;
 	struct spoil spoil = { .step = UINT32_MAX, .how = SPOIL_FAILS }; /* the first round counts them */
 	struct strike strike = { .at_birth = spoil_step, .arg = &spoil };
-	begin_restore(&s, argv);
+	begin_restore(&s, argv, true);
 	s.failed = s.passed = 0;
 	int named = 0;
 	for (u32 i = 0; i == 0 || i <= (slice && named > 5 ? slice : spoil.steps); i++) {
@@ -228,29 +242,80 @@ static void sweep_steps(const char *const *argv, u32 slice)
 #define ARGV(...) ((const char *const[]){ __VA_ARGS__, NULL })
 #define PYTHON ARGV("/usr/bin/python3", "python.py")
 
-TEST(dump_sleeper, .root = true, .seconds = 120) { sweep_dump(ARGV("sleeper"), 0, true); }
-TEST(dump_python, .root = true, .seconds = 120) { sweep_dump(PYTHON, 0, false); }
-TEST(dump_tree, .root = true, .seconds = 120) { sweep_dump(ARGV("tree"), 0, true); }
-TEST(dump_shell, .root = true, .seconds = 120) { sweep_dump(ARGV("pty"), 0, false); }
-TEST(restore_shell, .root = true, .seconds = 120) { sweep_restore(ARGV("pty"), 0); }
-TEST(restore_sleeper, .root = true, .seconds = 120) { sweep_restore(ARGV("sleeper"), 0); }
-TEST(restore_python, .root = true, .seconds = 120) { sweep_restore(PYTHON, 0); }
-TEST(restore_tree, .root = true, .seconds = 120) { sweep_restore(ARGV("tree"), 0); }
-TEST(restore_names, .root = true, .net = true, .seconds = 120) { sweep_restore(ARGV("named"), 0); }
-TEST(restore_leaders, .root = true, .seconds = 120) { sweep_restore(ARGV("leaders", "child"), 0); }
+TEST(dump_sleeper, .root = true, .seconds = 120) { sweep_dump(ARGV("sleeper"), SOME, true); }
+TEST(dump_python, .root = true, .seconds = 120) { sweep_dump(PYTHON, SOME, false); }
+TEST(dump_tree, .root = true, .seconds = 120) { sweep_dump(ARGV("tree"), SOME, true); }
+TEST(dump_shell, .root = true, .seconds = 120) { sweep_dump(ARGV("pty"), SOME, false); }
+TEST(restore_shell, .root = true, .seconds = 120) { sweep_restore(ARGV("pty"), SOME, true); }
+TEST(restore_sleeper, .root = true, .seconds = 120) { sweep_restore(ARGV("sleeper"), SOME, true); }
+TEST(restore_python, .root = true, .seconds = 120) { sweep_restore(PYTHON, SOME, true); }
+TEST(restore_tree, .root = true, .seconds = 120) { sweep_restore(ARGV("tree"), SOME, true); }
+TEST(restore_names, .root = true, .net = true, .seconds = 120) { sweep_restore(ARGV("named"), SOME, true); }
+TEST(restore_leaders, .root = true, .seconds = 120) { sweep_restore(ARGV("leaders", "child"), SOME, true); }
 TEST(steps_sleeper, .root = true, .seconds = 120) { sweep_steps(ARGV("sleeper"), 30); }
 TEST(steps_tree, .root = true, .seconds = 120) { sweep_steps(ARGV("tree"), 40); }
 TEST(steps_userns, .root = true, .seconds = 120) { sweep_steps(ARGV("userns"), 30); }
 
-TEST(soak_inject_dump_sleeper, .root = true, .manual = true, .seconds = 7200) { sweep_dump(ARGV("sleeper"), 1, true); }
-TEST(soak_inject_dump_python, .root = true, .manual = true, .seconds = 7200) { sweep_dump(PYTHON, 1, false); }
-TEST(soak_inject_dump_tree, .root = true, .manual = true, .seconds = 7200) { sweep_dump(ARGV("tree"), 1, true); }
-TEST(soak_inject_restore_sleeper, .root = true, .manual = true, .seconds = 7200) { sweep_restore(ARGV("sleeper"), 1); }
-TEST(soak_inject_restore_python, .root = true, .manual = true, .seconds = 7200) { sweep_restore(PYTHON, 1); }
-TEST(soak_inject_restore_tree, .root = true, .manual = true, .seconds = 7200) { sweep_restore(ARGV("tree"), 1); }
-TEST(soak_inject_dump_shell, .root = true, .manual = true, .seconds = 7200) { sweep_dump(ARGV("pty"), 1, false); }
-TEST(soak_inject_restore_shell, .root = true, .manual = true, .seconds = 7200) { sweep_restore(ARGV("pty"), 1); }
-TEST(soak_inject_restore_names, .root = true, .net = true, .manual = true, .seconds = 7200) { sweep_restore(ARGV("named"), 1); }
+TEST(soak_inject_dump_sleeper, .root = true, .manual = true, .seconds = 7200) { sweep_dump(ARGV("sleeper"), ALL, true); }
+TEST(soak_inject_dump_python, .root = true, .manual = true, .seconds = 7200) { sweep_dump(PYTHON, ALL, false); }
+TEST(soak_inject_dump_tree, .root = true, .manual = true, .seconds = 7200) { sweep_dump(ARGV("tree"), ALL, true); }
+TEST(soak_inject_restore_sleeper, .root = true, .manual = true, .seconds = 7200) { sweep_restore(ARGV("sleeper"), ALL, true); }
+TEST(soak_inject_restore_python, .root = true, .manual = true, .seconds = 7200) { sweep_restore(PYTHON, ALL, true); }
+TEST(soak_inject_restore_tree, .root = true, .manual = true, .seconds = 7200) { sweep_restore(ARGV("tree"), ALL, true); }
+TEST(soak_inject_dump_shell, .root = true, .manual = true, .seconds = 7200) { sweep_dump(ARGV("pty"), ALL, false); }
+TEST(soak_inject_restore_shell, .root = true, .manual = true, .seconds = 7200) { sweep_restore(ARGV("pty"), ALL, true); }
+TEST(soak_inject_restore_names, .root = true, .net = true, .manual = true, .seconds = 7200)
+{
+	sweep_restore(ARGV("named"), ALL, true);
+}
 TEST(soak_steps_sleeper, .root = true, .manual = true, .seconds = 7200) { sweep_steps(ARGV("sleeper"), 0); }
 TEST(soak_steps_tree, .root = true, .manual = true, .seconds = 7200) { sweep_steps(ARGV("tree"), 0); }
 TEST(soak_steps_userns, .root = true, .manual = true, .seconds = 7200) { sweep_steps(ARGV("userns"), 0); }
+
+/* --- one program for each kind: a few calls of its dump and its restore, and all of them --- */
+
+#define KIND_RESTORE(name, own_net, ...)                                                                                       \
+	TEST(restore_##name, .root = true, .net = own_net) { sweep_restore(ARGV(__VA_ARGS__), FEW, false); }                   \
+	TEST(soak_inject_restore_##name, .root = true, .net = own_net, .manual = true, .seconds = 7200)                        \
+	{                                                                                                                      \
+		sweep_restore(ARGV(__VA_ARGS__), ALL, false);                                                                  \
+	}
+#define KIND(name, own_net, ...)                                                                                               \
+	TEST(dump_##name, .root = true, .net = own_net) { sweep_dump(ARGV(__VA_ARGS__), FEW, false); }                         \
+	TEST(soak_inject_dump_##name, .root = true, .net = own_net, .manual = true, .seconds = 7200)                           \
+	{                                                                                                                      \
+		sweep_dump(ARGV(__VA_ARGS__), ALL, false);                                                                     \
+	}                                                                                                                      \
+	KIND_RESTORE(name, own_net, __VA_ARGS__)
+
+KIND(aio, false, "aio")
+KIND(bpf_maps, false, "bpfmaps")
+KIND(epoll, false, "epoll")
+KIND(fanotify, false, "fanotify")
+KIND(huge_pages, false, "hugepages")
+KIND_RESTORE(inotify, false, "watches") /* who looks for what is left makes events */
+KIND(message_queues, false, "mqueues")
+KIND(packets, true, "packets")
+KIND(tcp, true, "/usr/bin/python3", "loop.py", "tcp")
+KIND(timerfds, false, "timerfds")
+KIND(tun, true, "tuns")
+KIND(sysv_messages, false, "sysvipc")
+KIND(sysv_segments, false, "sysvshm")
+KIND(sysv_semaphores, false, "sysvsem")
+
+/* What ckpt itself has attached still, because its world did not get to its end, goes away too. */
+TEST(segments_stay_attached, .root = true)
+{
+	struct sweep s;
+	int failed_before = -1;
+	begin_restore(&s, ARGV("sysvshm"), false);
+	for (int n = 1; s.failed > failed_before; n++) {
+		_cleanup_text_ struct text output = { 0 };
+		const struct strike strike = { .at = n, .error = EINVAL, .nr = SYS_shmdt };
+		failed_before = s.failed;
+		struct struck struck = strike_run(ckpt_path(), s.argv, &strike, &output);
+		judge_restore(&s, &struck, &output, "a segment stays attached");
+	}
+	CHECK(s.failed > 0);
+	end_restore(&s);
+}
