@@ -5,7 +5,7 @@
 
 #define NETLOCK_MARK 0xC114 /* SO_MARK of packets that the lock lets pass: ckpt's own */
 
-#define FLOWS_MAX 131072    /* in one lock */
+#define FLOWS_MAX 131072 /* in one lock */
 
 /* One connection, seen from the end that is locked; without the remote end: who wants to connect, to this local address or (0) to
  * any. All bytes count: what is unused is 0. */
