@@ -21,6 +21,7 @@ static bool has_action(unsigned signal) { return signal != SIGKILL && signal != 
 
 static bool is_default(const struct record_sigaction *a) { return !a->handler && !a->flags && !a->mask; }
 
+/* Flags are an int of which the C library extends the sign (SA_RESETHAND): kernels before Linux 5.11 keep that, later ones clear it. */
 static int add_action(Ckpt__Signals *m, unsigned signal, const struct record_sigaction *a)
 {
 	Ckpt__Action *action = MESSAGE_NEW(Ckpt__Action, ckpt__action);
@@ -31,7 +32,7 @@ static int add_action(Ckpt__Signals *m, unsigned signal, const struct record_sig
 	m->handled |= SIGNAL_BIT(signal);
 	SET(action, signal, signal);
 	SET(action, handler, a->handler);
-	SET(action, flags, a->flags);
+	SET(action, flags, (u32)a->flags);
 	SET(action, restorer, a->restorer);
 	SET(action, mask, a->mask);
 	return 0;
