@@ -249,13 +249,22 @@ static void mutate(struct target *t, u32 turn)
 	CHECK(progress->refused && progress->planned);
 }
 
-#define IMAGE(ident, ...)                                                                                                      \
+/* Where the kernel lacks the capability the program cannot be dumped. */
+static void program_needs(enum cap_id id)
+{
+	if (id != CAN_NOTHING && caps_ask(NULL, id).answer != CAP_YES)
+		SKIP("this kernel lacks %s", caps_row(id)->interface);
+}
+
+#define IMAGE_NEEDS(ident, capability, ...)                                                                                    \
 	TEST(ident, .root = true, .net = true, .seconds = 120)                                                                 \
 	{                                                                                                                      \
 		struct target t;                                                                                               \
+		program_needs(capability);                                                                                     \
 		target_start(&t, __VA_ARGS__);                                                                                 \
 		mutate(&t, __COUNTER__ / 2);                                                                                   \
 	}
+#define IMAGE(ident, ...) IMAGE_NEEDS(ident, CAN_NOTHING, __VA_ARGS__)
 IMAGE(sleeper, "sleeper")
 IMAGE(signals, "signals")
 IMAGE(timers, "timers")
@@ -286,7 +295,7 @@ IMAGE(namespaces, "namespaces")
 IMAGE(pidfds, "pidfds")
 IMAGE(aio, "aio")
 IMAGE(userfaults, "userfaults")
-IMAGE(urings, "urings")
+IMAGE_NEEDS(urings, CAN_IO_URING, "urings")
 IMAGE(procfiles, "procfiles")
 IMAGE(signalfds, "signalfds")
 IMAGE(sysvipc, "sysvipc")
