@@ -453,3 +453,37 @@ TEST(who_holds_the_id, .root = true)
 	CHECK(target_alive(original) && target_alive(t.pid) && t.pid != original);
 	CHECK_EQ(inside(t.pid), original);
 }
+
+/* A tree of so many processes that waiting for each of the dead by itself would take longer than a test may. */
+#define MANY_DEAD 40
+
+static bool has_children(pid_t pid, size_t count)
+{
+	char path[64];
+	snprintf(path, sizeof path, "/proc/%d/task/%d/children", pid, pid);
+	_cleanup_free_ char *list = read_text(path);
+	size_t n = 0;
+	for (const char *at = list; at && *at; at++)
+		n += *at == ' ';
+	return n == count;
+}
+
+TEST(ids_of_the_dead, .root = true)
+{
+	struct target t;
+	char pid[16], holder[96], script[96];
+	_cleanup_text_ struct text output = { 0 };
+	snprintf(script, sizeof script, "i=0; while [ $i -lt %d ]; do sleep 1000 & i=$((i+1)); done; wait", MANY_DEAD);
+	CHECK_OK(prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0));
+	target_spawn(&t, "/bin/sh", "-c", script);
+	WAIT_UNTIL(has_children(t.pid, MANY_DEAD));
+	snprintf(pid, sizeof pid, "%d", t.pid);
+	CHECK_EQ(ckpt(NULL, "dump", pid, t.image), 0);
+	CHECK_EQ(ckpt(&output, "restore", "-d", t.image), 7);
+	snprintf(holder, sizeof holder, "%d is \"sh\", which has ended, but its parent %d has not asked how", t.pid, getpid());
+	CHECK_CONTAINS(output.data, holder);
+	while (waitpid(-1, NULL, WNOHANG) > 0)
+		;
+	CHECK_EQ(ckpt(NULL, "restore", "-d", t.image), 0);
+	CHECK(has_children(t.pid, MANY_DEAD));
+}
