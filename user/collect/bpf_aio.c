@@ -5,30 +5,14 @@
 #define CONTEXTS_MAX (1u << 20) /* of one process: a table that does not end is one that changes */
 #define COUNT_BIAS (1ull << 63) /* PERCPU_COUNT_BIAS of lib/percpu-refcount.c */
 
-/* 1, or 0 behind the last context. */
-static int read_part(struct bpf_walker *w, u32 tgid, u32 number, u32 cpu, struct record_aio_raw *ret)
-{
-	_cleanup_text_ struct text stream = { 0 };
-	w->config->cursor = (u64)cpu << 32 | number;
-	int r = bpf_run(w, tgid, &stream);
-	struct bpf_reader reader = { .at = stream.data, .end = stream.data + stream.len };
-	if (r == 0)
-		r = bpf_next(&reader);
-	if (r <= 0)
-		return r;
-	if (reader.tag != RECORD_AIO || reader.len != sizeof(*ret))
-		return -EBADMSG;
-	memcpy(ret, reader.data, sizeof(*ret));
-	return 1;
-}
-
-/* Two references are no requests: that of the context itself, and one of its users (ioctx_alloc() of fs/aio.c). */
+/* 1, or 0 behind the last context. Two references are no requests: that of the context itself, and one of its users (ioctx_alloc() of
+ * fs/aio.c). */
 static int read_one(struct bpf_walker *w, u32 tgid, u32 number, struct record_aio *ret)
 {
 	struct record_aio_raw raw = { .more = true };
 	u64 sum = 0;
 	for (u32 cpu = 0; raw.more && cpu < BPF_CPUS_MAX; cpu += RECORD_CPUS_PER_READ) {
-		int r = read_part(w, tgid, number, cpu, &raw);
+		int r = bpf_read_record(w, tgid, (u64)cpu << 32 | number, RECORD_AIO, &raw, sizeof raw);
 		if (r <= 0)
 			return r;
 		sum += raw.references;

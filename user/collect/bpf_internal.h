@@ -79,6 +79,9 @@ int bpf_interpret(const struct bpf_insn *code, size_t count, void *map, size_t s
 int bpf_task_fields(const struct bpf_walker *, const struct bpf_reader *record, struct record_task_map *scratch);
 /* 1 and the next record, 0 at the end, -EBADMSG when the stream is not whole. */
 int bpf_next(struct bpf_reader *);
+/* Runs the program from the cursor on, about one process, for the one record that it writes then: 1 and the record, 0: none. The
+ * caller holds the lock. -EBADMSG: it is no record of this tag and length. */
+int bpf_read_record(struct bpf_walker *, u32 tgid, u64 cursor, u32 tag, void *ret, size_t len);
 
 /* The program of a source, loaded when it is first asked for. */
 int bpf_source_walker(struct bpf_source *, enum bpf_object_id, struct bpf_walker **ret);

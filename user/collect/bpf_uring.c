@@ -4,30 +4,13 @@
 
 #define USERS_MAX 256u /* as bpf/uring.bpf.c finds them */
 
-/* 1; 0: the program tells nothing of it. */
-static int read_part(struct bpf_walker *w, u32 tgid, u64 cursor, struct record_uring_raw *ret)
-{
-	_cleanup_text_ struct text stream = { 0 };
-	w->config->cursor = cursor;
-	int r = bpf_run(w, tgid, &stream);
-	struct bpf_reader reader = { .at = stream.data, .end = stream.data + stream.len };
-	if (r == 0)
-		r = bpf_next(&reader);
-	if (r <= 0)
-		return r;
-	if (reader.tag != RECORD_URING || reader.len != sizeof(*ret))
-		return -EBADMSG;
-	memcpy(ret, reader.data, sizeof(*ret));
-	return 1;
-}
-
 /* Adds what one of its users has; the rest is the same in every part. */
 static int read_user(struct bpf_walker *w, u32 tgid, u32 fd, u32 user, struct record_uring *all, bool *ret_more)
 {
 	struct record_uring_raw raw = { .more_cpus = true };
 	for (u32 cpu = 0; raw.more_cpus && cpu < BPF_CPUS_MAX; cpu += RECORD_CPUS_PER_READ) {
 		u64 cursor = (u64)(cpu / RECORD_CPUS_PER_READ) << 48 | (u64)user << 32 | fd;
-		int r = read_part(w, tgid, cursor, &raw);
+		int r = bpf_read_record(w, tgid, cursor, RECORD_URING, &raw, sizeof raw);
 		if (r <= 0)
 			return r;
 		raw.uring.in_flight += all->in_flight;
