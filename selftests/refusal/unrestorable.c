@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /* `ckpt check --image`: images that cannot be restored here, each for another reason. It says what `ckpt restore` says, with all
  * reasons at once, touches nothing, and says that it can be done as soon as it can. */
+#include "base/file.h"
 #include "diag/diag.h"
 #include "harness/edit.h"
 #include "harness/left.h"
@@ -178,7 +179,7 @@ static void start_shell(struct target *t, const char *program, const char *file)
 	target_spawn(t, "/bin/sh", "-c", script.data);
 	char path[64], link[64] = "";
 	snprintf(path, sizeof path, "/proc/%d/exe", t->pid);
-	WAIT_UNTIL(readlink(path, link, sizeof link - 1) > 0 && !strcmp(link, program));
+	WAIT_UNTIL(file_readlink(AT_FDCWD, path, link, sizeof link) >= 0 && !strcmp(link, program));
 }
 
 static void copy_program(const char *from, const char *to)
