@@ -107,7 +107,7 @@ int bpf_read_record(struct bpf_walker *w, u32 tgid, u64 cursor, u32 tag, void *r
 		r = bpf_next(&reader);
 	if (r <= 0)
 		return r;
-	if (reader.tag != tag || reader.len != len)
+	if (!reader.data || reader.tag != tag || reader.len != len)
 		return -EBADMSG;
 	memcpy(ret, reader.data, len);
 	return 1;
