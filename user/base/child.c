@@ -3,6 +3,7 @@
 #include "base/child.h"
 #include <signal.h>
 #include <sys/prctl.h>
+#include <sys/ptrace.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -65,11 +66,17 @@ int child_try(int (*fn)(void *), void *arg)
 	return WIFEXITED(status) ? -WEXITSTATUS(status) : -EPERM;
 }
 
-void child_end(pid_t pid)
+void child_reap(pid_t pid)
 {
 	int status = 0;
-	if (pid <= 0 || kill(pid, SIGKILL) < 0)
-		return;
-	while (waitpid(pid, &status, __WALL) == pid ? WIFSTOPPED(status) : errno == EINTR)
-		;
+	pid_t got;
+	while ((got = waitpid(pid, &status, __WALL)) == pid ? WIFSTOPPED(status) : got < 0 && errno == EINTR)
+		if (got == pid)
+			ptrace(PTRACE_CONT, pid, 0, 0);
+}
+
+void child_end(pid_t pid)
+{
+	if (pid > 0 && kill(pid, SIGKILL) == 0)
+		child_reap(pid);
 }

@@ -13,5 +13,8 @@ int child_run(const char *const *argv);
 int child_wait(pid_t, int *ret_status);
 /* Runs fn in a forked child, which dies with ckpt: what it returned (0 to -133), or as child_wait(), -EPERM when it was killed. */
 int child_try(int (*fn)(void *), void *arg);
+/* Waits for the end of a child or tracee that was sent SIGKILL. It may stop on its way (PTRACE_O_TRACEEXIT), which that signal does not
+ * end any more: then it goes on. */
+void child_reap(pid_t);
 /* Kills a child of ours and waits for its end; who cannot be killed is not waited for. */
 void child_end(pid_t);

@@ -72,6 +72,8 @@ struct cap_state host_judge(struct host *, enum cap_id);
 PROBE_FN(syscall);
 /* The same, where EINVAL says that the flags are not known. */
 PROBE_FN(syscall_flags);
+/* The same of a call that older kernels have too, but not in the form that was built into this one; unknown is yes. */
+PROBE_FN(syscall_built);
 /* arg: option, up to four arguments. EINVAL and EPERM are a no. prctl_child asks in a child. */
 PROBE_FN(prctl);
 PROBE_FN(prctl_child);

@@ -32,6 +32,11 @@ int probe_syscall(struct host *host _unused_, const struct probe *p, char *note)
 	return r;
 }
 
+int probe_syscall_built(struct host *host, const struct probe *p, char *note)
+{
+	return host_built(host, p->built, note) == CAP_NO ? -EOPNOTSUPP : probe_syscall(host, p, note);
+}
+
 int probe_syscall_flags(struct host *host, const struct probe *p, char *note)
 {
 	int r = probe_syscall(host, p, note);

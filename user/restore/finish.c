@@ -149,11 +149,10 @@ static void kill_held(const struct execution *x)
 /* Threads that are seized are reaped by ckpt, and before that no process can be. */
 static void reap_threads(const struct execution *x)
 {
-	int status;
 	for (struct object *o = NULL; (o = graph_next(x->graph, &kind_thread, o));) {
 		const Ckpt__Thread *t = o->data;
-		while (t->pid != t->tid && waitpid((pid_t)t->tid, &status, __WALL) == (pid_t)t->tid && WIFSTOPPED(status))
-			;
+		if (t->pid != t->tid)
+			child_reap((pid_t)t->tid);
 	}
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /* Owns the end of a freeze: the tree goes on, or is killed. */
 #include "task/tree_internal.h"
+#include "base/child.h"
 #include "base/file.h"
 #include "diag/diag.h"
 #include <fcntl.h>
@@ -204,9 +205,8 @@ int tree_kill(struct tree *tree)
 		struct tree_process *p = &tree->processes.v[i];
 		for (size_t k = p->threads.n; k-- > 0;) {
 			struct tree_thread *t = &p->threads.v[k];
-			int status;
-			while (t->seized && waitpid(t->tid, &status, __WALL) == t->tid && WIFSTOPPED(status))
-				;
+			if (t->seized)
+				child_reap(t->tid);
 			t->seized = t->stopped = false;
 		}
 	}
