@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /* kill -9 of ckpt at every system call of a dump: the program lives on and is right, each time; once the program is gone, its
- * image is whole. The tests take every so many system calls; the soak_ tests (make soak) take all of them. */
+ * image is whole. The tests take every so many system calls; the soak_ tests (make soak) take all of them. Of a dump that leaves the
+ * program running, calls on sockets are left alone (dump_killed_at). */
 #include "harness/killer.h"
 #include "harness/left.h"
 #include <stdio.h>

@@ -75,12 +75,6 @@ struct code_load {
 	struct bpf_walker *ret;
 };
 
-static bool is_map_reference(const struct bpf_insn *insn)
-{
-	return insn->code == (BPF_LD | BPF_IMM | BPF_DW) &&
-	       (insn->src_reg == BPF_PSEUDO_MAP_FD || insn->src_reg == BPF_PSEUDO_MAP_VALUE);
-}
-
 static int raw_map(u32 type, u32 size, u32 flags)
 {
 	union bpf_attr attr = {
@@ -96,7 +90,7 @@ static bool is_own_map(const struct bpf_insn *insn) { return insn->src_reg == BP
 static bool has_own_map(const struct bpf_code *code)
 {
 	for (u32 i = 0; i < code->count; i++)
-		if (is_map_reference(&code->insns[i]) && is_own_map(&code->insns[i]))
+		if (bpf_refers_to_map(&code->insns[i]) && is_own_map(&code->insns[i]))
 			return true;
 	return false;
 }
@@ -128,7 +122,7 @@ static int code_load(void *arg)
 	own = has_own_map(code) ? raw_map(BPF_MAP_TYPE_PERCPU_ARRAY, sizeof(u64), 0) : -1;
 	memcpy(insns, code->insns, code->count * sizeof(*insns));
 	for (u32 i = 0; i < code->count; i++)
-		if (is_map_reference(&insns[i])) {
+		if (bpf_refers_to_map(&insns[i])) {
 			insns[i].imm = is_own_map(&insns[i]) ? own : map;
 			i++;
 		}
@@ -172,7 +166,7 @@ static int code_take(struct bpf_code *ret, const struct bpf_object *object, int 
 	if (fields)
 		memcpy(ret->insns + count, bpf_program__insns(fields), fields_count * sizeof(*ret->insns));
 	for (size_t i = 0; i < count + fields_count; i++)
-		if (is_map_reference(&ret->insns[i]))
+		if (bpf_refers_to_map(&ret->insns[i]))
 			ret->insns[i++].imm = 0;
 	return 0;
 }

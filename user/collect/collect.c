@@ -399,23 +399,25 @@ int collector_run(struct collector *c, u32 pid, struct hijack_call *calls, size_
 	return may ? hijack_run(p, 0, calls, count, data, room) : -EPERM;
 }
 
+/* The source of the collection has not answered (r): a new one, which is loaded whatever that takes. NULL: r says why not. */
+static struct bpf_source *ask_cold(struct collector *c, int *r)
+{
+	return c->config->no_bpf ? NULL : bpf_open(c->config->caps, BPF_COLD, r);
+}
+
 int collector_aio(struct collector *c, u32 pid, u64 address, struct record_aio *ret)
 {
-	int err = -EOPNOTSUPP, r = c->bpf ? bpf_aio(c->bpf, pid, address, ret) : -EOPNOTSUPP;
-	if (r >= 0 || c->config->no_bpf)
-		return r;
-	_cleanup_bpf_ struct bpf_source *cold = bpf_open(c->config->caps, BPF_COLD, &err);
-	return cold ? bpf_aio(cold, pid, address, ret) : err;
+	int r = c->bpf ? bpf_aio(c->bpf, pid, address, ret) : -EOPNOTSUPP;
+	_cleanup_bpf_ struct bpf_source *cold = r >= 0 ? NULL : ask_cold(c, &r);
+	return cold ? bpf_aio(cold, pid, address, ret) : r;
 }
 
 int collector_uring(struct collector *c, struct record_uring *ret)
 {
 	const struct record_file *f = c->current->record;
-	int err = -EOPNOTSUPP, r = c->bpf ? bpf_uring(c->bpf, f->tgid, f->fd, ret) : -EOPNOTSUPP;
-	if (r >= 0 || c->config->no_bpf)
-		return r;
-	_cleanup_bpf_ struct bpf_source *cold = bpf_open(c->config->caps, BPF_COLD, &err);
-	return cold ? bpf_uring(cold, f->tgid, f->fd, ret) : err;
+	int r = c->bpf ? bpf_uring(c->bpf, f->tgid, f->fd, ret) : -EOPNOTSUPP;
+	_cleanup_bpf_ struct bpf_source *cold = r >= 0 ? NULL : ask_cold(c, &r);
+	return cold ? bpf_uring(cold, f->tgid, f->fd, ret) : r;
 }
 
 const struct record_sighand *collector_sighand(struct collector *c, u32 tgid)

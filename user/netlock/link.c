@@ -54,11 +54,6 @@ static int attach(int program, const struct place *place, s32 priority)
 
 static void object_closep(struct bpf_object **object) { bpf_object__close(*object); }
 
-static bool is_map_reference(const struct bpf_insn *insn)
-{
-	return insn->code == (BPF_LD | BPF_IMM | BPF_DW) && insn->src_reg == BPF_PSEUDO_MAP_FD;
-}
-
 /* What libbpf made of the program, with references to its map by number 0. */
 static void store(const char *key, const struct bpf_program *program)
 {
@@ -68,7 +63,7 @@ static void store(const char *key, const struct bpf_program *program)
 		return;
 	memcpy(insns, bpf_program__insns(program), n * sizeof *insns);
 	for (size_t i = 0; i < n; i++)
-		if (is_map_reference(&insns[i]))
+		if (bpf_refers_to_map(&insns[i]))
 			insns[i].imm = 0;
 	store_write(key, insns, n * sizeof *insns);
 }
@@ -118,7 +113,7 @@ static int load_stored(const char *key, int *ret_map)
 	struct bpf_insn *insns = (struct bpf_insn *)code.data;
 	u32 n = (u32)(code.len / sizeof *insns);
 	for (u32 i = 0; i < n; i++)
-		if (is_map_reference(&insns[i]))
+		if (bpf_refers_to_map(&insns[i]))
 			insns[i].imm = *ret_map;
 	const union bpf_attr attr = { .prog_type = PROGRAM_NETFILTER,
 				      .insn_cnt = n,

@@ -320,8 +320,7 @@ void plan_post(struct plan *plan, struct place place, u32 word)
 	plan_op(plan, place, OP_POST, 0, (struct arg[6]){ ARG(word) });
 }
 
-/* It knows its own id whatever pid namespace it is in. */
-/* from: data offset of a struct iovec. */
+/* from: data offset of a struct iovec. The process knows its own id whatever pid namespace it is in. */
 static void write_memory(struct plan *plan, struct place place, u64 address, u32 from, size_t len)
 {
 	u32 to = plan_data(plan, &(struct iovec){ (void *)(uintptr_t)address, len }, sizeof(struct iovec), 8);

@@ -129,11 +129,13 @@ static u64 park_vdso(const struct space *s)
 	return slot;
 }
 
-static void unmap(const struct space *s, u64 start, u64 end)
+static void unmap_in(const struct space *s, enum stage stage, u64 start, u64 end)
 {
 	if (start < end)
-		plan_call(s->c->plan, at(s, STAGE_UNMAP), SYS_munmap, ARG(start), ARG(end - start));
+		plan_call(s->c->plan, at(s, stage), SYS_munmap, ARG(start), ARG(end - start));
 }
+
+static void unmap(const struct space *s, u64 start, u64 end) { unmap_in(s, STAGE_UNMAP, start, end); }
 
 /* All gaps between the arena, the slot and what is kept. */
 static void each_gap(const struct space *s, void (*visit)(const struct space *, u64 start, u64 end))
@@ -157,9 +159,15 @@ static void each_gap(const struct space *s, void (*visit)(const struct space *, 
 
 /* --- mappings that the kernel places --- */
 
+/* The resource of the file that is mapped shared, which may have its own way to map it; or NULL. */
+static const struct resource *mapped_by(const struct space *s, const struct vma *v)
+{
+	return v->file && v->flags & VMA_SHARED ? registry_of_file(s->c->graph, v->file) : NULL;
+}
+
 static bool kernel_places(const struct space *s, const struct vma *v)
 {
-	const struct resource *own = v->file && v->flags & VMA_SHARED ? registry_of_file(s->c->graph, v->file) : NULL;
+	const struct resource *own = mapped_by(s, v);
 	return own && own->kernel_places;
 }
 
@@ -184,12 +192,6 @@ static void plug(const struct space *s, u64 start, u64 end)
 	plug_part(s, MAX(start, LOWEST), end, false);
 }
 
-static void unmap_plug(const struct space *s, u64 start, u64 end)
-{
-	if (start < end)
-		plan_call(s->c->plan, at(s, STAGE_MAP), SYS_munmap, ARG(start), ARG(end - start));
-}
-
 /* All of a gap goes but what has been placed there. */
 static void unplug(const struct space *s, u64 start, u64 end)
 {
@@ -197,10 +199,10 @@ static void unplug(const struct space *s, u64 start, u64 end)
 		const struct vma *v = &s->vmas[i];
 		if (v->start < start || v->start >= end || !kernel_places(s, v))
 			continue;
-		unmap_plug(s, start, v->start);
+		unmap_in(s, STAGE_MAP, start, v->start);
 		start = v->end;
 	}
-	unmap_plug(s, start, end);
+	unmap_in(s, STAGE_MAP, start, end);
 }
 
 /* Before anything else is mapped: all that is free is taken for a moment but the one place, wherever mmap(2) begins to look. */
@@ -216,7 +218,7 @@ static void place_mappings(const struct space *s)
 			plug(s, s->parked, s->c->site.end);
 		}
 		plugged = true;
-		unmap_plug(s, v->start, v->end);
+		unmap_in(s, STAGE_MAP, v->start, v->end);
 		step_expect(plan_call(s->c->plan, at(s, STAGE_MAP), SYS_mmap, ARG(0), ARG(v->end - v->start), ARG(v->prot),
 				      ARG(MAP_SHARED), ARG(plan_fd(s->c->plan, v->file)), ARG(v->pgoff)),
 			    (s64)v->start);
@@ -237,7 +239,7 @@ static bool writable_first(const struct space *s, const struct vma *v)
 
 static void map(const struct space *s, const struct vma *v)
 {
-	const struct resource *own = v->file && v->flags & VMA_SHARED ? registry_of_file(s->c->graph, v->file) : NULL;
+	const struct resource *own = mapped_by(s, v);
 	if (own && own->kernel_places) /* it is there already */
 		return;
 	if (own && own->map) {
