@@ -248,6 +248,12 @@ static struct bpf_source *source(void)
 
 static void freeze(struct tree *tree, pid_t pid) { CHECK_OK(tree_freeze(tree, pid, &(struct freeze_options){ 0 })); }
 
+static void read_tasks(struct bpf_source *bpf, struct facts *facts, struct tree *tree)
+{
+	CHECK_OK(facts_begin(facts, tree));
+	CHECK_OK(bpf_tasks(bpf, facts, tree));
+}
+
 static struct record_task *leader(struct facts *f, pid_t pid)
 {
 	struct record_task *t = facts_task(f, (u32)pid);
@@ -370,7 +376,7 @@ TEST(what_only_bpf_knows_is_what_the_target_says, .root = true, .seconds = 60)
 
 	WAIT_UNTIL(target_pending(pid) & 1ull << (FAST_SIGNAL - 1));
 	freeze(&tree, pid);
-	CHECK_OK(bpf_tasks(bpf, &facts, &tree));
+	read_tasks(bpf, &facts, &tree);
 	bpf_close(bpf);
 	CHECK_EQ(facts.tasks.n, 1);
 	check_signals(&facts, leader(&facts, pid), s);
@@ -423,7 +429,7 @@ static void check_restart(void (*run)(struct said *), enum restart_call call)
 
 	WAIT_UNTIL(target_call(pid) >= 0);
 	freeze(&tree, pid);
-	CHECK_OK(bpf_tasks(bpf, &facts, &tree));
+	read_tasks(bpf, &facts, &tree);
 	bpf_close(bpf);
 	const struct record_task *t = leader(&facts, pid);
 	CHECK_EQ(t->restart_call, call);
@@ -566,7 +572,7 @@ static void read_both(struct both *b, void (*run)(struct said *))
 	CHECK_OK(proc_tasks(&b->proc, &b->tree));
 	CHECK_OK(proc_vmas(&b->proc, &b->tree, NULL));
 	CHECK_OK(proc_files(&b->proc, &b->tree));
-	CHECK_OK(bpf_tasks(bpf, &b->bpf, &b->tree));
+	read_tasks(bpf, &b->bpf, &b->tree);
 	CHECK_OK(bpf_vmas(bpf, &b->bpf, &b->tree));
 	CHECK_OK(bpf_files(bpf, &b->bpf, &b->tree));
 	bpf_close(bpf);
@@ -592,6 +598,31 @@ TEST(tasks_of_both_sources_are_equal, .root = true, .seconds = 60)
 				FAIL("thread %u: byte %zu of the record is %#x by eBPF, %#x by /proc", proc->tid, at,
 				     *(u32 *)((char *)&before + at), *(u32 *)((char *)bpf + at));
 	}
+}
+
+/* The kernel counts those that work for an io_uring(7) among the threads of the process; eBPF tells of them too. */
+TEST(workers_of_the_kernel_are_no_threads, .root = true)
+{
+	_cleanup_facts_ struct facts facts = { 0 };
+	_cleanup_tree_ struct tree tree = { 0 };
+	struct target t;
+	if (caps_ask(NULL, CAN_IO_URING).answer != CAP_YES)
+		SKIP("this kernel lacks %s", caps_row(CAN_IO_URING)->interface);
+	struct bpf_source *bpf = source();
+	target_start(&t, "urings", "worker");
+	freeze(&tree, t.pid);
+	read_tasks(bpf, &facts, &tree);
+	bpf_close(bpf);
+	size_t threads = 0, workers = 0;
+	for (size_t i = 0; i < tree.processes.n; i++) {
+		threads += tree.processes.v[i].threads.n;
+		workers += tree.processes.v[i].workers;
+	}
+	CHECK_EQ(facts.tasks.n, threads);
+	if (!workers)
+		SKIP("the worker has left already");
+	tree_free(&tree);
+	target_judge(&t);
 }
 
 static void check_vma(const struct record_vma *a, const struct record_vma *b)

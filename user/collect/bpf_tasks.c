@@ -42,6 +42,7 @@ static int task_done(struct task_stream *s)
 	return s->ended ? 0 : facts_merge_task(s->facts, &s->task);
 }
 
+/* The kernel also tells of its own threads in a process, workers of io_uring(7): who is not of the tree is left out. */
 static int add_task(struct task_stream *s, const struct bpf_reader *reader)
 {
 	int r = bpf_task_fields(s->walker, reader, s->scratch);
@@ -50,8 +51,8 @@ static int add_task(struct task_stream *s, const struct bpf_reader *reader)
 		return r;
 	bpf_decode_task(&s->scratch->raw, s->walker->config, &s->task);
 	const struct tree_process *p = tree_find(s->tree, (pid_t)s->task.tgid);
-	s->pending = p;
 	s->ended = p && p->leader_ended && s->task.tid == s->task.tgid;
+	s->pending = s->ended || facts_task(s->facts, s->task.tid);
 	return 0;
 }
 
