@@ -10,6 +10,7 @@ import time
 import traceback
 
 DIR = os.path.realpath(sys.argv[1])
+PATIENCE = 60  # seconds until who stands still is taken to do so for ever
 problems = []
 stopping = False
 counts = [0] * 4
@@ -86,12 +87,19 @@ def drainer(me):
     counts[me] += 1
 
 
+def wait_until(true):
+    end = time.monotonic() + PATIENCE
+    while not true() and time.monotonic() < end:
+        time.sleep(0.01)
+    return true()
+
+
 def main():
     global stopping
     threads = [threading.Thread(target=f, args=(n,)) for n, f in enumerate((producer, consumer, piper, drainer))]
     for thread in threads:
         thread.start()
-    time.sleep(0.1)
+    wait_until(lambda: all(counts))
     clock = time.monotonic()
     put("ready", "")
     while not os.path.exists(os.path.join(DIR, "stop")):
@@ -101,13 +109,13 @@ def main():
         clock = time.monotonic()
     before = list(counts)
     time.sleep(0.3)
-    if not all(b > a for a, b in zip(before, counts)):
+    if not wait_until(lambda: all(b > a for a, b in zip(before, counts))):
         problems.append(f"someone stands still: {before} {counts}")
     stopping = True
     for n in (0, 1, 2):
-        threads[n].join(5)
+        threads[n].join(PATIENCE)
     os.write(writer, b"%08d" % (counts[2] + 1))
-    threads[3].join(5)
+    threads[3].join(PATIENCE)
     if any(thread.is_alive() for thread in threads):
         problems.append("a thread does not end")
     if total != counts[0] + counts[2]:
@@ -116,7 +124,7 @@ def main():
         problems.append("the heap changed")
     late = threading.Thread(target=random.seed)  # one that is born now
     late.start()
-    late.join(5)
+    late.join(PATIENCE)
     if late.is_alive():
         problems.append("a thread that was started late does not end")
     log.seek(0)
