@@ -187,6 +187,28 @@ TEST(calls_that_a_program_handles, .root = true)
 	target_judge(&t);
 }
 
+/* All that a kernel without CONFIG_CHECKPOINT_RESTORE lacks, and the vDSO sealed, which only such a one does to every program
+ * (CONFIG_MSEAL_SYSTEM_MAPPINGS, Linux 6.16). What is dumped there is restored elsewhere. */
+TEST(no_checkpoint_restore_and_all_vdsos_sealed, .root = true)
+{
+	struct target t;
+	_cleanup_text_ struct text lacking = { 0 }, output = { 0 };
+	for (int i = 0; i < CAN_COUNT; i++)
+		if (strstr(caps_row((enum cap_id)i)->config, "CONFIG_CHECKPOINT_RESTORE"))
+			text_addf(&lacking, "%s,", caps_row((enum cap_id)i)->id);
+	text_addf(&lacking, "VDSO_MOVABLE");
+	target_start(&t, "tree");
+	disable(lacking.data);
+	target_dump(&t, false);
+	CHECK_EQ(ckpt(&output, "restore", "-d", t.image), EXIT_KERNEL);
+	disable(NULL);
+	CHECK_CONTAINS(output.data, "(PR_SET_MM_MAP)");
+	CHECK_CONTAINS(output.data, "(VDSO_MOVABLE)");
+	CHECK_CONTAINS(output.data, "nothing was made");
+	target_restore(&t, 0);
+	target_judge(&t);
+}
+
 static void nobody_tells(const char *program, const char *code)
 {
 	struct target t;
