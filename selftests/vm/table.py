@@ -17,7 +17,7 @@ CROSSING = {
     "clock": "a program that reads clocks by the vDSO", "clock.static": "a static one that reads clocks by the vDSO",
     "threads": "one with 100 threads", "python.py": "python with threads", "redis.py": "redis and its clients",
 }
-PARTS = re.compile(r"_(alone|dump_restore|leave_running)$")
+PARTS = re.compile(r"_(alone|dump_restore|leave_running|by_criu)$")
 LINE = re.compile(r"(not )?ok \d+ ([^ #]+)(?: # SKIP (.*))?$")
 
 
@@ -111,6 +111,10 @@ def count_passed(machine, rows):
     return f"{passed} pass" if passed else "–"
 
 
+def minutes(machine):
+    return f"{int(machine.about['seconds']) / 60:.1f} ({machine.about['load']})"
+
+
 def table(machines, notes):
     alike = {}
     yield "| | " + " | ".join(re.sub(r"[+-].*", "", m.about["kernel"]) for m in machines) + " |"
@@ -123,6 +127,7 @@ def table(machines, notes):
         yield f"| {what} (`{test}`) | " + " | ".join(m.cell((test, name), notes) for m in machines) + " |"
     for test, rows in alike.items():
         yield f"| everything else of `{test}` | " + " | ".join(count_passed(m, rows) for m in machines) + " |"
+    yield "| minutes it took (load of the computer) | " + " | ".join(map(minutes, machines)) + " |"
 
 
 def print_crossings(crossings):

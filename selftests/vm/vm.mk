@@ -4,7 +4,9 @@
 VM_MATRIX := 5.10 6.1 6.12 6.18 7.2 newest pre
 # With each user space; and those that it does not matter to with one.
 VM_TESTS  := tree/programs:sleeper_*,clock_*,threads_* tree/trees:python_*,loop_*,pty_* tree/redis:redis tree/resources:rseq_own_*
-VM_ONCE   := resource/capabilities resource/facts_differential tree/resources tree/calls tree/why unit/rseq unit/rearm
+VM_ONCE   := $(addprefix resource/,capabilities creds facts_differential files seccomp) \
+             $(addprefix tree/,resources calls cgroups clocks clones kin restore sockets vdso why) \
+             $(addprefix rights/,capable container disabled types user) refusal/refusals unit/rseq unit/rearm unit/registers unit/vdso
 VM_USERS  := bookworm trixie sid
 # What every change must pass: a sleeping program, a static one, one with an rseq area of its own, and the facts.
 both       = $(1)_dump_restore,$(1)_leave_running
@@ -25,10 +27,10 @@ VM_SLICE  := $(B)/ckpt $(T)/run $(T)/vm/init $(addprefix $(T)/,$(foreach t,$(VM_
              programs/sleeper programs/sleeper.static programs/rseq_own programs/registers)
 vm-slice: $(VM_SLICE)
 test-vm-quick: $(VM_SLICE)
-	$(Q){ $(VM_ENV) selftests/vm/run $(abspath $(B)) "$(or $(KERNELS),5.10 newest)" build "$(or $(TESTS),$(VM_QUICK))"; \
+	$(Q){ $(VM_ENV) selftests/vm/run $(abspath $(B)) "$(or $(KERNELS),5.10 6.12 newest)" build "$(or $(TESTS),$(VM_QUICK))"; \
 	  $(if $(filter aarch64,$(ARCH)),,selftests/vm/arm "$(VM_ARM)";) } | selftests/vm/total
 # From each kernel to each other with images that were made there: KERNELS="5.10 6.12 newest", USERS=bookworm, PROGRAMS_CROSS=.
-VM_LEGS  := 5.10 6.1 6.12 6.18 7.2
+VM_LEGS  := 5.10 6.1 6.12 6.18 7.2 newest
 VM_CROSS := clock.static+ python.py+ redis.py+ threads+
 $(T)/vm/leg: selftests/vm/leg.c
 	$(call say,CC,$<) mkdir -p $(@D) && $(CC) -std=gnu17 -D_GNU_SOURCE $(WARN) -O2 -static $(if $(SYSROOT),--sysroot=$(SYSROOT)) -o $@ $<
@@ -44,7 +46,7 @@ tables: $(B)/ckpt $(T)/vm/init
 .PHONY: kernels tables test-vm test-vm-quick vm-slice test-cross test-lockdown btf-check
 
 # Every BPF object against the type information of every kernel of the matrix, without booting it.
-BTF_SERIES := 5.10 6.1 6.12 6.18 newest
+BTF_SERIES := 5.10 6.1 6.12 6.18 7.2 newest
 STRICT     := $(BPFS:bpf/%.bpf.c=$(B)/strict/%.bpf.o)
 $(B)/strict/%.bpf.o: bpf/%.bpf.c $(wildcard vmlinux/*.h bpf/*.h)
 	$(Q)mkdir -p $(@D) && $(CLANG) -g -O2 -Wall -Werror -DCKPT_STRICT -target bpf -Ivmlinux -Ibpf -I/usr/include -c -o $@ $<
