@@ -64,7 +64,7 @@ static void write_facts(struct image_writer *w)
 		run->len = 4096;
 		run->offset = i << 12;
 	}
-	graph_pack(&t, &g);
+	graph_pack(&t, &g, spine_kinds);
 	CHECK_OK(image_write(w, "facts", t.data, t.len));
 }
 

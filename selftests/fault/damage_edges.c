@@ -137,6 +137,8 @@ static void facts_edges(const struct bytes *facts, struct edges *e)
 		memcpy(&kind[i], at, sizeof *kind);
 		edge(e, (u64)((at += sizeof *kind) - facts->data));
 	}
+	for (u32 i = 0; i < header.messages; i++)
+		edge(e, (u64)((at += sizeof(struct pack_message)) - facts->data));
 	for (u32 i = 0; i < header.objects; i++) {
 		struct pack_object object;
 		memcpy(&object, at, sizeof object);
@@ -215,9 +217,10 @@ static void cut_facts(const char *const *argv)
 			if (len >= d.file[1].len)
 				continue;
 			_cleanup_graph_ struct graph g = { 0 };
+			_cleanup_text_ struct text unknown = { 0 };
 			_cleanup_free_ u8 *exact = malloc(len + 1); /* so that a sanitizer sees what is read behind it */
 			memcpy(exact, d.file[1].data, len);
-			CHECK_EQ(graph_unpack(&g, exact, len, kinds, 64u << 20, &offset), -EBADMSG);
+			CHECK_EQ(graph_unpack(&g, exact, len, kinds, 64u << 20, &offset, &unknown), -EBADMSG);
 			for (size_t n = 0; n < edges.n && edges.at[n] <= len; n++)
 				from = edges.at[n];
 			CHECK(offset <= len && (offset <= from || from == 0));

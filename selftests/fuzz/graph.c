@@ -7,9 +7,9 @@ int LLVMFuzzerTestOneInput(const u8 *data, size_t size);
 int LLVMFuzzerTestOneInput(const u8 *data, size_t size)
 {
 	_cleanup_graph_ struct graph g = { 0 }, again = { 0 };
-	_cleanup_text_ struct text t = { 0 }, packed = { 0 };
+	_cleanup_text_ struct text t = { 0 }, packed = { 0 }, unknown = { 0 };
 	size_t offset = 0;
-	int r = graph_unpack(&g, data, size, spine_kinds, 64u << 20, &offset);
+	int r = graph_unpack(&g, data, size, spine_kinds, 64u << 20, &offset, &unknown);
 	if (r < 0) {
 		if (offset > size || g.objects.n)
 			abort();
@@ -17,8 +17,8 @@ int LLVMFuzzerTestOneInput(const u8 *data, size_t size)
 	}
 	graph_print(&t, &g, FIELD_ALL, NULL);
 	graph_json(&t, &g, FIELD_ALL, NULL);
-	graph_pack(&packed, &g);
-	if (graph_unpack(&again, packed.data, packed.len, spine_kinds, 256u << 20, &offset) < 0)
+	graph_pack(&packed, &g, spine_kinds);
+	if (graph_unpack(&again, packed.data, packed.len, spine_kinds, 256u << 20, &offset, &unknown) < 0)
 		abort();
 	graph_compare(&t, &g, &again, NULL);
 	graph_sort(&g);

@@ -3,13 +3,6 @@
  * with the input as its message and a header that fits; what is accepted must survive packing. */
 #include "image/manifest.h"
 
-struct header {
-	char magic[8];
-	u32 version, reserved;
-	u64 length;
-	struct image_hash hash;
-};
-
 static void check_round_trip(Ckpt__Manifest *m)
 {
 	_cleanup_text_ struct text packed = { 0 };
@@ -38,11 +31,12 @@ static void unpack(const void *data, size_t len)
 int LLVMFuzzerTestOneInput(const u8 *data, size_t len);
 int LLVMFuzzerTestOneInput(const u8 *data, size_t len)
 {
-	struct header header = { .magic = { 'c', 'k', 'p', 't', '-', 'i', 'm', 'g' }, .version = IMAGE_FORMAT, .length = len };
+	struct manifest_header header = { .version = IMAGE_FORMAT, .length = len };
 	unpack(data, len);
 	u8 *whole = malloc(sizeof header + len);
 	if (!whole)
 		return 0;
+	memcpy(header.magic, MANIFEST_MAGIC, sizeof header.magic);
 	header.hash = image_hash(data, len);
 	memcpy(whole, &header, sizeof header);
 	if (len)

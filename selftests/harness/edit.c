@@ -30,23 +30,42 @@ static void copy_file(struct image *from, struct image_writer *to, const char *n
 	CHECK_OK(image_write(to, name, data, len));
 }
 
-void edit_image(const char *from, const char *to, void (*change)(struct graph *, const void *), const void *with)
+/* The other files of the image, with these facts. */
+static void write_image(struct image *image, const char *to, const struct text *facts)
 {
-	_cleanup_image_ struct image *image = NULL;
 	_cleanup_image_writer_ struct image_writer *writer = NULL;
-	_cleanup_graph_ struct graph graph = { 0 };
-	_cleanup_text_ struct text facts = { 0 };
 	const char *name;
 	u64 size;
-	open_and_load(&image, from, &graph);
-	change(&graph, with);
-	graph_pack(&facts, &graph);
+	CHECK(!text_failed(facts));
 	CHECK_OK(image_create(&writer, to));
 	for (size_t i = 0; (name = image_file_at(image, i, &size)); i++)
 		if (strcmp(name, "facts"))
 			copy_file(image, writer, name);
-	CHECK_OK(image_write(writer, "facts", facts.data, facts.len));
+	CHECK_OK(image_write(writer, "facts", facts->data, facts->len));
 	CHECK_OK(image_commit(writer, false));
+}
+
+void edit_image(const char *from, const char *to, void (*change)(struct graph *, const void *), const void *with)
+{
+	_cleanup_image_ struct image *image = NULL;
+	_cleanup_graph_ struct graph graph = { 0 };
+	_cleanup_text_ struct text facts = { 0 };
+	const struct kind *kinds[REGISTRY_KINDS];
+	open_and_load(&image, from, &graph);
+	change(&graph, with);
+	registry_kinds(kinds);
+	graph_pack(&facts, &graph, kinds);
+	write_image(image, to, &facts);
+}
+
+void edit_facts(const char *from, const char *to, void (*make)(struct text *, const struct graph *))
+{
+	_cleanup_image_ struct image *image = NULL;
+	_cleanup_graph_ struct graph graph = { 0 };
+	_cleanup_text_ struct text facts = { 0 };
+	open_and_load(&image, from, &graph);
+	make(&facts, &graph);
+	write_image(image, to, &facts);
 }
 
 void edit_leg(struct target *t, int leg, void (*change)(struct graph *, const void *))

@@ -6,6 +6,8 @@
 
 /* Copies an image to a new directory, with its facts changed. */
 void edit_image(const char *from, const char *to, void (*change)(struct graph *, const void *), const void *with);
+/* The same with facts of any bytes, made from those of the image. */
+void edit_facts(const char *from, const char *to, void (*make)(struct text *facts, const struct graph *));
 /* The facts of an image. */
 void edit_load(const char *dir, struct graph *ret);
 /* Dumps the target, and restores it: as it is (change: NULL), or with the facts of its image changed. leg: a number for the images. */

@@ -167,19 +167,19 @@ static void try_one(const struct text *facts, const struct kind *const *kinds, c
 {
 	_cleanup_graph_ struct graph changed = { 0 }, g = { 0 };
 	_cleanup_plan_ struct plan *plan = NULL;
-	_cleanup_text_ struct text packed = { 0 }, printed = { 0 };
+	_cleanup_text_ struct text packed = { 0 }, printed = { 0 }, unknown = { 0 };
 	struct search s = { .wanted = progress->wanted, .mutation = (enum mutation)progress->mutation };
 	_cleanup_(tells_free) struct tells tells = { 0 };
 	struct site site;
 	size_t offset;
-	CHECK_OK(graph_unpack(&changed, facts->data, facts->len, kinds, 64u << 20, &offset));
+	CHECK_OK(graph_unpack(&changed, facts->data, facts->len, kinds, 64u << 20, &offset, &unknown));
 	progress->done = !change(&changed, &s);
 	if (progress->done)
 		return;
 	memcpy(progress->name, s.name, sizeof s.name);
-	graph_pack(&packed, &changed);
+	graph_pack(&packed, &changed, kinds);
 	size_t mark = diag_mark();
-	int r = graph_unpack(&g, packed.data, packed.len, kinds, 64u << 20, &offset);
+	int r = graph_unpack(&g, packed.data, packed.len, kinds, 64u << 20, &offset, &unknown);
 	if (r < 0)
 		fail(IMAGE_FORMAT, r, "offset %zu", offset);
 	if (r == 0)
@@ -224,7 +224,7 @@ static void mutate(struct target *t, u32 turn)
 	registry_kinds(kinds);
 	CHECK_OK(diag_begin("test", "mutated"));
 	edit_load(t->image, &g);
-	graph_pack(&facts, &g);
+	graph_pack(&facts, &g, kinds);
 	CHECK_OK(survey_host(&survey, &caps, &g, true, false));
 	CHECK_OK(survey_ids(&survey, &g, true));
 	progress = mmap(NULL, sizeof *progress, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);

@@ -66,7 +66,9 @@ static void judge_access(const struct caps *caps)
 static void measure(struct look *look)
 {
 	_cleanup_text_ struct text facts = { 0 };
-	graph_pack(&facts, &look->graph);
+	const struct kind *kinds[REGISTRY_KINDS];
+	registry_kinds(kinds);
+	graph_pack(&facts, &look->graph, kinds);
 	look->fact_bytes = facts.len;
 	for (struct object *o = NULL; (o = graph_next(&look->graph, &kind_pages, o));) {
 		const struct page_run *run = o->data;

@@ -44,9 +44,11 @@ static int write_image(const struct dump_config *config, struct held *h, struct 
 {
 	int r = dump_pages(h->writer, config->caps, &h->tree, &h->graph, &h->memory, &ret->bytes);
 	_cleanup_text_ struct text facts = { 0 };
+	const struct kind *kinds[REGISTRY_KINDS];
+	registry_kinds(kinds);
 	if (r == 0) {
 		graph_sort(&h->graph);
-		graph_pack(&facts, &h->graph);
+		graph_pack(&facts, &h->graph, kinds);
 		r = text_failed(&facts) ? fail_memory() : image_write(h->writer, "facts", facts.data, facts.len);
 	}
 	if (r == 0)

@@ -22,7 +22,17 @@ int image_load(struct image *image, const struct kind *const *kinds, struct grap
 		return r;
 	heap_expect(HEAP_PER_BYTE * len);
 	WORKING_ON_IMAGE_FILE(image, FACTS_FILE);
-	r = graph_unpack(ret, facts, len, kinds, unpacked_limit(len), &offset);
+	_cleanup_text_ struct text unknown = { 0 }, maker = { 0 };
+	r = graph_unpack(ret, facts, len, kinds, unpacked_limit(len), &offset, &unknown);
+	if (r == -EPROTONOSUPPORT || r == -EPROTO)
+		text_add_shown(&maker, image->manifest->ckpt ? image->manifest->ckpt : "");
+	if (text_failed(&unknown) || text_failed(&maker))
+		return fail_memory();
+	if (r == -EPROTONOSUPPORT)
+		return fail(IMAGE_NEWER, r, "ckpt %s made it, with what ckpt " CKPT_VERSION " does not know: %s", maker.data,
+			    unknown.data);
+	if (r == -EPROTO)
+		return fail(IMAGE_FORMAT, r, "ckpt %s made it, with records of %s in another layout", maker.data, unknown.data);
 	if (r == -EBADMSG)
 		return fail(IMAGE_DAMAGED, r, "what begins at offset %zu is no object of the model", offset);
 	if (r < 0)

@@ -3,19 +3,10 @@
 #include "image/manifest.h"
 #include "arch/arch.h"
 #include "diag/diag.h"
+#include "model/reflect.h"
 #include <xxhash.h>
 
-/* All numbers are little-endian, as on every machine that ckpt runs on. */
-struct header {
-	char magic[8];
-	u32 version, reserved;
-	u64 length; /* of the message, which ends the file */
-	struct image_hash hash;
-};
-_Static_assert(sizeof(struct header) == 40, "the header has no padding");
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "images are little-endian");
-
-static const char magic[8] = { 'c', 'k', 'p', 't', '-', 'i', 'm', 'g' };
 
 /* What unpacking may allocate: a small hostile message can describe a large one. */
 struct budget {
@@ -57,8 +48,8 @@ int manifest_pack(struct text *out, Ckpt__ManifestFile **files, size_t count)
 	if (!packed)
 		return -ENOMEM;
 	ckpt__manifest__pack(&message, packed);
-	struct header header = { .version = IMAGE_FORMAT, .length = len, .hash = image_hash(packed, len) };
-	memcpy(header.magic, magic, sizeof magic);
+	struct manifest_header header = { .version = IMAGE_FORMAT, .length = len, .hash = image_hash(packed, len) };
+	memcpy(header.magic, MANIFEST_MAGIC, sizeof header.magic);
 	text_add(out, &header, sizeof header);
 	text_add(out, packed, len);
 	return text_failed(out) ? -ENOMEM : 0;
@@ -75,15 +66,18 @@ static void *budget_alloc(void *data, size_t size)
 
 static void budget_free(_unused_ void *data, void *p) { free(p); }
 
-static int check_header(const struct header *h, const void *bytes, size_t len)
+static int check_header(const struct manifest_header *h, const void *bytes, size_t len)
 {
 	if (len < sizeof *h)
 		return fail(IMAGE_DAMAGED, -EBADMSG, "the manifest ends at byte %zu, within its header", len);
-	if (memcmp(h->magic, magic, sizeof magic))
-		return fail(IMAGE_FORMAT, -EPROTONOSUPPORT, "the manifest does not begin with \"%.8s\"", magic);
-	if (h->version != IMAGE_FORMAT)
-		return fail(IMAGE_FORMAT, -EPROTONOSUPPORT,
-			    "the image has format %u, this is ckpt " CKPT_VERSION " with format %u", h->version, IMAGE_FORMAT);
+	if (memcmp(h->magic, MANIFEST_MAGIC, sizeof h->magic))
+		return fail(IMAGE_FORMAT, -EPROTONOSUPPORT, "the manifest does not begin with \"" MANIFEST_MAGIC "\"");
+	if (h->version > IMAGE_FORMAT)
+		return fail(IMAGE_NEWER, -EPROTONOSUPPORT,
+			    "the image has format %u, this is ckpt " CKPT_VERSION ", which reads formats %u to %u", h->version,
+			    IMAGE_FORMAT_OLDEST, IMAGE_FORMAT);
+	if (h->version < IMAGE_FORMAT_OLDEST)
+		return fail(IMAGE_FORMAT, -EPROTONOSUPPORT, "there is no format %u", h->version);
 	if (h->reserved || h->length != len - sizeof *h)
 		return fail(IMAGE_DAMAGED, -EBADMSG, "the manifest has %zu bytes where its header says %llu", len,
 			    (unsigned long long)h->length + sizeof *h);
@@ -91,6 +85,16 @@ static int check_header(const struct header *h, const void *bytes, size_t len)
 	if (memcmp(&found, &h->hash, sizeof found))
 		return fail(IMAGE_DAMAGED, -EBADMSG, "bytes %zu-%zu of the manifest do not match their checksum", sizeof *h,
 			    len);
+	return 0;
+}
+
+/* What a newer ckpt means by a field here, nobody knows; numbers from 100 on tell what may be passed over. */
+static int check_unknown(const ProtobufCMessage *message)
+{
+	for (unsigned i = 0; i < message->n_unknown_fields; i++)
+		if (message->unknown_fields[i].tag < FIRST_HOST_FIELD)
+			return fail(IMAGE_NEWER, -EPROTONOSUPPORT, "field %u of %s is unknown to ckpt " CKPT_VERSION,
+				    message->unknown_fields[i].tag, message->descriptor->short_name);
 	return 0;
 }
 
@@ -106,28 +110,22 @@ static int check_entry(const Ckpt__Manifest *m, size_t i)
 	if (!file->has_size || size > INT64_MAX || len != image_chunks(size) * sizeof(struct image_hash))
 		return fail(IMAGE_DAMAGED, -EBADMSG, "entry %zu of the manifest (%s) has %zu bytes of checksums for %llu bytes",
 			    i, file->name, len, (unsigned long long)size);
-	if (file->base.n_unknown_fields)
-		return fail(IMAGE_DAMAGED, -EBADMSG, "entry %zu of the manifest (%s) has unknown fields", i, file->name);
-	return 0;
+	return check_unknown(&file->base);
 }
 
-static int check_message(const Ckpt__Manifest *m)
+static int check_message(const Ckpt__Manifest *m, u32 format)
 {
-	if (!m->has_format || m->format != IMAGE_FORMAT)
+	if (!m->has_format || m->format != format)
 		return fail(IMAGE_FORMAT, -EPROTONOSUPPORT, "the manifest's message has another format than its header");
-	if (m->base.n_unknown_fields)
-		return fail(IMAGE_DAMAGED, -EBADMSG, "the manifest has unknown fields");
-	for (size_t i = 0; i < m->n_file; i++) {
-		int r = check_entry(m, i);
-		if (r < 0)
-			return r;
-	}
-	return 0;
+	int r = check_unknown(&m->base);
+	for (size_t i = 0; r == 0 && i < m->n_file; i++)
+		r = check_entry(m, i);
+	return r;
 }
 
 int manifest_unpack(Ckpt__Manifest **ret, const void *bytes, size_t len)
 {
-	struct header header = { 0 };
+	struct manifest_header header = { 0 };
 	memcpy(&header, bytes, MIN(len, sizeof header));
 	int r = check_header(&header, bytes, len);
 	if (r < 0)
@@ -138,7 +136,7 @@ int manifest_unpack(Ckpt__Manifest **ret, const void *bytes, size_t len)
 	if (!m)
 		return fail(IMAGE_DAMAGED, -EBADMSG, "the manifest's %llu bytes after byte %zu are no message of it",
 			    (unsigned long long)header.length, sizeof header);
-	r = check_message(m);
+	r = check_message(m, header.version);
 	if (r < 0) {
 		ckpt__manifest__free_unpacked(m, NULL);
 		return r;

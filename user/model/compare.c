@@ -3,6 +3,7 @@
 #include "model/field.h"
 #include "model/match.h"
 #include "model/names.h"
+#include "model/schema.h"
 #include <stdio.h>
 
 struct comparison {
@@ -50,6 +51,18 @@ static bool is_listed(const struct comparison *c, const char *mark, const char *
 }
 
 static bool is_ignored(const struct comparison *c, const char *path) { return is_listed(c, "", path); }
+
+/* A kind that an image could not know was not collected: that tells nothing. The same of fields. */
+static bool both_know_kind(const struct comparison *c, const struct kind *kind)
+{
+	return schema_knows_kind(c->match.a->schema, kind) && schema_knows_kind(c->match.b->schema, kind);
+}
+
+static bool both_know_field(const struct comparison *c, const ProtobufCMessageDescriptor *desc,
+			    const ProtobufCFieldDescriptor *f)
+{
+	return schema_knows_field(c->match.a->schema, desc, f) && schema_knows_field(c->match.b->schema, desc, f);
+}
 
 /* Did something come behind what was there, where that may be? */
 static bool has_grown(const struct comparison *c, const char *path, const ProtobufCFieldDescriptor *f, const void *a,
@@ -142,8 +155,9 @@ static void compare_values(struct comparison *c, const char *where, const struct
 }
 
 /* What is ignored is looked at in silence: it still tells which file is which. */
-static void compare_field(struct comparison *c, const char *where, const struct path *outer, const ProtobufCFieldDescriptor *f,
-			  const void *a, const void *b)
+static void compare_field(struct comparison *c, const char *where, const struct path *outer,
+			  const ProtobufCMessageDescriptor *desc, const ProtobufCFieldDescriptor *f, const void *a,
+			  const void *b)
 {
 	if (field_class(f) != FIELD_STATE)
 		return;
@@ -151,7 +165,7 @@ static void compare_field(struct comparison *c, const char *where, const struct 
 		return;
 	bool silent = c->silent;
 	struct path path = path_below(outer, f->name);
-	c->silent = silent || is_ignored(c, path.text);
+	c->silent = silent || is_ignored(c, path.text) || !both_know_field(c, desc, f);
 	compare_values(c, where, &path, f, a, b);
 	c->silent = silent;
 }
@@ -160,7 +174,7 @@ static void compare_messages(struct comparison *c, const char *where, const stru
 			     const ProtobufCMessageDescriptor *desc, const void *a, const void *b)
 {
 	for (unsigned i = 0; i < desc->n_fields; i++)
-		compare_field(c, where, outer, &desc->fields[i], a, b);
+		compare_field(c, where, outer, desc, &desc->fields[i], a, b);
 }
 
 static void only_in(struct comparison *c, const char *where, const char *side, const void *record)
@@ -247,7 +261,7 @@ static void compare_objects(struct comparison *c, const struct object *a, const 
 	if (!c->object)
 		return;
 	c->other = a && b ? b->id : c->object->id;
-	c->silent = is_ignored(c, "");
+	c->silent = is_ignored(c, "") || !both_know_kind(c, c->object->kind);
 	if (!a || !b)
 		only_in(c, "", a ? "first" : "second", line);
 	else if (a->kind->record_size)

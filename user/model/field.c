@@ -28,7 +28,7 @@ bool message_set_bytes(ProtobufCBinaryData *field, const void *data, size_t len)
 
 enum field_class field_class(const ProtobufCFieldDescriptor *f)
 {
-	return f->id < 100 ? FIELD_STATE : f->id < 200 ? FIELD_HOST : FIELD_DIAG;
+	return f->id < FIRST_HOST_FIELD ? FIELD_STATE : f->id < 200 ? FIELD_HOST : FIELD_DIAG;
 }
 
 bool field_is_hex(const ProtobufCFieldDescriptor *f)

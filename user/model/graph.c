@@ -2,6 +2,7 @@
 /* Owns objects and finds them: a vector in order, a hash index by (kind, id), a chain for each kind. */
 #include "base/map.h"
 #include "model/field.h"
+#include "model/schema.h"
 
 /* What the graph knows of an object beyond its public part, which comes first. */
 struct node {
@@ -237,4 +238,8 @@ void graph_free(struct graph *g)
 	}
 	free(index);
 	g->index = NULL;
+	if (g->schema)
+		schema_free(g->schema);
+	free(g->schema);
+	g->schema = NULL;
 }

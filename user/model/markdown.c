@@ -57,11 +57,15 @@ static void add_nested(messages_vector *messages, const ProtobufCMessageDescript
 void kinds_markdown(struct text *t, const struct kind *const *kinds)
 {
 	messages_vector messages = { 0 };
-	text_adds(t,
-		  "# Images: kinds and fields\n\n"
-		  "Made by `ckpt docs images`; do not edit. State is restored and compared; host facts and diagnostics are\n"
-		  "printed only. An absent field is not known or does not apply. hex32 and hex64 are fixed-width integers of\n"
-		  "protobuf that are shown in hexadecimal.\n\n");
+	text_adds(
+		t,
+		"# Images: kinds and fields\n\n"
+		"Made by `ckpt docs images`; do not edit. State is restored and compared; host facts and diagnostics are\n"
+		"printed only. An absent field is not known or does not apply. hex32 and hex64 are fixed-width integers of\n"
+		"protobuf that are shown in hexadecimal.\n\n"
+		"An image lists the kinds and state fields that its maker could know. What an older ckpt did not know is not\n"
+		"compared; what a newer one has put in is refused by its name (`IMAGE_NEWER`), but for fields from 100 "
+		"on.\n\n");
 	for (; *kinds; kinds++) {
 		if ((*kinds)->record_size)
 			text_addf(t, "## %s\n\nRecords of %zu bytes.\n\n", (*kinds)->name, (*kinds)->record_size);

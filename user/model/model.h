@@ -23,9 +23,11 @@ struct object {
 	void *data; /* ProtobufCMessage, or count records; owned by the graph */
 };
 
+struct schema;
 struct graph {
 	VECTOR(struct object *) objects; /* in the order of adding until graph_sort */
 	void *index;                     /* opaque */
+	struct schema *schema;           /* of an image: what its maker could know; NULL: all that this ckpt knows */
 };
 
 /* An empty object of the kind, with its message initialised; NULL without memory or when (kind, id) is taken. */

@@ -54,33 +54,38 @@ static void pack_kind(struct text *t, const struct kind *kind)
 	text_add(t, &packed, sizeof packed);
 }
 
-typedef VECTOR(const struct kind *) kinds_vector;
-
-/* The number of a kind, added when it is new; false without memory. */
-static bool number_of(kinds_vector *kinds, const struct kind *kind, u32 *ret)
+static void pack_known(struct text *t, const struct known_message *message)
 {
-	for (*ret = 0; *ret < kinds->n; ++*ret)
-		if (kinds->v[*ret] == kind)
-			return true;
-	const struct kind **place = vector_add(kinds);
-	if (place)
-		*place = kind;
-	return place != NULL;
+	struct pack_message packed = { .name = "" };
+	strncpy(packed.name, message->desc->short_name, sizeof packed.name - 1);
+	memcpy(packed.fields, message->fields, sizeof packed.fields);
+	text_add(t, &packed, sizeof packed);
 }
 
-void graph_pack(struct text *t, const struct graph *g)
+/* The number of a kind among those that the schema knows, which is mostly that of the object before; kinds.n: unknown. */
+static u32 number_of(const struct schema *schema, const struct kind *kind, u32 guess)
 {
-	kinds_vector kinds = { 0 };
-	u32 number;
-	for (size_t i = 0; i < g->objects.n; i++)
-		t->failed |= !number_of(&kinds, g->objects.v[i]->kind, &number);
-	struct pack_header header = { PACK_MAGIC, PACK_VERSION, (u32)kinds.n, (u32)g->objects.n, 0 };
+	if (guess < schema->kinds.n && schema->kinds.v[guess] == kind)
+		return guess;
+	for (guess = 0; guess < schema->kinds.n && schema->kinds.v[guess] != kind; guess++)
+		;
+	return guess;
+}
+
+void graph_pack(struct text *t, const struct graph *g, const struct kind *const *kinds)
+{
+	_cleanup_schema_ struct schema known = { 0 };
+	t->failed |= schema_of_kinds(&known, kinds) < 0;
+	struct pack_header header = { PACK_MAGIC, PACK_VERSION, (u32)known.kinds.n, (u32)g->objects.n, (u32)known.messages.n };
 	text_add(t, &header, sizeof header);
-	for (size_t i = 0; i < kinds.n; i++)
-		pack_kind(t, kinds.v[i]);
+	for (size_t i = 0; i < known.kinds.n; i++)
+		pack_kind(t, known.kinds.v[i]);
+	for (size_t i = 0; i < known.messages.n; i++)
+		pack_known(t, &known.messages.v[i]);
+	u32 number = 0;
 	for (size_t i = 0; i < g->objects.n && !t->failed; i++) {
-		number_of(&kinds, g->objects.v[i]->kind, &number);
+		number = number_of(&known, g->objects.v[i]->kind, number);
+		t->failed |= number == known.kinds.n;
 		pack_object(t, g->objects.v[i], number);
 	}
-	vector_free(&kinds);
 }

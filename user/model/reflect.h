@@ -4,6 +4,7 @@
 #include "model/model.h"
 
 /* Which fields to see, by field number class. */
+#define FIRST_HOST_FIELD 100
 enum field_class { FIELD_STATE = 1, FIELD_HOST = 2, FIELD_DIAG = 4, FIELD_ALL = 7 };
 
 /* Which kinds to see: a NULL-terminated list of names, or NULL for all. */
@@ -39,9 +40,12 @@ bool graph_refers(const struct graph *, u32 file, const char *const *but);
 /* Are the state fields of two objects of one kind equal? Ids do not count. */
 bool object_equal(const struct object *, const struct object *);
 
-/* Packs all objects into the bytes of an image's facts file (appends) and back. kinds: NULL-terminated.
- * graph_unpack checks everything, allocates at most limit bytes, and returns -EBADMSG with *ret_offset set to where the
- * bytes are wrong, -ENOMEM, or 0. */
-void graph_pack(struct text *, const struct graph *);
+/* Packs all objects into the bytes of an image's facts file (appends) and back. kinds: NULL-terminated, all that could be there.
+ * graph_unpack checks everything, allocates at most limit bytes, and returns 0 or
+ *   -EBADMSG          with *ret_offset set to where the bytes are wrong
+ *   -EPROTONOSUPPORT  the maker was newer: the names of kinds and state fields that are unknown here are appended to unknown
+ *   -EPROTO           records have another layout: the name of their kind is appended to unknown
+ *   -ENOMEM */
+void graph_pack(struct text *, const struct graph *, const struct kind *const *kinds);
 int graph_unpack(struct graph *ret, const void *bytes, size_t len, const struct kind *const *kinds, size_t limit,
-		 size_t *ret_offset);
+		 size_t *ret_offset, struct text *unknown);
