@@ -1,22 +1,17 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /* kill -9 of ckpt at every system call of a dump: the program lives on and is right, each time; once the program is gone, its
- * image is whole. The tests take every so many system calls; the soak_ tests (make soak) take all of them. Of a dump that leaves the
- * program running, calls on sockets are left alone (dump_killed_at). */
+ * image is whole. The tests take every so many system calls; the soak_ tests (make soak) take all of them. */
 #include "harness/killer.h"
 #include "harness/left.h"
 #include <stdio.h>
 #include <sys/wait.h>
 
-/* A connection that is read stands in repair mode, and the guard that takes it out of it may come some microseconds after the program
- * runs again: the kernel lets go of tracees (kernel/exit.c, exit_notify()) while the guard waits for its processor. What is promised
- * of that moment fault/kill_outside has. */
 static struct struck dump_killed_at(const struct target *t, bool leave_running, int n)
 {
 	char pid[16];
 	snprintf(pid, sizeof pid, "%d", t->pid);
 	const char *argv[] = { "ckpt", "dump", pid, t->image, leave_running ? "--leave-running" : NULL, NULL };
-	return strike_run(ckpt_path(), argv, &(struct strike){ .at = n, .spare_sockets = leave_running, .children = true },
-			  NULL);
+	return strike_run(ckpt_path(), argv, &(struct strike){ .at = n, .children = true }, NULL);
 }
 
 static void remove_image(const struct target *t)

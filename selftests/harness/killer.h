@@ -9,9 +9,8 @@
 struct strike {
 	int at;    /* system call number, from 1, when it is entered; 0: never */
 	int error; /* it fails with this errno (positive) without being made (but close(2)); 0: the command is killed (SIGKILL) */
-	bool spare_sockets; /* one that is about a socket is made, and nothing is struck */
-	bool children;      /* those of its child processes count too; else they are not traced (a restore traces its own) */
-	int nr;             /* only calls of this number are counted, 0: all */
+	bool children; /* those of its child processes count too; else they are not traced (a restore traces its own) */
+	int nr;        /* only calls of this number are counted, 0: all */
 	/* Called once instead of a strike, when the first call is entered that makes a child with an id of its own (clone3). */
 	void (*at_birth)(pid_t pid, void *arg);
 	/* Called at the entry and the exit of every call that is counted. */

@@ -1,14 +1,17 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /* Owns TCP connections in repair mode and the guard that lets them go. */
 #include "collect/repair.h"
-#include "diag/diag.h"
+#include "base/child.h"
 #include <fcntl.h>
+#include <linux/futex.h>
 #include <linux/in.h>
 #include <linux/tcp.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdatomic.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
-#include <sys/wait.h>
+#include <sys/syscall.h>
 
 #ifndef TCP_REPAIR_OFF_NO_WP /* without a window probe */
 #define TCP_REPAIR_OFF_NO_WP -1
@@ -35,73 +38,74 @@ static int end_repair(int fd, u8 reuse)
 	return r;
 }
 
-/* What the guard is told: the connection that goes into repair mode, and its SO_REUSEADDR; -1: it came out of it. */
-static bool receive_fd(int wire, int *ret_fd, u8 *ret_reuse)
-{
-	_Alignas(struct cmsghdr) char control[CMSG_SPACE(sizeof(int))];
-	struct iovec iov = { ret_reuse, 1 };
-	struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control };
-	if (recvmsg(wire, &m, MSG_CMSG_CLOEXEC) != 1)
-		return false;
-	const struct cmsghdr *c = CMSG_FIRSTHDR(&m);
-	*ret_fd = -1;
-	if (c && c->cmsg_type == SCM_RIGHTS)
-		memcpy(ret_fd, CMSG_DATA(c), sizeof *ret_fd);
-	return true;
-}
+/* What ckpt and its guard share. The word is a robust futex (set_robust_list(2)) that the thread which traces the program owns: when it
+ * dies the kernel marks the word and wakes the guard. */
+struct watch {
+	struct robust_list_head head; /* of that thread, with one entry */
+	struct robust_list entry;
+	void *before; /* the head that the C library had given */
+	_Atomic u32 tracer;
+	_Atomic int fd; /* comes into repair mode, is in it, or was just taken out of it; -1: none */
+	u8 reuse;       /* its SO_REUSEADDR */
+};
 
-/* Ends by SIGKILL, or at the end of the wire: then ckpt dies. do_exit() closes its files (exit_files(), exit_task_work()) before it
- * lets go of the program (exit_notify()), and there, at the latest, the CPU goes to a process of a real-time class that was woken on
- * it: so the guard is through before the program runs. Without the right to such a class it mostly is. */
-static _Noreturn void be_guard(int wire)
+/* Ends by SIGKILL, or when the tracer dies: of exit_robust_list() every kernel lets others run behind each entry that it has woken
+ * (cond_resched()), and there, at the latest, the CPU of the tracer goes to a process of a real-time class that was woken on it. That is
+ * in exit_mm(), before exit_notify() lets go of the program: so the guard is through before the program runs. Without the right to such a
+ * class it mostly is. It shares ckpt's descriptors, since none could be handed over then. */
+static _Noreturn void be_guard(struct watch *w)
 {
-	const struct sched_param first = { .sched_priority = 1 };
 	sigset_t all;
 	sigfillset(&all);
 	sigprocmask(SIG_SETMASK, &all, NULL);
-	(void)sched_setscheduler(0, SCHED_FIFO, &first);
-	int last = -1;
-	u8 reuse = 0;
-	for (int fd; receive_fd(wire, &fd, &reuse); last = fd) /* one at a time is in repair mode */
-		closep(&last);
-	if (last >= 0) /* it may be out of it already, and lack SO_REUSEADDR */
-		end_repair(last, reuse);
+	for (u32 tracer; !((tracer = w->tracer) & FUTEX_OWNER_DIED);)
+		syscall(SYS_futex, &w->tracer, FUTEX_WAIT, tracer, NULL, NULL, 0);
+	if (w->fd >= 0) /* it may be out of it already, and lack SO_REUSEADDR */
+		end_repair(w->fd, w->reuse);
 	_exit(0);
 }
 
-static int start_guard(struct connections *c)
+static int own_watch(struct watch *w)
 {
-	int wires[2];
-	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, wires) < 0)
+	size_t len;
+	*w = (struct watch){
+		.head = { { &w->entry }, offsetof(struct watch, tracer) - offsetof(struct watch, entry), NULL },
+		.entry = { &w->head.list },
+		.tracer = (u32)gettid() | FUTEX_WAITERS,
+		.fd = -1,
+	};
+	if (syscall(SYS_get_robust_list, 0, &w->before, &len) < 0 || syscall(SYS_set_robust_list, &w->head, sizeof w->head) < 0)
 		return neg_errno();
-	c->guard = fork();
-	if (c->guard == 0) {
-		close(wires[0]);
-		be_guard(wires[1]);
-	}
-	close(wires[1]);
-	c->wire = wires[0];
-	if (c->guard > 0)
-		return 0;
-	c->guard = 0;
-	int r = neg_errno();
-	close(wires[0]);
-	return r;
+	return 0;
 }
 
-static int send_fd(int wire, int fd, u8 reuse)
+static void disown_watch(struct watch *w)
 {
-	_Alignas(struct cmsghdr) char control[CMSG_SPACE(sizeof(int))] = { 0 };
-	struct iovec iov = { &reuse, 1 };
-	struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1 };
-	if (fd >= 0) {
-		m.msg_control = control;
-		m.msg_controllen = sizeof control;
-		struct cmsghdr *c = CMSG_FIRSTHDR(&m);
-		*c = (struct cmsghdr){ CMSG_LEN(sizeof fd), SOL_SOCKET, SCM_RIGHTS };
-		memcpy(CMSG_DATA(c), &fd, sizeof fd);
+	if (w->before)
+		syscall(SYS_set_robust_list, w->before, sizeof w->head);
+	munmap(w, sizeof *w);
+}
+
+/* Who traces ckpt does not stop it (CLONE_UNTRACED). */
+static int start_guard(struct connections *c)
+{
+	const struct sched_param first = { .sched_priority = sched_get_priority_max(SCHED_FIFO) };
+	struct watch *w = mmap(NULL, sizeof *w, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (w == MAP_FAILED)
+		return neg_errno();
+	int r = own_watch(w);
+	long guard = r < 0 ? r : syscall(SYS_clone, CLONE_FILES | CLONE_UNTRACED | SIGCHLD, 0, 0, 0, 0);
+	if (guard == 0)
+		be_guard(w);
+	if (guard < 0) {
+		r = r < 0 ? r : neg_errno();
+		disown_watch(w);
+		return r;
 	}
-	return sendmsg(wire, &m, MSG_NOSIGNAL) == 1 ? 0 : neg_errno();
+	(void)sched_setscheduler((pid_t)guard, SCHED_FIFO, &first);
+	c->guard = (pid_t)guard;
+	c->watch = w;
+	return 0;
 }
 
 int connections_add(struct connections *c, int fd)
@@ -155,6 +159,12 @@ bool connections_moved(const struct connections *c)
 	return false;
 }
 
+static void let_go(struct connections *c)
+{
+	c->watch->fd = -1;
+	cpu_leave(&c->stay);
+}
+
 int repair_begin(struct connections *c, int fd, u8 *ret_reuse)
 {
 	int reuse = 0;
@@ -163,33 +173,32 @@ int repair_begin(struct connections *c, int fd, u8 *ret_reuse)
 		return neg_errno();
 	*ret_reuse = reuse != 0;
 	int r = c->guard ? 0 : start_guard(c);
-	if (r == 0)
-		r = send_fd(c->wire, fd, *ret_reuse);
 	if (r < 0)
 		return r;
 	struct cpu_stay ignored;
 	cpu_stay(&c->stay);
-	cpu_bring(&ignored, c->guard, &c->stay);
+	cpu_bring(&ignored, c->guard, &c->stay); /* and there it runs first, until it waits */
+	c->watch->reuse = *ret_reuse;
+	c->watch->fd = fd;
 	r = set_repair(fd, 1);
 	if (r < 0)
-		cpu_leave(&c->stay);
+		let_go(c);
 	return r;
 }
 
 int repair_end(struct connections *c, int fd, u8 reuse)
 {
-	int r = end_repair(fd, reuse), told = send_fd(c->wire, -1, 0);
-	cpu_leave(&c->stay);
-	return r ?: told;
+	int r = end_repair(fd, reuse);
+	let_go(c);
+	return r;
 }
 
 static void end_guard(struct connections *c)
 {
 	if (c->guard <= 0)
 		return;
-	kill(c->guard, SIGKILL);
-	waitpid(c->guard, NULL, 0);
-	close(c->wire);
+	child_end(c->guard);
+	disown_watch(c->watch);
 	c->guard = 0;
 }
 

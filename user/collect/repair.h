@@ -18,7 +18,7 @@ struct connections {
 	VECTOR(struct connection) list;
 	struct map place;     /* descriptor -> index + 1 in list */
 	pid_t guard;          /* 0: not needed so far */
-	int wire;             /* what the guard reads; ckpt's death closes it */
+	struct watch *watch;  /* what it shares with ckpt */
 	struct cpu_stay stay; /* ckpt on the guard's CPU, while a connection is in repair mode */
 };
 
