@@ -33,16 +33,26 @@ static inline void machine_state(struct array *array, uint32_t state)
 	blob_futex_wake(&array->state);
 }
 
-#define SPAWN_PATIENCE 1000000 /* times two system calls */
+/* CLOCK_MONOTONIC */
+static inline int64_t machine_seconds(void)
+{
+	int64_t time[2] = { 0 };
+	blob_syscall(__NR_clock_gettime, 1, (uint64_t)time, 0, 0, 0, 0);
+	return time[0];
+}
+
+#define SPAWN_PATIENCE 3 /* seconds */
 /* An id that survey found free may be that of a task which is gone but not forgotten: the kernel gives it back a little after
  * the task is out of sight (release_task(), free_pid()). */
 static inline int64_t machine_spawn(struct arena *arena, uint64_t args, uint64_t size, uint32_t index)
 {
-	int64_t r;
-
-	for (uint32_t tries = 0; (r = blob_spawn(arena, args, size, index)) == -17 /* EEXIST */ && tries < SPAWN_PATIENCE;
-	     tries++)
+	int64_t r = blob_spawn(arena, args, size, index);
+	if (r != -17 /* EEXIST */)
+		return r;
+	for (int64_t end = machine_seconds() + SPAWN_PATIENCE; r == -17 && machine_seconds() < end;) {
 		blob_syscall(__NR_sched_yield, 0, 0, 0, 0, 0, 0);
+		r = blob_spawn(arena, args, size, index);
+	}
 	return r;
 }
 

@@ -434,6 +434,26 @@ TEST(names_what_lies_outside, .root = true)
 	CHECK_CONTAINS(output.data, was);
 }
 
+/* A process that stayed behind keeps the id of its group or session from being free, though nobody has it. */
+static void left_behind(const char *script, const char *what)
+{
+	struct target t;
+	char wanted[64];
+	_cleanup_text_ struct text output = { 0 };
+	target_spawn(&t, "/bin/sh", "-c", script);
+	WAIT_UNTIL(target_asleep(t.pid, "sleep") && count_named("sleep") == 2);
+	target_dump(&t, false);
+	CHECK_EQ(ckpt(&output, "restore", "-d", t.image), 7);
+	snprintf(wanted, sizeof wanted, "%d is the %s of process", t.pid, what);
+	CHECK_CONTAINS(output.data, "[PID_TAKEN]");
+	CHECK_CONTAINS(output.data, wanted);
+	CHECK_EQ(count_named("sleep"), 1);
+}
+
+TEST(who_keeps_the_group, .root = true) { left_behind("(sleep 1000 &); exec sleep 1000", "process group"); }
+/* timeout(1) goes to a group of its own. */
+TEST(who_keeps_the_session, .root = true) { left_behind("(timeout 1000 sleep 1000 &); exec sleep 1000", "session"); }
+
 TEST(who_holds_the_id, .root = true)
 {
 	struct target t;

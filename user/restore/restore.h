@@ -75,7 +75,7 @@ struct survey {
 int survey_host(struct survey *ret, const struct caps *, const struct graph *, bool fresh, bool sibling);
 void survey_free(struct survey *);
 
-/* Ids that the image wants and somebody has, each reported; and some that nobody has. */
+/* Ids that the image wants and somebody has, each reported; and some that nobody has: ids.c. */
 int survey_ids(struct survey *, const struct graph *, bool fresh);
 
 /* Judges an image against the host; every refusal is reported. 0 or -EINVAL. */

@@ -12,11 +12,9 @@
 #include "restore/restore.h"
 #include <fcntl.h>
 #include <signal.h>
-#include <stdio.h>
 #include <sys/auxv.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
-#include <time.h>
 
 static int survey_own(struct survey *s)
 {
@@ -53,80 +51,6 @@ static int survey_vdso(struct survey *s)
 	return 0;
 }
 
-#define DEAD_PATIENCE 300 /* times 10 ms, until the dead have been reaped: for all ids together */
-
-/* Looking for free ids. */
-struct ids {
-	bool fresh; /* in a new pid namespace, where all are */
-	u32 highest;
-	int waited;
-};
-
-/* Who has an id. */
-struct holder {
-	char name[32];
-	u32 parent; /* that has not yet asked how it ended; 0: it lives */
-};
-
-static bool wait_for_dead(struct ids *ids)
-{
-	if (ids->waited == DEAD_PATIENCE)
-		return false;
-	ids->waited++;
-	nanosleep(&(struct timespec){ .tv_nsec = 10000000 }, NULL);
-	return true;
-}
-
-/* A dead process whose parent is about to reap it is waited for. */
-static bool pid_taken(struct ids *ids, u32 pid, struct holder *ret)
-{
-	*ret = (struct holder){ .name = "?" };
-	if (getpgid((pid_t)pid) < 0 && errno == ESRCH) /* the ordinary case, told for little */
-		return false;
-	do {
-		_cleanup_text_ struct text stat = { 0 };
-		if (kill((pid_t)pid, 0) < 0 && errno == ESRCH) /* the ids of threads are found too */
-			return false;
-		if (file_readf(&stat, AT_FDCWD, "/proc/%u/stat", pid) < 0 || !stat.data)
-			return false;
-		const char *open = strchr(stat.data, '('), *close = strrchr(stat.data, ')');
-		if (!open || !close || close[1] != ' ')
-			return true;
-		snprintf(ret->name, sizeof ret->name, "%.*s", (int)(close - open - 1), open + 1);
-		if (!strchr("ZX", close[2]))
-			return true;
-		ret->parent = (u32)strtoul(close + 3, NULL, 10);
-	} while (wait_for_dead(ids));
-	return true;
-}
-
-/* An id is not free either while it is that of a process group, whose leader may be dead; a session's cannot be asked for. Dead
- * members that are about to be reaped are waited for. */
-static bool group_taken(struct ids *ids, u32 pid)
-{
-	while (pid > 1 && kill(-(pid_t)pid, 0) == 0)
-		if (!wait_for_dead(ids))
-			return true;
-	return false;
-}
-
-static int survey_pid(struct ids *ids, u32 pid)
-{
-	struct holder holder;
-	ids->highest = MAX(ids->highest, pid);
-	WORKING_ON_THREAD(pid);
-	if (ids->fresh)
-		return 0;
-	bool taken = pid_taken(ids, pid, &holder);
-	if (taken && holder.parent)
-		return fail(PID_TAKEN, -EEXIST, "%u is \"%s\", which has ended, but its parent %u has not asked how (wait(2))",
-			    pid, holder.name, holder.parent);
-	if (taken)
-		return fail(PID_TAKEN, -EEXIST, "%u is \"%s\"", pid, holder.name);
-	return group_taken(ids, pid) ? fail(PID_TAKEN, -EEXIST, "%u is the process group of processes outside of the tree", pid)
-				     : 0;
-}
-
 /* proc(5), /proc/sys/kernel/core_pattern: the directory of a pattern that is no program and no socket. */
 static int survey_core(struct survey *s, const struct graph *g)
 {
@@ -144,31 +68,6 @@ static int survey_core(struct survey *s, const struct graph *g)
 	s->core_limit = limit.rlim_max;
 	s->core_dir = slash ? strdup(pattern.data) : strdup("/proc");
 	return s->core_dir ? 0 : fail_memory();
-}
-
-int survey_ids(struct survey *s, const struct graph *g, bool fresh)
-{
-	int r = 0;
-	struct ids ids = { .fresh = fresh, .highest = 300 };
-	for (size_t i = 0; i < g->objects.n; i++) {
-		const struct object *o = g->objects.v[i];
-		const Ckpt__Task *t = o->kind == &kind_task ? o->data : NULL;
-		if (o->kind == &kind_thread || (t && (shape_is_zombie(t) || t->has_leader_exit)))
-			r = survey_pid(&ids, o->id) < 0 ? -EEXIST : r;
-	}
-	_cleanup_stand_ins_ struct shape_stand_ins stand_ins = { 0 };
-	size_t mark = diag_mark();
-	if (shape_stand_ins(&stand_ins, g) < 0)
-		diag_forget(mark); /* it is judged later */
-	for (size_t i = 0; i < stand_ins.list.n; i++)
-		r = survey_pid(&ids, stand_ins.list.v[i].id) < 0 ? -EEXIST : r;
-	for (u32 pid = ids.highest + 1; s->spare_pids.n < 4 && pid < ids.highest + 200; pid++) {
-		struct holder holder;
-		u32 *place = !fresh && pid_taken(&ids, pid, &holder) ? NULL : vector_add(&s->spare_pids);
-		if (place)
-			*place = pid;
-	}
-	return r;
 }
 
 /* As the kernel has them: sigaction(3) hides the signals of the C library. */
