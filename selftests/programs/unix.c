@@ -135,6 +135,34 @@ static int datagrams(void)
 	return judge_pass();
 }
 
+static void must_be_refused(int fd)
+{
+	errno = 0;
+	MUST(write(fd, "lost", 4) < 0 && errno == ECONNREFUSED);
+}
+
+/* Datagrams to names whose owners are gone; another socket has one of the names by now. */
+static int lost(void)
+{
+	int log = made(SOCK_DGRAM, "log"), abstract = made(SOCK_DGRAM, "@ckpt lost"), own = made(SOCK_DGRAM, "own");
+	int to_log = connected(SOCK_DGRAM, "log"), to_abstract = connected(SOCK_DGRAM, "@ckpt lost");
+	connect_to(own, "log");
+	MUST(close(log) == 0 && close(abstract) == 0 && unlink(judge_path("log")) == 0);
+	log = made(SOCK_DGRAM, "log");
+	judge_wait();
+	must_be_named(to_log, "log", true);
+	must_be_named(to_abstract, "@ckpt lost", true);
+	must_be_named(own, "log", true);
+	must_be_named(own, "own", false);
+	must_be_refused(to_log);
+	must_be_refused(to_abstract);
+	must_be_refused(own);
+	connect_to(to_log, "log");
+	MUST_EQ(write(to_log, "found", 5), 5);
+	must_get(log, "found", NULL);
+	return judge_pass();
+}
+
 static int listeners(void)
 {
 	int removed = listening(SOCK_STREAM, "removed", 3), replaced = listening(SOCK_STREAM, "replaced", 3);
@@ -321,6 +349,8 @@ int main(int argc, char **argv)
 	const char *what = argc > 2 ? argv[2] : "";
 	if (!strcmp(what, "datagrams"))
 		return datagrams();
+	if (!strcmp(what, "lost"))
+		return lost();
 	if (!strcmp(what, "listeners"))
 		return listeners();
 	if (!strcmp(what, "waiting"))

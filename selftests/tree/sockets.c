@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 PROGRAM(unix_datagrams, QUIET | NET, "unix", "datagrams")
+PROGRAM(unix_lost, QUIET | NET, "unix", "lost")
 PROGRAM(unix_listeners, QUIET | NET, "unix", "listeners")
 PROGRAM(unix_waiting, QUIET | NET, "unix", "waiting")
 PROGRAM(unix_many, QUIET | NET, "unix", "many")

@@ -139,6 +139,19 @@ static void collect_options(int fd, Ckpt__Unix *u)
 		SET(u, unsent, (u32)unsent);
 }
 
+/* Only socketpair(2) tells a datagram socket who made it: this one was connected to a name, and its owner is gone. */
+static int collect_lost(int fd, Ckpt__Unix *u)
+{
+	struct sockaddr_un address = { 0 };
+	socklen_t len = sizeof address;
+	if (!is_datagram(u) || !u->peer_closed || u->creator_pid || getpeername(fd, (void *)&address, &len) < 0 ||
+	    len <= sizeof address.sun_family)
+		return 0;
+	u->has_lost_address = true;
+	len = MIN(len - sizeof address.sun_family, NAME_ROOM);
+	return message_set_bytes(&u->lost_address, address.sun_path, len) ? 0 : fail_memory();
+}
+
 static int unix_collect(struct collector *c, const struct subject *subject, struct object *o)
 {
 	Ckpt__Unix *u = o->data;
@@ -162,7 +175,9 @@ static int unix_collect(struct collector *c, const struct subject *subject, stru
 	if (r < 0)
 		return r;
 	collect_options(fd, u);
-	r = collect_common_options(fd, u);
+	r = collect_lost(fd, u);
+	if (r == 0)
+		r = collect_common_options(fd, u);
 	return r == 0 ? collect_queue(c, fd, u) : r;
 }
 
@@ -191,6 +206,8 @@ static int refuse_family(const Ckpt__Unix *u)
 /* A datagram socket that sends to a name. Two that send to each other and of which one has no name are a pair. */
 static bool is_directed(const struct graph *graph, const Ckpt__Unix *u)
 {
+	if (u->has_lost_address)
+		return true;
 	const Ckpt__Unix *peer = u->peer ? graph_data(graph, &kind_unix, u->peer) : NULL;
 	if (!peer || !is_datagram(u) || !peer->has_address)
 		return false;
@@ -302,8 +319,8 @@ static int judge_restore(const struct graph *graph, const struct object *o)
 	bool first =
 		is_accepted(graph, &kind_unix, u) || !u->peer || (o->id < u->peer && !is_accepted(graph, &kind_unix, peer));
 	int creator = first ? judge_id(graph, u->creator_pid, "made it") : 0;
-	int name = judge_name_restore(graph, &kind_unix, u);
-	return r ? r : creator ? creator : name;
+	int name = judge_name_restore(graph, &kind_unix, u), lost = judge_lost_restore(u);
+	return r ? r : creator ? creator : name ? name : lost;
 }
 
 static int unix_judge(const struct graph *graph, const struct object *o, enum direction direction)
@@ -327,7 +344,7 @@ static int unix_plan(struct plan *plan, const struct graph *graph, const struct 
 	bool pair = peer && !is_directed(graph, u) && !is_directed(graph, peer);
 	if (pair && o->id > u->peer)
 		return 0; /* its peer makes it */
-	if (!pair && !u->peer_closed) {
+	if (!pair && (!u->peer_closed || u->has_lost_address)) {
 		plan_alone(plan, graph, o);
 		return 0;
 	}

@@ -175,6 +175,16 @@ static inline int judge_left_file(const Ckpt__Unix *u)
 	return bound ? fail(UNIX_NAME_TAKEN, 0, "another socket is bound to %s", u->path) : 0;
 }
 
+static inline int judge_abstract(const ProtobufCBinaryData *name)
+{
+	int bound = netlink_unix_bound(name->data, name->len, 0, 0);
+	if (bound < 0)
+		return fail(UNIX_DIAG, bound, "an abstract name");
+	return bound ? fail(UNIX_NAME_TAKEN, 0, "another socket has the abstract name @%.*s", (int)name->len - 1,
+			    (const char *)name->data + 1)
+		     : 0;
+}
+
 static inline int judge_name_restore(const struct graph *graph, const struct kind *kind, const Ckpt__Unix *u)
 {
 	char directory[4200];
@@ -192,12 +202,18 @@ static inline int judge_name_restore(const struct graph *graph, const struct kin
 	}
 	if (u->path)
 		return u->deleted ? 0 : judge_left_file(u);
-	int bound = netlink_unix_bound(u->address.data, u->address.len, 0, 0);
-	if (bound < 0)
-		return fail(UNIX_DIAG, bound, "an abstract name");
-	return bound ? fail(UNIX_NAME_TAKEN, 0, "another socket has the abstract name @%.*s", (int)u->address.len - 1,
-			    (const char *)u->address.data + 1)
-		     : 0;
+	return judge_abstract(&u->address);
+}
+
+/* The name is used for a moment, so that datagrams go to it, and then to nobody. */
+static inline int judge_lost_restore(const Ckpt__Unix *u)
+{
+	const ProtobufCBinaryData *name = &u->lost_address;
+	if (!u->has_lost_address)
+		return 0;
+	if (!is_datagram(u) || u->peer || !u->peer_closed || !name->len || name->len > NAME_ROOM)
+		return fail(IMAGE_INCONSISTENT, 0, "datagrams to a lost name of %zu bytes", name->len);
+	return name->data[0] ? 0 : judge_abstract(name);
 }
 
 /* --- plan --- */

@@ -349,6 +349,28 @@ static inline void plan_direction(struct plan *plan, const struct object *o, con
 	step_expect(plan_use_name(plan, at, SETTLE, SYS_connect, ARG(plan_fd(plan, o->id)), to->id, to->data), 0);
 }
 
+#define LOST 0x80000000u /* with its number: what has the lost name for a moment */
+
+/* Datagrams went to a name whose owner is gone: it has one that goes as soon as it is connected to. */
+static inline void plan_lost(struct plan *plan, const struct object *o, const Ckpt__Unix *u)
+{
+	char path[NAME_ROOM + 16];
+	bool rooted = u->lost_address.data[0] == '/', abstract = !u->lost_address.data[0];
+	Ckpt__Unix owner = CKPT__UNIX__INIT;
+	owner.type = u->type;
+	owner.has_address = true;
+	owner.address = u->lost_address;
+	snprintf(path, sizeof path, "%s%.*s", rooted ? "" : "/there/", (int)u->lost_address.len,
+		 (const char *)u->lost_address.data);
+	owner.path = abstract ? NULL : path;
+	owner.deleted = !abstract;
+	owner.mode = 0600;
+	u32 socket = plan_socket(plan, &owner);
+	plan_name(plan, ARG_OF_SLOT(socket), o->id | LOST, &owner);
+	plan_direction(plan, o, &(struct object){ .id = o->id | LOST, .data = &owner });
+	plan_call(plan, SETTLE, SYS_close, ARG_OF_SLOT(socket));
+}
+
 static inline void plan_alone(struct plan *plan, const struct graph *graph, const struct object *o)
 {
 	const Ckpt__Unix *u = o->data;
@@ -360,5 +382,7 @@ static inline void plan_alone(struct plan *plan, const struct graph *graph, cons
 	plan_queue(plan, graph, NULL, o);
 	if (u->peer)
 		plan_direction(plan, o, graph_find(graph, &kind_unix, u->peer));
+	if (u->has_lost_address)
+		plan_lost(plan, o, u);
 	plan_shutdown(plan, o->id, u);
 }
