@@ -147,6 +147,17 @@ static __always_inline void read_userfault(struct file *f, struct record_file_ra
 		raw->file.userfault_features |= USERFAULT_AGREED;
 }
 
+/* Threads mostly have the table of their leader. One that has ended has none: /proc is asked for such a process. */
+static __always_inline bool has_own_table(struct task_struct *t)
+{
+	struct files_struct *leaders;
+
+	if (t->pid == t->tgid)
+		return true;
+	leaders = t->group_leader->files;
+	return leaders && leaders != t->files;
+}
+
 SEC("iter/task_file")
 int ckpt_file(struct bpf_iter__task_file *ctx)
 {
@@ -157,9 +168,10 @@ int ckpt_file(struct bpf_iter__task_file *ctx)
 	struct mount *mount;
 	u32 fd = ctx->fd;
 
-	if (!t || !f || t->pid != t->tgid)
+	if (!t || !f || !has_own_table(t))
 		return 0;
 	raw->signal_id = (u64)t->signal;
+	raw->files_id = (u64)t->files;
 	raw->close_on_exec = close_on_exec_word(t, fd);
 	raw->file.fd = fd;
 	raw->file.flags = f->f_flags;

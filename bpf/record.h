@@ -246,7 +246,7 @@ struct record_file {
 	rec_u32 userfault_flags; /* of userfaultfd(2): as it was called, O_CLOEXEC and UFFD_USER_MODE_ONLY among others */
 	rec_u32 userfault_process;  /* whose memory it is about; 0: of none in the tree */
 	rec_u32 userfault_features; /* UFFD_FEATURE_*, and USERFAULT_AGREED when UFFDIO_API has been asked */
-	rec_u32 pad;
+	rec_u32 table;              /* whose descriptor table it is in: tgid, or the first thread that has another */
 	char link
 		[48]; /* what readlink(/proc/PID/fd/N) would begin with when it is no path: "anon_inode:[eventfd]", "pipe:[123]" */
 };
@@ -360,7 +360,7 @@ struct record_vma_raw {
 /* A descriptor as the program reads it. */
 struct record_file_raw {
 	struct record_file file; /* link: the name of its dentry, or of its kind of namespace */
-	rec_u64 signal_id;
+	rec_u64 signal_id, files_id;
 	rec_u64 close_on_exec; /* the word of the descriptor table that holds its bit */
 	struct record_pid reader, owner;
 	rec_u64 userfault_mm; /* mm_id */

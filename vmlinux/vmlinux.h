@@ -434,7 +434,7 @@ struct task_struct {
 	unsigned long atomic_flags;
 	struct restart_block restart_block;
 	int pid, tgid;
-	struct task_struct *real_parent, *parent;
+	struct task_struct *real_parent, *parent, *group_leader;
 	struct pid *thread_pid;
 	struct hlist_node pid_links[4];
 	int *clear_child_tid;

@@ -290,6 +290,7 @@ TEST(soak_steps_userns, .root = true, .manual = true, .seconds = 7200) { sweep_s
 
 KIND(aio, false, "aio")
 KIND(bpf_maps, false, "bpfmaps")
+KIND(descriptor_tables, false, "tables")
 KIND(epoll, false, "epoll")
 KIND(fanotify, false, "fanotify")
 KIND(huge_pages, false, "hugepages")

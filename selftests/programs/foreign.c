@@ -43,11 +43,13 @@ static void *parent_of_sleeper(void *arg)
 	return arg;
 }
 
-/* Shares its directories with a process that it has made, and with no other thread. */
+/* Shares its directories or its descriptors (arg: flags of clone(2)) with a process that it has made, and with no other thread.
+ * CLONE_PARENT: that is no child of its process. */
 static void *parent_of_process(void *arg)
 {
-	MUST_EQ(unshare(CLONE_FS), 0);
-	pid_t child = (pid_t)syscall(SYS_clone, CLONE_FS | SIGCHLD, 0, 0, 0, 0);
+	int flags = *(const int *)arg;
+	MUST_EQ(unshare(flags & ~CLONE_PARENT), 0);
+	pid_t child = (pid_t)syscall(SYS_clone, flags | SIGCHLD, 0, 0, 0, 0);
 	MUST(child >= 0);
 	if (child == 0) {
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -55,7 +57,7 @@ static void *parent_of_process(void *arg)
 		_exit(0);
 	}
 	sleeper(NULL);
-	MUST(kill(child, SIGKILL) == 0 && waitpid(child, NULL, 0) == child);
+	MUST(kill(child, SIGKILL) == 0 && (flags & CLONE_PARENT || waitpid(child, NULL, 0) == child));
 	return arg;
 }
 
@@ -86,15 +88,20 @@ static void take(const char *what)
 	for (size_t i = 0; i < sizeof namespaces / sizeof *namespaces; i++)
 		if (!strcmp(what, namespaces[i].name))
 			MUST_EQ(unshare(namespaces[i].flag), 0);
-	static const int uts = CLONE_NEWUTS, files = CLONE_FILES;
+	static const int uts = CLONE_NEWUTS, files = CLONE_FILES, fs = CLONE_FS,
+			 outside[] = { CLONE_FS | CLONE_PARENT, CLONE_FILES | CLONE_PARENT };
 	if (!strcmp(what, "thread"))
 		start(sleeper, &uts);
-	if (!strcmp(what, "thread-files"))
-		start(sleeper, &files);
+	if (!strcmp(what, "thread-files-child"))
+		start(parent_of_process, &files);
+	if (!strcmp(what, "thread-fs-outside"))
+		start(parent_of_process, &outside[0]);
+	if (!strcmp(what, "thread-files-outside"))
+		start(parent_of_process, &outside[1]);
 	if (!strcmp(what, "thread-fs"))
 		start(parent_of_sleeper, NULL);
 	if (!strcmp(what, "thread-fs-child"))
-		start(parent_of_process, NULL);
+		start(parent_of_process, &fs);
 	if (!strcmp(what, "thread-timer"))
 		MUST(!pthread_create(&thread, NULL, make_timer, NULL) && !pthread_join(thread, NULL));
 	if (!strcmp(what, "user")) {

@@ -658,6 +658,22 @@ TEST(mappings_of_both_sources_are_equal, .root = true, .seconds = 60)
 	CHECK_EQ(k, b.bpf.vmas.n);
 }
 
+static void check_file(const struct record_file *f, const struct record_file *p)
+{
+	CHECK_EQ(f->tgid, p->tgid);
+	CHECK_EQ(f->table, p->table);
+	CHECK_EQ(f->fd, p->fd);
+	CHECK_EQ(f->flags, p->flags);
+	CHECK_EQ(f->cloexec, p->cloexec);
+	CHECK_EQ(f->pos, p->pos);
+	CHECK_EQ(f->ino, p->ino);
+	CHECK_EQ(f->dev_major, p->dev_major);
+	CHECK_EQ(f->dev_minor, p->dev_minor);
+	CHECK_EQ(f->mode, p->mode);
+	CHECK_EQ(f->mnt_id, p->mnt_id);
+	CHECK_STR(f->link, p->link);
+}
+
 TEST(descriptors_of_both_sources_are_equal, .root = true, .seconds = 60)
 {
 	_cleanup_(both_free) struct both b = { 0 };
@@ -668,17 +684,7 @@ TEST(descriptors_of_both_sources_are_equal, .root = true, .seconds = 60)
 	CHECK_EQ(b.proc.files.n, b.bpf.files.n);
 	for (size_t i = 0; i < b.proc.files.n; i++) {
 		const struct record_file *p = &b.proc.files.v[i], *f = &b.bpf.files.v[i];
-		CHECK_EQ(f->tgid, p->tgid);
-		CHECK_EQ(f->fd, p->fd);
-		CHECK_EQ(f->flags, p->flags);
-		CHECK_EQ(f->cloexec, p->cloexec);
-		CHECK_EQ(f->pos, p->pos);
-		CHECK_EQ(f->ino, p->ino);
-		CHECK_EQ(f->dev_major, p->dev_major);
-		CHECK_EQ(f->dev_minor, p->dev_minor);
-		CHECK_EQ(f->mode, p->mode);
-		CHECK_EQ(f->mnt_id, p->mnt_id);
-		CHECK_STR(f->link, p->link);
+		check_file(f, p);
 		CHECK(f->locks != LOCKS_SOME && p->locks != LOCKS_UNKNOWN);
 		CHECK(f->locks == LOCKS_UNKNOWN || p->locks == LOCKS_NONE); /* a lock of an inode shows with one of its files */
 		locked += p->locks == LOCKS_SOME;
@@ -702,6 +708,47 @@ TEST(descriptors_of_both_sources_are_equal, .root = true, .seconds = 60)
 	CHECK_EQ(same, 4);       /* two descriptors in two processes */
 	CHECK_EQ(locked, 7);     /* all four of the parent; a POSIX lock is not the child's */
 	CHECK_EQ(semaphores, 4); /* likewise */
+}
+
+static void *thread_with_table(void *s)
+{
+	CHECK_OK(unshare(CLONE_FILES));
+	CHECK_OK(dup3(0, 750, O_CLOEXEC));
+	CHECK_OK(close(700));
+	__atomic_store_n(&((struct said *)s)->ready, 1, __ATOMIC_RELEASE);
+	return thread_waits(NULL);
+}
+
+static void crowd_apart(struct said *s)
+{
+	pthread_t thread;
+
+	make_files();
+	pthread_create(&thread, NULL, thread_waits, NULL);
+	pthread_create(&thread, NULL, thread_with_table, s);
+	thread_waits(NULL);
+}
+
+TEST(tables_of_threads_are_equal_in_both_sources, .root = true, .seconds = 60)
+{
+	_cleanup_(both_free) struct both b = { 0 };
+
+	read_both(&b, crowd_apart);
+	const struct tree_process *p = &b.tree.processes.v[0];
+	u32 tid = (u32)p->threads.v[2].tid;
+	_cleanup_text_ struct text path = { 0 };
+	text_addf(&path, "/proc/%u", tid);
+	_cleanup_close_ int proc = (int)CHECK_OK(open(path.data, O_PATH | O_DIRECTORY));
+	CHECK_OK(proc_table(&b.proc, (u32)p->pid, tid, proc, true));
+	CHECK_EQ(b.proc.files.n, b.bpf.files.n);
+	size_t own = 0;
+	for (size_t i = 0; i < b.proc.files.n; i++) {
+		const struct record_file *f = &b.bpf.files.v[i];
+		check_file(f, &b.proc.files.v[i]);
+		own += f->table == tid;
+		CHECK(f->table == tid ? f->fd != 700 : f->fd != 750);
+	}
+	CHECK(own > 1 && own < b.proc.files.n);
 }
 
 /* --- where programs come from --- */

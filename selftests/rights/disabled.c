@@ -250,6 +250,26 @@ TEST(domains_that_nobody_tells, .root = true)
 	target_judge(&t);
 }
 
+TEST(tables_of_threads_that_nobody_tells, .root = true)
+{
+	struct target t;
+	char pid[16];
+	_cleanup_text_ struct text output = { 0 };
+	if (caps_ask(NULL, CAN_PIDFD_THREAD).answer != CAP_YES)
+		SKIP("this kernel has no descriptors for threads");
+	target_start(&t, "tables");
+	snprintf(pid, sizeof pid, "%d", t.pid);
+	disable("PIDFD_THREAD");
+	CHECK_EQ(ckpt(&output, "dump", pid, t.image), EXIT_KERNEL);
+	CHECK_CONTAINS(output.data, "[THREAD_FILES]");
+	disable("BPF");
+	target_dump(&t, false);
+	target_restore(&t, 0);
+	target_compare(&t);
+	disable(NULL);
+	target_judge(&t);
+}
+
 TEST(leaders_that_nobody_tells, .root = true)
 {
 	struct target t;

@@ -47,10 +47,22 @@ static u32 process_with(const struct facts *facts, u64 mm_id)
 	return 0;
 }
 
-static void decode(const struct record_file_raw *raw, u32 tgid, struct record_file *f)
+/* Its first thread that has this descriptor table. */
+static u32 table_of(const struct facts *facts, const struct record_file_raw *raw, u32 tgid)
+{
+	for (size_t i = 0; i < facts->tasks.n; i++) {
+		const struct record_task *t = &facts->tasks.v[i];
+		if (t->tgid == tgid && t->files_id == raw->files_id && t->known & KNOWN_IDENTITY)
+			return facts_leads(facts, i) ? tgid : t->tid;
+	}
+	return tgid;
+}
+
+static void decode(const struct record_file_raw *raw, u32 tgid, u32 table, struct record_file *f)
 {
 	*f = raw->file;
 	f->tgid = tgid;
+	f->table = table;
 	f->cloexec = (u32)(raw->close_on_exec >> (f->fd & 63)) & 1;
 	f->flags &= ~(u32)O_CLOEXEC;
 	f->dev_major = raw->dev >> 20;
@@ -67,8 +79,8 @@ static int add_files(struct facts *facts, const struct text *stream)
 {
 	struct bpf_reader reader = { .at = stream->data, .end = stream->data + stream->len };
 	struct record_file_raw raw;
-	u64 signal_id = 0;
-	u32 tgid = 0;
+	u64 signal_id = 0, files_id = 0;
+	u32 tgid = 0, table = 0;
 	int r;
 
 	while ((r = bpf_next(&reader)) > 0) {
@@ -77,23 +89,26 @@ static int add_files(struct facts *facts, const struct text *stream)
 		memcpy(&raw, reader.data, sizeof(raw));
 		if (raw.signal_id != signal_id)
 			tgid = bpf_process_of(facts, raw.signal_id);
+		if (raw.signal_id != signal_id || raw.files_id != files_id)
+			table = table_of(facts, &raw, tgid);
 		signal_id = raw.signal_id;
+		files_id = raw.files_id;
 		if (!tgid)
 			continue;
 		struct record_file *new = vector_add(&facts->files);
 		if (!new)
 			return -ENOMEM;
-		decode(&raw, tgid, new);
+		decode(&raw, tgid, table, new);
 		new->userfault_process = process_with(facts, raw.userfault_mm);
 	}
 	return r;
 }
 
-static int by_process_and_fd(const void *left, const void *right)
+static int by_table_and_fd(const void *left, const void *right)
 {
 	const struct record_file *a = left, *b = right;
-	if (a->tgid != b->tgid)
-		return a->tgid < b->tgid ? -1 : 1;
+	if (a->table != b->table)
+		return a->table < b->table ? -1 : 1;
 	return a->fd < b->fd ? -1 : a->fd > b->fd;
 }
 
@@ -101,9 +116,9 @@ static int by_process_and_fd(const void *left, const void *right)
 static void sort_files(struct facts *facts)
 {
 	for (size_t i = 1; i < facts->files.n; i++) {
-		if (by_process_and_fd(&facts->files.v[i - 1], &facts->files.v[i]) <= 0)
+		if (by_table_and_fd(&facts->files.v[i - 1], &facts->files.v[i]) <= 0)
 			continue;
-		qsort(facts->files.v, facts->files.n, sizeof(*facts->files.v), by_process_and_fd);
+		qsort(facts->files.v, facts->files.n, sizeof(*facts->files.v), by_table_and_fd);
 		return;
 	}
 }

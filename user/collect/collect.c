@@ -309,6 +309,9 @@ void collector_free(struct collector *c)
 	for (size_t i = 0; i < c->own_fds.n; i++)
 		close(c->own_fds.v[i]);
 	vector_free(&c->own_fds);
+	for (size_t i = 0; i < c->own_tables.n; i++)
+		close(c->own_tables.v[i].proc);
+	vector_free(&c->own_tables);
 	vector_free(&c->homes);
 	connections_free(&c->connections);
 	vector_free(&c->known_files);
@@ -389,6 +392,9 @@ u64 collector_ghost_limit(const struct collector *c) { return c->config->ghost_l
 int collector_proc(struct collector *c, u32 pid)
 {
 	struct tree_process *p = tree_find(c->tree, (pid_t)pid);
+	for (size_t i = 0; !p && i < c->own_tables.n; i++)
+		if (c->own_tables.v[i].tid == pid)
+			return c->own_tables.v[i].proc;
 	return p ? p->proc : -ESRCH;
 }
 
@@ -415,6 +421,8 @@ int collector_aio(struct collector *c, u32 pid, u64 address, struct record_aio *
 int collector_uring(struct collector *c, struct record_uring *ret)
 {
 	const struct record_file *f = c->current->record;
+	if (f->table != f->tgid) /* the program looks it up in the leader's table */
+		return -EOPNOTSUPP;
 	int r = c->bpf ? bpf_uring(c->bpf, f->tgid, f->fd, ret) : -EOPNOTSUPP;
 	_cleanup_bpf_ struct bpf_source *cold = r >= 0 ? NULL : ask_cold(c, &r);
 	return cold ? bpf_uring(cold, f->tgid, f->fd, ret) : r;

@@ -86,7 +86,8 @@ struct netlock *collector_netlock(const struct collector *);
 struct connections *collector_connections(struct collector *);
 /* Gives the contents of the memory object that is being collected to the dump, by the same id. */
 int collector_keep_memory(struct collector *, u32 file);
-/* /proc/PID as O_PATH descriptor of the subject's process, owned by the collector. */
+/* /proc/PID as O_PATH descriptor of the subject's process, or of a thread that has a descriptor table of its own, owned by the
+ * collector. */
 int collector_proc(struct collector *, u32 pid);
 /* Makes calls inside of a stopped process, as hijack_run() does in its best thread: what nothing outside of it tells. -EPERM with
  * the reason warned of where that is not allowed, or not wanted. */
@@ -132,7 +133,7 @@ bool lock_parse(const char *text, struct lock_line *ret);
 const struct lock_line *collector_locks(struct collector *, size_t *ret_count, bool *ret_all);
 /* Where the collection has met an open file first; false when no descriptor led to it. */
 struct file_seen {
-	u32 pid; /* 0: the descriptor is ckpt's own */
+	u32 table; /* a process, or a thread that has another than its process; 0: the descriptor is ckpt's own */
 	u32 fd, mode;
 	u32 locks; /* enum record_locks: of the open file, or of its inode when that has none */
 };

@@ -8,12 +8,12 @@
 #include "collect/netlink.h"
 #include <sys/stat.h>
 
-/* One open file description that has got its object; pid and fd say where it can be seen (pid 0: ckpt itself). */
+/* One open file description that has got its object; table and fd say where it can be seen (table 0: ckpt itself). */
 struct known_file {
 	/* Index + 1 of others of the same inode. Whose identity eBPF has told are a list, by next[0]; the others are a tree in
 	 * the order of kcmp(2): those before it, those behind it. */
 	u32 next[2];
-	pid_t pid;
+	u32 table; /* a process, or a thread that has another than its process */
 	int fd;
 	u32 id;
 	u32 mode;  /* st_mode */
@@ -50,6 +50,11 @@ struct collector {
 	bool seen_outside;
 	struct map sighand_of; /* tgid -> index + 1 in facts.sighands */
 	VECTOR(struct known_file) known_files;
+	VECTOR(struct own_table {
+		u32 tid;
+		int proc; /* /proc/TID, O_PATH */
+	})
+	own_tables;                     /* of threads whose table is not that of their process, ascending by process */
 	VECTOR(int) own_fds;            /* duplicates that known_files needs until the end */
 	struct connections connections; /* when the configuration has no place for them */
 	u32 files;                      /* file ids given so far */
@@ -71,7 +76,7 @@ struct collector {
 };
 
 void collector_free(struct collector *);
-int collect_files(struct collector *); /* fds.c: descriptor tables */
+int collect_files(struct collector *); /* fds.c: descriptor tables, when sharing is known */
 /* What is known of rseq areas, for whoever makes calls in their threads: ptrace.c. */
 void collect_hand_rseq(struct collector *);
 /* Where the stopped threads go on. The way there may deliver a signal on arm64, so everything else about them comes behind it. */

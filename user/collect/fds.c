@@ -18,19 +18,19 @@
 
 static u64 key_of(const struct record_file *f) { return inode_key(f->dev_major, f->dev_minor, f->ino); }
 
-/* A thread that has the descriptors of the process; 0: those of ckpt. */
-static pid_t holder(const struct collector *c, pid_t pid)
+/* A thread that has the descriptor table; 0: ckpt's. */
+static pid_t holder(const struct collector *c, u32 table)
 {
-	const struct tree_process *p = pid ? tree_find(c->tree, pid) : NULL;
-	return p ? tree_first(p) : pid ?: getpid();
+	const struct tree_process *p = table ? tree_find(c->tree, (pid_t)table) : NULL;
+	return p ? tree_first(p) : table ? (pid_t)table : getpid();
 }
 
-/* How the known file lies to the one that pid has at fd: 0: the same, 1: before it, 2: behind it, or -errno. In a running tree
+/* How the known file lies to the one that the table has at fd: 0: the same, 1: before it, 2: behind it, or -errno. In a running tree
  * either may be gone: then any order is as good. */
-static int order(const struct collector *c, const struct known_file *k, pid_t pid, int fd)
+static int order(const struct collector *c, const struct known_file *k, u32 table, int fd)
 {
 	bool lacks = caps_lacks(c->config->caps, CAN_KCMP);
-	long r = lacks ? -1 : syscall(SYS_kcmp, holder(c, k->pid), holder(c, pid), KCMP_FILE, k->fd, fd);
+	long r = lacks ? -1 : syscall(SYS_kcmp, holder(c, k->table), holder(c, table), KCMP_FILE, k->fd, fd);
 	if (r < 0 && !c->config->live)
 		return fail(SHARING_UNKNOWN, lacks ? -ENOSYS : neg_errno(), "kcmp with fd %d", k->fd);
 	return r == 0 || r == 2 ? (int)r : 1;
@@ -41,12 +41,12 @@ struct spot {
 	u32 above, side;
 };
 
-static int find_in_order(struct collector *c, u64 key, pid_t pid, int fd, struct spot *ret_spot, u32 *ret_id)
+static int find_in_order(struct collector *c, u64 key, u32 table, int fd, struct spot *ret_spot, u32 *ret_id)
 {
 	*ret_spot = (struct spot){ 0 };
 	for (u32 i = map_get(&c->by_order, key); i;) {
 		const struct known_file *k = &c->known_files.v[i - 1];
-		int r = order(c, k, pid, fd);
+		int r = order(c, k, table, fd);
 		if (r < 0)
 			return r;
 		if (r == 0) {
@@ -60,15 +60,15 @@ static int find_in_order(struct collector *c, u64 key, pid_t pid, int fd, struct
 }
 
 /* The file's id, 0 when it is new: then spot says where to remember it. */
-static int find_known(struct collector *c, const struct record_file *f, pid_t pid, int fd, struct spot *ret_spot, u32 *ret_id)
+static int find_known(struct collector *c, const struct record_file *f, u32 table, int fd, struct spot *ret_spot, u32 *ret_id)
 {
 	*ret_id = f->file_id ? map_get(&c->by_identity, f->file_id) : 0;
 	if (*ret_id)
 		return 0;
-	int r = find_in_order(c, key_of(f), pid, fd, ret_spot, ret_id); /* it may have been met in flight */
+	int r = find_in_order(c, key_of(f), table, fd, ret_spot, ret_id); /* it may have been met in flight */
 	u32 first = f->file_id ? 0 : map_get(&c->by_inode, key_of(f));
 	for (u32 i = first; r == 0 && !*ret_id && i; i = c->known_files.v[i - 1].next[0]) {
-		r = order(c, &c->known_files.v[i - 1], pid, fd);
+		r = order(c, &c->known_files.v[i - 1], table, fd);
 		if (r == 0)
 			*ret_id = c->known_files.v[i - 1].id;
 		r = MIN(r, 0);
@@ -76,13 +76,13 @@ static int find_known(struct collector *c, const struct record_file *f, pid_t pi
 	return r;
 }
 
-static int remember(struct collector *c, const struct record_file *f, pid_t pid, int fd, struct spot spot, u32 id)
+static int remember(struct collector *c, const struct record_file *f, u32 table, int fd, struct spot spot, u32 id)
 {
 	u64 key = key_of(f);
 	struct known_file *k = vector_add(&c->known_files);
 	if (!k)
 		return -ENOMEM;
-	*k = (struct known_file){ .pid = pid, .fd = fd, .id = id, .mode = f->mode, .locks = f->locks };
+	*k = (struct known_file){ .table = table, .fd = fd, .id = id, .mode = f->mode, .locks = f->locks };
 	u32 index = (u32)c->known_files.n;
 	if (f->file_id) {
 		k->next[0] = map_get(&c->by_inode, key);
@@ -172,15 +172,16 @@ static int new_file(struct collector *c, const struct record_file *f, const char
 }
 
 /* The number ckpt's own descriptor has, or negative errno. */
-static int duplicate(struct collector *c, u32 pid, u32 fd)
+static int duplicate(struct collector *c, u32 table, u32 fd)
 {
-	struct tree_process *p = tree_find(c->tree, (pid_t)pid);
-	if (!p || caps_lacks(c->config->caps, CAN_PIDFD_GETFD))
-		return p ? -ENOSYS : -ESRCH;
-	_cleanup_close_ int first = p->leader_ended ? (int)syscall(SYS_pidfd_open, tree_first(p), PIDFD_OF_THREAD) : -1;
-	if (p->leader_ended && first < 0)
+	struct tree_process *p = tree_find(c->tree, (pid_t)table);
+	bool of_thread = !p || p->leader_ended;
+	if (caps_lacks(c->config->caps, CAN_PIDFD_GETFD))
+		return -ENOSYS;
+	_cleanup_close_ int thread = of_thread ? (int)syscall(SYS_pidfd_open, holder(c, table), PIDFD_OF_THREAD) : -1;
+	if (of_thread && thread < 0)
 		return neg_errno();
-	int own = (int)syscall(SYS_pidfd_getfd, p->leader_ended ? first : p->pidfd, fd, 0);
+	int own = (int)syscall(SYS_pidfd_getfd, of_thread ? thread : p->pidfd, fd, 0);
 	return own < 0 ? neg_errno() : own;
 }
 
@@ -192,7 +193,7 @@ int collector_fd(struct collector *c)
 	if (current->fd >= 0)
 		return current->fd;
 	if (!current->magic_link)
-		return current->fd = duplicate(c, current->record->tgid, current->record->fd);
+		return current->fd = duplicate(c, current->record->table, current->record->fd);
 	struct tree_process *p = tree_find(c->tree, (pid_t)current->record->tgid);
 	current->fd = p ? openat(p->proc, current->magic_link, O_PATH | O_CLOEXEC) : -1;
 	return current->fd >= 0 ? current->fd : p ? neg_errno() : -ESRCH;
@@ -203,8 +204,8 @@ int collector_open(struct collector *c, u32 file)
 	struct file_seen seen;
 	if (!collector_first_seen(c, file, &seen))
 		return -EBADF;
-	if (seen.pid)
-		return duplicate(c, seen.pid, seen.fd);
+	if (seen.table)
+		return duplicate(c, seen.table, seen.fd);
 	int own = fcntl((int)seen.fd, F_DUPFD_CLOEXEC, 3);
 	return own < 0 ? neg_errno() : own;
 }
@@ -239,11 +240,11 @@ const char *collector_fdinfo(struct collector *c, const char *name)
 {
 	struct current *current = c->current;
 	if (!current->have_fdinfo) {
-		struct tree_process *p = tree_find(c->tree, (pid_t)current->record->tgid);
+		int proc = collector_proc(c, current->record->table);
 		if (current->own >= 0)
 			file_readf(&current->fdinfo, AT_FDCWD, "/proc/self/fdinfo/%d", current->own);
-		else if (p && current->record->fd != UINT32_MAX)
-			file_readf(&current->fdinfo, p->proc, "fdinfo/%u", current->record->fd);
+		else if (proc >= 0 && current->record->fd != UINT32_MAX)
+			file_readf(&current->fdinfo, proc, "fdinfo/%u", current->record->fd);
 		current->have_fdinfo = true;
 	}
 	return current->fdinfo.data ? status_field(current->fdinfo.data, name) : NULL;
@@ -289,7 +290,7 @@ const struct record_file *collector_kernel_file(struct collector *c)
 		return record;
 	ask_kernel(c, &c->have_asked_files, bpf_files);
 	for (size_t i = 0; i < c->asked.files.n; i++)
-		if (c->asked.files.v[i].tgid == record->tgid && c->asked.files.v[i].fd == record->fd)
+		if (c->asked.files.v[i].table == record->table && c->asked.files.v[i].fd == record->fd)
 			return &c->asked.files.v[i];
 	return NULL;
 }
@@ -330,10 +331,10 @@ static int read_link(struct collector *c, const struct record_file *f, char *lin
 		link[len] = 0;
 		return 0;
 	}
-	struct tree_process *p = tree_find(c->tree, (pid_t)f->tgid);
+	int proc = collector_proc(c, f->table);
 	char path[32];
 	snprintf(path, sizeof path, "fd/%u", f->fd);
-	int r = p ? file_readlink(p->proc, path, link, room) : -ESRCH;
+	int r = proc < 0 ? proc : file_readlink(proc, path, link, room);
 	if (r < 0 || !key)
 		return MIN(r, 0);
 	u32 at = (u32)c->links.len + 1;
@@ -344,11 +345,11 @@ static int read_link(struct collector *c, const struct record_file *f, char *lin
 /* Looked at only when the link says that its name is gone. */
 static void find_name(struct collector *c, const struct record_file *f, char *link, size_t room)
 {
-	struct tree_process *p = tree_find(c->tree, (pid_t)f->tgid);
+	int proc = collector_proc(c, f->table);
 	char path[32];
 	struct stat st;
 	snprintf(path, sizeof path, "fd/%u", f->fd);
-	if (link[0] == '/' && strstr(link, " (deleted)") && p && fstatat(p->proc, path, &st, 0) == 0)
+	if (link[0] == '/' && strstr(link, " (deleted)") && proc >= 0 && fstatat(proc, path, &st, 0) == 0)
 		collect_find_name(&st, link, room);
 }
 
@@ -359,15 +360,15 @@ static int file_of(struct collector *c, const struct record_file *f, u32 *ret_id
 	int r = read_link(c, f, link, sizeof link);
 	*ret_id = 0;
 	if (r < 0)
-		return c->config->live ? 0 : fail(PROC_READ, r, "/proc/%u/fd/%u", f->tgid, f->fd);
+		return c->config->live ? 0 : fail(PROC_READ, r, "/proc/%u/fd/%u", f->table, f->fd);
 	WORKING_ON_FD(f->fd, link);
 	struct spot spot = { 0 };
-	r = find_known(c, f, (pid_t)f->tgid, (int)f->fd, &spot, ret_id);
+	r = find_known(c, f, f->table, (int)f->fd, &spot, ret_id);
 	if (r < 0 || *ret_id)
 		return r;
 	find_name(c, f, link, sizeof link);
 	/* known before it is collected: a socket may be in flight inside of itself */
-	if (remember(c, f, (pid_t)f->tgid, (int)f->fd, spot, c->files + 1) < 0)
+	if (remember(c, f, f->table, (int)f->fd, spot, c->files + 1) < 0)
 		return fail_memory();
 	size_t mark = diag_mark();
 	return collect_survive(c, mark, new_file(c, f, link, NULL, -1, ret_id));
@@ -386,28 +387,75 @@ static int add_fd(struct collector *c, struct object *table, const struct record
 	return 0;
 }
 
+static int add_table(struct collector *c, const struct map *pieces, u32 id)
+{
+	struct object *table = graph_add(c->graph, &kind_fds, id);
+	u32 first = map_get(pieces, id);
+	int r = table ? 0 : fail_memory();
+	for (size_t at = first - 1; r == 0 && first && at < c->facts.files.n && c->facts.files.v[at].table == id; at++)
+		r = add_fd(c, table, &c->facts.files.v[at]);
+	return r;
+}
+
+/* What the source of all descriptors has not told of the table of a thread, /proc tells. */
+static int read_own_table(struct collector *c, const struct map *pieces, u32 pid, u32 tid)
+{
+	char path[32];
+	snprintf(path, sizeof path, "/proc/%u", tid);
+	struct own_table table = { tid, open(path, O_PATH | O_DIRECTORY | O_CLOEXEC) };
+	struct own_table *place = table.proc < 0 ? NULL : vector_add(&c->own_tables);
+	if (!place && table.proc >= 0)
+		return close(table.proc), fail_memory();
+	if (place)
+		*place = table;
+	int r = table.proc < 0         ? neg_errno()
+		: map_get(pieces, tid) ? 0
+				       : proc_table(&c->facts, pid, tid, table.proc, c->tree->frozen_at);
+	return r < 0 && !c->config->live ? fail(PROC_READ, r, "/proc/%u/fd", tid) : 0;
+}
+
+static int map_pieces(const struct collector *c, struct map *ret)
+{
+	const struct facts *f = &c->facts;
+	return facts_pieces(ret, f->files.v, f->files.n, sizeof *f->files.v, offsetof(struct record_file, table)) < 0
+		       ? fail_memory()
+		       : 0;
+}
+
+/* Threads whose descriptor table is not that of their process. */
+static int find_own_tables(struct collector *c, struct map *pieces)
+{
+	int r = 0;
+	for (struct object *o = NULL; r == 0 && (o = graph_next(c->graph, &kind_thread, o));) {
+		const Ckpt__Thread *t = o->data;
+		if (t->fds == o->id)
+			r = read_own_table(c, pieces, t->pid, o->id);
+	}
+	if (r < 0 || !c->own_tables.n)
+		return r;
+	map_free(pieces);
+	*pieces = (struct map){ 0 };
+	return map_pieces(c, pieces);
+}
+
 int collect_files(struct collector *c)
 {
-	const size_t n = c->facts.files.n;
 	_cleanup_(map_free) struct map pieces = { 0 };
-	if (facts_pieces(&pieces, c->facts.files.v, n, sizeof *c->facts.files.v, offsetof(struct record_file, tgid)) < 0)
-		return fail_memory();
-	for (size_t i = 0; i < c->tree->processes.n; i++) {
-		struct tree_process *p = &c->tree->processes.v[i];
-		WORKING_ON_TASK(p->pid);
+	int r = map_pieces(c, &pieces);
+	if (r == 0)
+		r = find_own_tables(c, &pieces);
+	for (size_t i = 0; r == 0 && i < c->tree->processes.n; i++) {
+		const struct tree_process *p = &c->tree->processes.v[i];
 		const Ckpt__Task *task = graph_data(c->graph, &kind_task, (u32)p->pid);
-		bool own = p->state != 'Z' && task->fds == task->pid;
-		struct object *table = own ? graph_add(c->graph, &kind_fds, (u32)p->pid) : NULL;
-		if (own && !table)
-			return fail_memory();
-		u32 first = own ? map_get(&pieces, (u64)p->pid) : 0;
-		for (size_t at = first - 1; first && at < n && c->facts.files.v[at].tgid == (u32)p->pid; at++) {
-			int r = add_fd(c, table, &c->facts.files.v[at]);
-			if (r < 0)
-				return r;
-		}
+		WORKING_ON_TASK(p->pid);
+		if (p->state != 'Z' && task->fds == task->pid)
+			r = add_table(c, &pieces, task->pid);
 	}
-	return 0;
+	for (size_t i = 0; r == 0 && i < c->own_tables.n; i++) {
+		WORKING_ON_THREAD(c->own_tables.v[i].tid);
+		r = add_table(c, &pieces, c->own_tables.v[i].tid);
+	}
+	return r;
 }
 
 /* --- files that an epoll instance watches --- */
@@ -420,13 +468,13 @@ static int is_watched(const struct collector *c, const struct record_file *f, in
 	} entry = { (u32)epoll, tfd, nth };
 	if (caps_lacks(c->config->caps, CAN_KCMP_EPOLL))
 		return -ENOSYS;
-	long r = syscall(SYS_kcmp, holder(c, (pid_t)f->tgid), getpid(), KCMP_EPOLL_TFD, f->fd, &entry);
+	long r = syscall(SYS_kcmp, holder(c, f->table), getpid(), KCMP_EPOLL_TFD, f->fd, &entry);
 	return r < 0 ? neg_errno() : r == 0;
 }
 
 static u32 poll_now(struct collector *c, const struct record_file *f)
 {
-	_cleanup_close_ int fd = duplicate(c, f->tgid, f->fd);
+	_cleanup_close_ int fd = duplicate(c, f->table, f->fd);
 	struct pollfd poll_fd = { .fd = fd, .events = POLLIN | POLLPRI | POLLOUT | POLLRDHUP };
 	return fd >= 0 && poll(&poll_fd, 1, 0) == 1 ? (u32)poll_fd.revents : 0;
 }
@@ -464,7 +512,7 @@ static void record_of_stat(struct record_file *f, const struct stat *st)
 
 int collector_add_file(struct collector *c, int fd, u32 *ret_file)
 {
-	struct record_file f = { .tgid = (u32)getpid(), .fd = (u32)fd };
+	struct record_file f = { .tgid = (u32)getpid(), .table = (u32)getpid(), .fd = (u32)fd };
 	_cleanup_text_ struct text text = { 0 };
 	char path[64], link[4200];
 	snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
@@ -523,7 +571,7 @@ int collector_add_link_as(struct collector *c, u32 pid, const char *magic_link, 
 	if (r < 0)
 		return fail(PROC_READ, r, "/proc/%u/%s", pid, magic_link);
 	collect_find_name(&st, link, sizeof link);
-	struct record_file f = { .tgid = pid, .fd = UINT32_MAX, .flags = flags };
+	struct record_file f = { .tgid = pid, .table = pid, .fd = UINT32_MAX, .flags = flags };
 	record_of_stat(&f, &st);
 	return add_linked(c, &f, link, magic_link, ret_file);
 }
@@ -544,7 +592,7 @@ int collect_mapped(struct collector *c, const struct record_vma *v, u32 flags, u
 	    major(st.st_dev) != v->dev_major || minor(st.st_dev) != v->dev_minor)
 		r = collector_add_link_as(c, v->tgid, magic_link, flags, ret_file);
 	else {
-		struct record_file f = { .tgid = v->tgid, .fd = UINT32_MAX, .flags = flags };
+		struct record_file f = { .tgid = v->tgid, .table = v->tgid, .fd = UINT32_MAX, .flags = flags };
 		record_of_stat(&f, &st);
 		c->looked_at = path;
 		c->looked_at_stat = st;

@@ -78,6 +78,6 @@ bool collector_first_seen(struct collector *c, u32 file, struct file_seen *ret)
 	if (low == c->known_files.n || c->known_files.v[low].id != file)
 		return false;
 	const struct known_file *k = &c->known_files.v[low];
-	*ret = (struct file_seen){ .pid = (u32)k->pid, .fd = (u32)k->fd, .mode = k->mode, .locks = k->locks };
+	*ret = (struct file_seen){ .table = k->table, .fd = (u32)k->fd, .mode = k->mode, .locks = k->locks };
 	return true;
 }

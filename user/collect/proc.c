@@ -176,12 +176,12 @@ int proc_vmas(struct facts *facts, struct tree *tree, struct smaps_ahead *ahead)
 
 /* --- descriptors --- */
 
-static int read_file(struct tree_process *p, int dir, const char *name, struct record_file *f)
+static int read_file(int proc, int dir, const char *name, struct record_file *f)
 {
 	_cleanup_text_ struct text text = { 0 };
 	char path[32];
 	snprintf(path, sizeof path, "fdinfo/%.16s", name);
-	int r = file_read_once(p->proc, path, &text);
+	int r = file_read_once(proc, path, &text);
 	if (r == 0)
 		r = parse_fdinfo(text.data, f);
 	struct stat st;
@@ -206,9 +206,9 @@ static int order_fds(const void *a, const void *b)
 	return x->fd < y->fd ? -1 : x->fd > y->fd;
 }
 
-static int read_files(struct facts *facts, struct tree_process *p, bool frozen)
+int proc_table(struct facts *facts, u32 pid, u32 table, int proc, bool frozen)
 {
-	int fd = openat(p->proc, "fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int fd = openat(proc, "fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (fd < 0)
 		return neg_errno();
 	DIR *dir = fdopendir(fd);
@@ -219,8 +219,8 @@ static int read_files(struct facts *facts, struct tree_process *p, bool frozen)
 	for (struct dirent *e; r == 0 && (e = file_next(dir, &r));) {
 		if (e->d_name[0] == '.')
 			continue;
-		struct record_file f = { .tgid = (u32)p->pid, .fd = (u32)atoi(e->d_name) };
-		r = read_file(p, dirfd(dir), e->d_name, &f);
+		struct record_file f = { .tgid = pid, .table = table, .fd = (u32)atoi(e->d_name) };
+		r = read_file(proc, dirfd(dir), e->d_name, &f);
 		if (r == -ENOENT && !frozen) {
 			r = 0;
 			continue;
@@ -244,7 +244,7 @@ int proc_files(struct facts *facts, struct tree *tree)
 	for (size_t i = 0; i < tree->processes.n; i++) {
 		struct tree_process *p = &tree->processes.v[i];
 		WORKING_ON_TASK(p->pid);
-		int r = p->state == 'Z' ? 0 : read_files(facts, p, tree->frozen_at);
+		int r = p->state == 'Z' ? 0 : proc_table(facts, (u32)p->pid, (u32)p->pid, p->proc, tree->frozen_at);
 		if (r < 0)
 			return r == -ENOMEM ? fail_memory() : fail(PROC_READ, r, "/proc/%d/fd", p->pid);
 	}

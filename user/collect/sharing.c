@@ -164,17 +164,26 @@ static int look_inside(struct collector *c)
 	return r;
 }
 
-/* Directories that a thread has for itself came to each process that it has made with CLONE_FS. */
-static int look_at_heirs(struct collector *c, Ckpt__Task *task, const struct record_task *thread)
+/* Is it a thread that has this thing for itself, or shares it with other threads than the first? As far as that is known. */
+static bool is_apart(const struct collector *c, const struct record_task *t, size_t thing)
 {
-	size_t at = 0;
+	const Ckpt__Task *task = graph_data(c->graph, &kind_task, t->tgid);
+	const Ckpt__Thread *thread = graph_data(c->graph, &kind_thread, t->tid);
+	for (size_t i = 0; thing == THING_FS && i < task->n_own_fs; i++)
+		if (task->own_fs[i] == t->tid)
+			return true;
+	return thing == THING_FILES && thread && thread->has_fds;
+}
+
+/* What a thread has for itself came to each process that it has made with CLONE_FS or CLONE_FILES, and to threads of that. */
+static int look_at_heirs(struct collector *c, Ckpt__Task *task, const struct record_task *thread, size_t thing)
+{
 	int r = 0;
-	for (size_t i = 0; r == 0 && i < c->tree->processes.n; i++) {
-		const struct tree_process *p = &c->tree->processes.v[i];
-		const struct record_task *leader = &c->facts.tasks.v[at];
-		at += p->threads.n;
-		if (p->state != 'Z' && leader->tgid != thread->tgid)
-			r = same(c, thread, leader, THING_FS);
+	for (size_t i = 0; r == 0 && i < c->facts.tasks.n; i++) {
+		const struct record_task *other = &c->facts.tasks.v[i];
+		bool may = facts_leads(&c->facts, i) || is_apart(c, other, thing);
+		if (may && other->state != 'Z' && other->tgid != thread->tgid)
+			r = same(c, thread, other, thing);
 	}
 	if (r > 0)
 		SET(task, unshared_thread, thread->tid);
@@ -192,7 +201,27 @@ static int look_at_directories(struct collector *c, Ckpt__Task *task, const stru
 		if (r != 0)
 			return MIN(r, 0);
 	}
-	return MESSAGE_APPEND(&task->n_own_fs, &task->own_fs, thread->tid) ? look_at_heirs(c, task, thread) : fail_memory();
+	return MESSAGE_APPEND(&task->n_own_fs, &task->own_fs, thread->tid) ? look_at_heirs(c, task, thread, THING_FS)
+									   : fail_memory();
+}
+
+/* A descriptor table that is not that of the leader: the first thread that has it. */
+static int look_at_table(struct collector *c, Ckpt__Task *task, const struct record_task *leader,
+			 const struct record_task *thread)
+{
+	Ckpt__Thread *t = graph_data(c->graph, &kind_thread, thread->tid);
+	WORKING_ON_THREAD(thread->tid);
+	if (caps_lacks(c->config->caps, CAN_PIDFD_THREAD) && !c->config->live)
+		return fail(THREAD_FILES, 0, "its descriptors are not those of thread %u", leader->tid);
+	for (const struct record_task *other = leader + 1; other < thread; other++) {
+		int r = is_apart(c, other, THING_FILES) ? same(c, other, thread, THING_FILES) : 0;
+		if (r > 0)
+			SET(t, fds, other->tid);
+		if (r != 0)
+			return MIN(r, 0);
+	}
+	SET(t, fds, thread->tid);
+	return look_at_heirs(c, task, thread, THING_FILES);
 }
 
 static int look_at_threads(struct collector *c, const struct record_task *leader, size_t count)
@@ -202,7 +231,7 @@ static int look_at_threads(struct collector *c, const struct record_task *leader
 	for (size_t k = 1; r >= 0 && k < count; k++) {
 		r = same(c, leader, &leader[k], THING_FILES);
 		if (r == 0)
-			SET(task, unshared_thread, leader[k].tid);
+			r = look_at_table(c, task, leader, &leader[k]);
 		if (r >= 0)
 			r = same(c, leader, &leader[k], THING_FS);
 		if (r == 0)
@@ -213,11 +242,12 @@ static int look_at_threads(struct collector *c, const struct record_task *leader
 
 /* --- outside of it --- */
 
-static int look_at_outsider(struct collector *c, const struct record_task *t, pid_t pid)
+/* leads: it stands for its process; of another thread only what it has for itself is looked at. */
+static int look_at_outsider(struct collector *c, const struct record_task *t, bool leads, pid_t pid)
 {
 	int r = 0;
 	for (size_t thing = 0; r == 0 && thing < THINGS; thing++)
-		if (ask_kcmp(c, (pid_t)t->tid, pid, thing) == 0)
+		if ((leads || is_apart(c, t, thing)) && ask_kcmp(c, (pid_t)t->tid, pid, thing) == 0)
 			r = note_sharing(c, t, things[thing].name, (u32)pid);
 	return r;
 }
@@ -231,6 +261,11 @@ static bool may_share_outside(const struct record_task *t, size_t threads)
 	return t->mm_users > threads || t->files_users > threads || t->fs_users > threads;
 }
 
+static bool has_own_thing(const struct collector *c, const struct record_task *t)
+{
+	return is_apart(c, t, THING_FS) || is_apart(c, t, THING_FILES);
+}
+
 static bool any_may_share(const struct collector *c)
 {
 	size_t at = 0;
@@ -238,6 +273,9 @@ static bool any_may_share(const struct collector *c)
 		const struct tree_process *p = &c->tree->processes.v[i];
 		if (p->state != 'Z' && may_share_outside(&c->facts.tasks.v[at], p->threads.n + p->workers))
 			return true;
+		for (size_t k = 1; k < p->threads.n; k++)
+			if (has_own_thing(c, &c->facts.tasks.v[at + k]))
+				return true;
 		at += p->threads.n;
 	}
 	return false;
@@ -256,12 +294,13 @@ static int look_outside(struct collector *c)
 		pid_t pid = atoi(e->d_name);
 		if (pid <= 0 || tree_find(c->tree, pid))
 			continue;
-		size_t at = 0;
-		for (size_t i = 0; r == 0 && i < c->tree->processes.n && (i == 0 || pairs < OUTSIDE_PAIRS); i++, pairs++) {
-			const struct tree_process *p = &c->tree->processes.v[i];
-			if (p->state != 'Z')
-				r = look_at_outsider(c, &c->facts.tasks.v[at], pid);
-			at += p->threads.n;
+		for (size_t i = 0; r == 0 && i < c->facts.tasks.n && (i == 0 || pairs < OUTSIDE_PAIRS); i++) {
+			const struct record_task *t = &c->facts.tasks.v[i];
+			bool leads = facts_leads(&c->facts, i);
+			if (t->state == 'Z' || !(leads || has_own_thing(c, t)))
+				continue;
+			r = look_at_outsider(c, t, leads, pid);
+			pairs++;
 		}
 	}
 	closedir(proc);

@@ -14,7 +14,7 @@ struct facts {
 	VECTOR(struct record_sighand) sighands; /* one per process */
 	VECTOR(struct record_timer) timers;     /* by process, then id */
 	VECTOR(struct record_vma) vmas;         /* a process in one piece, by address */
-	VECTOR(struct record_file) files;       /* a process in one piece, by fd */
+	VECTOR(struct record_file) files;       /* a descriptor table in one piece, by fd */
 	struct map path_of;                     /* inode_key() of a mapped file -> offset in paths + 1, PATH_UNSURE */
 	struct text paths;                      /* NUL-terminated, as maps has them */
 	bool have_sighands, have_timers, have_vmas, have_files;
@@ -36,8 +36,8 @@ void record_merge(struct record_task *to, const struct record_task *from);
 /* Puts the groups that one source knows over those of the thread's record, which is added when it is new. -ENOMEM. */
 int facts_merge_task(struct facts *, const struct record_task *);
 struct record_task *facts_add_task(struct facts *, u32 tid);
-/* tgid -> index + 1 of its first record: each process has its records in one piece, the processes in the order of the source.
- * at: offset of tgid in a record. */
+/* tgid, or another id -> index + 1 of its first record: each has its records in one piece, these in the order of the source.
+ * at: offset of the id in a record. */
 int facts_pieces(struct map *ret, const void *records, size_t count, size_t size, size_t at);
 
 /* --- /proc and ptrace: works everywhere, tells less. frozen: ptrace may be asked. --- */
@@ -46,6 +46,8 @@ int proc_tasks(struct facts *, struct tree *);
 struct smaps_ahead;
 int proc_vmas(struct facts *, struct tree *, struct smaps_ahead *ahead);
 int proc_files(struct facts *, struct tree *);
+/* The descriptors of one table of a process: proc is /proc/TID of a thread that has it. Negative errno, not reported. */
+int proc_table(struct facts *, u32 pid, u32 table, int proc, bool frozen);
 
 /* --- eBPF --- */
 struct bpf_source;

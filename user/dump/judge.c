@@ -142,7 +142,8 @@ static int find_users(struct users *ret, const struct graph *g)
 				return fail_memory();
 			if (!user)
 				continue;
-			*user = (struct first_user){ e, o->id };
+			const Ckpt__Thread *thread = graph_data(g, &kind_thread, o->id);
+			*user = (struct first_user){ e, thread ? thread->pid : o->id };
 			if (map_set(&ret->by_file, e->file, (u32)ret->list.n) < 0)
 				return fail_memory();
 		}

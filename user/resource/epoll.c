@@ -180,7 +180,13 @@ static bool is_added_late(const struct graph *graph, const Ckpt__EpollEntry *e)
 static bool has_file(const struct graph *graph, const Ckpt__Task *task, u32 file)
 {
 	const struct object *fds = graph_find(graph, &kind_fds, task->fds);
-	return fds && table_has(fds, file);
+	bool has = fds && table_has(fds, file);
+	for (size_t i = 0; !has && i < task->n_tid; i++) { /* it has what their tables are made from */
+		const Ckpt__Thread *thread = graph_data(graph, &kind_thread, task->tid[i]);
+		fds = thread && thread->fds ? graph_find(graph, &kind_fds, thread->fds) : NULL;
+		has = fds && table_has(fds, file);
+	}
+	return has;
 }
 
 /* The process that has added it: the eldest of those that have both, else of those that have the instance; of what

@@ -76,12 +76,20 @@ static inline bool table_has(const struct object *fds, u32 file)
 	return false;
 }
 
-/* The first process that has the file at a descriptor of a table of its own; 0: none. */
+/* The process whose descriptor table a table is, or is made from: that of a thread, from that of its process. */
+static inline u32 table_origin(const struct graph *graph, u32 table)
+{
+	const Ckpt__Thread *thread = graph_data(graph, &kind_thread, table);
+	const Ckpt__Task *task = thread && thread->fds == table ? graph_data(graph, &kind_task, thread->pid) : NULL;
+	return task ? task->fds : table;
+}
+
+/* The first process that has the file at a descriptor of a table of its own, or of one that is made from it; 0: none. */
 static inline u32 first_holder(const struct graph *graph, u32 file)
 {
 	for (const struct object *o = NULL; (o = graph_next(graph, &kind_fds, o));)
 		if (table_has(o, file))
-			return o->id;
+			return table_origin(graph, o->id);
 	return 0;
 }
 

@@ -32,20 +32,22 @@ struct view {
 	const struct lock_line *line;
 	size_t n;
 	bool all;   /* no lock is missing in it */
-	bool posix; /* the process has some */
+	bool posix; /* the process may have some in the table */
 	u32 pid;
+	u32 table; /* pid, or a thread of it that has another */
 };
 
-/* Processes that share a descriptor table share their locks; each is listed with the one that took it. */
+/* Processes that share a descriptor table share their locks; each is listed with the one that took it. Of a process whose threads
+ * have several tables fdinfo tells which has it. */
 static bool is_posix_of(const struct view *v, const struct lock_line *l)
 {
 	const Ckpt__Task *task = l->pid > 0 ? graph_data(v->graph, &kind_task, (u32)l->pid) : NULL;
-	return task && task->fds == v->pid && !strcmp(l->kind, "POSIX");
+	return task && (task->fds == v->pid || v->table != v->pid) && !strcmp(l->kind, "POSIX");
 }
 
-static struct view look(struct collector *c, u32 pid)
+static struct view look(struct collector *c, u32 pid, u32 table)
 {
-	struct view v = { .graph = collector_graph(c), .pid = pid };
+	struct view v = { .graph = collector_graph(c), .pid = pid, .table = table };
 	v.line = collector_locks(c, &v.n, &v.all);
 	for (size_t i = 0; !v.posix && i < v.n; i++)
 		v.posix = is_posix_of(&v, &v.line[i]);
@@ -82,7 +84,10 @@ static const char *kind_name(const struct lock_line *l)
 					    : l->kind;
 }
 
-static int add_lock(Ckpt__Locks *m, u32 file, const struct lock_line *l)
+/* Of which descriptor table a lock is, in words of the message; 0: of the process's. */
+static u32 lock_table(const struct view *v) { return v->table == v->pid ? 0 : v->table; }
+
+static int add_lock(Ckpt__Locks *m, u32 table, u32 file, const struct lock_line *l)
 {
 	Ckpt__Lock *lock = MESSAGE_NEW(Ckpt__Lock, ckpt__lock);
 	if (!lock || !MESSAGE_APPEND(&m->n_lock, &m->lock, lock)) {
@@ -90,6 +95,8 @@ static int add_lock(Ckpt__Locks *m, u32 file, const struct lock_line *l)
 		return fail_memory();
 	}
 	SET(lock, file, file);
+	if (table)
+		SET(lock, table, table);
 	SET(lock, start, l->start);
 	SET(lock, length, l->length);
 	const char *mode = !strcmp(l->mode, "WRITE") ? "write" : !strcmp(l->mode, "READ") ? "read" : l->mode;
@@ -97,16 +104,16 @@ static int add_lock(Ckpt__Locks *m, u32 file, const struct lock_line *l)
 }
 
 /* POSIX locks are shown at each descriptor of the open file that they were taken by. */
-static bool is_known(const Ckpt__Locks *m, size_t n, u32 file)
+static bool is_known(const Ckpt__Locks *m, size_t n, u32 table, u32 file)
 {
 	for (size_t i = 0; i < n; i++)
-		if (m->lock[i]->file == file && !strcmp(m->lock[i]->kind, "posix"))
+		if (m->lock[i]->file == file && m->lock[i]->table == table && !strcmp(m->lock[i]->kind, "posix"))
 			return true;
 	return false;
 }
 
 /* Adds what fdinfo tells of a descriptor; own: also the locks of the open file itself. */
-static int add_locks(Ckpt__Locks *m, u32 file, const char *fdinfo, bool own)
+static int add_locks(Ckpt__Locks *m, u32 table, u32 file, const char *fdinfo, bool own)
 {
 	struct lock_line l;
 	size_t before = m->n_lock;
@@ -115,18 +122,20 @@ static int add_locks(Ckpt__Locks *m, u32 file, const char *fdinfo, bool own)
 		if (!lock_parse(at, &l))
 			return fail(FD_FDINFO, 0, "lock:%.80s", at);
 		bool posix = !strcmp(l.kind, "POSIX");
-		if (posix ? !is_known(m, before, file) : own)
-			r = add_lock(m, file, &l);
+		if (posix ? !is_known(m, before, table, file) : own)
+			r = add_lock(m, posix ? table : 0, file, &l);
 	}
 	return r;
 }
 
-static int read_locks(struct collector *c, Ckpt__Locks *m, u32 pid, u32 fd, u32 file, bool own)
+/* v: the table that has the descriptor; NULL: ckpt's own. */
+static int read_locks(struct collector *c, Ckpt__Locks *m, const struct view *v, u32 fd, u32 file, bool own)
 {
 	_cleanup_text_ struct text fdinfo = { 0 };
-	int r = pid ? file_readf(&fdinfo, collector_proc(c, pid), "fdinfo/%u", fd)
-		    : file_readf(&fdinfo, AT_FDCWD, "/proc/self/fdinfo/%u", fd);
-	return r < 0 || !fdinfo.data ? fail(PROC_READ, r, "fdinfo of descriptor %u", fd) : add_locks(m, file, fdinfo.data, own);
+	int r = v ? file_readf(&fdinfo, collector_proc(c, v->table), "fdinfo/%u", fd)
+		  : file_readf(&fdinfo, AT_FDCWD, "/proc/self/fdinfo/%u", fd);
+	return r < 0 || !fdinfo.data ? fail(PROC_READ, r, "fdinfo of descriptor %u", fd)
+				     : add_locks(m, v ? lock_table(v) : 0, file, fdinfo.data, own);
 }
 
 /* Open files that no process has: they are on their way through sockets. Their locks are kept with the root's. */
@@ -135,11 +144,11 @@ static int collect_in_flight(struct collector *c, u32 pid, Ckpt__Locks *m)
 	struct file_seen seen;
 	int r = 0;
 	for (struct object *o = NULL; r == 0 && (o = graph_next(collector_graph(c), &kind_file, o));) {
-		if (!collector_first_seen(c, o->id, &seen) || seen.pid || !is_worth_a_look(seen.mode))
+		if (!collector_first_seen(c, o->id, &seen) || seen.table || !is_worth_a_look(seen.mode))
 			continue;
-		struct view v = look(c, pid);
+		struct view v = look(c, pid, pid);
 		if (may_be_locked(&v, o->data, &seen))
-			r = read_locks(c, m, 0, seen.fd, o->id, true);
+			r = read_locks(c, m, NULL, seen.fd, o->id, true);
 	}
 	return r;
 }
@@ -148,27 +157,38 @@ static int collect_fd(struct collector *c, const struct view *v, const struct fd
 {
 	struct file_seen seen;
 	const Ckpt__File *f = graph_data(collector_graph(c), &kind_file, e->file);
-	bool first = f && collector_first_seen(c, e->file, &seen) && seen.pid == v->pid && seen.fd == e->fd;
+	bool first = f && collector_first_seen(c, e->file, &seen) && seen.table == v->table && seen.fd == e->fd;
 	bool own = first && may_be_locked(v, f, &seen);
-	return own || (v->posix && f && is_listed(v, f, true)) ? read_locks(c, m, v->pid, e->fd, e->file, own) : 0;
+	return own || (v->posix && f && is_listed(v, f, true)) ? read_locks(c, m, v, e->fd, e->file, own) : 0;
 }
 
-static int locks_collect(struct collector *c, const struct subject *subject, struct object *o)
+static int collect_table(struct collector *c, u32 pid, u32 table, Ckpt__Locks *m)
 {
-	Ckpt__Locks *m = o->data;
-	const struct graph *g = collector_graph(c);
-	const Ckpt__Task *task = graph_data(g, &kind_task, o->id);
-	const struct object *fds = graph_find(g, &kind_fds, o->id); /* none when it has that of another */
+	const struct object *fds = graph_find(collector_graph(c), &kind_fds, table); /* none when it has that of another */
 	const struct fd_entry *e = fds ? fds->data : NULL;
 	struct file_seen seen;
 	bool worth = false;
 	int r = 0;
 	for (u32 i = 0; !worth && fds && i < fds->count; i++)
 		worth = collector_first_seen(c, e[i].file, &seen) && is_worth_a_look(seen.mode);
-	struct view v = worth ? look(c, subject->task->tgid) : (struct view){ 0 };
+	struct view v = worth ? look(c, pid, table) : (struct view){ 0 };
 	for (u32 i = 0; r == 0 && worth && i < fds->count; i++)
 		r = collect_fd(c, &v, &e[i], m);
-	return r == 0 && task && !task->ppid ? collect_in_flight(c, o->id, m) : r;
+	return r;
+}
+
+static int locks_collect(struct collector *c, const struct subject *subject, struct object *o)
+{
+	const struct graph *g = collector_graph(c);
+	const Ckpt__Task *task = graph_data(g, &kind_task, o->id);
+	u32 pid = subject->task->tgid;
+	int r = collect_table(c, pid, pid, o->data);
+	for (size_t i = 0; r == 0 && task && i < task->n_tid; i++) {
+		const Ckpt__Thread *thread = graph_data(g, &kind_thread, task->tid[i]);
+		if (thread && thread->fds == thread->tid)
+			r = collect_table(c, pid, thread->tid, o->data);
+	}
+	return r == 0 && task && !task->ppid ? collect_in_flight(c, o->id, o->data) : r;
 }
 
 /* --- judge --- */
@@ -187,14 +207,18 @@ static struct flock range_of(const Ckpt__Lock *l)
 
 static int flock_of(const Ckpt__Lock *l) { return !strcmp(l->mode, "write") ? LOCK_EX : LOCK_SH; }
 
-/* The descriptor by which the process has the file; -1: none. */
-static int descriptor_of(const struct graph *graph, u32 pid, u32 file)
+/* The descriptor by which the process, or its thread that has the lock, has the file; -1: none. */
+static int descriptor_of(const struct graph *graph, u32 pid, const Ckpt__Lock *l)
 {
 	const Ckpt__Task *task = graph_data(graph, &kind_task, pid);
-	const struct object *fds = task ? graph_find(graph, &kind_fds, task->fds) : NULL;
+	const Ckpt__Thread *thread = l->table ? graph_data(graph, &kind_thread, l->table) : NULL;
+	bool is_own = thread && thread->pid == pid && thread->fds == l->table;
+	const struct object *fds = l->table && !is_own ? NULL
+				   : task              ? graph_find(graph, &kind_fds, l->table ?: task->fds)
+						       : NULL;
 	const struct fd_entry *e = fds ? fds->data : NULL;
 	for (u32 i = 0; fds && i < fds->count; i++)
-		if (e[i].file == file)
+		if (e[i].file == l->file)
 			return (int)e[i].fd;
 	return -1;
 }
@@ -209,7 +233,7 @@ static int judge_kind(const struct graph *graph, u32 pid, const Ckpt__Lock *l, e
 		return fail(FILE_LEASED, 0, "%s (%s %s)", f->link, l->kind, l->mode);
 	if (!known || (strcmp(l->mode, "write") && strcmp(l->mode, "read")))
 		return fail(IMAGE_VALUE, 0, "a %s %s lock on %s", l->mode, l->kind, f->link);
-	if (is_posix(l) && descriptor_of(graph, pid, l->file) < 0)
+	if (is_posix(l) && descriptor_of(graph, pid, l) < 0)
 		return fail(IMAGE_INCONSISTENT, 0, "a lock of process %u on %s, which it has not open", pid, f->link);
 	return 0;
 }
@@ -295,7 +319,8 @@ static void plan_lock(struct plan *plan, const struct graph *graph, u32 pid, con
 	}
 	struct arg data = ARG_OF_DATA(plan_data(plan, &range, sizeof range, 8));
 	if (is_posix(l))
-		plan_call(plan, AT(pid, STAGE_LOCKS), SYS_fcntl, ARG(descriptor_of(graph, pid, l->file)), ARG(F_SETLK), data);
+		plan_call(plan, AT(l->table ?: pid, STAGE_LOCKS), SYS_fcntl, ARG(descriptor_of(graph, pid, l)), ARG(F_SETLK),
+			  data);
 	else
 		plan_call(plan, with_service, SYS_fcntl, ARG(plan_fd(plan, l->file)), ARG(F_OFD_SETLK), data);
 }

@@ -80,6 +80,19 @@ static inline void plan_pair(struct plan *plan, const struct graph *graph, u32 r
 	}
 }
 
+/* Is a table, which has the file, the one for which its origin gets it? Its own, or else the first that is made from it. */
+static inline bool table_asks(const struct graph *graph, const struct object *table, u32 file)
+{
+	u32 origin = table_origin(graph, table->id);
+	const struct object *own = graph_find(graph, &kind_fds, origin);
+	if (origin == table->id || (own && table_has(own, file)))
+		return origin == table->id;
+	for (const struct object *o = NULL; (o = graph_next(graph, &kind_fds, o)) && o != table;)
+		if (table_origin(graph, o->id) == origin && table_has(o, file))
+			return false;
+	return true;
+}
+
 /* The opener has the file at a descriptor of this slot: it goes to its service place there, and to all others who have it. */
 static inline void plan_hand_out(struct plan *plan, const struct graph *graph, u32 file, u32 opener, u32 slot)
 {
@@ -88,10 +101,12 @@ static inline void plan_hand_out(struct plan *plan, const struct graph *graph, u
 	plan_call(plan, at, SYS_dup3, ARG_OF_SLOT(slot), ARG(plan_fd(plan, file)), ARG(O_CLOEXEC));
 	plan_call(plan, at, SYS_close, ARG_OF_SLOT(slot));
 	for (const struct object *o = NULL; (o = graph_next(graph, &kind_fds, o));) {
-		if (o->id == opener || !table_has(o, file) || plan_array(plan, o->id) == UINT32_MAX)
+		u32 origin = table_origin(graph, o->id);
+		if (origin == opener || !table_has(o, file) || plan_array(plan, origin) == UINT32_MAX ||
+		    !table_asks(graph, o, file))
 			continue;
 		if (!ends[0])
 			plan_pair(plan, graph, ends);
-		plan_send(plan, at, AT(o->id, STAGE_GROUP), file, ends);
+		plan_send(plan, at, AT(origin, STAGE_GROUP), file, ends);
 	}
 }

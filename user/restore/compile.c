@@ -86,29 +86,46 @@ static void share_files(struct compiler *c, const Ckpt__Task *task)
 	plan_post(c->plan, AT(task->pid, STAGE_CLOSE), table_word(c, "done with table", task->fds));
 }
 
-int compile_files(struct compiler *c, const Ckpt__Task *task)
+/* Descriptors go from their service places to their own. id: of a process or thread, and of its table. */
+static void fill_table(struct compiler *c, const char *what, u32 id)
 {
-	const struct object *fds = graph_find(c->graph, &kind_fds, task->fds);
+	const struct object *fds = graph_find(c->graph, &kind_fds, id);
 	const struct fd_entry *e = fds ? fds->data : NULL;
-	u32 first = plan_config(c->plan)->first_service_fd, sharers = map_get(&c->table_sharers, task->pid);
-	struct place place = AT(task->pid, STAGE_FILES);
-	if (task->fds != task->pid)
-		return share_files(c, task), 0;
-	plan_for(c->plan, "descriptors of process %u", task->pid);
-	plan_call(c->plan, place, SYS_close_range, ARG(0), ARG(first - 1));
+	struct place place = AT(id, STAGE_FILES);
+	plan_for(c->plan, "descriptors of %s %u", what, id);
+	plan_call(c->plan, place, SYS_close_range, ARG(0), ARG(plan_config(c->plan)->first_service_fd - 1));
 	for (u32 i = 0; fds && i < fds->count; i++) {
-		plan_for(c->plan, "fd %u of process %u", e[i].fd, task->pid);
+		plan_for(c->plan, "fd %u of %s %u", e[i].fd, what, id);
 		step_expect(plan_call(c->plan, place, SYS_dup3, ARG(plan_fd(c->plan, e[i].file)), ARG(e[i].fd),
 				      ARG(e[i].cloexec ? O_CLOEXEC : 0)),
 			    e[i].fd);
 	}
-	plan_for(c->plan, "service descriptors of process %u", task->pid);
+	plan_for(c->plan, "service descriptors of %s %u", what, id);
+}
+
+static void close_service(struct compiler *c, u32 id)
+{
+	plan_call(c->plan, AT(id, STAGE_CLOSE), SYS_close_range, ARG(plan_config(c->plan)->first_service_fd), ARG(~0u));
+}
+
+int compile_files(struct compiler *c, const Ckpt__Task *task)
+{
+	u32 sharers = map_get(&c->table_sharers, task->pid);
+	if (task->fds != task->pid)
+		return share_files(c, task), 0;
+	fill_table(c, "process", task->pid);
 	if (sharers) {
-		plan_post(c->plan, place, table_word(c, "filled table", task->pid));
+		plan_post(c->plan, AT(task->pid, STAGE_FILES), table_word(c, "filled table", task->pid));
 		plan_wait(c->plan, AT(task->pid, STAGE_CLOSE), table_word(c, "done with table", task->pid), sharers);
 	}
-	plan_call(c->plan, AT(task->pid, STAGE_CLOSE), SYS_close_range, ARG(first), ARG(~0u));
+	close_service(c, task->pid);
 	return 0;
+}
+
+void compile_table(struct compiler *c, u32 tid)
+{
+	fill_table(c, "thread", tid);
+	close_service(c, tid);
 }
 
 /* Every task begins as ckpt is: all are made before any of them changes what its threads are like. Who enters a user

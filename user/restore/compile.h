@@ -24,6 +24,7 @@ int compile_kin(struct compiler *);  /* arrays of all, births, stand-ins, zombie
 void compile_session(struct compiler *, const Ckpt__Task *); /* session and process group of one process */
 int compile_memory(struct compiler *, const Ckpt__Task *);   /* mappings and pages of one process */
 int compile_files(struct compiler *, const Ckpt__Task *);    /* descriptors of one process */
+void compile_table(struct compiler *, u32 tid);              /* those of a thread that has a table of its own */
 int compile_interrupted(struct compiler *); /* the calls that threads were interrupted in: when all steps are there */
 int compile_owners(struct compiler *);      /* who gets the signals of files */
 int compile_resources(struct compiler *);

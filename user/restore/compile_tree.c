@@ -80,15 +80,23 @@ static void thread_own(struct compiler *c, const Ckpt__Thread *t)
 	plan_call(c->plan, place, SYS_sigaltstack, ARG_OF_DATA(data), ARG(0));
 }
 
+/* A descriptor table that is not the process's begins as a copy of that, with all service descriptors; its owner makes those that
+ * share it, when it is filled. */
+static void spawn_thread(struct compiler *c, const Ckpt__Thread *t)
+{
+	bool owns = t->fds == t->tid;
+	compile_spawn(
+		c, t->fds && !owns ? t->fds : t->pid, STAGE_THREADS, t->tid,
+		&(struct clone_args){ .flags = THREAD_FLAGS & ~(owns ? CLONE_FILES : 0ull), .child_tid = t->clear_child_tid });
+	if (owns)
+		compile_table(c, t->tid);
+}
+
 static void threads(struct compiler *c, const Ckpt__Task *task)
 {
-	for (size_t i = 0; i < task->n_tid; i++) {
-		if (task->tid[i] == task->pid)
-			continue;
-		const Ckpt__Thread *t = graph_data(c->graph, &kind_thread, task->tid[i]);
-		compile_spawn(c, task->pid, STAGE_THREADS, t->tid,
-			      &(struct clone_args){ .flags = THREAD_FLAGS, .child_tid = t->clear_child_tid });
-	}
+	for (size_t i = 0; i < task->n_tid; i++)
+		if (task->tid[i] != task->pid)
+			spawn_thread(c, graph_data(c->graph, &kind_thread, task->tid[i]));
 	if (task->has_leader_exit) { /* it ends when all is done (leaders.c) */
 		plan_for(c->plan, "leader %u, which has ended", task->pid);
 		compile_name(c, AT(task->pid, STAGE_THREAD), task->comm);

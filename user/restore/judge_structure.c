@@ -100,6 +100,14 @@ static int judge_shared(const Ckpt__Task *t, const Ckpt__Task *parent)
 	return owns[3] != t->pid && owns[0] == t->pid ? -EINVAL : 0;
 }
 
+/* A descriptor table that some threads share belongs to one of them; the first thread has that of the process. */
+static bool is_table_sound(const struct graph *g, const Ckpt__Task *t, const Ckpt__Thread *thread)
+{
+	const Ckpt__Thread *owner = graph_data(g, &kind_thread, thread->fds);
+	return !thread->has_fds || (thread->tid != t->pid && thread->tid != t->tid[0] && owner && owner->pid == t->pid &&
+				    owner->fds == thread->fds && graph_find(g, &kind_fds, thread->fds));
+}
+
 static int judge_threads(const struct graph *g, const Ckpt__Task *t)
 {
 	for (size_t i = 0; i < t->n_tid; i++) {
@@ -109,6 +117,8 @@ static int judge_threads(const struct graph *g, const Ckpt__Task *t)
 			return fail(IMAGE_INCONSISTENT, 0, "the order of its threads");
 		if (!thread || thread->tid != t->tid[i] || thread->pid != t->pid || !thread->comm)
 			return fail(IMAGE_INCONSISTENT, 0, "its thread %u", t->tid[i]);
+		if (!is_table_sound(g, t, thread))
+			return fail(IMAGE_INCONSISTENT, 0, "the descriptor table of thread %u", t->tid[i]);
 		if (thread->registers.len != sizeof(arch_regs))
 			return fail(IMAGE_INCONSISTENT, 0, "%zu bytes of registers of thread %u", thread->registers.len,
 				    t->tid[i]);
