@@ -90,6 +90,7 @@ TEST(reset_by_dump, .root = true, .net = true) { given_up("reset", "--policy=tcp
 TEST(closed_by_restore, .root = true, .net = true) { given_up("closed", NULL, "--policy=tcp=close"); }
 TEST(reset_by_restore, .root = true, .net = true) { given_up("reset", NULL, "--policy=tcp=reset"); }
 TEST(waiting_given_up, .root = true, .net = true) { given_up("waits", "--policy=tcp-waiting=reset", NULL); }
+TEST(waiting_with_data_given_up, .root = true, .net = true) { given_up("sends", "--policy=tcp-waiting=reset", NULL); }
 
 TEST(policies_are_checked, .root = true, .net = true)
 {

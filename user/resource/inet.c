@@ -194,12 +194,30 @@ static int settle_outside(struct collector *c, Ckpt__Inet *m)
 	return m->urgent ? 0 : read_outside(c, m);
 }
 
+/* What waits at a listener and is given up: connections from outside, which end with the tree, and those from inside with data that
+ * nobody can read. Who has sent these is reset. */
+static int give_up_waiting(struct collector *c, Ckpt__Inet *listener)
+{
+	const struct graph *graph = collector_graph(c);
+	int r = 0;
+	for (struct object *o = NULL; r == 0 && (o = graph_next(graph, &kind_inet, o));) {
+		Ckpt__Inet *m = o->data;
+		if (listener_of(graph, &kind_inet, m) != listener || !has_gone_on(m) || !waits_inside(c, m))
+			continue;
+		if (!collector_live(c))
+			connections_give_up(collector_connections(c), m->duplicate);
+		r = give_up(m, OVER_RESET);
+	}
+	SET(listener, waiting, waiting_at(graph, &kind_inet, listener));
+	return r;
+}
+
 static int inet_settle(struct collector *c, struct object *o)
 {
 	Ckpt__Inet *m = o->data;
 	WORKING_ON("file %u", o->id);
 	if (m->listening && m->waiting && collector_policy(c, POLICY_TCP_WAITING) == POLICY_RESET)
-		SET(m, waiting, waiting_at(collector_graph(c), &kind_inet, m));
+		return give_up_waiting(c, m);
 	if (!m->tcp || m->peer || m->peer_closed || waits_inside(c, m))
 		return 0;
 	return settle_outside(c, m);

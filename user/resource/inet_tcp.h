@@ -39,6 +39,9 @@ static inline const Ckpt__Inet *listener_of(const struct graph *graph, const str
 	return NULL;
 }
 
+/* Is it more than connected? What an end has sent that nobody has accepted yet lies where only accept(2) leads. */
+static inline bool has_gone_on(const Ckpt__Inet *m) { return m->shutdown || m->state != ESTABLISHED || m->sent; }
+
 static inline u32 waiting_at(const struct graph *graph, const struct kind *kind, const Ckpt__Inet *listener)
 {
 	u32 n = 0;
@@ -336,7 +339,7 @@ static inline int judge_connection_dump(const struct graph *graph, const struct 
 	bool paired = m->peer || m->peer_closed;
 	if (!paired && (!listener || listener->waiting < waiting_at(graph, kind, listener)))
 		return fail(INET_EXTERNAL, 0, "from %s to %s", a, b);
-	if (!paired && (m->shutdown || m->state != ESTABLISHED || m->sent))
+	if (!paired && has_gone_on(m))
 		return fail(INET_WAITING, 0, "data that %s has sent waits with a connection to %s", a, b);
 	return m->repair ? fail(INET_REPAIR, -m->repair, "TCP_REPAIR of the connection from %s to %s", a, b) : 0;
 }
