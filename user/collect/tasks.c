@@ -286,8 +286,11 @@ static int add_ended_leader(const struct collector *c, Ckpt__Task *m, const stru
 {
 	_cleanup_text_ struct text stat = { 0 };
 	struct record_task leader = { 0 }, first = { 0 };
-	if (caps_lacks(c->config->caps, CAN_PIDFD_THREAD) && !c->config->live)
-		return fail(LEADER_FILES, 0, "its threads have its descriptors");
+	if (caps_lacks(c->config->caps, CAN_PIDFD_THREAD)) {
+		if (!c->config->live)
+			return fail(LEADER_FILES, 0, "its threads have its descriptors");
+		SET(m, leader_hidden, true);
+	}
 	int r = file_readf(&stat, p->proc, "task/%d/stat", (int)p->pid);
 	if (r == 0)
 		r = parse_stat(stat.data, &leader);

@@ -51,6 +51,8 @@ static int judge_task(const struct graph *g, const Ckpt__Task *t)
 		return 0;
 	if (t->leader_apart)
 		r = fail(LEADER_APART, 0, "those of its first thread, %u, are others", t->n_tid ? t->tid[0] : 0);
+	if (t->leader_hidden)
+		r = fail(LEADER_FILES, 0, "its threads have its descriptors");
 	if (t->shares) /* with a stranger: what its parent has is given on by birth */
 		r = fail(TASK_SHARES, 0, "its %s, with process %u", t->shares, t->shares_with);
 	if (t->has_unshared_thread)

@@ -67,9 +67,15 @@ static u32 pages_wanted(const struct vma *v)
 
 /* Before PAGEMAP_SCAN (Linux 6.7) some kernels write-protect pages without telling in pagemap (5.7 to 5.12); zero pages and what only
  * marks a page (PTE_MARKER_UFFD_WP) are known by their frames. */
-static bool can_read_pages(const struct caps *caps, const struct vma *v)
+static bool can_read_pages(const struct caps *caps, const struct vma *v, Ckpt__Userfaults *m)
 {
-	return !caps_lacks(caps, CAN_PAGEMAP_PFN) && (!(v->flags & VMA_UFFD_WP) || !caps_lacks(caps, CAN_PAGEMAP_SCAN));
+	bool frames = !caps_lacks(caps, CAN_PAGEMAP_PFN),
+	     protection = !(v->flags & VMA_UFFD_WP) || !caps_lacks(caps, CAN_PAGEMAP_SCAN);
+	if (!frames)
+		SET(m, hidden, true);
+	if (!protection)
+		SET(m, hidden_protection, true);
+	return frames && protection;
 }
 
 static int collect_mapping(struct collector *c, Ckpt__Userfaults *m, u32 pid, int pagemap, const struct vma *v)
@@ -78,10 +84,8 @@ static int collect_mapping(struct collector *c, Ckpt__Userfaults *m, u32 pid, in
 	int r = add_range(m, v, identity ? collector_recall(c, userfault_key(identity)) : 0);
 	if (r < 0 || collector_live(c))
 		return r;
-	if (!can_read_pages(collector_caps(c), v)) {
-		SET(m, hidden, true);
+	if (!can_read_pages(collector_caps(c), v, m))
 		return 0;
-	}
 	return memory_scan_userfault(collector_caps(c), pagemap, v->start, v->end, pages_wanted(v), add_pages, m);
 }
 
@@ -134,6 +138,12 @@ static int judge_mapping(const struct graph *graph, const Ckpt__Userfaults *m, c
 		       : 0;
 }
 
+static int judge_hidden(const Ckpt__Userfaults *m)
+{
+	int r = m->hidden ? fail(USERFAULT_FACTS, 0, "which pages are there") : 0;
+	return m->hidden_protection ? fail(USERFAULT_PROTECTED, 0, "ioctl PAGEMAP_SCAN (Linux 6.7) is missing") : r;
+}
+
 static int judge_pages(Ckpt__PageRange *const *list, size_t count)
 {
 	for (size_t i = 0; i < count; i++) {
@@ -149,8 +159,7 @@ static int userfaults_judge(const struct graph *graph, const struct object *o, e
 {
 	const Ckpt__Userfaults *m = o->data;
 	const struct object *vmas = graph_find(graph, &kind_vmas, o->id);
-	int r = direction == DIRECTION_DUMP && m->hidden ? fail(USERFAULT_FACTS, 0, "which pages are there, or write-protected")
-							 : 0;
+	int r = direction == DIRECTION_DUMP ? judge_hidden(m) : 0;
 	for (u32 i = 0; vmas && i < vmas->count; i++) {
 		const struct vma *v = (const struct vma *)vmas->data + i;
 		if (is_registered(v) && judge_mapping(graph, m, v) < 0)
