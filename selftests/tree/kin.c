@@ -153,7 +153,9 @@ TEST(leader_inspected, .root = true)
 	CHECK_EQ(ckpt(&seen, "inspect", pid), 0);
 	CHECK_CONTAINS(seen.data, "was the main ");
 	CHECK_CONTAINS(seen.data, "worker 2");
-	CHECK_EQ(ckpt(&checked, "check", "--pid", pid), 0);
+	bool carried = program_lacks(NEEDS(PIDFD_THREAD)) == NULL;
+	CHECK_EQ(ckpt(&checked, "check", "--pid", pid), carried ? 0 : EXIT_KERNEL);
+	CHECK(carried == !strstr(checked.data, "[LEADER_FILES]"));
 	target_judge(&t);
 }
 
