@@ -413,12 +413,16 @@ struct record_uring {
 	rec_u32 has;                  /* enum record_uring_has */
 	rec_u32 users;                /* threads that have used it */
 	rec_s64 in_flight;            /* requests of theirs, of whatever ring, that have not completed */
+	rec_u32 poller;               /* the process whose kernel thread takes the requests, 0: none, or not seen */
+	rec_u32 poll_idle;            /* after so many ticks of nothing it sleeps */
+	rec_s32 poll_cpu;             /* -1: any */
+	rec_u32 poll_rights;          /* it has those of its process' main thread */
 };
 
 /* The same as the program reads it: in_flight is that of one user, counted by some processors. */
 struct record_uring_raw {
 	struct record_uring uring;
-	struct record_pid reader, submitter;
+	struct record_pid reader, submitter, poller;
 	rec_u32 more_cpus, more_users;
 };
 

@@ -8,6 +8,8 @@ char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
 #define USERS_MAX 256 /* of one ring: behind them nothing is told */
 #define CLOCK_MONOTONIC 1
+#define RIGHTS_WORDS_MAX 32 /* of 4 bytes: ids and capabilities are 20 */
+#define GROUPS_MAX 64
 
 /* One reader at a time: ckpt locks a pinned program while it reads. */
 struct {
@@ -23,10 +25,12 @@ struct {
 static __always_inline bool is_known(struct io_ring_ctx *ring)
 {
 	struct io_tctx_node *node = NULL;
+	struct io_sq_data *poll = NULL;
 
 	return bpf_core_field_exists(ring->submitter_task) && bpf_core_field_exists(ring->clockid) &&
 	       bpf_core_field_exists(ring->io_bl_xa) && bpf_core_field_exists(ring->io_ev_fd) &&
 	       bpf_core_field_exists(ring->personalities) && bpf_core_field_exists(ring->iowq_limits) &&
+	       bpf_core_field_exists(ring->sq_creds) && bpf_core_field_exists(poll->thread) &&
 	       bpf_core_field_exists(node->task) && ring_tells_registered(ring) && ring_tells_restricted(ring);
 }
 
@@ -69,8 +73,54 @@ static __always_inline void read_ring(struct io_ring_ctx *ring, struct record_ur
 		read_pid(&raw->submitter, pid, upid_offset(raw->reader.level));
 }
 
-/* The user of this number, or NULL; behind USERS_MAX of them there is always one more. */
-static __always_inline struct io_tctx_node *find_user(struct io_ring_ctx *ring, u32 number, bool *ret_more)
+/* Ids, capabilities and groups; of more groups than GROUPS_MAX only what is the same list. */
+static __always_inline bool have_same_rights(const struct cred *a, const struct cred *b)
+{
+	struct group_info *groups[2] = { BPF_CORE_READ(a, group_info), BPF_CORE_READ(b, group_info) };
+	u32 start = bpf_core_field_offset(a->uid), gids = bpf_core_field_offset(groups[0]->gid);
+	u32 len = bpf_core_field_offset(a->cap_ambient) + sizeof(a->cap_ambient) - start;
+	u32 words[2] = { 0 };
+
+	for (u32 i = 0; i < RIGHTS_WORDS_MAX; i++) {
+		if (4 * i >= len)
+			break;
+		bpf_probe_read_kernel(&words[0], sizeof(words[0]), (char *)a + start + 4 * i);
+		bpf_probe_read_kernel(&words[1], sizeof(words[1]), (char *)b + start + 4 * i);
+		if (words[0] != words[1])
+			return false;
+	}
+	if (groups[0] == groups[1])
+		return true;
+	if (BPF_CORE_READ(groups[0], ngroups) != BPF_CORE_READ(groups[1], ngroups))
+		return false;
+	for (u32 i = 0; i < GROUPS_MAX; i++) {
+		if (i == (u32)BPF_CORE_READ(groups[0], ngroups))
+			return true;
+		bpf_probe_read_kernel(&words[0], sizeof(words[0]), (char *)groups[0] + gids + 4 * i);
+		bpf_probe_read_kernel(&words[1], sizeof(words[1]), (char *)groups[1] + gids + 4 * i);
+		if (words[0] != words[1])
+			return false;
+	}
+	return false;
+}
+
+static __always_inline void read_poller(struct io_ring_ctx *ring, struct task_struct *thread, struct record_uring_raw *raw)
+{
+	struct task_struct *leader = BPF_CORE_READ(thread, group_leader);
+	struct pid *pid = BPF_CORE_READ(leader, thread_pid);
+
+	raw->poller = (struct record_pid){ 0 };
+	raw->uring.poll_cpu = -1;
+	if (!pid)
+		return;
+	read_pid(&raw->poller, pid, upid_offset(raw->reader.level));
+	raw->uring.poll_cpu = BPF_CORE_READ(ring, sq_data, sq_cpu);
+	READ(raw->uring.poll_idle, ring, sq_thread_idle);
+	raw->uring.poll_rights = have_same_rights(BPF_CORE_READ(ring, sq_creds), BPF_CORE_READ(leader, cred));
+}
+
+/* The thread of this number that has used it, or NULL; behind USERS_MAX of them there is always one more. */
+static __always_inline struct task_struct *find_user(struct io_ring_ctx *ring, u32 number, bool *ret_more)
 {
 	struct io_tctx_node *any = NULL;
 	u64 end = (u64)ring + bpf_core_field_offset(ring->tctx_list);
@@ -82,7 +132,8 @@ static __always_inline struct io_tctx_node *find_user(struct io_ring_ctx *ring, 
 			return NULL;
 		if (i == number) {
 			*ret_more = (u64)BPF_CORE_READ(at, next) != end;
-			return (void *)((u64)at - bpf_core_field_offset(any->ctx_node));
+			any = (void *)((u64)at - bpf_core_field_offset(any->ctx_node));
+			return BPF_CORE_READ(any, task);
 		}
 		at = BPF_CORE_READ(at, next);
 	}
@@ -106,9 +157,9 @@ static __always_inline bool add_counts(struct record_uring *uring, u64 counters,
 	return true;
 }
 
-static __always_inline void read_user(struct io_tctx_node *node, struct record_uring_raw *raw, u32 first)
+static __always_inline void read_user(struct task_struct *task, struct record_uring_raw *raw, u32 first)
 {
-	struct io_uring_task *user = BPF_CORE_READ(node, task, io_uring);
+	struct io_uring_task *user = BPF_CORE_READ(task, io_uring);
 
 	raw->uring.in_flight = 0;
 	raw->uring.users = user != NULL;
@@ -128,9 +179,10 @@ int ckpt_uring(struct bpf_iter__task_file *ctx)
 	struct record_uring_raw *raw = &state.raw;
 	struct task_struct *t = ctx->task;
 	struct file *f = ctx->file;
+	u32 number = (u32)(state.config.cursor >> 32) & 0xffff;
+	struct task_struct *user, *poller;
 	struct io_ring_ctx *ring;
-	struct io_tctx_node *node;
-	bool more;
+	bool more = true;
 
 	if (!t || !f || t->pid != t->tgid || ctx->fd != (u32)state.config.cursor)
 		return 0;
@@ -139,10 +191,13 @@ int ckpt_uring(struct bpf_iter__task_file *ctx)
 		return 0;
 	*raw = (struct record_uring_raw){ 0 };
 	read_ring(ring, raw);
-	node = find_user(ring, (u32)(state.config.cursor >> 32) & 0xffff, &more);
+	poller = BPF_CORE_READ(ring, sq_data, thread);
+	read_poller(ring, poller, raw);
+	/* what is on its way for it comes first */
+	user = !poller ? find_user(ring, number, &more) : number ? find_user(ring, number - 1, &more) : poller;
 	raw->more_users = more;
-	if (node)
-		read_user(node, raw, (u32)(state.config.cursor >> 48) * RECORD_CPUS_PER_READ);
+	if (user)
+		read_user(user, raw, (u32)(state.config.cursor >> 48) * RECORD_CPUS_PER_READ);
 	state.header.tag = RECORD_URING;
 	state.header.len = sizeof(*raw);
 	bpf_seq_write(ctx->meta->seq, &state.header, sizeof(state.header) + sizeof(*raw));

@@ -358,6 +358,10 @@ struct io_tctx_node {
 struct io_mapped_region {
 	u32 nr_pages;
 };
+struct io_sq_data {
+	struct task_struct *thread; /* of the kernel, in the process that made the ring */
+	int sq_cpu;
+};
 struct io_ring_ctx {
 	u32 flags; /* IORING_SETUP_* */
 	struct task_struct *submitter_task;
@@ -367,6 +371,9 @@ struct io_ring_ctx {
 	struct xarray io_bl_xa, personalities;
 	void *io_ev_fd;
 	struct list_head tctx_list;
+	const struct cred *sq_creds; /* what is below: with IORING_SETUP_SQPOLL */
+	struct io_sq_data *sq_data;
+	u32 sq_thread_idle;                   /* ticks */
 	struct io_mapped_region param_region; /* Linux 6.13 */
 	void *bpf_filters, *bpf_ops;          /* Linux 7 */
 };

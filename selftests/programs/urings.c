@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /* urings DIR [WHAT]: rings of io_uring(7): a new one; one whose queues have come round, with completions that nobody has taken and a
  * request that was written but not submitted; one with large entries; one of a thread that alone submits; one that is not switched on
- * yet. busy: one waits for a pipe; worker: its last request was done by a worker of the kernel; polled, files: what is not carried;
- * skipped: a request without a completion; unmapped: its entries are not mapped. */
+ * yet. busy: one waits for a pipe; worker: its last request was done by a worker of the kernel; files: what is not carried; skipped: a
+ * request without a completion; unmapped: its entries are not mapped; polled: there are two for which a thread of the kernel submits,
+ * with less rights than root has; regained: the program has got its rights back since. */
 #include "judge.h"
+#include <linux/capability.h>
 #include <linux/io_uring.h>
 #include <sys/epoll.h>
 
@@ -19,7 +21,7 @@ struct ring {
 	struct io_uring_params p;
 };
 
-static struct ring fresh, wrapped, large, own, off;
+static struct ring fresh, wrapped, large, own, off, polled, asleep;
 static int null, ends[2], epoll;
 static pid_t child;
 static pthread_t owner;
@@ -31,7 +33,7 @@ static size_t cqe_bytes(const struct ring *r) { return r->flags & IORING_SETUP_C
 
 static void set_up(struct ring *r, unsigned entries, unsigned flags)
 {
-	*r = (struct ring){ .p.flags = flags, .flags = flags, .entries = entries };
+	*r = (struct ring){ .p.flags = flags, .p.sq_thread_idle = 20, .flags = flags, .entries = entries };
 	r->fd = (int)syscall(SYS_io_uring_setup, entries, &r->p);
 	if (r->fd < 0 && (errno == EINVAL || errno == ENOSYS || errno == EPERM))
 		judge_fail("skip: the kernel makes no rings of this kind (%s)", strerror(errno));
@@ -56,9 +58,23 @@ static struct io_uring_sqe *prepare(struct ring *r, unsigned char opcode, int fd
 	return sqe;
 }
 
+/* The kernel's thread sees it, or is woken when it says that it sleeps. */
+static void submit_polled(struct ring *r)
+{
+	__atomic_store_n(word(r, r->p.sq_off.tail), r->local, __ATOMIC_SEQ_CST);
+	if (__atomic_load_n(word(r, r->p.sq_off.flags), __ATOMIC_SEQ_CST) & IORING_SQ_NEED_WAKEUP)
+		MUST_EQ(syscall(SYS_io_uring_enter, r->fd, 0, 0, IORING_ENTER_SQ_WAKEUP, NULL, 0), 0);
+	while (__atomic_load_n(word(r, r->p.cq_off.tail), __ATOMIC_ACQUIRE) != r->local)
+		sched_yield();
+}
+
 static void submit(struct ring *r, unsigned wait)
 {
 	unsigned count = r->local - *word(r, r->p.sq_off.head);
+	if (r->flags & IORING_SETUP_SQPOLL) {
+		submit_polled(r);
+		return;
+	}
 	__atomic_store_n(word(r, r->p.sq_off.tail), r->local, __ATOMIC_RELEASE);
 	MUST_EQ(syscall(SYS_io_uring_enter, r->fd, count, wait, wait ? IORING_ENTER_GETEVENTS : 0, NULL, 0), count);
 	MUST_EQ(*word(r, r->p.sq_off.head), r->local);
@@ -156,6 +172,48 @@ static void make(void)
 	pthread_barrier_wait(&step);
 }
 
+/* Root may read every file; who has not that right may not, and neither may the kernel's thread. */
+static void have_rights(bool all)
+{
+	struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
+	struct __user_cap_data_struct data[2];
+	unsigned rights = 1u << CAP_DAC_OVERRIDE | 1u << CAP_DAC_READ_SEARCH;
+	MUST_EQ(syscall(SYS_capget, &header, data), 0);
+	data[0].effective = all ? data[0].effective | rights : data[0].effective & ~rights;
+	MUST_EQ(syscall(SYS_capset, &header, data), 0);
+}
+
+static void make_polled(void)
+{
+	have_rights(false);
+	close(open(judge_path("secret"), O_WRONLY | O_CREAT | O_CLOEXEC, 0));
+	set_up(&asleep, 4, IORING_SETUP_SQPOLL);
+	set_up(&polled, 8, IORING_SETUP_SQPOLL);
+	come_round(&polled, 77); /* four times the 16 completions, and some; then five that nobody takes */
+	for (unsigned i = 0; i < 5; i++) {
+		prepare(&polled, IORING_OP_NOP, -1, 700 + i);
+		submit(&polled, 0);
+	}
+	MUST_EQ(epoll_ctl(epoll, EPOLL_CTL_ADD, asleep.fd, &(struct epoll_event){ .events = EPOLLIN, .data.u32 = 6 }), 0);
+}
+
+static void judge_polled(void)
+{
+	struct epoll_event ready[2];
+	struct io_uring_sqe *sqe = prepare(&asleep, IORING_OP_OPENAT, AT_FDCWD, 800);
+	sqe->addr = (uintptr_t)judge_path("secret");
+	submit(&asleep, 1);
+	MUST_EQ(epoll_wait(epoll, ready, 2, 0), 2);
+	take(&asleep, 800, -EACCES);
+	for (unsigned i = 0; i < 5; i++)
+		take(&polled, 700 + i, 0);
+	work(&polled);
+	while (!(*word(&polled, polled.p.sq_off.flags) & IORING_SQ_NEED_WAKEUP)) /* after 20 ms of nothing */
+		judge_nap(5);
+	work(&polled);
+	work(&asleep);
+}
+
 static void judge_rings(void)
 {
 	struct epoll_event ready;
@@ -199,7 +257,6 @@ static void share(void)
 /* Something that a dump has to refuse, or not. */
 static void become(const char *what)
 {
-	struct ring other;
 	if (!strcmp(what, "busy")) {
 		MUST_EQ(pipe(ends), 0);
 		prepare(&fresh, IORING_OP_POLL_ADD, ends[0], 900)->poll_events = POLLIN;
@@ -216,8 +273,10 @@ static void become(const char *what)
 		prepare(&fresh, IORING_OP_NOP, -1, 902)->flags = IOSQE_CQE_SKIP_SUCCESS;
 		submit(&fresh, 0);
 	}
-	if (!strcmp(what, "polled"))
-		set_up(&other, 4, IORING_SETUP_SQPOLL);
+	if (!strcmp(what, "polled") || !strcmp(what, "regained"))
+		make_polled();
+	if (!strcmp(what, "regained"))
+		have_rights(true);
 	if (!strcmp(what, "files"))
 		MUST_EQ(syscall(SYS_io_uring_register, fresh.fd, IORING_REGISTER_FILES, &null, 1), 0);
 	if (!strcmp(what, "unmapped"))
@@ -245,6 +304,8 @@ int main(int argc, char **argv)
 	}
 	if (!strcmp(what, "unmapped"))
 		large.sqes = mmap(NULL, 256 * 128, PROT_READ | PROT_WRITE, MAP_SHARED, large.fd, IORING_OFF_SQES);
+	if (!strcmp(what, "polled"))
+		judge_polled();
 	judge_rings();
 	return judge_pass();
 }

@@ -195,7 +195,7 @@ static void refused_ring(const char *what, int exit_class, const char *code)
 	refused_program("urings", what, exit_class, code);
 }
 TEST(uring_busy, .root = true) { refused_ring("busy", EXIT_RACED, "[URING_BUSY]"); }
-TEST(uring_polled, .root = true) { refused_ring("polled", EXIT_UNSUPPORTED, "[FD_IO_URING]"); }
+TEST(uring_poller, .root = true) { refused_ring("regained", EXIT_UNSUPPORTED, "[URING_POLLER]"); }
 TEST(uring_files, .root = true) { refused_ring("files", EXIT_UNSUPPORTED, "[FD_IO_URING]"); }
 TEST(uring_history, .root = true) { refused_ring("skipped", EXIT_UNSUPPORTED, "[URING_HISTORY]"); }
 TEST(uring_unmapped, .root = true) { refused_ring("unmapped", EXIT_UNSUPPORTED, "[URING_MAPPED]"); }

@@ -17,6 +17,7 @@ static int read_user(struct bpf_walker *w, u32 tgid, u32 fd, u32 user, struct re
 		raw.uring.users = cpu ? all->users : all->users + raw.uring.users;
 		raw.uring.has |= all->has;
 		raw.uring.submitter = bpf_pid_seen(&raw.reader, &raw.submitter);
+		raw.uring.poller = bpf_pid_seen(&raw.reader, &raw.poller);
 		*all = raw.uring;
 	}
 	*ret_more = raw.more_users;

@@ -341,7 +341,9 @@ void collector_free(struct collector *c)
 int collect(struct graph *ret, struct tree *tree, const struct collect_config *config)
 {
 	_cleanup_(collector_free) struct collector c = { .config = config, .tree = tree, .graph = ret };
-	int r = collect_facts(&c);
+	int r = collect_rings(&c);
+	if (r == 0)
+		r = collect_facts(&c);
 	if (r == 0)
 		r = collect_clocks(&c);
 	if (r == 0)

@@ -108,6 +108,9 @@ u64 collector_userfault(struct collector *, u32 pid, u64 start);
 int collector_aio(struct collector *, u32 pid, u64 address, struct record_aio *ret);
 /* bpf_uring() by whichever effort answers, of the descriptor that is being collected. */
 int collector_uring(struct collector *, struct record_uring *ret);
+/* Under which collector_recall() knows how many completions (and 1) a ring had before all that is collected, where a thread of the kernel
+ * works for its process. */
+static inline u64 collector_ring_key(u32 pid, u32 fd) { return map_mix(map_mix(0x72696e67, pid), fd); }
 /* The file object of a descriptor that ckpt itself holds (a file in flight); collects it when it is new. fd stays the
  * caller's. Negative errno. */
 int collector_add_file(struct collector *, int fd, u32 *ret_file);

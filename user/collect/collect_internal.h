@@ -76,6 +76,7 @@ struct collector {
 };
 
 void collector_free(struct collector *);
+int collect_rings(struct collector *); /* rings.c: what the kernel still does for the program; before all others */
 int collect_files(struct collector *); /* fds.c: descriptor tables, when sharing is known */
 /* What is known of rseq areas, for whoever makes calls in their threads: ptrace.c. */
 void collect_hand_rseq(struct collector *);

@@ -353,6 +353,14 @@ static void find_name(struct collector *c, const struct record_file *f, char *li
 		collect_find_name(&st, link, room);
 }
 
+/* A frozen program closes nothing, but what it has asked an io_uring(7) for is done all the same. */
+static int fail_to_read(struct collector *c, const struct record_file *f, int r)
+{
+	const struct tree_process *p = tree_find(c->tree, (pid_t)f->table);
+	return p && p->workers ? fail(URING_BUSY, r, "/proc/%u/fd/%u was closed meanwhile", f->table, f->fd)
+			       : fail(PROC_READ, r, "/proc/%u/fd/%u", f->table, f->fd);
+}
+
 /* The file object of a descriptor of the tree; collects it when it is new. A live tree may have closed it: 0. */
 static int file_of(struct collector *c, const struct record_file *f, u32 *ret_id)
 {
@@ -360,7 +368,7 @@ static int file_of(struct collector *c, const struct record_file *f, u32 *ret_id
 	int r = read_link(c, f, link, sizeof link);
 	*ret_id = 0;
 	if (r < 0)
-		return c->config->live ? 0 : fail(PROC_READ, r, "/proc/%u/fd/%u", f->table, f->fd);
+		return c->config->live ? 0 : fail_to_read(c, f, r);
 	WORKING_ON_FD(f->fd, link);
 	struct spot spot = { 0 };
 	r = find_known(c, f, f->table, (int)f->fd, &spot, ret_id);

@@ -169,6 +169,15 @@ struct object *graph_next(const struct graph *g, const struct kind *kind, const 
 	return node ? &node->object : NULL;
 }
 
+const struct kind *graph_kind(const struct graph *g, const char *name)
+{
+	const struct index *index = g->index;
+	for (size_t i = 0; index && i < index->chains.n; i++)
+		if (!strcmp(index->chains.v[i].kind->name, name))
+			return index->chains.v[i].kind;
+	return NULL;
+}
+
 u32 graph_recall(const struct graph *g, u64 key)
 {
 	const struct index *index = g->index;

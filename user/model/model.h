@@ -39,6 +39,8 @@ struct object *graph_find(const struct graph *, const struct kind *, u32 id);
 void *graph_data(const struct graph *, const struct kind *, u32 id);
 /* Objects of one kind in the graph's order: for (o = NULL; (o = graph_next(g, kind, o));) */
 struct object *graph_next(const struct graph *, const struct kind *, const struct object *after);
+/* The kind of this name, to find its objects by; NULL: there are none in the graph. */
+const struct kind *graph_kind(const struct graph *, const char *name);
 /* What a judge has found out for one object, for others that it will be asked about: a number by a key that no other judge
  * has. 0: nothing is known of it. */
 u32 graph_recall(const struct graph *, u64 key);

@@ -8,6 +8,7 @@
 #include "model/kinds.h"
 #include "model/shape.h"
 #include "plan/plan.h"
+#include "resource/poller.h"
 #include <fcntl.h>
 #include <linux/capability.h>
 #include <linux/securebits.h>
@@ -263,18 +264,23 @@ static void plan_caps(struct plan *plan, struct place at, const Ckpt__Creds *m)
 	step_expect(plan_call(plan, at, SYS_prctl, ARG(PR_GET_NO_NEW_PRIVS)), m->no_new_privs);
 }
 
+static void plan_rights(struct plan *plan, u32 tid, const Ckpt__Creds *m)
+{
+	plan_ids(plan, AT(tid, STAGE_IDS), m);
+	plan_caps(plan, AT(tid, STAGE_CREDS), m);
+}
+
 /* A leader that will have ended has those of the first thread: who may send a signal to the process is asked by them. */
 static int creds_plan(struct plan *plan, const struct graph *graph, const struct object *object)
 {
 	const Ckpt__Creds *m = object->data;
 	u32 maker = shape_maker(graph, object->id);
 	plan_for(plan, "credentials of thread %u", object->id);
-	plan_ids(plan, AT(object->id, STAGE_IDS), m);
-	plan_caps(plan, AT(object->id, STAGE_CREDS), m);
-	if (maker != object->id) {
-		plan_ids(plan, AT(maker, STAGE_IDS), m);
-		plan_caps(plan, AT(maker, STAGE_CREDS), m);
-	}
+	plan_rights(plan, object->id, m);
+	if (maker != object->id)
+		plan_rights(plan, maker, m);
+	if (is_poller(graph, object->id))
+		plan_rights(plan, plan_poller(plan, object->id), m);
 	return 0;
 }
 

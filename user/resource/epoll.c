@@ -3,6 +3,7 @@
 #include "collect/collect.h"
 #include "epoll.pb-c.h"
 #include "resource/file_scope.h"
+#include "resource/poller.h"
 #include <poll.h>
 #include <stdio.h>
 #include <sys/epoll.h>
@@ -174,7 +175,7 @@ static bool is_of_kind(const struct graph *graph, const Ckpt__EpollEntry *e, con
 static bool is_added_late(const struct graph *graph, const Ckpt__EpollEntry *e)
 {
 	return is_of_kind(graph, e, "signalfd") || is_of_kind(graph, e, "pidfd") || is_of_kind(graph, e, "procfs") ||
-	       is_of_kind(graph, e, "userfaultfd");
+	       is_of_kind(graph, e, "userfaultfd") || poller_of(graph, e->file);
 }
 
 static bool has_file(const struct graph *graph, const Ckpt__Task *task, u32 file)

@@ -93,13 +93,11 @@ static inline bool table_asks(const struct graph *graph, const struct object *ta
 	return true;
 }
 
-/* The opener has the file at a descriptor of this slot: it goes to its service place there, and to all others who have it. */
-static inline void plan_hand_out(struct plan *plan, const struct graph *graph, u32 file, u32 opener, u32 slot)
+/* The opener has the file at its service place: all others who have it get it. */
+static inline void plan_send_all(struct plan *plan, const struct graph *graph, u32 file, u32 opener)
 {
 	struct place at = opener_place(plan, opener);
 	u32 ends[2] = { 0 };
-	plan_call(plan, at, SYS_dup3, ARG_OF_SLOT(slot), ARG(plan_fd(plan, file)), ARG(O_CLOEXEC));
-	plan_call(plan, at, SYS_close, ARG_OF_SLOT(slot));
 	for (const struct object *o = NULL; (o = graph_next(graph, &kind_fds, o));) {
 		u32 origin = table_origin(graph, o->id);
 		if (origin == opener || !table_has(o, file) || plan_array(plan, origin) == UINT32_MAX ||
@@ -109,4 +107,18 @@ static inline void plan_hand_out(struct plan *plan, const struct graph *graph, u
 			plan_pair(plan, graph, ends);
 		plan_send(plan, at, AT(origin, STAGE_GROUP), file, ends);
 	}
+}
+
+/* A descriptor of this slot goes to the file's service place. */
+static inline void plan_place_own(struct plan *plan, struct place at, u32 slot, u32 file)
+{
+	plan_call(plan, at, SYS_dup3, ARG_OF_SLOT(slot), ARG(plan_fd(plan, file)), ARG(O_CLOEXEC));
+	plan_call(plan, at, SYS_close, ARG_OF_SLOT(slot));
+}
+
+/* The opener has the file at a descriptor of this slot: it goes to its service place there, and to all others who have it. */
+static inline void plan_hand_out(struct plan *plan, const struct graph *graph, u32 file, u32 opener, u32 slot)
+{
+	plan_place_own(plan, opener_place(plan, opener), slot, file);
+	plan_send_all(plan, graph, file, opener);
 }

@@ -4,86 +4,19 @@
  * of the queues is what it was. */
 #include "collect/collect.h"
 #include "model/shape.h"
-#include "resource/file_scope.h"
-#include "uring.pb-c.h"
-#include <linux/io_uring.h>
+#include "resource/opener.h"
+#include "resource/poller.h"
+#include "resource/uring_form.h"
+#include "resource/uring_history.h"
+#include "userns.pb-c.h"
 #include <stdlib.h>
 #include <sys/mman.h>
-#include <sys/uio.h>
+#include <time.h>
 
 #define LINK "anon_inode:[io_uring]"
 
-/* Newer than the headers. */
-#ifndef IORING_SETUP_NO_SQARRAY
-#define IORING_SETUP_NO_MMAP (1u << 14)    /* Linux 6.5 */
-#define IORING_SETUP_NO_SQARRAY (1u << 16) /* Linux 6.6 */
-#endif
-
-/* What is said by the numbers of entries. */
-#define SETUP_SIZES ((u32)(IORING_SETUP_CQSIZE | IORING_SETUP_CLAMP))
-/* What decides where things lie. */
-#define SETUP_LAYOUT ((u32)(IORING_SETUP_SQE128 | IORING_SETUP_CQE32 | IORING_SETUP_NO_SQARRAY))
-#define SETUP_CARRIED                                                                                                          \
-	(SETUP_LAYOUT | (u32)(IORING_SETUP_R_DISABLED | IORING_SETUP_SUBMIT_ALL | IORING_SETUP_COOP_TASKRUN |                  \
-			      IORING_SETUP_TASKRUN_FLAG | IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN))
-#define SQ_ENTRIES_MOST 32768u /* IORING_MAX_ENTRIES of io_uring/io_uring.h */
-#define CQ_ENTRIES_MOST (2 * SQ_ENTRIES_MOST)
-
-static const struct kind kind_uring = { .name = "uring", .desc = &ckpt__uring__descriptor };
-
-struct offsets {
-	struct io_sqring_offsets sq;
-	struct io_cqring_offsets cq;
-};
-_Static_assert(sizeof(struct offsets) == sizeof(struct io_uring_params) - offsetof(struct io_uring_params, sq_off),
-	       "they lie side by side at the end");
-
 /* A ring, or its mappings: they lead to an inode, and each ring has one of its own (since Linux 5.12). */
 static bool uring_claims(const struct record_file *file _unused_, const char *link) { return !strcmp(link, LINK); }
-
-/* --- what is where --- */
-
-/* Asks the kernel what lies where in a ring of this form, by making one. 0 or -errno. */
-static int ask_offsets(const Ckpt__Uring *u, struct offsets *ret)
-{
-	struct io_uring_params params = { .flags = (u->setup & SETUP_LAYOUT) | IORING_SETUP_CQSIZE,
-					  .cq_entries = u->cq_entries };
-	_cleanup_close_ int fd = (int)syscall(SYS_io_uring_setup, u->sq_entries, &params);
-	if (fd < 0)
-		return neg_errno();
-	*ret = (struct offsets){ params.sq_off, params.cq_off };
-	bool same = params.sq_entries == u->sq_entries && params.cq_entries == u->cq_entries;
-	return same && params.features & IORING_FEAT_SINGLE_MMAP ? 0 : -EOPNOTSUPP;
-}
-
-static size_t queues_bytes(const Ckpt__Uring *u, const struct offsets *at)
-{
-	size_t completions = at->cq.cqes + (u->cq_entries * sizeof(struct io_uring_cqe) << !!(u->setup & IORING_SETUP_CQE32));
-	size_t array = u->setup & IORING_SETUP_NO_SQARRAY ? 0 : at->sq.array + u->sq_entries * sizeof(u32);
-	return MAX(completions, array);
-}
-
-static size_t entries_bytes(const Ckpt__Uring *u)
-{
-	return u->sq_entries * sizeof(struct io_uring_sqe) << !!(u->setup & IORING_SETUP_SQE128);
-}
-
-/* A word of the queues' memory as it was recorded. */
-static u32 queue_word(const Ckpt__Uring *u, u32 offset)
-{
-	u32 word = 0;
-	if (offset + sizeof word <= u->queues.len)
-		memcpy(&word, u->queues.data + offset, sizeof word);
-	return word;
-}
-
-static const struct offsets *offsets_of(const Ckpt__Uring *u)
-{
-	return u->offsets.len == sizeof(struct offsets) ? (const struct offsets *)u->offsets.data : NULL;
-}
-
-/* Completions that nobody has taken yet. */
-static u32 untaken(const Ckpt__Uring *u) { return u->completed - queue_word(u, offsets_of(u)->cq.head); }
 
 /* --- collect --- */
 
@@ -98,19 +31,37 @@ static bool copy_memory(int fd, off_t offset, size_t bytes, ProtobufCBinaryData 
 	return done;
 }
 
-static int collect_memory(struct collector *c, const struct subject *subject, Ckpt__Uring *u)
+/* Whether the kernel's thread sleeps is its own: who finds it asleep without need wakes it once more. */
+static bool collect_queues(int fd, const struct offsets *at, Ckpt__Uring *u)
+{
+	if (!copy_memory(fd, IORING_OFF_SQ_RING, queues_bytes(u, at), &u->queues))
+		return false;
+	if (is_polled(u))
+		*(u32 *)(u->queues.data + at->sq.flags) &= ~IORING_SQ_NEED_WAKEUP;
+	return true;
+}
+
+static int collect_memory(int fd, Ckpt__Uring *u)
 {
 	struct offsets at = { 0 };
-	int fd = collector_fd(c);
-	if (fd < 0)
-		return fail(FD_DUPLICATE, fd, "%s", subject->link);
 	int r = ask_offsets(u, &at);
 	if (r < 0)
 		return fail(URING_LAYOUT, r, "io_uring_setup");
 	u->has_offsets = message_set_bytes(&u->offsets, &at, sizeof at);
-	u->has_queues = copy_memory(fd, IORING_OFF_SQ_RING, queues_bytes(u, &at), &u->queues);
+	u->has_queues = collect_queues(fd, &at, u);
 	u->has_entries = copy_memory(fd, IORING_OFF_SQES, entries_bytes(u), &u->entries);
 	return u->has_offsets && u->has_queues && u->has_entries ? 0 : fail(URING_LAYOUT, neg_errno(), "mmap of its queues");
+}
+
+static void set_poller(Ckpt__Uring *u, const struct record_uring *record)
+{
+	struct timespec tick;
+	clock_getres(CLOCK_MONOTONIC_COARSE, &tick);
+	SET(u, poller, record->poller);
+	SET(u, poll_rights, record->poll_rights != 0);
+	SET(u, poll_idle, (u32)MAX((u64)record->poll_idle * (u64)tick.tv_nsec / 1000000, 1ul));
+	if (u->setup & IORING_SETUP_SQ_AFF)
+		SET(u, poll_cpu, record->poll_cpu);
 }
 
 /* What is on its way is asked for before the queues are read: it has no completion there, what is not has one. */
@@ -128,14 +79,21 @@ static int uring_collect(struct collector *c, const struct subject *subject, str
 	SET(u, sq_entries, record.sq_entries);
 	SET(u, cq_entries, record.cq_entries);
 	SET(u, has, record.has);
+	if (is_polled(u))
+		set_poller(u, &record);
 	if (u->setup & ~SETUP_CARRIED || collector_live(c)) /* its memory moves, or is elsewhere */
 		return 0;
 	SET(u, in_flight, record.in_flight);
 	SET(u, submitted, record.submitted);
 	SET(u, completed, record.completed);
+	u32 before = collector_recall(c, collector_ring_key(subject->file->table, subject->file->fd));
+	SET(u, moved, before && before != record.completed + 1);
 	if (u->setup & IORING_SETUP_SINGLE_ISSUER && !(u->setup & IORING_SETUP_R_DISABLED))
 		SET(u, submitter, record.submitter);
-	return collect_memory(c, subject, u);
+	int fd = collector_fd(c);
+	if (fd < 0)
+		return fail(FD_DUPLICATE, fd, "%s", subject->link);
+	return collect_memory(fd, u);
 }
 
 /* Which ring it is that is mapped. */
@@ -153,47 +111,6 @@ static int uring_settle(struct collector *c, struct object *o)
 	return 0;
 }
 
-/* --- who submits --- */
-
-/* The thread that makes the requests again, and where its process has the queues and their entries mapped. */
-struct issuer {
-	u32 pid, tid;
-	u64 queues, entries;
-};
-
-/* Where a process has so many bytes of the ring mapped to write to; 0: nowhere. */
-static u64 find_mapping(const struct graph *graph, const struct object *vmas, u32 ring, u64 offset, size_t bytes)
-{
-	for (u32 i = 0; i < vmas->count; i++) {
-		const struct vma *v = &((const struct vma *)vmas->data)[i];
-		const Ckpt__Uring *mapped = graph_data(graph, &kind_uring, v->file);
-		if (mapped && mapped->memory == ring && v->pgoff == offset && v->end - v->start >= bytes &&
-		    v->flags & VMA_SHARED && v->prot & PROT_WRITE)
-			return v->start;
-	}
-	return 0;
-}
-
-/* The submitter that the ring knows, else the first process that could be one. */
-static bool find_issuer(const struct graph *graph, u32 file, const Ckpt__Uring *u, struct issuer *ret)
-{
-	const Ckpt__Thread *thread = u->submitter ? graph_data(graph, &kind_thread, u->submitter) : NULL;
-	size_t queues = queues_bytes(u, offsets_of(u)), entries = entries_bytes(u);
-	if (u->has_submitter && !thread)
-		return false;
-	for (const struct object *o = NULL; (o = graph_next(graph, &kind_vmas, o));) {
-		const struct object *fds = graph_find(graph, &kind_fds, o->id);
-		if ((thread && thread->pid != o->id) || !fds || !table_has(fds, file))
-			continue;
-		*ret = (struct issuer){ o->id, thread ? u->submitter : o->id,
-					find_mapping(graph, o, file, IORING_OFF_SQ_RING, queues),
-					find_mapping(graph, o, file, IORING_OFF_SQES, entries) };
-		if (ret->queues && ret->entries)
-			return true;
-	}
-	return false;
-}
-
 /* --- judge --- */
 
 static int judge_setup(const Ckpt__Uring *u)
@@ -202,7 +119,6 @@ static int judge_setup(const Ckpt__Uring *u)
 		u32 flag;
 		const char *words;
 	} rows[] = {
-		{ IORING_SETUP_SQPOLL, "a thread of the kernel submits for it (IORING_SETUP_SQPOLL)" },
 		{ IORING_SETUP_IOPOLL, "it waits for devices without interrupts (IORING_SETUP_IOPOLL)" },
 		{ IORING_SETUP_NO_MMAP, "its queues lie in memory of the program (IORING_SETUP_NO_MMAP)" },
 		{ IORING_SETUP_ATTACH_WQ, "it shares what another ring has (IORING_SETUP_ATTACH_WQ)" },
@@ -214,7 +130,7 @@ static int judge_setup(const Ckpt__Uring *u)
 		if (u->setup & rows[i].flag)
 			r = fail(FD_IO_URING, 0, "%s", rows[i].words);
 	}
-	u32 others = u->setup & ~(SETUP_CARRIED | known | (u32)IORING_SETUP_SQ_AFF);
+	u32 others = u->setup & ~(SETUP_CARRIED | known);
 	return others ? fail(FD_IO_URING, 0, "flags %x of io_uring_setup", others) : r;
 }
 
@@ -245,17 +161,46 @@ static int judge_has(const Ckpt__Uring *u)
 	return r;
 }
 
-/* ns: what a request for nothing takes, and a call that makes some, on a slow machine. */
-#define REQUEST_COSTS 200u
-#define CALL_COSTS 2000u
-#define PATIENCE 1000000000ull
-
-static int judge_history(const Ckpt__Uring *u)
+/* The first process besides its own that has it mapped; 0: none. */
+static u32 mapped_by_others(const struct graph *graph, u32 ring, u32 owner)
 {
-	u64 time = (u64)u->completed * REQUEST_COSTS + (u64)(u->completed / u->sq_entries) * CALL_COSTS;
-	if (u->submitted != u->completed)
-		return fail(URING_HISTORY, 0, "%u requests and %u completions", u->submitted, u->completed);
-	return time <= PATIENCE ? 0 : fail(URING_HISTORY, 0, "%u requests, in a queue for %u", u->completed, u->sq_entries);
+	for (const struct object *o = NULL; (o = graph_next(graph, &kind_vmas, o));)
+		for (u32 i = 0; o->id != owner && i < o->count; i++) {
+			const Ckpt__Uring *mapped = graph_data(graph, &kind_uring, ((const struct vma *)o->data)[i].file);
+			if (mapped && mapped->memory == ring)
+				return o->id;
+		}
+	return 0;
+}
+
+static bool is_in_namespace(const struct graph *graph, u32 pid)
+{
+	const Ckpt__Userns *m = graph_data(graph, graph_kind(graph, "userns"), pid);
+	return m && m->number;
+}
+
+/* Who makes it again is a thread of its process. */
+static int judge_poller(const struct graph *graph, u32 ring, const Ckpt__Uring *u)
+{
+	const char *const seen[] = { "fds", "epoll", "vmas", "uring", NULL };
+	const Ckpt__Task *task = shape_task(graph, u->poller);
+	u32 other = mapped_by_others(graph, ring, u->poller);
+	if (!task || shape_is_zombie(task))
+		return fail(URING_POLLER, 0, "its process is not in the tree");
+	if (task->mm != task->pid || task->fds != task->pid)
+		return fail(URING_POLLER, 0, "process %u shares memory or descriptors", task->pid);
+	if (is_in_namespace(graph, task->pid))
+		return fail(URING_POLLER, 0, "process %u is in a user namespace", task->pid);
+	if (other)
+		return fail(URING_POLLER, 0, "process %u has it mapped, and it belongs to process %u", other, task->pid);
+	return graph_refers(graph, ring, seen) ? fail(URING_POLLER, 0, "it lies in a socket") : 0;
+}
+
+/* Has the kernel's thread done what it had been given? What comes later comes from the program. */
+static bool is_quiet(const Ckpt__Uring *u)
+{
+	const struct offsets *at = offsets_of(u);
+	return queue_word(u, at->sq.tail) == u->submitted && queue_word(u, at->cq.tail) == u->completed;
 }
 
 static int judge_dump(const struct graph *graph, const struct object *o)
@@ -267,10 +212,16 @@ static int judge_dump(const struct graph *graph, const struct object *o)
 	if (!u->has_setup)
 		return shape_is_live(graph) ? 0 : fail(URING_RING, 0, "%s", LINK);
 	int setup = judge_setup(u), r = judge_has(u);
+	if (is_polled(u) && judge_poller(graph, o->id, u) < 0)
+		r = -EOPNOTSUPP;
+	if (is_polled(u) && u->poller && !u->poll_rights)
+		r = fail(URING_POLLER, 0, "process %u has changed its rights since", u->poller);
 	if (setup < 0 || !u->has_queues)
 		return setup < 0 ? setup : r;
 	if (u->in_flight)
 		return fail(URING_BUSY, 0, "%lld requests", (long long)u->in_flight);
+	if (u->moved || (is_polled(u) && !is_quiet(u)))
+		return fail(URING_BUSY, 0, "the kernel worked on while the dump was made");
 	if (queue_word(u, offsets_of(u)->sq.flags) & IORING_SQ_CQ_OVERFLOW)
 		r = fail(FD_IO_URING, 0, "it has completions for which there was no room");
 	if (judge_history(u) < 0)
@@ -286,8 +237,19 @@ static bool is_sane(const Ckpt__Uring *u)
 	bool sized = is_power_of_two(u->sq_entries) && is_power_of_two(u->cq_entries) && u->sq_entries <= SQ_ENTRIES_MOST &&
 		     u->cq_entries <= CQ_ENTRIES_MOST && u->cq_entries >= u->sq_entries;
 	bool alone = u->setup & IORING_SETUP_SINGLE_ISSUER && !(u->setup & IORING_SETUP_R_DISABLED);
-	return sized && !(u->setup & ~SETUP_CARRIED) && alone == (u->has_submitter && u->submitter) && offsets_of(u) &&
+	bool bound = is_polled(u) && u->setup & IORING_SETUP_SQ_AFF;
+	return sized && is_polled(u) == (u->poller != 0) && bound == u->has_poll_cpu && !(u->setup & ~SETUP_CARRIED) &&
+	       alone == (u->has_submitter && u->submitter) && offsets_of(u) &&
 	       !(u->setup & IORING_SETUP_R_DISABLED && u->completed);
+}
+
+/* Can the kernel's thread be bound to its processor here? */
+static int ask_processor(const Ckpt__Uring *u)
+{
+	struct io_uring_params params = { .flags = IORING_SETUP_SQPOLL | IORING_SETUP_SQ_AFF,
+					  .sq_thread_cpu = (u32)u->poll_cpu };
+	_cleanup_close_ int fd = u->has_poll_cpu ? (int)syscall(SYS_io_uring_setup, 1, &params) : -1;
+	return u->has_poll_cpu && fd < 0 ? fail(URING_LAYOUT, neg_errno(), "a thread of it on processor %d", u->poll_cpu) : 0;
 }
 
 static int judge_restore(const struct graph *graph, const struct object *o)
@@ -310,7 +272,12 @@ static int judge_restore(const struct graph *graph, const struct object *o)
 		return fail(IMAGE_VALUE, 0, "queues of %zu bytes", u->queues.len);
 	if (!find_issuer(graph, o->id, u, &issuer))
 		return fail(IMAGE_INCONSISTENT, 0, "nobody could submit to the ring");
-	return judge_history(u);
+	if (is_polled(u) && !is_quiet(u))
+		return fail(IMAGE_VALUE, 0, "requests that the kernel's thread would take");
+	r = is_polled(u) ? judge_poller(graph, o->id, u) : 0;
+	if (r == 0)
+		r = ask_processor(u);
+	return r < 0 ? r : judge_history(u);
 }
 
 static int uring_judge(const struct graph *graph, const struct object *o, enum direction direction)
@@ -320,37 +287,22 @@ static int uring_judge(const struct graph *graph, const struct object *o, enum d
 
 /* --- plan --- */
 
-/* The kernel takes requests up to the number `last`, in portions of what the queue has room for: fresh entries ask for nothing. taking:
- * their completions are taken each time. */
-static void plan_requests(struct plan *plan, struct place at, struct arg fd, const Ckpt__Uring *u, const struct issuer *issuer,
-			  u32 first, u32 last, bool taking)
+/* What the kernel's thread has to say of itself is kept: asked to wake up without need, it does nothing. */
+static void plan_queues(struct plan *plan, struct place at, u64 address, const Ckpt__Uring *u)
 {
-	const struct offsets *offsets = offsets_of(u);
-	u32 rest = (last - first) % u->sq_entries, rounds = (last - first) / u->sq_entries;
-	if (first == last)
-		return;
-	plan_write_memory(plan, at, issuer->queues + offsets->sq.tail, plan_data(plan, &last, sizeof last, 4), sizeof last);
-	struct plan_step *enter =
-		plan_call(plan, at, SYS_io_uring_enter, fd, ARG(u->sq_entries), ARG(0), ARG(0), ARG(0), ARG(0));
-	u32 got = step_result(plan, enter);
-	if (taking)
-		plan_copy_memory(plan, at, issuer->queues + offsets->cq.head, issuer->queues + offsets->cq.tail, sizeof(u32));
-	u32 back = taking ? 3 : 1;
-	plan_op(plan, at, OP_BRANCH, 0, (struct arg[6]){ ARG_OF_SLOT(got), ARG(rest), ARG(back), ARG(rounds + 1) });
-}
-
-static void plan_memory(struct plan *plan, struct place at, u64 address, const ProtobufCBinaryData *bytes)
-{
-	plan_write_memory(plan, at, address, plan_data(plan, bytes->data, bytes->len, 8), bytes->len);
+	u32 data = plan_data(plan, u->queues.data, u->queues.len, 8);
+	u8 *bytes = plan_bytes(plan, data);
+	if (bytes && is_polled(u))
+		*(u32 *)(bytes + offsets_of(u)->sq.flags) |= IORING_SQ_NEED_WAKEUP;
+	plan_write_memory(plan, at, address, data, u->queues.len);
 }
 
 /* Its mappings are files of their own in the image. */
-static void plan_mapped(struct plan *plan, const struct graph *graph, u32 ring)
+static void plan_mapped(struct plan *plan, struct place at, const struct graph *graph, u32 ring)
 {
 	for (const struct object *o = NULL; (o = graph_next(graph, &kind_uring, o));)
 		if (o->id != ring && ((const Ckpt__Uring *)o->data)->memory == ring)
-			plan_call(plan, AT(PLAN_WORLD, STAGE_CREATE), SYS_dup3, ARG(plan_fd(plan, ring)),
-				  ARG(plan_fd(plan, o->id)), ARG(O_CLOEXEC));
+			plan_call(plan, at, SYS_dup3, ARG(plan_fd(plan, ring)), ARG(plan_fd(plan, o->id)), ARG(O_CLOEXEC));
 }
 
 /* The first thread takes the service descriptors away: not before another has done with the ring. */
@@ -364,7 +316,28 @@ static void plan_done(struct plan *plan, u32 ring, const struct issuer *issuer)
 	plan_wait(plan, AT(issuer->pid, STAGE_IDS), plan_word(plan, name), 1);
 }
 
-/* The world makes it. Who alone may submit is who enables it: the requests are made when all threads are there. */
+/* The world makes it, or a thread of the process in which the kernel's thread will be. Who alone may submit is who enables it. */
+static void plan_ring(struct plan *plan, const struct graph *graph, u32 ring, const Ckpt__Uring *u)
+{
+	struct place at = is_polled(u) ? AT(plan_poller(plan, u->poller), STAGE_TIMERS) : AT(PLAN_WORLD, STAGE_CREATE);
+	bool alone = u->setup & IORING_SETUP_SINGLE_ISSUER;
+	struct io_uring_params params = { .flags = u->setup | (alone ? IORING_SETUP_R_DISABLED : 0) | IORING_SETUP_CQSIZE,
+					  .cq_entries = u->cq_entries,
+					  .sq_thread_cpu = (u32)u->poll_cpu,
+					  .sq_thread_idle = u->poll_idle };
+	struct arg data = ARG_OF_DATA(plan_data(plan, &params, sizeof params, 8));
+	u32 fd = step_result(plan, plan_call(plan, at, SYS_io_uring_setup, ARG(u->sq_entries), data));
+	if (is_polled(u))
+		plan_place_own(plan, at, fd, ring);
+	else
+		plan_place_fd(plan, fd, ring);
+	plan_status_flags(plan, at, ring, file_flags(graph, ring), O_RDWR);
+	plan_mapped(plan, at, graph, ring);
+	if (is_polled(u))
+		plan_send_all(plan, graph, ring, u->poller);
+}
+
+/* The requests are made when all threads are there. */
 static int uring_plan(struct plan *plan, const struct graph *graph, const struct object *o)
 {
 	const Ckpt__Uring *u = o->data;
@@ -373,22 +346,20 @@ static int uring_plan(struct plan *plan, const struct graph *graph, const struct
 		return 0;
 	if (!find_issuer(graph, o->id, u, &issuer))
 		return -EINVAL;
-	bool alone = u->setup & IORING_SETUP_SINGLE_ISSUER;
-	struct io_uring_params params = { .flags = u->setup | (alone ? IORING_SETUP_R_DISABLED : 0) | IORING_SETUP_CQSIZE,
-					  .cq_entries = u->cq_entries };
-	struct arg data = ARG_OF_DATA(plan_data(plan, &params, sizeof params, 8)), fd = ARG(plan_fd(plan, o->id));
+	plan_ring(plan, graph, o->id, u);
+	struct arg fd = ARG(plan_fd(plan, o->id));
 	struct place at = AT(issuer.tid, STAGE_THREAD);
-	struct plan_step *made = plan_call(plan, AT(PLAN_WORLD, STAGE_CREATE), SYS_io_uring_setup, ARG(u->sq_entries), data);
-	plan_place_fd(plan, step_result(plan, made), o->id);
-	plan_status_flags(plan, AT(PLAN_WORLD, STAGE_CREATE), o->id, file_flags(graph, o->id), O_RDWR);
-	plan_mapped(plan, graph, o->id);
 	if (u->submitter)
 		plan_call(plan, at, SYS_io_uring_register, fd, ARG(IORING_REGISTER_ENABLE_RINGS), ARG(0), ARG(0));
 	u32 taken = u->completed - untaken(u);
-	plan_requests(plan, at, fd, u, &issuer, 0, taken, true);
-	plan_requests(plan, at, fd, u, &issuer, taken, u->completed, false);
-	plan_memory(plan, at, issuer.queues, &u->queues);
-	plan_memory(plan, at, issuer.entries, &u->entries);
+	if (is_polled(u)) {
+		plan_polled(plan, at, fd, u, &issuer, taken);
+	} else {
+		plan_requests(plan, at, fd, u, &issuer, 0, taken, true);
+		plan_requests(plan, at, fd, u, &issuer, taken, u->completed, false);
+	}
+	plan_queues(plan, at, issuer.queues, u);
+	plan_write_memory(plan, at, issuer.entries, plan_data(plan, u->entries.data, u->entries.len, 8), u->entries.len);
 	plan_done(plan, o->id, &issuer);
 	return 0;
 }
