@@ -5,6 +5,7 @@
 #include "harness/refused.h"
 #include "rights/tier.h"
 #include <linux/prctl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <sys/prctl.h>
 #include <unistd.h>
@@ -97,16 +98,23 @@ TEST(rseq_that_nobody_tells, .root = true)
 					     "resumed unchanged" };
 	struct target t;
 	char pid[16];
-	_cleanup_text_ struct text checked = { 0 }, dumped = { 0 };
+	_cleanup_text_ struct text checked = { 0 }, dumped = { 0 }, untold = { 0 };
 	target_start(&t, "threads");
 	snprintf(pid, sizeof pid, "%d", t.pid);
 	disable(NO_RSEQ);
 	CHECK_EQ(ckpt(&checked, "check", "--pid", pid), EXIT_KERNEL);
 	CHECK_CONTAINS(checked.data, "[RSEQ_CONFIG]");
 	CHECK_EQ(ckpt(&dumped, "dump", pid, t.image), EXIT_KERNEL);
+	CHECK_OK(kill(t.pid, SIGSTOP)); /* who is stopped by a signal cannot be asked */
+	WAIT_UNTIL(target_state(t.pid) == 'T');
+	CHECK_EQ(ckpt(&untold, "dump", pid, t.image), EXIT_KERNEL);
+	CHECK_OK(kill(t.pid, SIGCONT));
 	disable(NULL);
-	for (size_t i = 0; i < ARRAY_SIZE(words); i++)
+	for (size_t i = 0; i < ARRAY_SIZE(words); i++) {
 		CHECK_CONTAINS(dumped.data, words[i]);
+		CHECK_CONTAINS(untold.data, words[i]);
+	}
+	CHECK(!strstr(untold.data, "[SECUREBITS]")); /* the reason stands alone */
 	CHECK(access(t.image, F_OK) < 0);
 	target_judge(&t);
 }

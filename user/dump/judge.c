@@ -43,6 +43,20 @@ static int judge_rseq(const struct graph *g, const Ckpt__Task *t)
 		    host && host->kernel ? host->kernel : "?", unknown, t->n_tid);
 }
 
+/* No code runs in a process whose rseq areas nothing tells: what else nobody told of it has that one reason. */
+static int judge_untold(const struct graph *g)
+{
+	int r = 0;
+	for (const struct object *o = NULL; !shape_is_live(g) && (o = graph_next(g, &kind_task, o));) {
+		const Ckpt__Task *t = o->data;
+		const Ckpt__Mm *mm = graph_data(g, &kind_mm, t->mm);
+		WORKING_ON_TASK(t->pid);
+		if (mm && !mm->has_brk && judge_rseq(g, t) < 0)
+			r = -EINVAL;
+	}
+	return r;
+}
+
 static int judge_task(const struct graph *g, const Ckpt__Task *t)
 {
 	WORKING_ON_TASK(t->pid);
@@ -217,6 +231,8 @@ int judge_dump(const struct graph *g)
 	if (r < 0)
 		return r;
 	r = shape_judge(g);
+	if (judge_untold(g) < 0)
+		return -EINVAL;
 	for (size_t i = 0; i < g->objects.n; i++) {
 		const struct object *o = g->objects.v[i];
 		const struct resource *resource = resource_of_kind(o->kind);
