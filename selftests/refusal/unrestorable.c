@@ -17,6 +17,7 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <stdio.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -307,6 +308,29 @@ TEST(limit, .root = true)
 	target_dump(&t, false);
 	edited(&t, dir, sizeof dir, greedy);
 	REFUSED(dir, EXIT_PRIVILEGE, "LIMIT_RAISED");
+	target_restore(&t, 0);
+	target_judge(&t);
+}
+
+/* What the kernel says of the machine is this text from now on: for the test, which has mounts of its own. */
+static void pretend(const char *path, const char *text)
+{
+	static const char other[] = WORK "/pretended";
+	write_text(other, text);
+	CHECK_OK(mount(other, path, NULL, MS_BIND, NULL));
+}
+
+TEST(asynchronous, .root = true)
+{
+	struct target t;
+	target_start(&t, "aio");
+	target_dump(&t, false);
+	pretend("/proc/sys/fs/aio-max-nr", "1\n");
+	REFUSED(t.image, EXIT_SYSTEM, "AIO_LIMIT");
+	CHECK_OK(umount("/proc/sys/fs/aio-max-nr"));
+	pretend("/sys/devices/system/cpu/possible", "0-1023\n");
+	REFUSED(t.image, EXIT_KERNEL, "AIO_SIZE");
+	CHECK_OK(umount("/sys/devices/system/cpu/possible"));
 	target_restore(&t, 0);
 	target_judge(&t);
 }
