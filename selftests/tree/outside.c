@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /* TCP connections to peers outside of the tree: they go on after a dump and a restore, and the peers see no reset. */
+#include "diag/diag.h"
 #include "tree/program.h"
 #include <arpa/inet.h>
 #include <fcntl.h>
@@ -102,8 +103,8 @@ TEST(policies_are_checked, .root = true, .net = true)
 	CHECK_EQ(ckpt(&output, "dump", "1", "/mnt/x", "--network-lock=iptables"), 2);
 }
 
-/* Is the lock of the image in the list of `ckpt check`? */
-static bool is_listed(const struct target *t)
+/* Is the lock of the image in the list of `ckpt check`, by this method (NULL: any)? */
+static bool is_listed_as(const struct target *t, const char *method)
 {
 	_cleanup_text_ struct text image = { 0 }, list = { 0 };
 	char id[17] = "";
@@ -111,8 +112,14 @@ static bool is_listed(const struct target *t)
 	const char *at = image.data ? strstr(image.data, "\"network_lock\"") : NULL;
 	CHECK(at != NULL && sscanf(at, "\"network_lock\":%*[ \"]%16[0-9a-f]", id) == 1);
 	run_program(&list, ckpt_path(), (const char *[]){ "ckpt", "check", "--json", NULL });
-	return list.data && strstr(list.data, id);
+	char *listed = list.data ? strstr(list.data, id) : NULL;
+	if (!listed || !method)
+		return listed;
+	*strchrnul(listed, '}') = 0;
+	return strstr(listed, method);
 }
+
+static bool is_listed(const struct target *t) { return is_listed_as(t, NULL); }
 
 /* When the lock is gone and the sockets are, the peer learns it. */
 static void peer_learns(const struct target *t)
@@ -135,6 +142,44 @@ static void unlocked(const char *method)
 	CHECK_EQ(ckpt(&output, "unlock", t.image), 2);
 	CHECK_CONTAINS(output.data, "[NETLOCK_NONE]");
 	peer_learns(&t);
+}
+
+/* Without a method being named. */
+static void locked_by(const char *method)
+{
+	struct target t;
+	target_start(&t, "outside", "127.0.0.1");
+	dump_with(&t, NULL);
+	CHECK(is_listed_as(&t, method));
+	target_restore(&t, 0);
+	CHECK(!is_listed(&t));
+	target_judge(&t);
+}
+
+TEST(locked_by_links_first, .root = true, .net = true, .seconds = 60)
+{
+	program_needs(NEEDS(BPF_NETFILTER));
+	locked_by("\"link\"");
+}
+
+TEST(locked_by_nftables_then, .root = true, .net = true, .seconds = 60)
+{
+	CHECK_OK(setenv("CKPT_DISABLE", "BPF_NETFILTER", 1));
+	locked_by("\"nftables\"");
+}
+
+TEST(links_that_are_lacking_are_named, .root = true, .net = true, .seconds = 60)
+{
+	struct target t;
+	char pid[16];
+	_cleanup_text_ struct text output = { 0 };
+	target_start(&t, "outside", "127.0.0.1");
+	snprintf(pid, sizeof pid, "%d", t.pid);
+	CHECK_OK(setenv("CKPT_DISABLE", "BPF_NETFILTER", 1));
+	CHECK_EQ(ckpt(&output, "dump", pid, t.image, "--network-lock=link"), EXIT_PRIVILEGE);
+	CHECK_CONTAINS(output.data, "[NETLOCK]");
+	CHECK_CONTAINS(output.data, "(BPF_NETFILTER)");
+	target_judge(&t);
 }
 
 TEST(unlock_link, .root = true, .net = true, .seconds = 60) { unlocked("--network-lock=link"); }

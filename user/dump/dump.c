@@ -151,7 +151,7 @@ static int judge_host(const struct caps *caps)
 /* Freezes, collects, judges and writes; on success the image is whole and the tree still stands. */
 static int take(struct held *h, const struct dump_config *config, struct bpf_source *bpf, struct dump_result *ret)
 {
-	*h = (struct held){ .lock = { .method = config->lock, .timeout = config->lock_timeout } };
+	*h = (struct held){ .lock = { .caps = config->caps, .method = config->lock, .timeout = config->lock_timeout } };
 	u64 begun = now_ns();
 	int r = tree_freeze(&h->tree, config->pid, &(struct freeze_options){ .timeout = config->freeze_timeout });
 	if (r < 0)

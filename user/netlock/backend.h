@@ -6,6 +6,7 @@
 struct netlock_backend {
 	const char *name;
 	enum netlock_method method;
+	enum cap_id needs; /* who is known to lack it is not asked; CAN_NOTHING */
 	int (*begin)(struct netlock *);
 	int (*add)(struct netlock *, const struct flow *);
 	int (*keep)(struct netlock *, const char *dir);

@@ -277,6 +277,7 @@ static int entry(size_t index, struct netlock_entry *ret)
 const struct netlock_backend netlock_link = {
 	.name = "link",
 	.method = NETLOCK_LINK,
+	.needs = CAN_BPF_NETFILTER,
 	.begin = begin,
 	.add = add,
 	.keep = keep,

@@ -8,6 +8,8 @@
 #include <sys/random.h>
 #include <time.h>
 
+/* The best first. Links of eBPF to netfilter are in every kernel from 6.4 on that has both (CONFIG_NETFILTER_BPF_LINK has no prompt), so
+ * tcx (6.6), which sees single devices, would serve only where there is no netfilter at all. */
 static const struct netlock_backend *const backends[] = { &netlock_link, &netlock_nftables };
 
 #define MAPPED "::ffff:"
@@ -39,6 +41,12 @@ bool netlock_parse(const char *name, enum netlock_method *ret)
 	return false;
 }
 
+static bool may_serve(const struct netlock *lock, const struct netlock_backend *backend)
+{
+	bool wanted = lock->method == NETLOCK_ANY || lock->method == backend->method;
+	return wanted && (backend->needs == CAN_NOTHING || !caps_lacks(lock->caps, backend->needs));
+}
+
 static int begin(struct netlock *lock)
 {
 	u64 number;
@@ -48,7 +56,7 @@ static int begin(struct netlock *lock)
 		return fail(SYSCALL, neg_errno(), "getrandom");
 	snprintf(lock->id, sizeof lock->id, "%016llx", (unsigned long long)number);
 	for (size_t i = 0; r < 0 && i < ARRAY_SIZE(backends); i++) {
-		if (lock->method != NETLOCK_ANY && lock->method != backends[i]->method)
+		if (!may_serve(lock, backends[i]))
 			continue;
 		r = backends[i]->begin(lock);
 		if (r == 0)

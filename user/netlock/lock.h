@@ -6,14 +6,16 @@
 #include "base/text.h"
 #include "base/vector.h"
 #include "flow.h"
+#include "host/caps.h"
 #include <sys/types.h>
 
 enum netlock_method { NETLOCK_ANY, NETLOCK_LINK, NETLOCK_NFTABLES, NETLOCK_NONE };
 #define NETLOCK_TIMEOUT 600000000000ull /* ns */
 #define NETLOCK_ID 17                   /* 16 hexadecimal digits and a NUL */
 
-/* Zeroed but for method and timeout: nothing is locked. */
+/* Zeroed but for caps, method and timeout: nothing is locked. */
 struct netlock {
+	const struct caps *caps; /* what this host lacks */
 	enum netlock_method method;
 	u64 timeout; /* ns from the first flow on; 0: NETLOCK_TIMEOUT */
 	char id[NETLOCK_ID];

@@ -531,6 +531,7 @@ static int entry(size_t index, struct netlock_entry *ret) { return find_table(NU
 const struct netlock_backend netlock_nftables = {
 	.name = "nftables",
 	.method = NETLOCK_NFTABLES,
+	.needs = CAN_NOTHING,
 	.begin = begin,
 	.add = add,
 	.keep = keep,
