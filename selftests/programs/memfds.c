@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /* memfds DIR: memory files of every sort, sealed, mapped, shared with a child; and memory of /dev/zero. */
 #include "judge.h"
+#include <sys/sendfile.h>
 #include <sys/sysmacros.h>
 
 #ifndef F_SEAL_EXEC
@@ -9,7 +10,8 @@
 #define SIZE 20000
 #define ALL (F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE)
 
-static int plain, reader, path, sealed, unsealable, exec_fd = -1, noexec = -1, future, nameless, odd, zero;
+static int plain, reader, path, sealed, unsealable, exec_fd = -1, noexec = -1, future, nameless, odd, zero, program;
+static pid_t runs;
 static char *shared, *sealed_map, *future_map, *zero_shared, *zero_private, *anonymous, *private_map;
 
 static char *map(int fd, int prot, int flags)
@@ -24,6 +26,43 @@ static int make(const char *name, unsigned flags)
 	int fd = memfd_create(name, flags);
 	MUST(fd >= 0 && ftruncate(fd, SIZE) == 0 && pwrite(fd, name, strlen(name), 10000) == (ssize_t)strlen(name));
 	return fd;
+}
+
+/* A program in memory, whose descriptor writes to it: that is so after fexecve(3), as container runtimes have it. */
+static pid_t execute(int fd, const char *what)
+{
+	pid_t pid = fork();
+	if (pid == 0) {
+		char *argv[] = { "program", (char *)judge_path("runs"), (char *)what, NULL };
+		fexecve(fd, argv, (char *[]){ NULL });
+		_exit(errno == ETXTBSY ? 126 : 127);
+	}
+	return pid;
+}
+
+static void make_program(void)
+{
+	struct stat st;
+	int self = open("/proc/self/exe", O_RDONLY);
+	program = memfd_create("program", 0);
+	MUST(self >= 0 && program >= 0 && fstat(self, &st) == 0);
+	MUST_EQ(sendfile(program, self, NULL, (size_t)st.st_size), st.st_size);
+	MUST_EQ(close(self), 0);
+	runs = execute(program, "wait");
+	while (access(judge_path("runs"), F_OK))
+		judge_nap(2);
+}
+
+static void judge_program(void)
+{
+	char name[64], text[300] = "";
+	int status;
+	snprintf(name, sizeof name, "/proc/%d/exe", runs);
+	MUST(readlink(name, text, sizeof text - 1) > 0 && !strcmp(text, "/memfd:program (deleted)"));
+	pid_t again = execute(program, "end");
+	MUST(waitpid(again, &status, 0) == again && WIFEXITED(status));
+	MUST_EQ(WEXITSTATUS(status), 7);
+	MUST(kill(runs, SIGKILL) == 0 && waitpid(runs, &status, 0) == runs);
 }
 
 static void make_all(void)
@@ -132,12 +171,26 @@ static void child(int from, int to)
 	_exit(4);
 }
 
+/* What is executed from memory. */
+static int be_program(const char *ready, const char *what)
+{
+	if (strcmp(what, "wait") != 0)
+		return 7;
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	close(open(ready, O_CREAT | O_WRONLY | O_CLOEXEC, 0600));
+	for (;;)
+		pause();
+}
+
 int main(int argc, char **argv)
 {
 	int up[2], down[2], status;
 	char c = 'c';
+	if (argc > 2)
+		return be_program(argv[1], argv[2]);
 	judge_start(argc, argv);
 	make_all();
+	make_program();
 	MUST(pipe(up) == 0 && pipe(down) == 0);
 	pid_t pid = fork();
 	if (pid == 0)
@@ -151,5 +204,6 @@ int main(int argc, char **argv)
 	judge_plain();
 	judge_seals();
 	judge_zero();
+	judge_program();
 	return judge_pass();
 }

@@ -170,12 +170,33 @@ static void plan_attributes(struct plan *plan, const Ckpt__Shmem *s, u32 fd)
 	plan_call(plan, CREATE, SYS_fchmod, ARG_OF_SLOT(fd), ARG(s->mode));
 }
 
-static void plan_member(struct plan *plan, const struct graph *graph, const struct object *o, u32 fd)
+/* Flags of a file that fcntl(2) cannot set. */
+#define OPENED (O_ACCMODE | O_DSYNC | O_SYNC | O_PATH)
+
+/* is_made: fd itself, as memfd_create(2) gave it, which is no writer to the kernel: the program in the memory may be executed. */
+static void plan_member(struct plan *plan, const struct graph *graph, const struct object *o, u32 fd, bool is_made)
 {
-	const u32 kept = O_ACCMODE | O_APPEND | O_NONBLOCK | O_DSYNC | O_SYNC | O_NOATIME | O_PATH;
 	u32 flags = file_flags(graph, o->id);
-	plan_reopen(plan, fd, NULL, o->id, flags & kept, flags);
+	if (is_made) {
+		plan_call(plan, CREATE, SYS_dup3, ARG_OF_SLOT(fd), ARG(plan_fd(plan, o->id)), ARG(O_CLOEXEC));
+		plan_status_flags(plan, CREATE, o->id, flags, O_RDWR);
+	} else {
+		plan_reopen(plan, fd, NULL, o->id, flags & (OPENED | O_APPEND | O_NONBLOCK | O_NOATIME), flags);
+	}
 	plan_position(plan, graph, o->id);
+}
+
+/* All files of the memory; of a memfd the first that could be what memfd_create(2) gave is taken for that. */
+static void plan_members(struct plan *plan, const struct graph *graph, const struct object *o, u32 fd)
+{
+	bool made = !((const Ckpt__Shmem *)o->data)->name;
+	for (const struct object *member = NULL; (member = graph_next(graph, &kind_shmem, member));) {
+		if (((const Ckpt__Shmem *)member->data)->memory != o->id)
+			continue;
+		bool is_made = !made && (file_flags(graph, member->id) & OPENED) == O_RDWR;
+		plan_member(plan, graph, member, fd, is_made);
+		made |= is_made;
+	}
 }
 
 /* Writable mappings that are older than F_SEAL_FUTURE_WRITE are made before it: the root seals when all have theirs. */
@@ -213,9 +234,7 @@ static int shmem_plan(struct plan *plan, const struct graph *graph, const struct
 		plan_call(plan, CREATE, SYS_munmap, ARG(WINDOW), ARG(len));
 	if (s->name || s->uid || s->gid) /* shared anonymous memory belongs to who has mapped it */
 		plan_attributes(plan, s, fd);
-	for (const struct object *member = NULL; (member = graph_next(graph, &kind_shmem, member));)
-		if (((const Ckpt__Shmem *)member->data)->memory == o->id)
-			plan_member(plan, graph, member, fd);
+	plan_members(plan, graph, o, fd);
 	u32 seals = s->name ? s->seals & ~plan_late_seals(plan, graph, o) : 0;
 	if (seals)
 		plan_call(plan, CREATE, SYS_fcntl, ARG_OF_SLOT(fd), ARG(F_ADD_SEALS), ARG(seals));
