@@ -253,11 +253,54 @@ static void child(int to, int from)
 	_exit(3);
 }
 
+static char mapped_byte(int fd)
+{
+	char *at = mmap(NULL, 4096, PROT_READ, MAP_PRIVATE, fd, 0);
+	MUST(at != MAP_FAILED);
+	char byte = *at;
+	MUST_EQ(munmap(at, 4096), 0);
+	return byte;
+}
+
+/* Files that have names, but not those that they were opened by, and not there; and nodes of devices that have none. */
+static int elsewhere(void)
+{
+	struct stat st, other;
+	char text[8];
+	umask(0);
+	MUST(mkdir(judge_path("kept"), 0700) == 0 && mkdir(judge_path("gone"), 0700) == 0);
+	char *name = strdup(judge_path("gone/one"));
+	int writer = open(name, O_RDWR | O_CREAT, 0640), reader = open(name, O_RDONLY);
+	MUST(write(writer, "linked", 6) == 6 && lseek(reader, 2, SEEK_SET) == 2);
+	private = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE, reader, 0);
+	MUST(private != MAP_FAILED && link(name, judge_path("kept/two")) == 0 && unlink(name) == 0);
+	MUST_EQ(rmdir(judge_path("gone")), 0);
+	MUST_EQ(mknod(judge_path("null"), S_IFCHR | 0620, 0x103), 0);
+	int null = open(judge_path("null"), O_WRONLY), null_path = open(judge_path("null"), O_PATH);
+	MUST(null >= 0 && null_path >= 0 && unlink(judge_path("null")) == 0);
+	note_link(&writer);
+	note_link(&reader);
+	note_link(&null);
+	note_link(&null_path);
+	judge_wait();
+	check_links();
+	MUST(fstat(writer, &st) == 0 && stat(judge_path("kept/two"), &other) == 0 && fstat(reader, &other) == 0);
+	MUST(st.st_ino == other.st_ino && st.st_nlink == 1 && st.st_size == 6);
+	MUST(read(reader, text, 4) == 4 && !memcmp(text, "nked", 4) && !memcmp(private, "linked", 6));
+	MUST(write(writer, "!", 1) == 1 && pread(reader, text, 1, 6) == 1 && *text == '!' && mapped_byte(writer) == 'l');
+	MUST(access(judge_path("gone"), F_OK) < 0 && access(judge_path("null"), F_OK) < 0);
+	MUST(fstat(null, &st) == 0 && st.st_rdev == 0x103 && st.st_mode == (S_IFCHR | 0620) && st.st_nlink == 0);
+	MUST(write(null, "x", 1) == 1 && fstat(null_path, &other) == 0 && other.st_ino == st.st_ino);
+	return judge_pass();
+}
+
 int main(int argc, char **argv)
 {
 	int up[2], down[2], status;
 	char c;
 	judge_start(argc, argv);
+	if (argc > 2 && !strcmp(argv[2], "elsewhere"))
+		return elsewhere();
 	umask(0);
 	make_file();
 	make_others();

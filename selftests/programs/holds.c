@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /* holds DIR WHAT: holds something that ckpt refuses to carry (or that a test needs to be in the way) and must not notice that. */
-#include "judge.h"
+#include "overlay.h"
 #include <linux/bpf.h>
 #include <linux/perf_event.h>
 #include <sys/file.h>
@@ -334,10 +334,12 @@ static int leased_file(void)
 static int hard_link(void)
 {
 	char name[PATH_MAX];
-	MUST_EQ(mkdir(judge_path("elsewhere"), 0700), 0);
-	strcpy(name, judge_path("one"));
+	if (!judge_overlay())
+		return -1;
+	MUST_EQ(mkdir(judge_path("merged/elsewhere"), 0700), 0);
+	strcpy(name, judge_path("merged/one"));
 	int fd = open(name, O_RDWR | O_CREAT, 0600);
-	MUST(link(name, judge_path("elsewhere/other")) == 0 && unlink(name) == 0);
+	MUST(link(name, judge_path("merged/elsewhere/other")) == 0 && unlink(name) == 0);
 	return fd;
 }
 

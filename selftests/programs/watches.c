@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /* watches DIR [WHAT]: inotify instances with gaps between their watch descriptors, every manner of watching, names that need
  * care, a mount, a shared instance: no event comes from the dump or the restore, later ones come by the old numbers. */
-#include "judge.h"
+#include "overlay.h"
 #include <sys/epoll.h>
 #include <sys/inotify.h>
 #include <sys/ioctl.h>
@@ -175,15 +175,10 @@ static void judge_watches(void)
 /* A file system without handles: names are found from what is open, and from there on. */
 static int hold_overlay(bool events)
 {
-	char options[PATH_MAX * 3 + 64], name[PATH_MAX];
-	strcpy(name, judge_path("lower"));
-	MUST(mkdir(name, 0700) == 0 && mkdir(judge_path("upper"), 0700) == 0 && mkdir(judge_path("work"), 0700) == 0);
-	MUST(mkdir(judge_path("lower/a"), 0700) == 0 && mkdir(judge_path("lower/a/b"), 0700) == 0);
-	MUST_EQ(mkdir(judge_path("merged"), 0700), 0);
+	MUST(mkdir(judge_path("lower"), 0700) == 0 && mkdir(judge_path("lower/a"), 0700) == 0);
+	MUST_EQ(mkdir(judge_path("lower/a/b"), 0700), 0);
 	touch("lower/a/file");
-	snprintf(options, sizeof options, "lowerdir=%s/lower,upperdir=%s/upper,workdir=%s/work", judge_dir, judge_dir,
-		 judge_dir);
-	if (mount("overlay", judge_path("merged"), "overlay", 0, options) < 0) {
+	if (!judge_overlay()) {
 		judge_wait(); /* not here */
 		return judge_pass();
 	}

@@ -9,19 +9,42 @@
 #include <sys/mount.h>
 #include <sys/statfs.h>
 
-/* The way out that the refusal names works: ckpt finds the new name. */
+/* A file system without handles. The way out that the refusal names works: ckpt finds the new name. */
 TEST(hard_link_elsewhere, .root = true)
 {
 	struct target t;
 	char command[256];
-	target_start(&t, "holds", "hard-link");
+	start_holding(&t, "hard-link");
 	refused_at(&t, t.image, EXIT_UNSUPPORTED, "[FILE_DELETED]");
 	snprintf(command, sizeof command,
-		 "for f in /proc/%d/fd/*; do case $(readlink $f) in *one*) ln -L $f %s/again;; esac; done", t.pid, t.dir);
+		 "for f in /proc/%d/fd/*; do case $(readlink $f) in *one*) ln -L $f %s/merged/again;; esac; done", t.pid,
+		 t.dir);
 	CHECK_EQ(system(command), 0);
 	target_dump(&t, false);
 	target_restore(&t, 0);
 	target_judge(&t);
+}
+
+/* What is found by its handle: not without the right to, not when it has been cut, and not when it is gone. */
+TEST(found_by_handle, .root = true)
+{
+	struct target t;
+	char other[96];
+	_cleanup_text_ struct text output = { 0 };
+	target_start(&t, "ghosts", "elsewhere");
+	target_dump(&t, false);
+	snprintf(other, sizeof other, "%s/kept/two", t.dir);
+	CHECK_EQ(run_program(&output, "/usr/bin/setpriv",
+			     (const char *const[]){ "setpriv", "--bounding-set", "-dac_read_search", ckpt_path(), "restore",
+						    "-d", t.image, NULL }),
+		 EXIT_PRIVILEGE);
+	CHECK_CONTAINS(output.data, "[FILE_HANDLE]");
+	write_text(other, "LINKED");
+	restore_refused(t.image, EXIT_UNSUPPORTED, "[FILE_REPLACED]");
+	CHECK_OK(truncate(other, 3));
+	restore_refused(t.image, EXIT_UNSUPPORTED, "[FILE_CHANGED]");
+	CHECK_OK(unlink(other));
+	restore_refused(t.image, EXIT_UNSUPPORTED, "[FILE_MISSING]");
 }
 
 /* Said, and not refused. */

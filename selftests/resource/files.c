@@ -5,6 +5,7 @@
 PROGRAM(shared_memory, PLAIN, "shared")
 PROGRAM(fifos, QUIET, "fifos")
 PROGRAM(ghosts, QUIET, "ghosts")
+PROGRAM(elsewhere, QUIET, "ghosts", "elsewhere")
 PROGRAM(replaced, QUIET, "replaced")
 PROGRAM(replaced_memfd, QUIET, "replaced", "memfd")
 PROGRAM(memfds, QUIET, "memfds")

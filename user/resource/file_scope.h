@@ -99,6 +99,28 @@ static inline u32 file_reopen_flags(const struct graph *graph, u32 file)
 	return (file_flags(graph, file) & FILE_REOPEN_FLAGS) | O_NOCTTY | O_CLOEXEC;
 }
 
+/* A program must find what it had mapped for itself: its code, and what it read without a copy. */
+static inline bool file_is_mapped(const struct graph *graph, u32 file)
+{
+	for (const struct object *o = NULL; (o = graph_next(graph, &kind_mm, o));)
+		if (((const Ckpt__Mm *)o->data)->exe == file)
+			return true;
+	for (const struct object *o = NULL; (o = graph_next(graph, &kind_vmas, o));)
+		for (u32 i = 0; i < o->count; i++) {
+			const struct vma *v = (const struct vma *)o->data + i;
+			if (v->file == file && !(v->flags & VMA_SHARED))
+				return true;
+		}
+	return false;
+}
+
+/* Archives and some file systems keep whole seconds. */
+static inline bool file_same_time(s64 a, s64 b)
+{
+	const s64 second = 1000000000;
+	return a == b || (a / second == b / second && (a % second == 0 || b % second == 0));
+}
+
 /* Puts the file in its service place where it stood: what has a position. */
 static inline void plan_position(struct plan *plan, const struct graph *graph, u32 file)
 {

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-/* Owns files without a name: regular files that were unlinked or made with O_TMPFILE, and directories that were removed.
- * They are made again in the directory where they were, with their contents. */
+/* Owns files without a name: regular files that were unlinked or made with O_TMPFILE, directories that were removed, nodes of
+ * devices. They are made again in the directory where they were, with their contents. What has a name elsewhere is given the old
+ * one for a moment too. */
 #include "collect/collect.h"
 #include "ghost.pb-c.h"
+#include "resource/device.h"
 #include "resource/nameless.h"
 #include <linux/magic.h>
 #include <sys/statfs.h>
@@ -13,11 +15,17 @@
 #define SECOND 1000000000ll
 #define XATTRS_MAX 65536 /* XATTR_LIST_MAX; a value has no more either */
 
+struct linked_handle {
+	struct file_handle head;
+	u8 bytes[MAX_HANDLE_SZ];
+};
+
 static const struct kind kind_ghost = { .name = "ghost", .desc = &ckpt__ghost__descriptor };
 
 static bool ghost_claims(const struct record_file *file, const char *link)
 {
-	return (S_ISREG(file->mode) || S_ISDIR(file->mode)) && nameless_claims(file, link);
+	bool device = S_ISCHR(file->mode) && is_stateless_device(file->flags, file->rdev_major, file->rdev_minor);
+	return (S_ISREG(file->mode) || S_ISDIR(file->mode) || device) && nameless_claims(file, link);
 }
 
 /* --- collect --- */
@@ -115,24 +123,45 @@ static void collect_limit(struct collector *c, Ckpt__Ghost *g, int fd)
 		SET(g, limit, collector_ghost_limit(c));
 }
 
-static int collect_first(struct collector *c, const struct subject *subject, Ckpt__Ghost *g, int fd, const struct stat *st)
+/* One that has a name in another directory; where the file system knows no handles it is refused. */
+static int collect_handle(Ckpt__Ghost *g, int fd, const struct stat *st)
 {
-	bool regular = S_ISREG(st->st_mode);
-	if (!message_set_string(&g->type, regular ? "regular" : "directory"))
-		return fail_memory();
+	struct linked_handle handle = { .head.handle_bytes = MAX_HANDLE_SZ };
+	int mount;
+	SET(g, links, (u32)st->st_nlink);
+	SET(g, linked_size, (u64)st->st_size);
+	if (name_to_handle_at(fd, "", &handle.head, &mount, AT_EMPTY_PATH) < 0)
+		return 0;
+	SET(g, handle_type, handle.head.handle_type);
+	g->has_handle = message_set_bytes(&g->handle, handle.head.f_handle, handle.head.handle_bytes);
+	return g->has_handle ? 0 : fail_memory();
+}
+
+/* What is made again with it. */
+static int collect_attributes(struct collector *c, Ckpt__Ghost *g, int fd, const struct stat *st)
+{
 	SET(g, mode, st->st_mode & 07777);
 	SET(g, uid, st->st_uid);
 	SET(g, gid, st->st_gid);
-	SET(g, mtime, st->st_mtim.tv_sec * SECOND + st->st_mtim.tv_nsec);
-	if (regular) {
+	if (S_ISCHR(st->st_mode))
+		SET(g, rdev, (u32)st->st_rdev);
+	if (S_ISREG(st->st_mode)) {
 		SET(g, size, (u64)st->st_size);
 		SET(g, stored, (u64)st->st_blocks * 512);
 		collect_limit(c, g, fd);
-		if (st->st_nlink)
-			SET(g, links, (u32)st->st_nlink);
 	}
-	int r = collect_path(g, subject->link, st->st_ino);
-	return r == 0 ? collect_xattrs(g, fd) : r;
+	return collect_xattrs(g, fd);
+}
+
+static int collect_first(struct collector *c, const struct subject *subject, Ckpt__Ghost *g, int fd, const struct stat *st)
+{
+	bool linked = !S_ISDIR(st->st_mode) && st->st_nlink;
+	const char *type = S_ISREG(st->st_mode) ? "regular" : S_ISDIR(st->st_mode) ? "directory" : "character";
+	if (!message_set_string(&g->type, type))
+		return fail_memory();
+	SET(g, mtime, st->st_mtim.tv_sec * SECOND + st->st_mtim.tv_nsec);
+	int r = linked ? collect_handle(g, fd, st) : collect_attributes(c, g, fd, st);
+	return r == 0 ? collect_path(g, subject->link, st->st_ino) : r;
 }
 
 static int ghost_collect(struct collector *c, const struct subject *subject, struct object *o)
@@ -150,17 +179,19 @@ static int ghost_collect(struct collector *c, const struct subject *subject, str
 	if (fstat(fd, &st) < 0)
 		return fail(SYSCALL, neg_errno(), "fstat of %s", subject->link);
 	int r = collect_first(c, subject, g, fd, &st);
-	return r < 0 || !st.st_size || !S_ISREG(st.st_mode) || g->limit || g->huge ? r : collector_keep_memory(c, o->id);
+	bool contents = g->size && !g->limit && !g->huge;
+	return r == 0 && contents ? collector_keep_memory(c, o->id) : r;
 }
 
 /* --- judge --- */
 
 static bool is_directory(const Ckpt__Ghost *g) { return !strcmp(g->type, "directory"); }
+static bool is_device(const Ckpt__Ghost *g) { return !strcmp(g->type, "character"); }
 
 static int judge_dump(const Ckpt__Ghost *g)
 {
 	int r = 0;
-	if (g->links)
+	if (g->links && !g->has_handle)
 		r = fail(FILE_DELETED, 0, "%s has %u other name%s", g->path, g->links, g->links == 1 ? "" : "s");
 	if (g->huge)
 		r = fail(SHMEM_HUGE, 0, "%s", g->path);
@@ -170,16 +201,62 @@ static int judge_dump(const Ckpt__Ghost *g)
 	return r;
 }
 
+static bool handle_of(const Ckpt__Ghost *g, struct linked_handle *ret)
+{
+	if (g->handle.len > MAX_HANDLE_SZ)
+		return false;
+	*ret = (struct linked_handle){ .head = { .handle_bytes = (u32)g->handle.len, .handle_type = g->handle_type } };
+	if (g->handle.len)
+		memcpy(ret->head.f_handle, g->handle.data, g->handle.len);
+	return true;
+}
+
+static bool any_is_mapped(const struct graph *graph, u32 memory)
+{
+	for (const struct object *o = NULL; (o = graph_next(graph, &kind_ghost, o));)
+		if (((const Ckpt__Ghost *)o->data)->memory == memory && file_is_mapped(graph, o->id))
+			return true;
+	return false;
+}
+
+/* Its other name may be gone by now, and others may have written to it. */
+static int judge_linked(const struct graph *graph, const Ckpt__Ghost *g)
+{
+	char dir[4096];
+	struct stat st;
+	struct linked_handle handle;
+	if (!handle_of(g, &handle) || is_directory(g) || g->tmpfile)
+		return fail(IMAGE_INCONSISTENT, 0, "a handle of %s", g->path);
+	nameless_dir(g->path, g->lost, dir);
+	_cleanup_close_ int there = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	_cleanup_close_ int fd = there < 0 ? -1 : open_by_handle_at(there, &handle.head, O_PATH | O_CLOEXEC);
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return errno == EPERM ? fail(FILE_HANDLE, -EPERM, "%s", g->path)
+				      : fail(FILE_MISSING, neg_errno(), "%s, by its handle", g->path);
+	bool device = is_device(g) && S_ISCHR(st.st_mode) && is_stateless_device(0, major(st.st_rdev), minor(st.st_rdev));
+	if (!device && !S_ISREG(st.st_mode))
+		return fail(FILE_CHANGED, 0, "%s is another file", g->path);
+	if ((u64)st.st_size < g->linked_size)
+		return fail(FILE_CHANGED, 0, "%s has %llu bytes, had %llu", g->path, (unsigned long long)st.st_size,
+			    (unsigned long long)g->linked_size);
+	bool same =
+		(u64)st.st_size == g->linked_size && file_same_time(g->mtime, st.st_mtim.tv_sec * SECOND + st.st_mtim.tv_nsec);
+	return same || !any_is_mapped(graph, g->memory) ? 0 : fail(FILE_REPLACED, 0, "%s was written to since", g->path);
+}
+
 static int judge_restore(const struct graph *graph, const struct object *o, const Ckpt__Ghost *g)
 {
 	const struct object *pages = graph_find(graph, &kind_memory, o->id);
 	const struct page_run *last = pages && pages->count ? (const struct page_run *)pages->data + pages->count - 1 : NULL;
-	if (last && (is_directory(g) || last->start + last->len > ALIGN_UP(g->size, PAGE_BYTES)))
+	if (last && (strcmp(g->type, "regular") != 0 || last->start + last->len > ALIGN_UP(g->size, PAGE_BYTES)))
 		return fail(IMAGE_INCONSISTENT, 0, "contents beyond the end of %s", g->path);
+	if (is_device(g) && !g->has_handle && !is_stateless_device(0, major(g->rdev), minor(g->rdev)))
+		return fail(IMAGE_VALUE, 0, "%s, device %u:%u", g->path, major(g->rdev), minor(g->rdev));
 	for (size_t i = 0; i < g->n_xattr; i++)
 		if (!g->xattr[i]->name || !is_carried(g->xattr[i]->name))
 			return fail(IMAGE_INCONSISTENT, 0, "an attribute of %s", g->path);
-	return nameless_judge(g->path, g->lost, g->tmpfile);
+	int r = nameless_judge(g->path, g->lost, g->tmpfile);
+	return r == 0 && g->has_handle ? judge_linked(graph, g) : r;
 }
 
 static int ghost_judge(const struct graph *graph, const struct object *o, enum direction direction)
@@ -274,6 +351,53 @@ static void plan_tmpfile(struct making *m)
 	}
 }
 
+static struct plan_step *make_device(struct plan *plan, struct place at, struct arg name, void *with)
+{
+	return plan_call(plan, at, SYS_mknodat, ARG(AT_FDCWD), name, ARG(S_IFCHR | 0600),
+			 ARG(((struct making *)with)->ghost->rdev));
+}
+
+static void use_device(struct plan *plan, struct place at, struct arg name, void *with)
+{
+	struct plan_step *own = plan_call(plan, at, SYS_openat, ARG(AT_FDCWD), name, ARG(O_RDONLY | O_NOFOLLOW | O_CLOEXEC));
+	step_any(own);
+	step_into(own, ((struct making *)with)->own);
+	opened_plan(&((struct making *)with)->others, plan, at, name);
+}
+
+static void plan_device(struct making *m)
+{
+	plan_nameless(
+		m->plan,
+		&(struct nameless){
+			.path = m->ghost->path, .lost = m->ghost->lost, .make = make_device, .use = use_device, .with = m });
+	plan_check(m->plan, CREATE, m->own);
+}
+
+static struct plan_step *make_link(struct plan *plan, struct place at, struct arg name, void *with)
+{
+	return plan_call(plan, at, SYS_linkat, ARG_OF_SLOT(((struct making *)with)->own), arg_string(plan, ""), ARG(AT_FDCWD),
+			 name, ARG(AT_EMPTY_PATH));
+}
+
+/* The file is there. open_by_handle_at(2) wants any file of its file system. */
+static void plan_linked(struct making *m)
+{
+	char dir[4096];
+	struct linked_handle handle;
+	if (!handle_of(m->ghost, &handle))
+		return;
+	nameless_dir(m->ghost->path, m->ghost->lost, dir);
+	u32 there = step_result(m->plan, plan_call(m->plan, CREATE, SYS_openat, ARG(AT_FDCWD), arg_string(m->plan, dir),
+						   ARG(O_RDONLY | O_DIRECTORY | O_CLOEXEC)));
+	struct arg data = ARG_OF_DATA(plan_data(m->plan, &handle, sizeof handle.head + m->ghost->handle.len, 8));
+	step_into(plan_call(m->plan, CREATE, SYS_open_by_handle_at, ARG_OF_SLOT(there), data, ARG(O_PATH | O_CLOEXEC)), m->own);
+	plan_call(m->plan, CREATE, SYS_close, ARG_OF_SLOT(there));
+	plan_nameless(m->plan,
+		      &(struct nameless){
+			      .path = m->ghost->path, .lost = m->ghost->lost, .make = make_link, .use = use_file, .with = m });
+}
+
 static void plan_named(struct making *m)
 {
 	bool directory = is_directory(m->ghost);
@@ -304,7 +428,7 @@ static void plan_contents(const struct making *m)
 			done += part;
 		}
 	}
-	if (!is_directory(m->ghost))
+	if (!strcmp(m->ghost->type, "regular"))
 		plan_call(plan, CREATE, SYS_ftruncate, ARG_OF_SLOT(m->own), ARG(m->ghost->size));
 }
 
@@ -347,13 +471,19 @@ static int ghost_plan(struct plan *plan, const struct graph *graph, const struct
 		return 0;
 	m.own = nameless_slot(plan);
 	int r = find_members(&m);
-	if (m.ghost->tmpfile)
+	if (m.ghost->has_handle)
+		plan_linked(&m);
+	else if (m.ghost->tmpfile)
 		plan_tmpfile(&m);
+	else if (is_device(m.ghost))
+		plan_device(&m);
 	else
 		plan_named(&m);
-	plan_contents(&m);
+	if (!m.ghost->has_handle)
+		plan_contents(&m);
 	place_members(&m);
-	plan_attributes(&m);
+	if (!m.ghost->has_handle)
+		plan_attributes(&m);
 	if (m.own_is) {
 		plan_place_fd(plan, m.own, m.own_is);
 		plan_status_flags(plan, CREATE, m.own_is, file_flags(graph, m.own_is), 0);

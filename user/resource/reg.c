@@ -6,6 +6,7 @@
 #include "collect/collect.h"
 #include "model/reflect.h"
 #include "reg.pb-c.h"
+#include "resource/device.h"
 #include "resource/nameless.h"
 #include <linux/magic.h>
 #include <sys/stat.h>
@@ -20,31 +21,6 @@ static const char *const types[16] = {
 };
 
 static const char *type_of(u32 mode) { return types[mode >> 12 & 15] ?: "unknown"; }
-
-/* Devices that keep nothing for who has them open, by their numbers (Documentation/admin-guide/devices.txt). */
-static bool is_stateless_device(u32 flags, u32 major, u32 minor)
-{
-	static const struct {
-		u32 major, minor;
-		bool write_only; /* who reads has a position that nothing tells */
-	} devices[] = {
-		{ 1, 3, false },    /* null */
-		{ 1, 5, false },    /* zero */
-		{ 1, 7, false },    /* full */
-		{ 1, 8, false },    /* random */
-		{ 1, 9, false },    /* urandom */
-		{ 1, 11, true },    /* kmsg */
-		{ 10, 183, false }, /* hwrng */
-		{ 10, 232, false }, /* kvm: virtual machines are files of their own */
-		{ 10, 234, false }, /* btrfs-control */
-		{ 10, 235, false }, /* autofs */
-		{ 10, 237, false }, /* loop-control */
-	};
-	for (size_t i = 0; i < ARRAY_SIZE(devices); i++)
-		if (devices[i].major == major && devices[i].minor == minor)
-			return !devices[i].write_only || (flags & O_ACCMODE) == O_WRONLY;
-	return false;
-}
 
 /* Pressure stall information (Linux 4.20, of control groups 5.2): who writes to such a file gives it a trigger, which it keeps. */
 static bool is_pressure_file(const char *path)
@@ -140,28 +116,6 @@ static int reg_collect(struct collector *c, const struct subject *subject, struc
 
 /* --- judge --- */
 
-/* A program must find what it had mapped for itself: its code, and what it read without a copy. */
-static bool is_mapped(const struct graph *graph, u32 file)
-{
-	for (const struct object *o = NULL; (o = graph_next(graph, &kind_mm, o));)
-		if (((const Ckpt__Mm *)o->data)->exe == file)
-			return true;
-	for (const struct object *o = NULL; (o = graph_next(graph, &kind_vmas, o));)
-		for (u32 i = 0; i < o->count; i++) {
-			const struct vma *v = (const struct vma *)o->data + i;
-			if (v->file == file && !(v->flags & VMA_SHARED))
-				return true;
-		}
-	return false;
-}
-
-/* Archives and some file systems keep whole seconds. */
-static bool is_same_time(s64 a, s64 b)
-{
-	const s64 second = 1000000000;
-	return a == b || (a / second == b / second && (a % second == 0 || b % second == 0));
-}
-
 static int judge_mapped(const Ckpt__Reg *f, const struct stat *st)
 {
 	u8 bytes[PAGE_BYTES];
@@ -217,9 +171,10 @@ static int judge_restore(const struct graph *graph, u32 file, const Ckpt__Reg *f
 	if (S_ISREG(st.st_mode) && (u64)st.st_size < f->size)
 		return fail(FILE_CHANGED, 0, "%s has %llu bytes, had %llu", f->path, (unsigned long long)st.st_size,
 			    (unsigned long long)f->size);
-	bool same = (u64)st.st_size == f->size && is_same_time(f->mtime, st.st_mtim.tv_sec * 1000000000l + st.st_mtim.tv_nsec);
+	bool same =
+		(u64)st.st_size == f->size && file_same_time(f->mtime, st.st_mtim.tv_sec * 1000000000l + st.st_mtim.tv_nsec);
 	if (S_ISREG(st.st_mode) && !same)
-		return is_mapped(graph, file) ? judge_mapped(f, &st) : 0;
+		return file_is_mapped(graph, file) ? judge_mapped(f, &st) : 0;
 	graph_remember(graph, key, file); /* else it is looked at again */
 	return 0;
 }
