@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-/* bpfmaps DIR: BPF maps of all kinds that hold plain values; one that is frozen, one that is open for reading as well, one that is
+/* bpfmaps DIR: BPF maps of all kinds that hold plain values; an empty queue and stack; one that is frozen, one that is open for reading as well, one that is
  * pinned and so stays when the program does not exist. */
 #include "judge.h"
 #include <linux/bpf.h>
@@ -13,7 +13,7 @@ struct prefix {
 	unsigned bits, address;
 };
 
-static int hash, array, perhash, perarray, lru, trie, frozen, reader, writer, pinned;
+static int hash, array, perhash, perarray, lru, trie, queue, stack, frozen, reader, writer, pinned;
 static unsigned pinned_id, cpus;
 
 static long bpf(int command, union bpf_attr *attr) { return syscall(SYS_bpf, command, attr, sizeof *attr); }
@@ -121,6 +121,22 @@ static void judge_per_cpu(void)
 	}
 }
 
+static long pop(int fd, uint64_t *value)
+{
+	union bpf_attr attr = { .map_fd = (unsigned)fd, .value = (uintptr_t)value };
+	return bpf(BPF_MAP_LOOKUP_AND_DELETE_ELEM, &attr);
+}
+
+/* Room for two values, and what comes first. */
+static void judge_queue(int fd, uint64_t first)
+{
+	uint64_t value = 0;
+	MUST(pop(fd, &value) == -1 && errno == ENOENT);
+	MUST(set(fd, NULL, &(uint64_t){ 1 }) == 0 && set(fd, NULL, &(uint64_t){ 2 }) == 0);
+	MUST(set(fd, NULL, &(uint64_t){ 3 }) == -1 && errno == E2BIG);
+	MUST(pop(fd, &value) == 0 && value == first);
+}
+
 static void judge_maps(void)
 {
 	uint64_t value = 0;
@@ -130,6 +146,8 @@ static void judge_maps(void)
 	}
 	MUST_EQ(get(hash, &(unsigned){ KEYS }, &value), -1);
 	judge_per_cpu();
+	judge_queue(queue, 1);
+	judge_queue(stack, 2);
 	struct bpf_map_info info = info_of(hash);
 	MUST(info.type == BPF_MAP_TYPE_HASH && info.key_size == 4 && info.value_size == 8 && info.max_entries == 2 * KEYS);
 	MUST(info.map_flags == BPF_F_NO_PREALLOC && !strcmp(info.name, "judged"));
@@ -160,6 +178,8 @@ int main(int argc, char **argv)
 	perarray = make(BPF_MAP_TYPE_PERCPU_ARRAY, 4, 8, 16, 0);
 	lru = make(BPF_MAP_TYPE_LRU_HASH, 4, 8, 1000, 0);
 	trie = make(BPF_MAP_TYPE_LPM_TRIE, sizeof(struct prefix), 8, 16, BPF_F_NO_PREALLOC);
+	queue = make(BPF_MAP_TYPE_QUEUE, 0, 8, 2, 0);
+	stack = make(BPF_MAP_TYPE_STACK, 0, 8, 2, 0);
 	frozen = make(BPF_MAP_TYPE_ARRAY, 4, 8, 2, 0);
 	pinned = make(BPF_MAP_TYPE_HASH, 4, 8, 2, 0);
 	fill();

@@ -32,7 +32,20 @@ static int open_map(unsigned type, unsigned key, unsigned flags)
 	return (int)syscall(SYS_bpf, BPF_MAP_CREATE, &attr, sizeof attr);
 }
 
-static int open_queue(void) { return open_map(BPF_MAP_TYPE_QUEUE, 0, 0); }
+static int open_queue(void)
+{
+	int fd = open_map(BPF_MAP_TYPE_QUEUE, 0, 0), value = 7;
+	union bpf_attr attr = { .map_fd = (unsigned)fd, .value = (uintptr_t)&value };
+	if (fd >= 0)
+		MUST_EQ(syscall(SYS_bpf, BPF_MAP_UPDATE_ELEM, &attr, sizeof attr), 0);
+	return fd;
+}
+
+static int open_ring(void)
+{
+	union bpf_attr attr = { .map_type = BPF_MAP_TYPE_RINGBUF, .max_entries = (unsigned)sysconf(_SC_PAGESIZE) };
+	return (int)syscall(SYS_bpf, BPF_MAP_CREATE, &attr, sizeof attr);
+}
 
 static int map_array(void)
 {
@@ -440,6 +453,7 @@ static const struct kind {
 	{ "bpf", open_bpf },
 	{ "bpf_mapped", map_array },
 	{ "bpf_queue", open_queue },
+	{ "bpf_ring", open_ring },
 	{ "namespace", open_namespace },
 	{ "secret", open_secret },
 	{ "device", open_device },

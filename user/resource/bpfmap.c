@@ -29,6 +29,7 @@ struct form {
 	u32 type;
 	bool per_cpu, array; /* arrays have all their entries from the beginning */
 	bool batch;          /* BPF_MAP_UPDATE_BATCH, which hash tables and arrays have had since Linux 5.6 */
+	bool queue;          /* without keys: only what comes first can be looked at */
 };
 
 static const struct form *form_of(u32 type)
@@ -41,6 +42,8 @@ static const struct form *form_of(u32 type)
 		{ .type = BPF_MAP_TYPE_ARRAY, .array = true, .batch = true },
 		{ .type = BPF_MAP_TYPE_PERCPU_ARRAY, .per_cpu = true, .array = true },
 		{ .type = BPF_MAP_TYPE_LPM_TRIE },
+		{ .type = BPF_MAP_TYPE_QUEUE, .queue = true },
+		{ .type = BPF_MAP_TYPE_STACK, .queue = true },
 	};
 	for (size_t i = 0; i < ARRAY_SIZE(forms); i++)
 		if (forms[i].type == type)
@@ -95,8 +98,22 @@ static int read_entries(int fd, const Ckpt__Bpfmap *m, bool sparse, u8 *key, u8 
 	return text_failed(ret) ? -ENOMEM : 0;
 }
 
+/* A lookup shows the first value, and the next one when that was taken out. */
+static int collect_queue(Ckpt__Bpfmap *m, int fd)
+{
+	_cleanup_free_ u8 *value = malloc(m->value_size);
+	if (!value)
+		return fail_memory();
+	if (bpf_map_lookup_elem(fd, NULL, value) < 0)
+		return errno == ENOENT ? 0 : fail(BPF_MAP, neg_errno(), "bpf(BPF_MAP_LOOKUP_ELEM) of a queue or stack");
+	return message_set_string(&m->lost, "what is in a queue or stack can only be told by taking it out") ? 0
+													     : fail_memory();
+}
+
 static int collect_contents(Ckpt__Bpfmap *m, int fd, const struct form *form)
 {
+	if (form->queue)
+		return collect_queue(m, fd);
 	_cleanup_text_ struct text entries = { 0 };
 	size_t size = entry_bytes(m);
 	_cleanup_free_ u8 *room = calloc(1, 2 * m->key_size + value_bytes(m));
@@ -120,7 +137,7 @@ static int collect_contents(Ckpt__Bpfmap *m, int fd, const struct form *form)
 static const char *kind_lost(const struct bpf_map_info *info, const struct form *form)
 {
 	if (!form)
-		return "it is of a type whose contents are not plain values (of maps, programs, sockets, a queue, a ring)";
+		return "it is of a type whose contents are not plain values (of maps, programs, sockets, a ring)";
 	if (info->btf_id || info->btf_vmlinux_value_type_id)
 		return "its values have types (BTF)";
 	if (info->ifindex)
@@ -196,9 +213,10 @@ static u64 map_is_here(u32 file) { return map_mix(0x4250464d4150, file); }
 static bool shape_is_sane(const Ckpt__Bpfmap *m)
 {
 	const struct form *form = form_of(m->type);
-	return form && m->name && strlen(m->name) < BPF_OBJ_NAME_LEN && m->boot && m->key_size - 1 < KEY_MOST &&
-	       m->value_size && m->value_size <= CONTENTS_MOST && m->contents.len <= CONTENTS_MOST &&
-	       form->per_cpu == m->has_cpus && m->cpus <= 1u << 16 && m->contents.len % entry_bytes(m) == 0 &&
+	bool keys = form && (form->queue ? !m->key_size && !m->contents.len : m->key_size - 1 < KEY_MOST);
+	return keys && m->name && strlen(m->name) < BPF_OBJ_NAME_LEN && m->boot && m->value_size &&
+	       m->value_size <= CONTENTS_MOST && m->contents.len <= CONTENTS_MOST && form->per_cpu == m->has_cpus &&
+	       m->cpus <= 1u << 16 && m->contents.len % entry_bytes(m) == 0 &&
 	       m->contents.len / entry_bytes(m) <= m->max_entries;
 }
 
