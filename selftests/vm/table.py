@@ -2,7 +2,7 @@
 """usage: table.py FILE...: prints docs/kernels.md from what test machines have said: kernel x architecture x test (.ktap, which
 selftests/vm/run keeps), and from kernel x to kernel (.cross, of selftests/vm/cross). A row of the first is one program or one fact; what
 it consists of (alone, dumped and restored, left running) is one result. Rows of a test that pass wherever they were tried are one
-row with their number, but for those in WORDS."""
+row with their number, but for those of CHOSEN tests in WORDS."""
 import re
 import sys
 
@@ -13,6 +13,7 @@ WORDS = {
     "python": "python with threads", "loop": "python with an event loop", "pty": "bash with jobs on a terminal",
     "redis": "redis", "rseq_own": "rseq areas of its own",
 }
+CHOSEN = ("tree/programs", "tree/redis", "tree/resources", "tree/trees")
 CROSSING = {
     "clock": "a program that reads clocks by the vDSO", "clock.static": "a static one that reads clocks by the vDSO",
     "threads": "one with 100 threads", "python.py": "python with threads", "redis.py": "redis and its clients",
@@ -103,7 +104,11 @@ def known_rows(machines):
     rows = []
     for machine in machines:
         rows += [row for row in machine.rows if row not in rows]
-    return sorted(rows, key=lambda row: (row[1] not in WORDS, row[0]))
+    return sorted(rows, key=lambda row: (not has_words(row), row[0]))
+
+
+def has_words(row):
+    return row[0] in CHOSEN and row[1] in WORDS
 
 
 def count_passed(machine, rows):
@@ -112,7 +117,8 @@ def count_passed(machine, rows):
 
 
 def minutes(machine):
-    return f"{int(machine.about['seconds']) / 60:.1f} ({machine.about['load']})"
+    about = machine.about
+    return f"{int(about['seconds']) / 60:.1f} ({about['load']})" if "seconds" in about else "–"
 
 
 def table(machines, notes):
@@ -120,14 +126,15 @@ def table(machines, notes):
     yield "| | " + " | ".join(re.sub(r"[+-].*", "", m.about["kernel"]) for m in machines) + " |"
     yield "|---" * (len(machines) + 1) + "|"
     for test, name in known_rows(machines):
-        if name not in WORDS and all(m.cell((test, name), []) in ("pass", "–") for m in machines):
+        if not has_words((test, name)) and all(m.cell((test, name), []) in ("pass", "–") for m in machines):
             alike.setdefault(test, []).append((test, name))
             continue
-        what = WORDS.get(name, name.replace("_", " "))
+        what = WORDS[name] if has_words((test, name)) else name.replace("_", " ")
         yield f"| {what} (`{test}`) | " + " | ".join(m.cell((test, name), notes) for m in machines) + " |"
     for test, rows in alike.items():
         yield f"| everything else of `{test}` | " + " | ".join(count_passed(m, rows) for m in machines) + " |"
-    yield "| minutes it took (load of the computer) | " + " | ".join(map(minutes, machines)) + " |"
+    if any("seconds" in m.about for m in machines):
+        yield "| minutes it took (load of the computer) | " + " | ".join(map(minutes, machines)) + " |"
 
 
 def print_crossings(crossings):

@@ -5,8 +5,8 @@ VM_MATRIX := 5.10 6.1 6.12 6.18 7.2 newest pre
 # With each user space; and those that it does not matter to with one.
 VM_TESTS  := tree/programs:sleeper_*,clock_*,threads_* tree/trees:python_*,loop_*,pty_* tree/redis:redis tree/resources:rseq_own_*
 VM_ONCE   := $(addprefix resource/,capabilities creds facts_differential files seccomp) \
-             $(addprefix tree/,resources calls cgroups clocks clones kin restore sockets vdso why) \
-             $(addprefix rights/,capable container disabled types user) refusal/refusals unit/rseq unit/rearm unit/registers unit/vdso
+             $(addprefix tree/,resources calls kin:leader* sockets vdso why) \
+             $(addprefix rights/,capable disabled:*_tells*,rseq_*,no_* types user) $(addprefix unit/,rearm registers rseq vdso)
 VM_USERS  := bookworm trixie sid
 # What every change must pass: a sleeping program, a static one, one with an rseq area of its own, and the facts.
 both       = $(1)_dump_restore,$(1)_leave_running
