@@ -417,6 +417,26 @@ struct record_uring {
 	rec_u32 poll_idle;            /* after so many ticks of nothing it sleeps */
 	rec_s32 poll_cpu;             /* -1: any */
 	rec_u32 poll_rights;          /* it has those of its process' main thread */
+	rec_u32 eventfd_id;           /* as fdinfo tells it, and 1; 0: none */
+	rec_u32 eventfd_async;        /* only what is not done at once is told */
+};
+
+#define URING_SLOTS_PER_READ 64
+
+/* What is registered with an io_uring at one number, as file and as buffer. */
+struct record_uring_slot {
+	rec_u64 file; /* identity, as file_id of a descriptor; 0: none */
+	rec_u64 file_tag;
+	rec_u64 address; /* of a buffer, 0: none */
+	rec_u64 buffer_tag;
+	rec_u32 length, of_kernel; /* of_kernel: it is a driver's */
+};
+
+/* Some of them. */
+struct record_uring_slots {
+	rec_u32 files, buffers;         /* there are so many numbers */
+	rec_u32 alloc_start, alloc_end; /* between these the kernel chooses where it may */
+	struct record_uring_slot slot[URING_SLOTS_PER_READ];
 };
 
 /* The same as the program reads it: in_flight is that of one user, counted by some processors. */
@@ -435,5 +455,6 @@ enum record_tag {
 	RECORD_FILE,              /* struct record_file_raw */
 	RECORD_AIO,               /* struct record_aio_raw */
 	RECORD_URING,             /* struct record_uring_raw */
+	RECORD_URING_SLOTS,       /* struct record_uring_slots */
 };
 #endif

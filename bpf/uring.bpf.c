@@ -56,6 +56,16 @@ static __always_inline u32 registered(struct io_ring_ctx *ring)
 	return has;
 }
 
+static __always_inline void read_eventfd(struct io_ring_ctx *ring, struct record_uring *uring)
+{
+	struct io_ev_fd *registered = BPF_CORE_READ(ring, io_ev_fd);
+
+	if (!registered)
+		return;
+	uring->eventfd_id = BPF_CORE_READ(registered, cq_ev_fd, id) + 1;
+	uring->eventfd_async = BPF_CORE_READ_BITFIELD_PROBED(registered, eventfd_async);
+}
+
 static __always_inline void read_ring(struct io_ring_ctx *ring, struct record_uring_raw *raw)
 {
 	struct task_struct *submitter = BPF_CORE_READ(ring, submitter_task);
@@ -67,6 +77,7 @@ static __always_inline void read_ring(struct io_ring_ctx *ring, struct record_ur
 	READ(raw->uring.submitted, ring, cached_sq_head);
 	READ(raw->uring.completed, ring, cached_cq_tail);
 	raw->uring.has = registered(ring);
+	read_eventfd(ring, &raw->uring);
 	read_reader(&raw->reader);
 	raw->submitter = (struct record_pid){ 0 };
 	if (pid)

@@ -144,6 +144,7 @@ struct file___owner_6_12 {
 };
 struct io_rsrc_data {
 	u32 nr;
+	struct io_rsrc_node **nodes; /* nr of them */
 };
 struct io_file_table {
 	struct io_rsrc_data data;

@@ -272,6 +272,7 @@ struct file {
 };
 struct eventfd_ctx {
 	unsigned int flags;
+	int id;
 };
 struct sock_reuseport {
 	struct bpf_prog *prog;
@@ -358,6 +359,22 @@ struct io_tctx_node {
 struct io_mapped_region {
 	u32 nr_pages;
 };
+struct io_mapped_ubuf {
+	u64 ubuf; /* where its user has it */
+	u32 len;
+	bool is_kbuf; /* Linux 6.15: a driver's */
+};
+struct io_rsrc_node {
+	u64 tag;
+	union {
+		unsigned long file_ptr;
+		struct io_mapped_ubuf *buf;
+	};
+};
+struct io_ev_fd {
+	struct eventfd_ctx *cq_ev_fd;
+	u32 eventfd_async : 1;
+};
 struct io_sq_data {
 	struct task_struct *thread; /* of the kernel, in the process that made the ring */
 	int sq_cpu;
@@ -369,11 +386,12 @@ struct io_ring_ctx {
 	u32 cached_sq_head, sq_entries, cached_cq_tail, cq_entries;
 	u32 iowq_limits[2];
 	struct xarray io_bl_xa, personalities;
-	void *io_ev_fd;
+	struct io_ev_fd *io_ev_fd;
 	struct list_head tctx_list;
 	const struct cred *sq_creds; /* what is below: with IORING_SETUP_SQPOLL */
 	struct io_sq_data *sq_data;
 	u32 sq_thread_idle;                   /* ticks */
+	u32 file_alloc_start, file_alloc_end; /* Linux 6.0 */
 	struct io_mapped_region param_region; /* Linux 6.13 */
 	void *bpf_filters, *bpf_ops;          /* Linux 7 */
 };

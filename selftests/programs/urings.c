@@ -1,13 +1,16 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /* urings DIR [WHAT]: rings of io_uring(7): a new one; one whose queues have come round, with completions that nobody has taken and a
  * request that was written but not submitted; one with large entries; one of a thread that alone submits; one that is not switched on
- * yet. busy: one waits for a pipe; worker: its last request was done by a worker of the kernel; files: what is not carried; skipped: a
- * request without a completion; unmapped: its entries are not mapped; polled: there are two for which a thread of the kernel submits,
- * with less rights than root has; regained: the program has got its rights back since. */
+ * yet. busy: one waits for a pipe; worker: its last request was done by a worker of the kernel; registered: one has registered files,
+ * buffers and an eventfd; orphan, personality: what is not carried; skipped: a request without a completion; unmapped: its entries are not
+ * mapped; polled: there are two for which a thread of the kernel submits, with less rights than root has; regained: the program has got
+ * its rights back since. */
 #include "judge.h"
 #include <linux/capability.h>
 #include <linux/io_uring.h>
 #include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/uio.h>
 
 #ifndef IORING_SETUP_SINGLE_ISSUER
 #define IORING_SETUP_SINGLE_ISSUER (1u << 12)
@@ -22,7 +25,8 @@ struct ring {
 };
 
 static struct ring fresh, wrapped, large, own, off, polled, asleep;
-static int null, ends[2], epoll;
+static int null, ends[2], epoll, told;
+static char *buffer; /* two pages */
 static pid_t child;
 static pthread_t owner;
 static pthread_barrier_t step; /* of main and the owner of `own` */
@@ -237,6 +241,61 @@ static void judge_rings(void)
 	work(&off);
 }
 
+/* Of four files there are two, of three buffers one; the kernel may choose among the last two files. */
+static void register_all(void)
+{
+	buffer = mmap(NULL, 8192, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	MUST(buffer != MAP_FAILED);
+	strcpy(buffer + 4000, "what lies in a registered buffer");
+	MUST_EQ(pipe(ends), 0);
+	told = eventfd(3, EFD_CLOEXEC);
+	int files[] = { -1, ends[1], -1, ends[0] };
+	struct iovec parts[] = { { NULL, 0 }, { buffer + 4000, 200 }, { NULL, 0 } };
+	unsigned long long tags[] = { 0, 77, 0, 0 };
+	struct io_uring_rsrc_register table = { .nr = 4, .data = (uintptr_t)files, .tags = (uintptr_t)tags };
+	MUST_EQ(syscall(SYS_io_uring_register, fresh.fd, IORING_REGISTER_FILES2, &table, sizeof table), 0);
+	MUST_EQ(syscall(SYS_io_uring_register, fresh.fd, IORING_REGISTER_BUFFERS, parts, 3), 0);
+	struct io_uring_file_index_range range = { .off = 2, .len = 2 };
+	MUST_EQ(syscall(SYS_io_uring_register, fresh.fd, IORING_REGISTER_FILE_ALLOC_RANGE, &range, 0), 0);
+	MUST_EQ(syscall(SYS_io_uring_register, fresh.fd, IORING_REGISTER_EVENTFD, &told, 1), 0);
+}
+
+/* To the pipe and back, by the numbers that they are registered with. */
+static void judge_registered(void)
+{
+	unsigned long long count;
+	char text[40] = "";
+	struct io_uring_sqe *sqe = prepare(&fresh, IORING_OP_WRITE_FIXED, 1, 40);
+	sqe->flags = IOSQE_FIXED_FILE;
+	sqe->addr = (uintptr_t)buffer + 4000;
+	sqe->len = 32;
+	sqe->buf_index = 1;
+	submit(&fresh, 1);
+	take(&fresh, 40, 32);
+	MUST_EQ(read(ends[0], text, sizeof text), 32);
+	MUST(!strcmp(text, "what lies in a registered buffer"));
+	MUST_EQ(read(told, &count, sizeof count), sizeof count);
+	MUST_EQ(count, 3 + 1); /* one completion */
+	sqe = prepare(&fresh, IORING_OP_OPENAT, AT_FDCWD, 41);
+	sqe->addr = (uintptr_t) "/dev/null";
+	sqe->file_index = IORING_FILE_INDEX_ALLOC;
+	submit(&fresh, 1);
+	take(&fresh, 41, 2); /* the free one of those that the kernel may choose */
+	struct io_uring_rsrc_update2 none = { .offset = 1, .nr = 1, .data = (uintptr_t) & (int){ -1 }, .tags = 0 };
+	MUST_EQ(syscall(SYS_io_uring_register, fresh.fd, IORING_REGISTER_FILES_UPDATE2, &none, sizeof none), 1);
+	take(&fresh, 77, 0); /* the tag of what is not used any more */
+	MUST_EQ(syscall(SYS_io_uring_register, fresh.fd, IORING_UNREGISTER_EVENTFD, NULL, 0), 0);
+	MUST_EQ(syscall(SYS_io_uring_register, fresh.fd, IORING_UNREGISTER_BUFFERS, NULL, 0), 0);
+	MUST_EQ(syscall(SYS_io_uring_register, fresh.fd, IORING_UNREGISTER_FILES, NULL, 0), 0);
+}
+
+/* A file that is open as a registered one alone. */
+static void register_orphan(void)
+{
+	MUST_EQ(syscall(SYS_io_uring_register, fresh.fd, IORING_REGISTER_FILES, &null, 1), 0);
+	close(null);
+}
+
 /* With a child, which has come to rest when this is done. */
 static void share(void)
 {
@@ -277,8 +336,12 @@ static void become(const char *what)
 		make_polled();
 	if (!strcmp(what, "regained"))
 		have_rights(true);
-	if (!strcmp(what, "files"))
-		MUST_EQ(syscall(SYS_io_uring_register, fresh.fd, IORING_REGISTER_FILES, &null, 1), 0);
+	if (!strcmp(what, "registered"))
+		register_all();
+	if (!strcmp(what, "orphan"))
+		register_orphan();
+	if (!strcmp(what, "personality"))
+		MUST(syscall(SYS_io_uring_register, fresh.fd, IORING_REGISTER_PERSONALITY, NULL, 0) > 0);
 	if (!strcmp(what, "unmapped"))
 		MUST_EQ(munmap(large.sqes, 256 * 128), 0);
 }
@@ -306,6 +369,8 @@ int main(int argc, char **argv)
 		large.sqes = mmap(NULL, 256 * 128, PROT_READ | PROT_WRITE, MAP_SHARED, large.fd, IORING_OFF_SQES);
 	if (!strcmp(what, "polled"))
 		judge_polled();
+	if (!strcmp(what, "registered"))
+		judge_registered();
 	judge_rings();
 	return judge_pass();
 }

@@ -197,7 +197,8 @@ static void refused_ring(const char *what, int exit_class, const char *code)
 }
 TEST(uring_busy, .root = true) { refused_ring("busy", EXIT_RACED, "[URING_BUSY]"); }
 TEST(uring_poller, .root = true) { refused_ring("regained", EXIT_UNSUPPORTED, "[URING_POLLER]"); }
-TEST(uring_files, .root = true) { refused_ring("files", EXIT_UNSUPPORTED, "[FD_IO_URING]"); }
+TEST(uring_orphan, .root = true) { refused_ring("orphan", EXIT_UNSUPPORTED, "[URING_REGISTERED]"); }
+TEST(uring_personality, .root = true) { refused_ring("personality", EXIT_UNSUPPORTED, "[FD_IO_URING]"); }
 TEST(uring_history, .root = true) { refused_ring("skipped", EXIT_UNSUPPORTED, "[URING_HISTORY]"); }
 TEST(uring_unmapped, .root = true) { refused_ring("unmapped", EXIT_UNSUPPORTED, "[URING_MAPPED]"); }
 TEST(aio_busy, .root = true) { refused_program("aio", "busy", EXIT_RACED, "[AIO_BUSY]"); }

@@ -8,6 +8,7 @@
 #include "task.skel.h"
 #include "timer.skel.h"
 #include "uring.skel.h"
+#include "uring_table.skel.h"
 #include "vma.skel.h"
 #include "vma_list.skel.h"
 
@@ -25,6 +26,7 @@ struct bpf_image bpf_image(enum bpf_object_id id)
 		[BPF_MINI] = { "mini", "task", mini_bpf__elf_bytes, mini_bpf__hash },
 		[BPF_AIO] = { "aio", "task", aio_bpf__elf_bytes, aio_bpf__hash },
 		[BPF_URING] = { "uring", "task_file", uring_bpf__elf_bytes, uring_bpf__hash },
+		[BPF_URING_TABLE] = { "uring_table", "task_file", uring_table_bpf__elf_bytes, uring_table_bpf__hash },
 		[BPF_FILE] = { "file", "task_file", file_bpf__elf_bytes, file_bpf__hash },
 	};
 	struct bpf_image image = { .name = rows[id].name, .iterator = rows[id].iterator, .hash = rows[id].hash };

@@ -7,7 +7,18 @@
 #include "host/store.h"
 #include <linux/bpf.h>
 
-enum bpf_object_id { BPF_TASK, BPF_TIMER, BPF_VMA, BPF_VMA_LIST, BPF_FILE, BPF_MINI, BPF_AIO, BPF_URING, BPF_OBJECTS };
+enum bpf_object_id {
+	BPF_TASK,
+	BPF_TIMER,
+	BPF_VMA,
+	BPF_VMA_LIST,
+	BPF_FILE,
+	BPF_MINI,
+	BPF_AIO,
+	BPF_URING,
+	BPF_URING_TABLE,
+	BPF_OBJECTS
+};
 
 #define BPF_CPUS_MAX 8192u /* of what is counted for each processor, RECORD_CPUS_PER_READ in one read */
 

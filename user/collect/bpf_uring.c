@@ -42,3 +42,17 @@ int bpf_uring(struct bpf_source *source, u32 tgid, u32 fd, struct record_uring *
 	bpf_unlock(w);
 	return r;
 }
+
+int bpf_uring_slots(struct bpf_source *source, u32 tgid, u32 fd, u32 first, struct record_uring_slots *ret)
+{
+	struct bpf_walker *w;
+	int r = bpf_source_walker(source, BPF_URING_TABLE, &w);
+	if (r == 0)
+		r = bpf_lock(w);
+	if (r < 0)
+		return r;
+	u64 cursor = (u64)(first / URING_SLOTS_PER_READ) << 32 | fd;
+	r = bpf_read_record(w, tgid, cursor, RECORD_URING_SLOTS, ret, sizeof *ret);
+	bpf_unlock(w);
+	return r;
+}

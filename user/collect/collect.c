@@ -430,6 +430,14 @@ int collector_uring(struct collector *c, struct record_uring *ret)
 	return cold ? bpf_uring(cold, f->tgid, f->fd, ret) : r;
 }
 
+int collector_uring_slots(struct collector *c, u32 first, struct record_uring_slots *ret)
+{
+	const struct record_file *f = c->current->record;
+	int r = c->bpf ? bpf_uring_slots(c->bpf, f->tgid, f->fd, first, ret) : -EOPNOTSUPP;
+	_cleanup_bpf_ struct bpf_source *cold = r >= 0 ? NULL : ask_cold(c, &r);
+	return cold ? bpf_uring_slots(cold, f->tgid, f->fd, first, ret) : r;
+}
+
 const struct record_sighand *collector_sighand(struct collector *c, u32 tgid)
 {
 	for (u32 i = c->sighand_of.n; i < c->facts.sighands.n; i++)

@@ -108,6 +108,11 @@ u64 collector_userfault(struct collector *, u32 pid, u64 start);
 int collector_aio(struct collector *, u32 pid, u64 address, struct record_aio *ret);
 /* bpf_uring() by whichever effort answers, of the descriptor that is being collected. */
 int collector_uring(struct collector *, struct record_uring *ret);
+/* bpf_uring_slots() likewise, when collector_uring() has answered. */
+int collector_uring_slots(struct collector *, u32 first, struct record_uring_slots *ret);
+/* A descriptor of the tree that leads to the file of this identity (file_id); NULL: none does, or it is not known. Where /proc was asked
+ * before, this loads a program. */
+const struct record_file *collector_descriptor_of(struct collector *, u64 identity);
 /* Under which collector_recall() knows how many completions (and 1) a ring had before all that is collected, where a thread of the kernel
  * works for its process. */
 static inline u64 collector_ring_key(u32 pid, u32 fd) { return map_mix(map_mix(0x72696e67, pid), fd); }

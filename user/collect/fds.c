@@ -295,6 +295,23 @@ const struct record_file *collector_kernel_file(struct collector *c)
 	return NULL;
 }
 
+static const struct record_file *find_descriptor(const struct facts *facts, u64 identity)
+{
+	for (size_t i = 0; i < facts->files.n; i++)
+		if (facts->files.v[i].file_id == identity)
+			return &facts->files.v[i];
+	return NULL;
+}
+
+const struct record_file *collector_descriptor_of(struct collector *c, u64 identity)
+{
+	const struct record_file *f = find_descriptor(&c->facts, identity);
+	if (f)
+		return f;
+	ask_kernel(c, &c->have_asked_files, bpf_files);
+	return find_descriptor(&c->asked, identity);
+}
+
 /* --- descriptors of the tree --- */
 
 static u64 dentry_key(const struct record_file *f) { return f->dentry_id ? map_mix(f->dentry_id, f->mnt_id) : 0; }

@@ -73,6 +73,8 @@ int bpf_aio(struct bpf_source *, u32 tgid, u64 address, struct record_aio *ret);
 /* The io_uring that a process has at a descriptor: 1, or 0 when this kernel's rings are of another form. Negative errno as bpf_aio();
  * -E2BIG: it has more than 256 users. */
 int bpf_uring(struct bpf_source *, u32 tgid, u32 fd, struct record_uring *ret);
+/* What is registered with it from the number `first` on, a multiple of URING_SLOTS_PER_READ. As bpf_uring(). */
+int bpf_uring_slots(struct bpf_source *, u32 tgid, u32 fd, u32 first, struct record_uring_slots *ret);
 /* Need its programs not be loaded? */
 bool bpf_is_pinned(const struct bpf_source *);
 void bpf_close(struct bpf_source *);

@@ -30,6 +30,9 @@ static int eventfd_collect(struct collector *c, const struct subject *subject, s
 	if (!counter)
 		return fail(FD_FDINFO, 0, "eventfd-count");
 	SET(e, counter, strtoull(counter, NULL, 16));
+	const char *id = collector_fdinfo(c, "eventfd-id");
+	if (id)
+		SET(e, id, atoi(id));
 	collect_mode(c, e);
 	return 0;
 }

@@ -8,6 +8,7 @@
 #include "resource/poller.h"
 #include "resource/uring_form.h"
 #include "resource/uring_history.h"
+#include "resource/uring_table.h"
 #include "userns.pb-c.h"
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -93,14 +94,16 @@ static int uring_collect(struct collector *c, const struct subject *subject, str
 	int fd = collector_fd(c);
 	if (fd < 0)
 		return fail(FD_DUPLICATE, fd, "%s", subject->link);
-	return collect_memory(fd, u);
+	int r = collect_registered(c, &record, u);
+	return r < 0 ? r : collect_memory(fd, u);
 }
 
-/* Which ring it is that is mapped. */
+/* Which ring it is that is mapped, and which files are registered. */
 static int uring_settle(struct collector *c, struct object *o)
 {
 	Ckpt__Uring *u = o->data;
 	const struct graph *graph = collector_graph(c);
+	settle_registered(graph, u);
 	const Ckpt__File *mapped = graph_data(graph, &kind_file, o->id);
 	for (const struct object *other = NULL; !u->has_memory && (other = graph_next(graph, &kind_uring, other));) {
 		const Ckpt__File *f = graph_data(graph, &kind_file, other->id);
@@ -134,7 +137,8 @@ static int judge_setup(const Ckpt__Uring *u)
 	return others ? fail(FD_IO_URING, 0, "flags %x of io_uring_setup", others) : r;
 }
 
-static int judge_has(const Ckpt__Uring *u)
+/* live: what is in the tables was not read. */
+static int judge_has(const Ckpt__Uring *u, bool live)
 {
 	static const struct {
 		u32 bit;
@@ -154,9 +158,10 @@ static int judge_has(const Ckpt__Uring *u)
 		{ URING_NO_DRAIN, "requests without completions (IOSQE_CQE_SKIP_SUCCESS)" },
 		{ URING_PROGRAMS, "programs of eBPF" },
 	};
+	u32 has = u->has & ~(live ? URING_FILES | URING_BUFFERS | URING_EVENTFD : carried(u));
 	int r = 0;
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
-		if (u->has & rows[i].bit)
+		if (has & rows[i].bit)
 			r = fail(FD_IO_URING, 0, "it has %s", rows[i].words);
 	return r;
 }
@@ -211,7 +216,7 @@ static int judge_dump(const struct graph *graph, const struct object *o)
 		return u->memory ? 0 : fail(URING_MAPPED, 0, "no descriptor leads to it");
 	if (!u->has_setup)
 		return shape_is_live(graph) ? 0 : fail(URING_RING, 0, "%s", LINK);
-	int setup = judge_setup(u), r = judge_has(u);
+	int setup = judge_setup(u), r = judge_has(u, shape_is_live(graph));
 	if (is_polled(u) && judge_poller(graph, o->id, u) < 0)
 		r = -EOPNOTSUPP;
 	if (is_polled(u) && u->poller && !u->poll_rights)
@@ -226,7 +231,10 @@ static int judge_dump(const struct graph *graph, const struct object *o)
 		r = fail(FD_IO_URING, 0, "it has completions for which there was no room");
 	if (judge_history(u) < 0)
 		r = -EOPNOTSUPP;
-	return find_issuer(graph, o->id, u, &issuer) ? r : fail(URING_MAPPED, 0, "%s", LINK);
+	if (!find_issuer(graph, o->id, u, &issuer))
+		return fail(URING_MAPPED, 0, "%s", LINK);
+	int registered = judge_registered(graph, u, &issuer);
+	return registered < 0 ? registered : r;
 }
 
 static bool is_power_of_two(u32 n) { return n && !(n & (n - 1)); }
@@ -274,7 +282,9 @@ static int judge_restore(const struct graph *graph, const struct object *o)
 		return fail(IMAGE_INCONSISTENT, 0, "nobody could submit to the ring");
 	if (is_polled(u) && !is_quiet(u))
 		return fail(IMAGE_VALUE, 0, "requests that the kernel's thread would take");
-	r = is_polled(u) ? judge_poller(graph, o->id, u) : 0;
+	r = judge_registered(graph, u, &issuer);
+	if (r == 0 && is_polled(u))
+		r = judge_poller(graph, o->id, u);
 	if (r == 0)
 		r = ask_processor(u);
 	return r < 0 ? r : judge_history(u);
@@ -360,6 +370,7 @@ static int uring_plan(struct plan *plan, const struct graph *graph, const struct
 	}
 	plan_queues(plan, at, issuer.queues, u);
 	plan_write_memory(plan, at, issuer.entries, plan_data(plan, u->entries.data, u->entries.len, 8), u->entries.len);
+	plan_registered(plan, at, fd, u);
 	plan_done(plan, o->id, &issuer);
 	return 0;
 }
