@@ -201,28 +201,49 @@ static int hold_overlay(bool events)
 	return judge_pass();
 }
 
-static int hold_refused(const char *what)
+static int hold_unread(const char *what)
 {
 	touch("file");
 	few = inotify_init();
 	wd_file = watch(few, "file", IN_MODIFY | IN_ATTRIB | IN_DELETE_SELF);
-	if (!strcmp(what, "unread") || !strcmp(what, "dropped")) {
-		struct event event;
+	struct event event;
+	touch("file");
+	judge_wait();
+	if (!strcmp(what, "dropped")) { /* it is given up, and a later one comes */
+		MUST_EQ(events_of(few, &event, 1), 0);
 		touch("file");
-		judge_wait();
-		if (!strcmp(what, "dropped")) { /* it is given up, and a later one comes */
-			MUST_EQ(events_of(few, &event, 1), 0);
-			touch("file");
-		}
-		must_tell(few, wd_file, IN_MODIFY, "");
-		return judge_pass();
 	}
-	int fd = open(judge_path("file"), O_RDWR);
-	MUST_EQ(unlink(judge_path("file")), 0);
+	must_tell(few, wd_file, IN_MODIFY, "");
+	return judge_pass();
+}
+
+/* No name leads to them any more, but the program has them open: one only mapped. */
+static int hold_deleted(void)
+{
+	touch("file");
+	touch("mapped");
+	MUST_EQ(mkdir(judge_path("empty"), 0700), 0);
+	few = inotify_init();
+	wd_file = watch(few, "file", IN_MODIFY | IN_ATTRIB | IN_DELETE_SELF);
+	MUST_EQ(inotify_rm_watch(few, watch(few, "empty", IN_ATTRIB)), 0);
+	wd_dir = watch(few, "empty", IN_DELETE_SELF);
+	wd_inside = watch(few, "mapped", IN_DELETE_SELF | IN_CLOSE_WRITE);
+	int fd = open(judge_path("file"), O_RDWR), dir = open(judge_path("empty"), O_RDONLY | O_DIRECTORY);
+	int mapped = open(judge_path("mapped"), O_RDONLY);
+	char *map = mmap(NULL, 4096, PROT_READ, MAP_PRIVATE, mapped, 0);
+	MUST(map != MAP_FAILED && close(mapped) == 0 && rmdir(judge_path("empty")) == 0);
+	MUST(unlink(judge_path("file")) == 0 && unlink(judge_path("mapped")) == 0);
 	drain(few);
 	judge_wait();
+	MUST_EQ(mask_of(few, wd_file), IN_MODIFY | IN_ATTRIB | IN_DELETE_SELF);
+	MUST_EQ(mask_of(few, wd_dir), IN_DELETE_SELF);
 	MUST_EQ(write(fd, "y", 1), 1);
 	must_tell(few, wd_file, IN_MODIFY, "");
+	MUST_EQ(close(fd), 0);
+	must_tell(few, wd_file, IN_DELETE_SELF, "");
+	MUST_EQ(munmap(map, 4096), 0);
+	must_tell(few, wd_inside, IN_DELETE_SELF, "");
+	MUST_EQ(close(dir), 0);
 	return judge_pass();
 }
 
@@ -231,8 +252,10 @@ int main(int argc, char **argv)
 	judge_start(argc, argv);
 	if (argc > 2 && !strncmp(argv[2], "overlay", 7))
 		return hold_overlay(!strcmp(argv[2], "overlay-open"));
+	if (argc > 2 && !strcmp(argv[2], "deleted"))
+		return hold_deleted();
 	if (argc > 2)
-		return hold_refused(argv[2]);
+		return hold_unread(argv[2]);
 	make();
 	judge_wait();
 	judge_watches();

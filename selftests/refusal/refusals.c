@@ -106,7 +106,6 @@ TEST(inotify_dropped, .root = true)
 	target_restore(&t, 0);
 	target_judge(&t);
 }
-TEST(inotify_deleted, .root = true) { refused_program("watches", "deleted", EXIT_UNSUPPORTED, "[INOTIFY_TARGET]"); }
 TEST(inotify_nameless, .root = true)
 {
 	_cleanup_free_ char *kinds = read_text("/proc/filesystems");

@@ -103,6 +103,22 @@ static int inotify_collect(struct collector *c, const struct subject *subject, s
 	return r;
 }
 
+/* What no name leads to, a file does that the tree has open. */
+static int inotify_settle(struct collector *c, struct object *o)
+{
+	const Ckpt__Inotify *m = o->data;
+	for (size_t i = 0; i < m->n_watch; i++) {
+		Ckpt__InotifyWatch *w = m->watch[i];
+		for (const struct object *f = NULL;
+		     !w->path && !w->file && (f = graph_next(collector_graph(c), &kind_file, f));) {
+			const Ckpt__File *file = f->data;
+			if (file->inode == w->inode && file->device == w->device)
+				SET(w, file, f->id);
+		}
+	}
+	return 0;
+}
+
 /* --- judge --- */
 
 static int judge_dump(const Ckpt__Inotify *m)
@@ -111,29 +127,30 @@ static int judge_dump(const Ckpt__Inotify *m)
 	if (m->unread && m->dropped)
 		warn(INOTIFY_DROPPED, 0, "%u bytes, of up to %zu events", m->unread, m->unread / sizeof(struct inotify_event));
 	for (size_t i = 0; i < m->n_watch; i++)
-		if (!m->watch[i]->path)
+		if (!m->watch[i]->path && !m->watch[i]->file)
 			r = fail(INOTIFY_TARGET, 0, "watch %d of inode %llu on device %u:%u: %s", m->watch[i]->wd,
 				 (unsigned long long)m->watch[i]->inode, major(m->watch[i]->device), minor(m->watch[i]->device),
 				 m->watch[i]->lost ?: "no path");
 	return r;
 }
 
-static int judge_restore(const Ckpt__InotifyWatch *w, s32 above)
+static int judge_restore(const struct graph *graph, const Ckpt__InotifyWatch *w, s32 above)
 {
-	if (!w->path || w->path[0] != '/' || w->wd <= above || w->mask & ~WATCH_MASK)
+	if (w->wd <= above || w->mask & ~WATCH_MASK || (w->path && w->path[0] != '/'))
 		return fail(IMAGE_VALUE, 0, "watch %d", w->wd);
-	return judge_watched(w->path, w->directory);
+	if (!w->path && !graph_find(graph, &kind_file, w->file))
+		return fail(IMAGE_INCONSISTENT, 0, "watch %d of file %u, which is not there", w->wd, w->file);
+	return w->path ? judge_watched(w->path, w->directory) : 0;
 }
 
 static int inotify_judge(const struct graph *graph, const struct object *o, enum direction direction)
 {
-	(void)graph;
 	const Ckpt__Inotify *m = o->data;
 	int r = 0;
 	if (direction == DIRECTION_DUMP)
 		return judge_dump(m);
 	for (size_t i = 0; i < m->n_watch; i++)
-		if (judge_restore(m->watch[i], i ? m->watch[i - 1]->wd : 0) < 0)
+		if (judge_restore(graph, m->watch[i], i ? m->watch[i - 1]->wd : 0) < 0)
 			r = -EINVAL;
 	return r;
 }
@@ -143,25 +160,28 @@ static int inotify_judge(const struct graph *graph, const struct object *o, enum
 #define WATCH AT(PLAN_WORLD, STAGE_WATCH)
 
 /* Watches are made and removed until the number before the wanted one was met; each leaves an event, which is read. */
-static void count_up(struct plan *plan, struct arg fd, struct arg path, s32 wanted)
+static void count_up(struct plan *plan, struct arg fd, struct arg path, u32 follow, s32 wanted)
 {
-	struct plan_step *add = plan_call(plan, WATCH, SYS_inotify_add_watch, fd, path, ARG(IN_DELETE_SELF | IN_DONT_FOLLOW));
+	struct plan_step *add = plan_call(plan, WATCH, SYS_inotify_add_watch, fd, path, ARG(IN_DELETE_SELF | follow));
 	struct arg got = ARG_OF_SLOT(step_result(plan, add));
 	plan_call(plan, WATCH, SYS_inotify_rm_watch, fd, got);
 	plan_call(plan, WATCH, SYS_read, fd, ARG_OF_DATA(plan_data(plan, NULL, 4096, 8)), ARG(4096));
 	plan_op(plan, WATCH, OP_BRANCH, 0, (struct arg[6]){ got, ARG(wanted - 1), ARG(3), ARG(WD_ROUNDS) });
 }
 
-/* The path is that of what is watched: a last symbolic link is not followed. */
+/* The path is that of what is watched: a last symbolic link is not followed, but for that of an open file. */
 static void plan_watch(struct plan *plan, u32 file, const Ckpt__InotifyWatch *w, bool is_next)
 {
 	const struct caps *caps = plan_config(plan)->caps;
-	struct arg fd = ARG(plan_fd(plan, file)), path = arg_string(plan, w->path);
+	char open_file[32];
+	snprintf(open_file, sizeof open_file, "/proc/self/fd/%d", plan_fd(plan, w->file));
+	struct arg fd = ARG(plan_fd(plan, file)), path = arg_string(plan, w->path ?: open_file);
+	u32 follow = w->path ? IN_DONT_FOLLOW : 0;
 	if (!is_next && caps && caps_has(caps, CAN_INOTIFY_NEXT_WD))
 		plan_call(plan, WATCH, SYS_ioctl, fd, ARG(INOTIFY_IOC_SETNEXTWD), ARG(w->wd));
 	else if (!is_next)
-		count_up(plan, fd, path, w->wd);
-	step_expect(plan_call(plan, WATCH, SYS_inotify_add_watch, fd, path, ARG(w->mask | IN_DONT_FOLLOW)), w->wd);
+		count_up(plan, fd, path, follow, w->wd);
+	step_expect(plan_call(plan, WATCH, SYS_inotify_add_watch, fd, path, ARG(w->mask | follow)), w->wd);
 }
 
 static int inotify_plan(struct plan *plan, const struct graph *graph, const struct object *o)
@@ -182,6 +202,7 @@ const struct resource resource_inotify = {
 	.kind = &kind_inotify,
 	.claims = inotify_claims,
 	.collect = inotify_collect,
+	.settle = inotify_settle,
 	.judge = inotify_judge,
 	.plan = inotify_plan,
 };
