@@ -396,16 +396,17 @@ void target_dump_by_criu(struct target *t)
 		      pid),
 		 0);
 	target_gone(t->pid);
+	t->away = clock_ms();
 	check_last_line(t->image, "dump.log", ") Dumping finished successfully\n");
 }
 
 static void write_gap(const struct target *t, int gap)
 {
-	char path[96], text[16];
-	snprintf(path, sizeof path, "%s/gap", t->dir);
-	snprintf(text, sizeof text, "%d", gap);
-	write_text(path, text);
+	char path[96], text[24];
 	nap_ms(gap);
+	snprintf(path, sizeof path, "%s/gap", t->dir);
+	snprintf(text, sizeof text, "%lld", t->away ? clock_ms() - t->away : gap);
+	write_text(path, text);
 }
 
 void target_restore_by_criu(struct target *t, int gap)
@@ -432,6 +433,7 @@ static void dump_saying(struct target *t, struct text *output, bool leave_runnin
 		CHECK(target_alive(t->pid));
 	else
 		target_gone(t->pid);
+	t->away = clock_ms();
 }
 
 void target_dump(struct target *t, bool leave_running) { dump_saying(t, NULL, leave_running); }

@@ -12,6 +12,7 @@ struct target {
 	pid_t pid;
 	char dir[64];   /* where it keeps ready, stop, verdict, gap and output */
 	char image[64]; /* where target_dump puts the image */
+	long long away; /* clock_ms() when a dump was over, 0: there was none */
 };
 
 /* Starts selftests/programs/ARGV[0] (or an absolute path) as PROGRAM DIR ARGV[1].. in a session of its own, a child of the
@@ -63,7 +64,8 @@ void target_restore_by_criu(struct target *, int gap);
 void target_dump(struct target *, bool leave_running);
 /* Likewise, and what it says holds these words. */
 void target_dump_warns(struct target *, const char *words, bool leave_running);
-/* Restores detached after gap milliseconds without the program; the same pid must be alive again. */
+/* Restores detached after gap milliseconds more without the program, which is told for how long it was away; the same pid must be alive
+ * again. */
 void target_restore(struct target *, int gap);
 /* The facts of the process now, dumped again, must equal those of the image. */
 void target_compare(struct target *);

@@ -3,6 +3,7 @@
 #include "arch/arch.h"
 #include "controls.pb-c.h"
 #include "diag/diag.h"
+#include "fs.pb-c.h"
 #include "harness/edit.h"
 #include "harness/left.h"
 #include "model/kinds.h"
@@ -12,6 +13,7 @@
 #include "reg.pb-c.h"
 #include "resource/registry.h"
 #include "restore/restore.h"
+#include "sched.pb-c.h"
 #include <stdio.h>
 #include <sys/prctl.h>
 #include <sys/auxv.h>
@@ -143,6 +145,18 @@ static void far_memory(struct graph *g, const void *with _unused_)
 			CHECK(message_set_string(&((Ckpt__Numa *)g->objects.v[i]->data)->policy, "bind:1023"));
 }
 
+/* What a later kernel may have, and what an old one did not tell. */
+static void later_policy(struct graph *g, const void *with _unused_)
+{
+	for (struct object *o = NULL; (o = graph_next(g, resource_sched.kind, o));)
+		CHECK(message_set_string(&((Ckpt__Sched *)o->data)->policy, "later"));
+}
+static void no_umask(struct graph *g, const void *with _unused_)
+{
+	for (struct object *o = NULL; (o = graph_next(g, resource_fs.kind, o));)
+		((Ckpt__Fs *)o->data)->has_umask = 0;
+}
+
 static void check_refused(void (*change)(struct graph *, const void *), const char *code, int status)
 {
 	struct target t;
@@ -188,6 +202,8 @@ TEST(vdso_data_alone, .root = true) { check_refused(rest_of_vdso, "VDSO_DIFFERS"
 TEST(vdso_busy, .root = true) { check_refused(busy_vdso, "VDSO_BUSY", EXIT_RACED); }
 TEST(descriptor, .root = true) { check_refused(high_fd, "TOO_MANY_FILES", EXIT_SYSTEM); }
 TEST(opened_device, .root = true) { check_refused(device, "IMAGE_VALUE", EXIT_IMAGE); }
+TEST(policy, .root = true) { check_refused(later_policy, "SCHED_POLICY", EXIT_UNSUPPORTED); }
+TEST(umask, .root = true) { check_refused(no_umask, "UMASK", EXIT_KERNEL); }
 TEST(value, .root = true) { check_refused(bad_signal, "IMAGE_VALUE", EXIT_IMAGE); }
 
 /* Shorter than any kernel takes, and before Linux 6.3 longer. */
