@@ -40,7 +40,6 @@ static void judge_self(int me)
 static void live(int me)
 {
 	int status;
-	note(me);
 	while (!judge_asked())
 		judge_nap(10);
 	judge_self(me);
@@ -57,36 +56,43 @@ static void live(int me)
 		_exit(me + 10);
 }
 
+/* Notes who it is before anybody is ready: a restore has ckpt for its root's parent for a moment. */
+static void be(int me)
+{
+	note(me);
+	live(me);
+}
+
 int main(int argc, char **argv)
 {
 	judge_start(argc, argv);
 	members = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	MUST_EQ(prctl(PR_SET_CHILD_SUBREAPER, 1), 0);
 	if (fork() == 0)
-		live(PLAIN);
+		be(PLAIN);
 	if (fork() == 0) {
 		setpgid(0, 0);
 		if (fork() == 0)
-			live(IN_GROUP);
+			be(IN_GROUP);
 		wait_state(IN_GROUP, 1);
-		live(LEADER);
+		be(LEADER);
 	}
 	if (fork() == 0) {
 		setsid();
 		if (fork() == 0)
-			live(IN_SESSION);
+			be(IN_SESSION);
 		if (fork() == 0) {
 			setpgid(0, 0);
-			live(GROUP_IN_SESSION);
+			be(GROUP_IN_SESSION);
 		}
-		live(NEW_SESSION);
+		be(NEW_SESSION);
 	}
 	pid_t middle = fork();
 	if (middle == 0) {
 		if (fork() == 0) {
 			while (getppid() != *(volatile pid_t *)&members[ROOT].pid)
 				judge_nap(1);
-			live(ORPHAN);
+			be(ORPHAN);
 		}
 		_exit(0);
 	}
