@@ -11,11 +11,13 @@ typedef uint32_t rec_u32;
 typedef uint64_t rec_u64;
 typedef int64_t rec_s64;
 typedef int32_t rec_s32;
+typedef int16_t rec_s16;
 #else
 typedef unsigned int rec_u32;
 typedef unsigned long long rec_u64;
 typedef long long rec_s64;
 typedef int rec_s32;
+typedef short rec_s16;
 #endif
 
 #define RECORD_WIRE_VERSION 8
@@ -446,6 +448,14 @@ struct record_uring_raw {
 	rec_u32 more_cpus, more_users;
 };
 
+#define RECORD_UNDO_PER_READ 64
+/* What the kernel will undo of one set of System V semaphores at the end of a thread (semop(2), SEM_UNDO), for some of them. Behind the
+ * last semaphore of the set lies anything. */
+struct record_undo {
+	rec_s64 set;                          /* semid */
+	rec_s16 adjust[RECORD_UNDO_PER_READ]; /* what will be added to each */
+};
+
 enum record_tag {
 	RECORD_TASK = 0x6b736174, /* struct record_task_raw */
 	RECORD_SIGHAND,           /* struct record_sighand, after the leader's task */
@@ -456,5 +466,6 @@ enum record_tag {
 	RECORD_AIO,               /* struct record_aio_raw */
 	RECORD_URING,             /* struct record_uring_raw */
 	RECORD_URING_SLOTS,       /* struct record_uring_slots */
+	RECORD_UNDO,              /* struct record_undo */
 };
 #endif

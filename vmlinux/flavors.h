@@ -20,6 +20,12 @@ struct pt_regs___x86 {
 struct pt_regs___arm64 {
 	u64 regs[31];
 };
+struct sem_undo___pointer_2_6 {
+	short *semadj;
+};
+struct sem_undo___array_6_6 {
+	short semadj[1]; /* one per semaphore of the set */
+};
 struct task_struct___state_5_13 {
 	long state;
 };
@@ -405,6 +411,18 @@ static __always_inline u64 regs_result(void *regs)
 		bpf_core_read(&value, sizeof(value), &((struct pt_regs___arm64 *)regs)->regs[0]);
 	return value;
 }
+
+/* Where the numbers lie that are to be added to the semaphores of a set; 0: not known. */
+static __always_inline u64 undo_adjustments(struct sem_undo *undo)
+{
+	struct sem_undo___pointer_2_6 *old = (void *)undo;
+	struct sem_undo___array_6_6 *now = (void *)undo;
+
+	if (bpf_core_field_exists(old->semadj))
+		return (u64)BPF_CORE_READ(old, semadj);
+	return LAST_FLAVOR(now->semadj) ? (u64)undo + bpf_core_field_offset(now->semadj) : 0;
+}
+
 /* --- io_uring --- */
 
 static __always_inline bool ring_tells_registered(struct io_ring_ctx *ring)

@@ -425,6 +425,10 @@ struct restart_block {
 struct sem_undo_list {
 	struct list_head list_proc;
 };
+struct sem_undo {
+	struct list_head list_proc;
+	int semid;
+};
 struct sysv_sem {
 	struct sem_undo_list *undo_list;
 };

@@ -303,6 +303,7 @@ KIND(tun, true, "tuns")
 KIND(sysv_messages, false, "sysvipc")
 KIND(sysv_segments, false, "sysvshm")
 KIND(sysv_semaphores, false, "sysvsem")
+KIND(sysv_undo, false, "sysvsem", "undo")
 
 /* What ckpt itself has attached still, because its world did not get to its end, goes away too. */
 TEST(segments_stay_attached, .root = true)

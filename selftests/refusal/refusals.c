@@ -248,7 +248,9 @@ TEST(landlock_domain, .root = true)
 	target_restore(&t, 0);
 	target_judge(&t);
 }
-TEST(sysvsem_undo, .root = true) { refused_program("sysvsem", "undo", EXIT_UNSUPPORTED, "[SYSVSEM_UNDO]"); }
+TEST(sysvsem_undo_of_many_sets, .root = true) { refused_program("sysvsem", "many", EXIT_KERNEL, "[SYSVSEM_UNDO]"); }
+TEST(sysvsem_undo_that_is_shared, .root = true) { refused_program("sysvsem", "kin", EXIT_UNSUPPORTED, "[SYSVSEM_SHARED]"); }
+TEST(sysvsem_undo_below_zero, .root = true) { refused_program("sysvsem", "limit", EXIT_UNSUPPORTED, "[SYSVSEM_LIMIT]"); }
 TEST(sysvshm_part, .root = true) { refused_program("sysvshm", "part", EXIT_UNSUPPORTED, "[SYSVSHM_PART]"); }
 /* Segments of System V shared memory: the IPC namespace is the test's. */
 #define SEGMENT_KEY 0x434b5054 /* as sysvshm.c has it */
@@ -318,6 +320,64 @@ TEST(sysvipc_gone, .root = true)
 	CHECK_OK(semctl((int)CHECK_OK(semget(SEGMENT_KEY, 0, 0)), 0, IPC_RMID));
 	target_restore(&t, 0);
 	target_judge(&t);
+}
+
+/* The only set of the IPC namespace, which has all semaphores that the program needs. */
+static int start_undoing(struct target *t)
+{
+	struct seminfo info;
+	if (caps_ask(NULL, CAN_BPF).answer != CAP_YES)
+		SKIP("eBPF is not permitted");
+	target_start(t, "sysvsem", "undo");
+	int last = (int)CHECK_OK(semctl(0, 0, SEM_INFO, &info));
+	CHECK_EQ(info.semusz, 1);
+	return (int)CHECK_OK(semctl(last, 0, SEM_STAT, &(struct semid_ds){ 0 }));
+}
+
+static void add(int set, unsigned short semaphore, short by)
+{
+	struct sembuf operation = { semaphore, by, IPC_NOWAIT };
+	CHECK_OK(semop(set, &operation, 1));
+}
+
+/* What the kernel gave back at the end of the tree is taken again, when nobody else has it. */
+TEST(sysvsem_undo_taken, .root = true)
+{
+	struct target t;
+	int set = start_undoing(&t);
+	target_dump(&t, false);
+	add(set, 2, -4);
+	refused_segment(&t, EXIT_RACED, "[SYSVSEM_TAKEN]");
+	add(set, 2, 4);
+	target_restore(&t, 0);
+	target_judge(&t);
+}
+
+TEST(sysvsem_undo_gone, .root = true)
+{
+	struct target t;
+	int set = start_undoing(&t);
+	target_dump(&t, false);
+	CHECK_OK(semctl(set, 0, IPC_RMID));
+	int other = (int)CHECK_OK(semget(IPC_PRIVATE, 1, IPC_CREAT));
+	target_restore(&t, 0);
+	CHECK_OK(semctl(other, 0, IPC_RMID));
+	target_judge(&t);
+}
+
+TEST(sysvsem_undo_gone_of_others, .root = true)
+{
+	struct target t;
+	struct semid_ds ds;
+	int set = start_undoing(&t);
+	CHECK_OK(semctl(set, 0, IPC_STAT, &ds));
+	for (u32 i = 0; i < ds.sem_nsems; i++) { /* others have used it last */
+		add(set, (unsigned short)i, 1);
+		add(set, (unsigned short)i, -1);
+	}
+	target_dump(&t, false);
+	CHECK_OK(semctl(set, 0, IPC_RMID));
+	refused_segment(&t, EXIT_RACED, "[SYSVSEM_GONE]");
 }
 
 TEST(sysvipc_messages_gone, .root = true)

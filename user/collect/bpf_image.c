@@ -7,6 +7,7 @@
 #include "mini.skel.h"
 #include "task.skel.h"
 #include "timer.skel.h"
+#include "undo.skel.h"
 #include "uring.skel.h"
 #include "uring_table.skel.h"
 #include "vma.skel.h"
@@ -25,6 +26,7 @@ struct bpf_image bpf_image(enum bpf_object_id id)
 		[BPF_VMA_LIST] = { "vma_list", "task", vma_list_bpf__elf_bytes, vma_list_bpf__hash },
 		[BPF_MINI] = { "mini", "task", mini_bpf__elf_bytes, mini_bpf__hash },
 		[BPF_AIO] = { "aio", "task", aio_bpf__elf_bytes, aio_bpf__hash },
+		[BPF_UNDO] = { "undo", "task", undo_bpf__elf_bytes, undo_bpf__hash },
 		[BPF_URING] = { "uring", "task_file", uring_bpf__elf_bytes, uring_bpf__hash },
 		[BPF_URING_TABLE] = { "uring_table", "task_file", uring_table_bpf__elf_bytes, uring_table_bpf__hash },
 		[BPF_FILE] = { "file", "task_file", file_bpf__elf_bytes, file_bpf__hash },

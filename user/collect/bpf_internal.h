@@ -15,6 +15,7 @@ enum bpf_object_id {
 	BPF_FILE,
 	BPF_MINI,
 	BPF_AIO,
+	BPF_UNDO,
 	BPF_URING,
 	BPF_URING_TABLE,
 	BPF_OBJECTS

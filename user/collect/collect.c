@@ -420,6 +420,13 @@ int collector_aio(struct collector *c, u32 pid, u64 address, struct record_aio *
 	return cold ? bpf_aio(cold, pid, address, ret) : r;
 }
 
+int collector_undo(struct collector *c, u32 pid, u64 list, u32 number, u32 first, struct record_undo *ret)
+{
+	int r = c->bpf ? bpf_undo(c->bpf, pid, list, number, first, ret) : -EOPNOTSUPP;
+	_cleanup_bpf_ struct bpf_source *cold = r >= 0 ? NULL : ask_cold(c, &r);
+	return cold ? bpf_undo(cold, pid, list, number, first, ret) : r;
+}
+
 int collector_uring(struct collector *c, struct record_uring *ret)
 {
 	const struct record_file *f = c->current->record;

@@ -106,6 +106,8 @@ const struct record_file *collector_kernel_file(struct collector *);
 u64 collector_userfault(struct collector *, u32 pid, u64 start);
 /* bpf_aio() by whichever effort answers: what a process has in flight. */
 int collector_aio(struct collector *, u32 pid, u64 address, struct record_aio *ret);
+/* bpf_undo() by whichever effort answers. */
+int collector_undo(struct collector *, u32 pid, u64 list, u32 number, u32 first, struct record_undo *ret);
 /* bpf_uring() by whichever effort answers, of the descriptor that is being collected. */
 int collector_uring(struct collector *, struct record_uring *ret);
 /* bpf_uring_slots() likewise, when collector_uring() has answered. */

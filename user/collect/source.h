@@ -70,6 +70,9 @@ int bpf_files(struct bpf_source *, struct facts *, struct tree *);
 /* The context of asynchronous I/O of a process whose ring is at the address: 1, or 0 when there is none. -EOPNOTSUPP, -EINVAL, ...:
  * this kernel does not tell (it takes Linux 6.1: bpf_map_lookup_percpu_elem(), and iterators that know one process). */
 int bpf_aio(struct bpf_source *, u32 tgid, u64 address, struct record_aio *ret);
+/* What semop(2) will undo of the number-th set of a list (sysvsem_id), from semaphore `first` on, a multiple of RECORD_UNDO_PER_READ: 1, or 0
+ * behind the last set. pid: a process that has the list. Negative errno: this kernel does not tell. */
+int bpf_undo(struct bpf_source *, u32 pid, u64 list, u32 number, u32 first, struct record_undo *ret);
 /* The io_uring that a process has at a descriptor: 1, or 0 when this kernel's rings are of another form. Negative errno as bpf_aio();
  * -E2BIG: it has more than 256 users. */
 int bpf_uring(struct bpf_source *, u32 tgid, u32 fd, struct record_uring *ret);

@@ -4,8 +4,20 @@
 #pragma once
 #include "diag/diag.h"
 #include "resource/file_scope.h"
+#include "sysvipc.pb-c.h"
+#include "sysvsem.pb-c.h"
 #include <sys/ipc.h>
 #include <sys/sem.h>
+
+#define SYSV_VALUE_MAX 32767 /* SEMVMX */
+#define SYSV_SET_MAX 32000   /* semaphores of a set that ckpt carries: SEMMSL as kernels come */
+
+/* semctl(2): the caller declares it. */
+union semun {
+	int val;
+	struct semid_ds *buf;
+	unsigned short *array;
+};
 
 struct sysv {
 	const char *name;
@@ -40,4 +52,36 @@ static inline void sysv_plan_id(struct plan *plan, struct place at, const struct
 	u32 fd = step_result(plan, plan_call(plan, at, SYS_openat, ARG(AT_FDCWD), path, ARG(O_WRONLY | O_CLOEXEC)));
 	step_expect(plan_call(plan, at, SYS_write, ARG_OF_SLOT(fd), arg_string(plan, text), ARG(len)), len);
 	plan_call(plan, at, SYS_close, ARG_OF_SLOT(fd));
+}
+
+/* The message of an object, when it is of the kind of this name; NULL: it is of another. */
+static inline const void *sysv_message(const struct object *o, const char *kind)
+{
+	return !strcmp(o->kind->name, kind) ? o->data : NULL;
+}
+
+/* Is a set of so many semaphores made again, where it is gone? */
+static inline bool sysv_makes_set(const struct graph *graph, u32 set, u32 count)
+{
+	for (size_t i = 0; i < graph->objects.n; i++) {
+		const Ckpt__Sysvipc *m = sysv_message(graph->objects.v[i], "sysvipc");
+		for (size_t k = 0; m && k < m->n_set; k++)
+			if (m->set[k]->id == set && m->set[k]->n_value == count)
+				return true;
+	}
+	return false;
+}
+
+/* What the kernel has done at the end of the tree: the values of a set are those before what its threads will take again. */
+static inline void sysv_give_back(const struct graph *graph, u32 set, unsigned short *values, size_t count)
+{
+	for (size_t i = 0; i < graph->objects.n; i++) {
+		const Ckpt__Sysvsem *m = sysv_message(graph->objects.v[i], "sysvsem");
+		for (size_t k = 0; m && k < m->n_set; k++)
+			for (size_t n = 0; m->set[k]->set == set && n < m->set[k]->n_undo; n++) {
+				const Ckpt__SemaphoreUndo *u = m->set[k]->undo[n];
+				if (u->semaphore < count)
+					values[u->semaphore] = (unsigned short)(values[u->semaphore] + u->adjust);
+			}
+	}
 }

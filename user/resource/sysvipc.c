@@ -5,24 +5,13 @@
 #include "collect/collect.h"
 #include "model/shape.h"
 #include "resource/sysv.h"
-#include "sysvipc.pb-c.h"
 #include <sys/msg.h>
-#include <sys/sem.h>
 
-#define VALUE_MAX 32767 /* SEMVMX */
-#define SET_MAX 32000   /* semaphores of a set that ckpt carries: SEMMSL as kernels come */
 #define PERMISSIONS 0777u
 
 static const struct kind kind_sysvipc = { .name = "sysvipc", .desc = &ckpt__sysvipc__descriptor };
 static const struct sysv sets = { "set of semaphores", "/proc/sys/kernel/sem_next_id", SYS_semget };
 static const struct sysv queues = { "message queue", "/proc/sys/kernel/msg_next_id", SYS_msgget };
-
-/* semctl(2): the caller declares it. */
-union semun {
-	int val;
-	struct semid_ds *buf;
-	unsigned short *array;
-};
 
 /* --- collect --- */
 
@@ -138,9 +127,9 @@ static int judge_present(const struct sysv *kind, u32 id, u32 key, const struct 
 static int judge_set(const Ckpt__SemaphoreSet *s)
 {
 	struct semid_ds ds = { 0 };
-	bool fits = s->id <= INT32_MAX && s->n_value && s->n_value <= SET_MAX && s->mode <= PERMISSIONS;
+	bool fits = s->id <= INT32_MAX && s->n_value && s->n_value <= SYSV_SET_MAX && s->mode <= PERMISSIONS;
 	for (size_t i = 0; fits && i < s->n_value; i++)
-		fits = s->value[i] <= VALUE_MAX;
+		fits = s->value[i] <= SYSV_VALUE_MAX;
 	if (!fits)
 		return fail(IMAGE_VALUE, 0, "set %u of %zu semaphores", s->id, s->n_value);
 	if (!is_there(semctl((int)s->id, 0, IPC_STAT, (union semun){ .buf = &ds })))
@@ -185,7 +174,7 @@ static struct plan_step *control_set(struct plan *plan, struct place at, u32 id,
 }
 
 /* The root gives the semaphores their values: so the kernel knows again that the tree has used them. */
-static void plan_set(struct plan *plan, u32 root, const Ckpt__SemaphoreSet *s)
+static void plan_set(struct plan *plan, const struct graph *graph, u32 root, const Ckpt__SemaphoreSet *s)
 {
 	struct place fill = AT(root, STAGE_THREAD);
 	struct semid_ds ds = { .sem_perm = { .uid = s->uid, .gid = s->gid, .mode = (unsigned short)s->mode } };
@@ -202,6 +191,8 @@ static void plan_set(struct plan *plan, u32 root, const Ckpt__SemaphoreSet *s)
 	unsigned short *values = plan_bytes(plan, data);
 	for (size_t i = 0; values && i < s->n_value; i++)
 		values[i] = (unsigned short)s->value[i];
+	if (values)
+		sysv_give_back(graph, s->id, values, s->n_value);
 	there = plan_skip(plan, fill, ARG_OF_SLOT(slot), 0, 0);
 	control_set(plan, fill, s->id, SETALL, ARG_OF_DATA(data));
 	plan_land(plan, fill, there);
@@ -221,11 +212,11 @@ static void plan_queue(struct plan *plan, const Ckpt__MessageQueue *q)
 	plan_land(plan, CREATE, there);
 }
 
-static int sysvipc_plan(struct plan *plan, const struct graph *graph _unused_, const struct object *object)
+static int sysvipc_plan(struct plan *plan, const struct graph *graph, const struct object *object)
 {
 	const Ckpt__Sysvipc *m = object->data;
 	for (size_t i = 0; i < m->n_set; i++)
-		plan_set(plan, object->id, m->set[i]);
+		plan_set(plan, graph, object->id, m->set[i]);
 	for (size_t i = 0; i < m->n_queue; i++)
 		plan_queue(plan, m->queue[i]);
 	return 0;

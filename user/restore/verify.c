@@ -28,6 +28,8 @@ static const char *const hearsay[] = { "mm.membarrier",
 				       "controls.l1d_flush",
 				       "numa.policy",
 				       "numa.range",
+				       "sysvsem.set",
+				       "sysvsem.own",
 				       "unix.pass_pidfd",
 				       "unix.pass_rights" };
 
