@@ -430,8 +430,8 @@ struct record_uring_slot {
 	rec_u64 file; /* identity, as file_id of a descriptor; 0: none */
 	rec_u64 file_tag;
 	rec_u64 address; /* of a buffer, 0: none */
-	rec_u64 buffer_tag;
-	rec_u32 length, of_kernel; /* of_kernel: it is a driver's */
+	rec_u64 buffer_tag, length;
+	rec_u32 of_kernel, pad; /* of_kernel: it is a driver's */
 };
 
 /* Some of them. */

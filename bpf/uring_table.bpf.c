@@ -35,13 +35,13 @@ static __always_inline void read_buffer(struct io_rsrc_node *node, struct record
 {
 	struct io_mapped_ubuf *buffer;
 
-	slot->address = slot->buffer_tag = 0;
-	slot->length = slot->of_kernel = 0;
+	slot->address = slot->buffer_tag = slot->length = 0;
+	slot->of_kernel = 0;
 	if (!node)
 		return;
 	buffer = BPF_CORE_READ(node, buf);
 	slot->address = BPF_CORE_READ(buffer, ubuf);
-	slot->length = BPF_CORE_READ(buffer, len);
+	bpf_core_read(&slot->length, bpf_core_field_size(buffer->len) == 8 ? 8 : 4, &buffer->len);
 	slot->of_kernel = bpf_core_field_exists(buffer->is_kbuf) && BPF_CORE_READ(buffer, is_kbuf);
 	slot->buffer_tag = BPF_CORE_READ(node, tag);
 }

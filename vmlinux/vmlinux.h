@@ -360,9 +360,9 @@ struct io_mapped_region {
 	u32 nr_pages;
 };
 struct io_mapped_ubuf {
-	u64 ubuf; /* where its user has it */
-	u32 len;
-	bool is_kbuf; /* Linux 6.15: a driver's */
+	u64 ubuf;     /* where its user has it */
+	u32 len;      /* since Linux 7 of 64 bits */
+	bool is_kbuf; /* Linux 6.15: a driver's, which has no address */
 };
 struct io_rsrc_node {
 	u64 tag;
