@@ -455,6 +455,32 @@ struct record_undo {
 	rec_s64 set;                          /* semid */
 	rec_s16 adjust[RECORD_UNDO_PER_READ]; /* what will be added to each */
 };
+#define RECORD_TTY_RING 4096u /* N_TTY_BUF_SIZE */
+
+/* One side of a pseudoterminal: its line discipline, N_TTY, and what its driver has for that. Positions count from the start of the
+ * ring on, and beyond its end. */
+struct record_tty_side {
+	rec_u64 head, tail, canon_head, echo_head, echo_tail;
+	rec_u32 column, canon_column;
+	rec_u32 queued,
+		buffers; /* bytes that the line discipline has not taken yet, in so many pieces; ~0: more than are told */
+	rec_u32 stopped, tco_stopped;
+	rec_u32 lnext, erasing, icanon;
+	rec_u32 packet_status; /* TIOCPKT_* that the other side has not been told */
+	rec_s32 discipline;    /* of another one than N_TTY (0) nothing is known: what stands above means nothing */
+	rec_u32 pad;
+};
+/* Both sides of the pseudoterminal that a descriptor leads to, and a part of what waits on one of them: for part 0 the ring, then the
+ * pieces behind it. */
+struct record_tty {
+	struct record_tty_side own, other;
+	rec_u32 bytes, pad;                 /* of the piece; from RECORD_TTY_RING on they are left out */
+	rec_u64 ends[RECORD_TTY_RING / 64]; /* a bit for each byte of the ring: a line ends there */
+	unsigned char data[RECORD_TTY_RING];
+};
+/* The cursor of the program: the descriptor; from bit 32 on the part; from bit 63 on: of the other side. */
+#define RECORD_TTY_CURSOR(fd, part, other) ((rec_u64)(other) << 63 | (rec_u64)(part) << 32 | (fd))
+#define RECORD_TTY_PIECES 128u
 
 enum record_tag {
 	RECORD_TASK = 0x6b736174, /* struct record_task_raw */
@@ -467,5 +493,6 @@ enum record_tag {
 	RECORD_URING,             /* struct record_uring_raw */
 	RECORD_URING_SLOTS,       /* struct record_uring_slots */
 	RECORD_UNDO,              /* struct record_undo */
+	RECORD_TTY,               /* struct record_tty */
 };
 #endif

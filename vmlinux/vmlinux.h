@@ -284,6 +284,48 @@ struct socket { /* private_data of its file */
 	struct sock *sk;
 };
 
+/* --- terminals --- */
+#define N_TTY_BUF_SIZE 4096
+struct tty_buffer {
+	struct tty_buffer *next;
+	u32 used, commit, read;
+	u8 data[];
+};
+struct tty_bufhead {
+	struct tty_buffer *head;
+};
+struct tty_port {
+	struct tty_bufhead buf;
+};
+struct n_tty_data { /* of drivers/tty/n_tty.c */
+	unsigned long read_head, canon_head, echo_head, read_tail, echo_tail;
+	u8 lnext : 1, erasing : 1, icanon : 1;
+	u8 read_buf[N_TTY_BUF_SIZE];
+	unsigned long read_flags[N_TTY_BUF_SIZE / 64];
+	u32 column, canon_column;
+};
+struct tty_ldisc_ops {
+	int num;
+};
+struct tty_ldisc {
+	struct tty_ldisc_ops *ops;
+};
+struct tty_struct {
+	struct tty_ldisc *ldisc;
+	struct { /* Linux 5.15; before, it was not told who has stopped it */
+		bool stopped, tco_stopped;
+	} flow;
+	struct {
+		u8 pktstatus;
+	} ctrl;
+	struct tty_struct *link;
+	void *disc_data;
+	struct tty_port *port;
+};
+struct tty_file_private {
+	struct tty_struct *tty;
+};
+
 /* --- memory --- */
 typedef struct {
 	void *vdso;

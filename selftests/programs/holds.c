@@ -240,6 +240,14 @@ static int typed_ahead(void)
 	return slave;
 }
 
+/* What is typed cannot be shown, since the output is stopped. */
+static int echo_stopped(void)
+{
+	int slave, master = open_pty(&slave);
+	MUST_EQ(write(master, "\x13typed", 6), 6);
+	return slave;
+}
+
 static int slave_of_nobody(void)
 {
 	int slave, master = open_pty(&slave);
@@ -437,6 +445,7 @@ static const struct kind {
 	{ "keys", private_keys },
 	{ "kvm", open_kvm },
 	{ "typed", typed_ahead },
+	{ "echo-stopped", echo_stopped },
 	{ "hung-up", slave_of_nobody },
 	{ "urgent", urgent },
 	{ "lock", locked_file },

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-/* pty DIR: the master of a pseudo terminal and an interactive bash on it, with a stopped job and one in the background. After it
- * the terminal has its size and modes, `fg` works, ^Z and ^C reach the job, and bash still has job control. */
+/* pty DIR [ahead]: the master of a pseudo terminal and an interactive bash on it, with a stopped job and one in the background. After
+ * it the terminal has its size and modes, `fg` works, ^Z and ^C reach the job, and bash still has job control. ahead: bash waits for
+ * something else, and what was typed meanwhile waits for bash: it does that when it can. */
 #include "judge.h"
 #include <pty.h>
 #include <sys/ioctl.h>
@@ -32,12 +33,9 @@ static void expect(const char *text)
 	memmove(seen, found, n_seen + 1);
 }
 
-int main(int argc, char **argv)
+static pid_t start_shell(void)
 {
-	struct winsize size = { .ws_row = 33, .ws_col = 111 }, size_now;
-	struct termios modes, modes_now;
-	judge_start(argc, argv);
-	judge_need((const char *const[]){ "/bin/bash", "/bin/cat", "/bin/sed", "/bin/sleep", "/bin/stty", "/bin/wc", NULL });
+	struct winsize size = { .ws_row = 33, .ws_col = 111 };
 	pid_t shell = forkpty(&master, NULL, NULL, &size);
 	if (shell == 0) {
 		setenv("PS1", "PROMPT-\\#> ", 1);
@@ -49,6 +47,34 @@ int main(int argc, char **argv)
 	expect("PROMPT-1> ");
 	say("stty -echo\n");
 	expect("PROMPT-2> ");
+	return shell;
+}
+
+static void type_ahead(pid_t shell)
+{
+	char line[PATH_MAX + 100];
+	MUST_EQ(mkfifo(judge_path("word"), 0600), 0);
+	snprintf(line, sizeof line, "read word < %s; echo got $word\n", judge_path("word"));
+	say(line);
+	judge_settled(shell);
+	say("echo ahead $((6*7))\n"
+	    "echo ha");
+	judge_wait();
+	int fd = open(judge_path("word"), O_WRONLY | O_CLOEXEC);
+	MUST_EQ(write(fd, "late\n", 5), 5);
+	close(fd);
+	expect("got late");
+	expect("ahead 42");
+	expect("PROMPT-4> ");
+	say("lf-$((1+1))\n");
+	expect("half-2");
+	expect("PROMPT-5> ");
+}
+
+static void run_jobs(pid_t shell)
+{
+	struct winsize size_now;
+	struct termios modes, modes_now;
 	say("cat | sed -u s/.*/[\\&]/\n");
 	say("first\n");
 	expect("[first]");
@@ -89,8 +115,19 @@ int main(int argc, char **argv)
 	say("kill %2; wait; echo left $(jobs | wc -l)\n");
 	expect("left 0");
 	expect("PROMPT-8> ");
-	say("exit 7\n");
+}
+
+int main(int argc, char **argv)
+{
 	int status = 0;
+	judge_start(argc, argv);
+	judge_need((const char *const[]){ "/bin/bash", "/bin/cat", "/bin/sed", "/bin/sleep", "/bin/stty", "/bin/wc", NULL });
+	pid_t shell = start_shell();
+	if (argc > 2)
+		type_ahead(shell);
+	else
+		run_jobs(shell);
+	say("exit 7\n");
 	for (int tries = 0; waitpid(shell, &status, WNOHANG) == 0; tries++) {
 		MUST(tries < 500);
 		judge_nap(10);

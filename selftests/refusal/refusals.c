@@ -401,6 +401,12 @@ TEST(socket_in_flight_external, .root = true)
 TEST(socket_urgent, .root = true) { refused_program("holds", "urgent", EXIT_UNSUPPORTED, "[UNIX_URGENT]"); }
 TEST(tun_transient, .root = true, .net = true) { refused_program("tuns", "transient", EXIT_UNSUPPORTED, "[TUN_TRANSIENT]"); }
 TEST(terminal_hung_up, .root = true) { refused_program("holds", "hung-up", EXIT_UNSUPPORTED, "[TTY_HUNG_UP]"); }
+TEST(terminal_echo_stopped, .root = true)
+{
+	if (caps_ask(NULL, CAN_BPF_TASK_LINK).answer != CAP_YES)
+		SKIP("this kernel lacks %s", caps_row(CAN_BPF_TASK_LINK)->interface);
+	refused_program("holds", "echo-stopped", EXIT_RACED, "[TTY_STATE]");
+}
 TEST(file_leased, .root = true) { refused_program("holds", "lease", EXIT_UNSUPPORTED, "[FILE_LEASED]"); }
 TEST(file_of_process, .root = true) { refused_program("holds", "status", EXIT_UNSUPPORTED, "[FILE_OF_PROCESS]"); }
 TEST(file_owner, .root = true) { refused_program("holds", "owner", EXIT_UNSUPPORTED, "[FILE_OWNER]"); }
@@ -439,14 +445,6 @@ TEST(terminal_number_taken, .root = true)
 	CHECK_CONTAINS(output.data, "  do:");
 	close(master);
 	target_restore(&t, 0);
-	target_judge(&t);
-}
-
-TEST(terminal_data, .root = true)
-{
-	struct target t;
-	target_start(&t, "holds", "typed");
-	refused_at(&t, t.image, EXIT_RACED, "[TTY_DATA]");
 	target_judge(&t);
 }
 

@@ -249,6 +249,16 @@ TEST(faults_that_nobody_tells, .root = true)
 	target_judge(&t);
 }
 
+TEST(typing_that_nobody_tells, .root = true)
+{
+	struct target t;
+	target_start(&t, "holds", "typed");
+	disable("BPF");
+	refused_at(&t, t.image, EXIT_KERNEL, "[TTY_DATA]");
+	disable(NULL);
+	target_judge(&t);
+}
+
 TEST(requests_that_nobody_tells, .root = true) { nobody_tells("aio", "[AIO_RING]"); }
 TEST(requests_of_rings_that_nobody_tells, .root = true)
 {

@@ -18,6 +18,7 @@ enum bpf_object_id {
 	BPF_UNDO,
 	BPF_URING,
 	BPF_URING_TABLE,
+	BPF_TTY,
 	BPF_OBJECTS
 };
 

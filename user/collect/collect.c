@@ -445,6 +445,14 @@ int collector_uring_slots(struct collector *c, u32 first, struct record_uring_sl
 	return cold ? bpf_uring_slots(cold, f->tgid, f->fd, first, ret) : r;
 }
 
+int collector_tty(struct collector *c, int master, struct terminal_queues *ret)
+{
+	u32 self = (u32)getpid(), fd = (u32)master;
+	int r = c->bpf ? bpf_tty(c->bpf, self, fd, ret) : -EOPNOTSUPP;
+	_cleanup_bpf_ struct bpf_source *cold = r >= 0 || r == -EAGAIN ? NULL : ask_cold(c, &r);
+	return cold ? bpf_tty(cold, self, fd, ret) : r;
+}
+
 const struct record_sighand *collector_sighand(struct collector *c, u32 tgid)
 {
 	for (u32 i = c->sighand_of.n; i < c->facts.sighands.n; i++)

@@ -78,6 +78,21 @@ int bpf_undo(struct bpf_source *, u32 pid, u64 list, u32 number, u32 first, stru
 int bpf_uring(struct bpf_source *, u32 tgid, u32 fd, struct record_uring *ret);
 /* What is registered with it from the number `first` on, a multiple of URING_SLOTS_PER_READ. As bpf_uring(). */
 int bpf_uring_slots(struct bpf_source *, u32 tgid, u32 fd, u32 first, struct record_uring_slots *ret);
+/* What waits in a pseudoterminal, and how its two sides stand. */
+struct terminal_queues {
+	struct record_tty_side master, slave;
+	struct text input;                  /* typed, and taken by the slave's line discipline: at most RECORD_TTY_RING bytes */
+	u8 input_ends[RECORD_TTY_RING / 8]; /* a bit for each of them: it ends a line */
+	struct text input_behind;           /* typed, and not taken yet */
+	struct text output;                 /* for who reads the master */
+	bool moving;                        /* input_behind is on its way: the line discipline has room for it */
+};
+void terminal_queues_free(struct terminal_queues *);
+#define _cleanup_terminal_queues_ _cleanup_(terminal_queues_free)
+/* Those of the master that a process has at a descriptor; nothing is taken out of them. 1, or 0 when this kernel's terminals are of
+ * another form (before 5.15). Negative errno as bpf_aio(); -EAGAIN: they never stood still; -E2BIG: they are of too many pieces. The
+ * caller frees *ret whatever is returned. */
+int bpf_tty(struct bpf_source *, u32 tgid, u32 fd, struct terminal_queues *ret);
 /* Need its programs not be loaded? */
 bool bpf_is_pinned(const struct bpf_source *);
 void bpf_close(struct bpf_source *);

@@ -1,12 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /* Owns pseudoterminals: both sides, settings, sizes, the session that they control and its foreground group. */
-#include "collect/collect.h"
-#include "resource/file_scope.h"
-#include "tty.pb-c.h"
-#include <asm/termbits.h>
-#include <poll.h>
+#include "resource/tty_waiting.h"
 #include <stdio.h>
-#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
@@ -101,7 +96,7 @@ static int collect_settings(int fd, Ckpt__Tty *t)
 	return 0;
 }
 
-static int collect_master(int fd, Ckpt__Tty *t)
+static int collect_master(struct collector *c, int fd, Ckpt__Tty *t)
 {
 	int locked = 0, packet = 0;
 	pid_t session = 0, foreground = 0;
@@ -117,7 +112,7 @@ static int collect_master(int fd, Ckpt__Tty *t)
 	poll(&poll_fd, 1, 0);
 	SET(t, hung_up, (poll_fd.revents & POLLHUP) != 0);
 	SET(t, changed, packet && (poll_fd.revents & POLLPRI));
-	return 0;
+	return collect_waiting(c, fd, t);
 }
 
 static int tty_collect(struct collector *c, const struct subject *subject, struct object *o)
@@ -149,7 +144,7 @@ static int tty_collect(struct collector *c, const struct subject *subject, struc
 		return 0;
 	if (r)
 		r = collect_settings(fd, t);
-	return r == 0 && master && !t->other ? collect_master(fd, t) : r;
+	return r == 0 && master && !t->other ? collect_master(c, fd, t) : r;
 }
 
 /* --- judge --- */
@@ -190,6 +185,26 @@ static int judge_session(const struct graph *graph, const Ckpt__Tty *t)
 	return 0;
 }
 
+/* Is its slave open in the tree, or was it? */
+static bool was_used(const struct graph *graph, const struct object *master)
+{
+	const Ckpt__Tty *t = master->data;
+	for (const struct object *o = NULL; (o = graph_next(graph, &kind_tty, o));)
+		if (o != master && master_of(graph, o->data) == master)
+			return true;
+	return t->hung_up;
+}
+
+/* What waits between two sides of the tree, as far as the terminal itself tells. */
+static int judge_unread(const struct graph *graph, const struct object *o, const struct object *master)
+{
+	const Ckpt__Tty *t = o->data;
+	if (((const Ckpt__Tty *)master->data)->waiting || !(t->unread || t->changed) || !is_first_of_its_side(graph, o))
+		return 0;
+	return fail(TTY_DATA, 0, "/dev/pts/%u: %u bytes %s", number_of(t), t->unread,
+		    o == master ? "that the program wrote" : "that were typed");
+}
+
 static int judge_dump(const struct graph *graph, const struct object *o)
 {
 	const Ckpt__Tty *t = o->data;
@@ -199,12 +214,13 @@ static int judge_dump(const struct graph *graph, const struct object *o)
 	if (master && t->other)
 		return fail(TTY_EXTERNAL, 0, "%s, no pseudoterminal of this /dev/pts", t->path);
 	int r = 0;
-	bool external = !master_of(graph, t); /* what waits in it stays where it is */
-	if (external && is_first_of_its_side(graph, o))
+	const struct object *other = master_of(graph, t); /* without one, what waits in it stays where it is */
+	if (!other && is_first_of_its_side(graph, o))
 		note(TTY_GIVEN, "%s", name_of(t));
-	if (!external && (t->unread || t->changed) && is_first_of_its_side(graph, o))
-		r = fail(TTY_DATA, 0, "/dev/pts/%u: %u bytes %s", number_of(t), t->unread,
-			 master ? "that the program wrote" : "that were typed");
+	if (other)
+		r = judge_unread(graph, o, other);
+	if (master && judge_waiting(t, was_used(graph, o)) < 0)
+		r = -EINVAL;
 	if (t->discipline)
 		r = fail(TTY_DISCIPLINE, 0, "%s: line discipline %u", name_of(t), t->discipline);
 	int session = master ? judge_session(graph, t) : 0;
@@ -251,8 +267,8 @@ static int judge_restore(const struct graph *graph, const struct object *o)
 		return fail(IMAGE_INCONSISTENT, 0, "settings of terminal %u", t->index);
 	slave_path(path, t->index);
 	int r = access(path, F_OK) < 0 ? 0 : fail(TTY_TAKEN, 0, "%s", path);
-	int session = judge_session(graph, t);
-	return r ? r : session;
+	int session = judge_session(graph, t), waiting = judge_waiting(t, was_used(graph, o));
+	return r ? r : session ? session : waiting;
 }
 
 static int tty_judge(const struct graph *graph, const struct object *o, enum direction direction)
@@ -261,9 +277,6 @@ static int tty_judge(const struct graph *graph, const struct object *o, enum dir
 }
 
 /* --- plan --- */
-
-#define CREATE AT(PLAN_WORLD, STAGE_CREATE)
-#define MASTER(plan, o) ARG(plan_fd(plan, (o)->id))
 
 /* A socket pair that holds descriptors in flight: the masters whose numbers are too low, until the right one is open. */
 struct parking {
@@ -361,8 +374,7 @@ static void plan_settings(struct plan *plan, const struct object *o)
 {
 	const Ckpt__Tty *t = o->data;
 	struct winsize size = { (u16)t->rows, (u16)t->columns, (u16)t->width, (u16)t->height };
-	plan_call(plan, CREATE, SYS_ioctl, MASTER(plan, o), ARG(TCSETS2),
-		  ARG_OF_DATA(plan_data(plan, t->termios.data, t->termios.len, 8)));
+	plan_termios(plan, MASTER(plan, o), termios_of(t));
 	plan_call(plan, CREATE, SYS_ioctl, MASTER(plan, o), ARG(TIOCSWINSZ),
 		  ARG_OF_DATA(plan_data(plan, &size, sizeof size, 8)));
 }
@@ -433,19 +445,24 @@ static int tty_plan(struct plan *plan, const struct graph *graph, const struct o
 			plan_external(plan, graph, o);
 		return 0;
 	}
-	u32 flags = file_flags(graph, o->id), made = (flags & (O_ACCMODE | O_NONBLOCK)) | O_NOCTTY | O_CLOEXEC;
+	bool waits = t->waiting && !waiting_is_empty(t->waiting);
+	u32 flags = file_flags(graph, o->id), made = (flags & O_ACCMODE) | O_NONBLOCK | O_NOCTTY | O_CLOEXEC;
+	struct arg slave = { 0 };
 	plan_master(plan, o, made);
-	plan_status_flags(plan, CREATE, o->id, flags, made);
 	plan_call(plan, CREATE, SYS_ioctl, MASTER(plan, o), ARG(TIOCSPTLCK), ARG_OF_DATA(plan_data(plan, NULL, 4, 4)));
-	if (t->hung_up) {
-		struct plan_step *peer =
-			plan_call(plan, CREATE, SYS_ioctl, MASTER(plan, o), ARG(TIOCGPTPEER), ARG(O_RDWR | O_NOCTTY));
-		plan_call(plan, CREATE, SYS_close, ARG_OF_SLOT(step_result(plan, peer)));
-	}
 	for (const struct object *s = NULL; (s = graph_next(graph, &kind_tty, s));)
 		if (s != o && master_of(graph, s->data) == o)
 			plan_slave(plan, graph, o, s);
+	if (waits || t->hung_up)
+		slave = ARG_OF_SLOT(step_result(plan, plan_open(plan, CREATE, o, O_RDWR | O_NOCTTY | O_NONBLOCK)));
+	if (waits)
+		plan_waiting(plan, o, slave);
 	plan_settings(plan, o);
+	if (waits)
+		plan_waiting_behind(plan, o, slave);
+	if (waits || t->hung_up)
+		plan_call(plan, CREATE, SYS_close, slave);
+	plan_status_flags(plan, CREATE, o->id, flags, made);
 	plan_node(plan, t);
 	if (t->session)
 		plan_session(plan, graph, o);

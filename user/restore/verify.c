@@ -30,6 +30,7 @@ static const char *const hearsay[] = { "mm.membarrier",
 				       "numa.range",
 				       "sysvsem.set",
 				       "sysvsem.own",
+				       "tty.waiting",
 				       "unix.pass_pidfd",
 				       "unix.pass_rights" };
 
