@@ -56,10 +56,12 @@ static void run_child(void)
 
 static void make(void)
 {
+	char text[6];
 	kept = make_queue("kept", O_RDWR | O_NONBLOCK, 0640, 5, 256);
 	send_text(kept, "first", 1);
 	send_text(kept, "urgent", PRIORITY);
 	send_text(kept, "second", 1);
+	MUST_EQ(read(kept, text, 6), 6);
 	fresh = make_queue("fresh", O_RDWR, 0600, 3, 128);
 	writer = make_queue("nameless", O_WRONLY, 0606, 4, 64);
 	reader = mq_open(name, O_RDONLY | O_CLOEXEC);
@@ -77,6 +79,7 @@ static void judge_queues(void)
 {
 	struct epoll_event e;
 	char bytes[256];
+	MUST_EQ(lseek(kept, 0, SEEK_CUR), 6);
 	must_be(kept, 5, 256, 3, 0640);
 	must_be(fresh, 3, 128, 0, 0600);
 	must_be(reader, 4, 64, 0, 0606);

@@ -138,6 +138,7 @@ static void plan_open(struct plan *plan, const struct graph *graph, const struct
 	u32 slot = step_result(plan, open);
 	plan_call(plan, CREATE, SYS_umask, umask);
 	plan_place_fd(plan, slot, o->id);
+	plan_position(plan, graph, o->id); /* read(2) tells what the queue holds */
 	/* of one that is there already it may not be allowed, nor needed: the comparison will tell */
 	step_any(plan_call(plan, CREATE, SYS_fchown, ARG(plan_fd(plan, o->id)), ARG(m->uid), ARG(m->gid)));
 }
