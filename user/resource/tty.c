@@ -34,12 +34,60 @@ static bool same_terminal(const Ckpt__Tty *a, const Ckpt__Tty *b)
 	return number_of(a) == number_of(b) && a->devpts == b->devpts;
 }
 
+/* Programs have thousands of them: all files of one terminal are found by its number, in their order. */
+enum { NEXT_KEY = 1, FIRST_KEY, LAST_KEY, INDEXED_KEY };
+static u64 tty_key(u64 what, u64 a, u64 b) { return map_mix(map_mix(map_mix((uintptr_t)&kind_tty, what), a), b); }
+
+static u64 terminal_key(u64 what, const Ckpt__Tty *t)
+{
+	return has_number(t) ? tty_key(what, number_of(t), 1ull << 32 | t->devpts) : tty_key(what, t->device, 0);
+}
+
+static int index_terminal(const struct graph *graph, const struct object *o)
+{
+	const Ckpt__Tty *t = o->data;
+	u64 last = terminal_key(LAST_KEY, t);
+	u32 before = graph_recall(graph, last);
+	if (!has_number(t) && !t->has_device)
+		return 0;
+	int r = graph_remember(graph, before ? tty_key(NEXT_KEY, before, 0) : terminal_key(FIRST_KEY, t), o->id);
+	return r < 0 ? r : graph_remember(graph, last, o->id);
+}
+
+/* What came to the graph since the last time. */
+static int index_terminals(const struct graph *graph)
+{
+	u64 key = tty_key(INDEXED_KEY, 0, 0);
+	u32 last = graph_recall(graph, key);
+	const struct object *o = last ? graph_find(graph, &kind_tty, last) : NULL;
+	int r = 0;
+	while (r == 0 && (o = graph_next(graph, &kind_tty, o))) {
+		r = index_terminal(graph, o);
+		if (r == 0)
+			r = graph_remember(graph, key, o->id);
+	}
+	return r;
+}
+
+/* The files of the terminal that t is a side of: for (o = NULL; (o = terminal_next(graph, t, o));) */
+static const struct object *terminal_next(const struct graph *graph, const Ckpt__Tty *t, const struct object *after)
+{
+	const struct object *o = after;
+	if (index_terminals(graph) == 0) {
+		u32 id = graph_recall(graph, o ? tty_key(NEXT_KEY, o->id, 0) : terminal_key(FIRST_KEY, t));
+		return id ? graph_find(graph, &kind_tty, id) : NULL;
+	}
+	while ((o = graph_next(graph, &kind_tty, o)) && !same_terminal(o->data, t))
+		;
+	return o;
+}
+
 /* What all slave files of one terminal tell alike, the first one speaks for. */
 static bool is_first_of_its_side(const struct graph *graph, const struct object *mine)
 {
 	const Ckpt__Tty *t = mine->data;
-	for (const struct object *o = NULL; (o = graph_next(graph, &kind_tty, o)) && o != mine;)
-		if (is_side(o->data, "master") == is_side(t, "master") && same_terminal(o->data, t))
+	for (const struct object *o = NULL; (o = terminal_next(graph, t, o)) && o != mine;)
+		if (is_side(o->data, "master") == is_side(t, "master"))
 			return false;
 	return true;
 }
@@ -151,11 +199,10 @@ static int tty_collect(struct collector *c, const struct subject *subject, struc
 
 static const struct object *master_of(const struct graph *graph, const Ckpt__Tty *t)
 {
-	for (const struct object *o = NULL; (o = graph_next(graph, &kind_tty, o));) {
-		const Ckpt__Tty *m = o->data;
-		if (is_side(m, "master") && m->has_index && has_number(t) && m->index == number_of(t) && m->devpts == t->devpts)
+	const struct object *o = NULL;
+	while (has_number(t) && (o = terminal_next(graph, t, o)))
+		if (is_side(o->data, "master") && ((const Ckpt__Tty *)o->data)->has_index)
 			return o;
-	}
 	return NULL;
 }
 
@@ -189,7 +236,7 @@ static int judge_session(const struct graph *graph, const Ckpt__Tty *t)
 static bool was_used(const struct graph *graph, const struct object *master)
 {
 	const Ckpt__Tty *t = master->data;
-	for (const struct object *o = NULL; (o = graph_next(graph, &kind_tty, o));)
+	for (const struct object *o = NULL; (o = terminal_next(graph, t, o));)
 		if (o != master && master_of(graph, o->data) == master)
 			return true;
 	return t->hung_up;
@@ -386,7 +433,7 @@ static void plan_modes(struct plan *plan, const struct graph *graph, const struc
 	struct place at = t->session ? AT(t->session, STAGE_TTY) : AT(PLAN_WORLD, STAGE_LINK);
 	struct arg one = ARG_OF_DATA(plan_data(plan, &(int){ 1 }, sizeof(int), 4));
 	bool slave_done = false;
-	for (const struct object *s = NULL; (s = graph_next(graph, &kind_tty, s));)
+	for (const struct object *s = NULL; (s = terminal_next(graph, t, s));)
 		if (s != o && master_of(graph, s->data) == o && ((const Ckpt__Tty *)s->data)->exclusive && !slave_done) {
 			plan_call(plan, at, SYS_ioctl, MASTER(plan, s), ARG(TIOCEXCL), ARG(0));
 			slave_done = true;
@@ -450,7 +497,7 @@ static int tty_plan(struct plan *plan, const struct graph *graph, const struct o
 	struct arg slave = { 0 };
 	plan_master(plan, o, made);
 	plan_call(plan, CREATE, SYS_ioctl, MASTER(plan, o), ARG(TIOCSPTLCK), ARG_OF_DATA(plan_data(plan, NULL, 4, 4)));
-	for (const struct object *s = NULL; (s = graph_next(graph, &kind_tty, s));)
+	for (const struct object *s = NULL; (s = terminal_next(graph, t, s));)
 		if (s != o && master_of(graph, s->data) == o)
 			plan_slave(plan, graph, o, s);
 	if (waits || t->hung_up)
