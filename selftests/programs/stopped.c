@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* stopped DIR: children that are stopped by every signal that can do it, of some of which the parent has been told by wait, of
- * some by SIGCHLD only, and one with threads. Each is told once, with the same signal, and goes on when it is continued. */
+ * some by SIGCHLD only, and one with threads. Each is told once, with the same signal, and goes on when it is continued;
+ * some were to be stopped again. */
 #include "judge.h"
 
 static const int signals[] = { SIGSTOP, SIGTSTP, SIGTTIN, SIGTTOU };
@@ -33,16 +34,28 @@ static void live(int me)
 	_exit(me + 20);
 }
 
-static char state_of(pid_t pid)
+static const char *text_of(pid_t pid, const char *file)
 {
-	char path[64], text[512];
-	snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
+	static char path[64], text[4096];
+	snprintf(path, sizeof path, "/proc/%d/%s", (int)pid, file);
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
 	ssize_t n = read(fd, text, sizeof text - 1);
 	close(fd);
 	text[n > 0 ? n : 0] = 0;
-	char *name = strrchr(text, ')');
+	return text;
+}
+
+static char state_of(pid_t pid)
+{
+	const char *name = strrchr(text_of(pid, "stat"), ')');
 	return name ? name[2] : '?';
+}
+
+/* A second stop, which waits while it is stopped. */
+static bool is_to_stop(pid_t pid)
+{
+	const char *pending = strstr(text_of(pid, "status"), "ShdPnd:\t");
+	return pending && strtoull(pending + strlen("ShdPnd:\t"), NULL, 16) >> (SIGSTOP - 1) & 1;
 }
 
 int main(int argc, char **argv)
@@ -62,6 +75,8 @@ int main(int argc, char **argv)
 	for (int i = 0; i < EACH; i++) {
 		MUST_EQ(waitpid(child[i], &status, WUNTRACED), child[i]);
 		MUST_EQ(WSTOPSIG(status), signals[i]);
+		MUST_EQ(kill(child[i], SIGSTOP), 0);
+		MUST(is_to_stop(child[i]));
 	}
 	/* one more, of which not even the signal has been seen */
 	sigset_t some;
@@ -87,8 +102,10 @@ int main(int argc, char **argv)
 	MUST_EQ(waitpid(last, &status, 0), last);
 	for (int i = 0; i < CHILDREN; i++)
 		MUST_EQ(state_of(child[i]), 'T');
-	for (int i = 0; i < EACH; i++)
+	for (int i = 0; i < EACH; i++) {
 		MUST_EQ(waitpid(child[i], &status, WUNTRACED | WNOHANG), 0);
+		MUST(is_to_stop(child[i]));
+	}
 	for (int i = EACH; i < CHILDREN; i++) {
 		MUST_EQ(waitpid(child[i], &status, WUNTRACED | WNOHANG), child[i]);
 		MUST(WIFSTOPPED(status));

@@ -86,8 +86,11 @@ static bool is_of_timer(const struct queue *queue, const siginfo_t *info)
 
 static int queue_add(struct queue *queue, unsigned signal, const siginfo_t *info)
 {
+	static const siginfo_t stop = { .si_signo = SIGSTOP };
 	Ckpt__Signals *m = queue->m;
 	queue->seen |= SIGNAL_BIT(signal);
+	if (signal == SIGSTOP) /* nobody can ask who sent it */
+		info = &stop;
 	if (is_of_timer(queue, info))
 		return add_signal(&m->n_expired, &m->expired, signal, info);
 	return queue->of_process ? add_signal(&m->n_shared, &m->shared, signal, info)
@@ -186,9 +189,12 @@ static u32 info_data(struct plan *plan, const Ckpt__QueuedSignal *q)
 	return plan_data(plan, &info, sizeof info, 8);
 }
 
+/* SIGSTOP cannot be blocked: it is sent when all are held (restore/stopped.c). */
 static void send_signal(struct plan *plan, u32 pid, u32 tid, const Ckpt__QueuedSignal *q, bool to_process)
 {
 	struct place at = AT(tid, STAGE_TIMERS);
+	if (q->signal == SIGSTOP)
+		return;
 	u32 info = info_data(plan, q);
 	if (to_process)
 		plan_call(plan, at, SYS_rt_sigqueueinfo, ARG(pid), ARG(q->signal), ARG_OF_DATA(info));

@@ -24,6 +24,8 @@ int await_state(u32 tid, const char *letters);
 /* Stops the tasks that were stopped; swallow_stops() lets their (seized) parents take the wait status and SIGCHLD. */
 int stop_tasks(struct execution *);
 int swallow_stops(struct execution *);
+/* SIGSTOPs that were pending, once nobody runs: 0, or a reported error. */
+int send_stops(const struct execution *);
 /* How a thread that is stopped goes on, with a restart block when the image's had one. */
 struct remote_home;
 int restore_interrupted(struct execution *, const Ckpt__Thread *, struct remote_home *ret);

@@ -132,6 +132,8 @@ int execute_finish(struct execution *x)
 		r = set_all(x, &f);
 	if (r == 0)
 		r = restore_dispatch(x);
+	if (r == 0)
+		r = send_stops(x);
 	vector_free(&f.homes);
 	return r == 0 ? release_all(x, brought) : r;
 }

@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-/* Owns processes that were stopped by job control: they are stopped again, and their parents learn nothing of it. */
+/* Owns processes that were stopped by job control: they are stopped again, and their parents learn nothing of it; and stops
+ * that are still to come. */
 #include "base/file.h"
 #include "collect/proc_text.h"
 #include "diag/diag.h"
 #include "infect/remote.h"
 #include "model/shape.h"
+#include "resource/registry.h"
 #include "restore/execute_internal.h"
+#include "signals.pb-c.h"
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
@@ -157,6 +160,30 @@ int swallow_stops(struct execution *x)
 			continue;
 		WORKING_ON_TASK(t->pid);
 		r = swallow(x, t);
+	}
+	return r;
+}
+
+static int send_stop(const Ckpt__Thread *t, u32 tid, bool to_process)
+{
+	pid_t pid = (pid_t)(t ? t->pid : tid);
+	WORKING_ON_THREAD(tid);
+	if ((to_process ? kill(pid, SIGSTOP) : (int)syscall(SYS_tgkill, pid, tid, SIGSTOP)) < 0)
+		return fail(SYSCALL, neg_errno(), "kill(SIGSTOP)");
+	return 0;
+}
+
+/* Nobody runs any more: it takes effect when they are let go. */
+int send_stops(const struct execution *x)
+{
+	int r = 0;
+	for (struct object *o = NULL; r == 0 && (o = graph_next(x->graph, resource_signals.kind, o));) {
+		const Ckpt__Signals *m = o->data;
+		const Ckpt__Thread *t = graph_data(x->graph, &kind_thread, o->id);
+		for (size_t i = 0; r == 0 && i < m->n_shared; i++)
+			r = m->shared[i]->signal == SIGSTOP ? send_stop(t, o->id, true) : 0;
+		for (size_t i = 0; r == 0 && i < m->n_pending; i++)
+			r = m->pending[i]->signal == SIGSTOP ? send_stop(t, o->id, false) : 0;
 	}
 	return r;
 }
