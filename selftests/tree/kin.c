@@ -279,5 +279,27 @@ TEST(stopped_without_bpf, .root = true, .seconds = 60)
 
 TEST(kin_without_bpf, .root = true, .seconds = 60) { without_bpf("kin"); }
 
+/* What the caller's soft limit of descriptors is does not count, the hard one is named. */
+TEST(few_descriptors, .root = true)
+{
+	struct target t;
+	char pid[16];
+	_cleanup_text_ struct text output = { 0 };
+	struct rlimit limit;
+	target_start(&t, "many", "60");
+	CHECK_OK(getrlimit(RLIMIT_NOFILE, &limit));
+	limit.rlim_cur = 64;
+	CHECK_OK(setrlimit(RLIMIT_NOFILE, &limit));
+	target_dump(&t, false);
+	target_restore(&t, 0);
+	limit.rlim_max = 64;
+	CHECK_OK(setrlimit(RLIMIT_NOFILE, &limit));
+	snprintf(pid, sizeof pid, "%d", t.pid);
+	snprintf(t.image, sizeof t.image, WORK "/another");
+	CHECK_EQ(ckpt(&output, "dump", pid, t.image), 1);
+	CHECK_CONTAINS(output.data, "[TOO_MANY_FILES]");
+	target_judge(&t);
+}
+
 PROGRAM(thousand_processes, PLAIN, "many", "1000")
 PROGRAM(thousand_threads, PLAIN, "threads", "1000")

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
+#include <sys/resource.h>
 
 static int read_text(int dirfd, const char *path, struct text *text, bool once, size_t limit)
 {
@@ -28,6 +29,15 @@ static int read_text(int dirfd, const char *path, struct text *text, bool once, 
 	}
 	text_add(text, "", 0);
 	return text_failed(text) ? -ENOMEM : 0;
+}
+
+void file_limit_raise(void)
+{
+	struct rlimit limit;
+	if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
+		limit.rlim_cur = limit.rlim_max;
+		setrlimit(RLIMIT_NOFILE, &limit);
+	}
 }
 
 int file_read(int dirfd, const char *path, struct text *text) { return read_text(dirfd, path, text, false, SIZE_MAX); }

@@ -6,6 +6,8 @@
 #include <dirent.h>
 #include <sys/types.h>
 
+/* Lets this process open as many files as its hard limit allows (setrlimit(2), RLIMIT_NOFILE). */
+void file_limit_raise(void);
 /* Reads all of a file into text (appends). */
 int file_read(int dirfd, const char *path, struct text *);
 /* The id of this boot (random(4)), and a newline. */

@@ -113,10 +113,9 @@ static int report_step(struct execution *x, const struct array *array)
 int execute_room(const struct plan *plan, const struct graph *graph, struct image *image)
 {
 	struct rlimit limit;
-	if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
-		limit.rlim_cur = limit.rlim_max;
-		setrlimit(RLIMIT_NOFILE, &limit);
-	}
+	file_limit_raise();
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+		return fail(SYSCALL, neg_errno(), "getrlimit");
 	u32 files = 0;
 	for (struct object *o = NULL; (o = graph_next(graph, &kind_file, o));)
 		files = MAX(files, o->id);

@@ -346,7 +346,7 @@ static int freeze(struct freeze *f)
 			return fail(TREE_CONTAINS_SELF, 0, "ckpt is process %d", getpid());
 		if (r < 0) {
 			WORKING_ON_TASK(f->tree->processes.v[0].pid);
-			return diag_failed() ? r : fail(TASK_RACED, r, "it ended during the freeze");
+			return diag_failed() ? r : tree_lost(r, "it ended during the freeze");
 		}
 	}
 	return 0;
@@ -365,7 +365,7 @@ static int freeze_to_order(struct freeze *f)
 		r = tree->processes.v[0].state == 'Z' ? -ESRCH : tree_look_through(tree);
 	if (r < 0 && !diag_failed()) {
 		WORKING_ON_TASK(tree->processes.v[0].pid);
-		r = fail(TASK_RACED, r, "it ended during the freeze");
+		r = tree_lost(r, "it ended during the freeze");
 	}
 	if (r < 0) {
 		tree_thaw(tree);

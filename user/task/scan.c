@@ -352,15 +352,25 @@ int tree_scan_all(struct tree *tree, enum scan_extent extent, bool *ret_grew)
 	return 0;
 }
 
+int tree_lost(int err, const char *why)
+{
+	if (err == -ENOMEM)
+		return fail_memory();
+	if (err == -EMFILE || err == -ENFILE)
+		return fail(TOO_MANY_FILES, err, "two for each process of the tree");
+	return fail(TASK_RACED, err, "%s", why);
+}
+
 int tree_scan_begin(struct tree *ret, pid_t root, enum scan_extent extent)
 {
 	WORKING_ON_TASK(root);
 	bool grew = false;
+	file_limit_raise(); /* each process takes two descriptors */
 	int r = add_root(ret, root);
 	if (r == 0) {
 		r = tree_scan_all(ret, extent, &grew);
 		if (r < 0)
-			r = r == -ENOMEM ? fail_memory() : fail(TASK_RACED, r, "reading /proc/%d", root);
+			r = tree_lost(r, "its /proc directory is read");
 		else if (tree_find(ret, getpid()))
 			r = fail(TREE_CONTAINS_SELF, 0, "ckpt is process %d", getpid());
 	}
@@ -374,7 +384,7 @@ int tree_scan(struct tree *ret, pid_t root)
 	int r = tree_scan_begin(ret, root, SCAN_ALL), looks = r < 0 ? 0 : tree_look_through(ret);
 	if (looks < 0) {
 		WORKING_ON_TASK(root);
-		r = fail(TASK_RACED, looks, "reading /proc/%d", root);
+		r = tree_lost(looks, "its /proc directory is read");
 		tree_clear(ret);
 	}
 	return r;

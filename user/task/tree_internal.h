@@ -21,6 +21,8 @@ enum scan_extent {
 };
 /* When the tree is known: where a leader has ended its process is looked at through the first thread. -ESRCH: it has ended, too. */
 int tree_look_through(struct tree *);
+/* Reports why the tree could not be followed: why, when it was not for want of memory or descriptors. Returns an error. */
+int tree_lost(int err, const char *why);
 /* Adds all processes and threads that are not known yet. */
 int tree_scan_all(struct tree *, enum scan_extent, bool *ret_grew);
 /* As tree_scan(). */
