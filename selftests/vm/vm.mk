@@ -4,7 +4,7 @@
 VM_MATRIX := 5.10 6.1 6.12 6.18 7.2 newest pre
 # With each user space; and those that it does not matter to with one.
 VM_TESTS  := tree/programs:sleeper_*,clock_*,threads_* tree/trees:python_*,loop_*,pty_* tree/redis:redis tree/resources:rseq_own_*
-VM_ONCE   := $(addprefix resource/,capabilities creds facts_differential files seccomp) \
+VM_ONCE   := $(addprefix resource/,bpf_stores capabilities creds facts_differential files seccomp) \
              $(addprefix tree/,resources calls kin:leader* sockets vdso why) \
              $(addprefix rights/,capable disabled:*_tells*,rseq_*,no_* types user) $(addprefix unit/,rearm registers rseq vdso)
 VM_USERS  := bookworm trixie sid

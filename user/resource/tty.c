@@ -62,6 +62,8 @@ static int index_terminals(const struct graph *graph)
 	const struct object *o = last ? graph_find(graph, &kind_tty, last) : NULL;
 	int r = 0;
 	while (r == 0 && (o = graph_next(graph, &kind_tty, o))) {
+		if (!o->id || graph_find(graph, &kind_tty, o->id) != o) /* as a bad image may have it */
+			continue;
 		r = index_terminal(graph, o);
 		if (r == 0)
 			r = graph_remember(graph, key, o->id);

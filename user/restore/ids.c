@@ -28,7 +28,7 @@ struct ids {
 static bool is_free(const struct ids *ids, u32 id)
 {
 	const struct f_owner_ex owner = { .type = F_OWNER_TID, .pid = (pid_t)id };
-	return ids->fresh || (fcntl(ids->probe, F_SETOWN_EX, &owner) < 0 && errno == ESRCH);
+	return ids->fresh || !id || (fcntl(ids->probe, F_SETOWN_EX, &owner) < 0 && errno == ESRCH);
 }
 
 static bool wait_for_dead(struct ids *ids)
