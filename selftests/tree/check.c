@@ -97,6 +97,23 @@ TEST(descriptors_in_flight_are_judged, .root = true)
 	target_judge(&t);
 }
 
+/* Policies of a dump, wherever they stand; those of a restore are none of them. */
+TEST(policies_change_the_answer, .root = true)
+{
+	struct target t;
+	char pid[16];
+	_cleanup_text_ struct text output = { 0 }, wrong = { 0 };
+	target_start(&t, "watches", "unread");
+	snprintf(pid, sizeof pid, "%d", t.pid);
+	CHECK_EQ(check(&output, t.pid, NULL), 7);
+	CHECK_CONTAINS(output.data, "[INOTIFY_UNREAD]");
+	CHECK_EQ(check(NULL, t.pid, "--policy=inotify-events=drop"), 0);
+	CHECK_EQ(ckpt(NULL, "check", "--policy", "inotify-events=drop", "--pid", pid), 0);
+	CHECK_EQ(check(&wrong, t.pid, "--policy=cgroup=drop"), 2);
+	CHECK_CONTAINS(wrong.data, "[USAGE]");
+	target_judge(&t);
+}
+
 TEST(what_moves_is_changing, .root = true, .seconds = 60)
 {
 	struct target t;

@@ -163,6 +163,31 @@ TEST(pipes, .root = true, .seconds = 60) { goes_on(false, NULL); }
 TEST(sockets, .root = true, .seconds = 60) { goes_on(true, NULL); }
 TEST(clone, .root = true, .seconds = 60) { goes_on(false, "--pidns"); }
 
+static int check(struct text *output, const struct target *t, const char *option)
+{
+	char pid[16];
+	snprintf(pid, sizeof pid, "%d", t->pid);
+	return ckpt(output, "check", "--pid", pid, option);
+}
+
+/* What a dump would say with its options and without them. */
+TEST(foretold, .root = true)
+{
+	struct target t;
+	struct sides s;
+	_cleanup_text_ struct text plain = { 0 }, others = { 0 };
+	start(&t, &s, false);
+	answers(&s, 1);
+	CHECK_EQ(check(&plain, &t, NULL), EXIT_UNSUPPORTED);
+	CHECK_CONTAINS(plain.data, "[PIPE_EXTERNAL]");
+	CHECK_EQ(check(&others, &t, "--external=unix"), EXIT_UNSUPPORTED);
+	CHECK_CONTAINS(others.data, "[PIPE_EXTERNAL]");
+	CHECK_EQ(check(NULL, &t, "--external=pipe"), 0);
+	CHECK_EQ(check(NULL, &t, "--external"), 0);
+	answers(&s, 2);
+	CHECK_EQ(dump(&t, NULL, true), 0);
+}
+
 /* Another kind of file each: a fifo, a file that has something in it already, and what is that file too. */
 TEST(other_kinds, .root = true, .seconds = 60)
 {

@@ -245,6 +245,75 @@ static int check_host(const struct check_options *options)
 	return able ? 0 : fail(HOST_LACKS, 0, "%s", sentence.data);
 }
 
+#define CHECK_USAGE                                                                                                            \
+	"ckpt check [-v] [--json] [--why] [--pid PID [--policy NAME=POLICY] [--external[=KIND,...]] | --image DIR "            \
+	"[-d] " RESTORE_OPTIONS_TEXT "]"
+
+/* Options that belong to one of the questions, whichever comes first. */
+struct asked {
+	VECTOR(const char *) policies;
+	bool image; /* an option is for --image alone */
+};
+
+static int take_option(struct check_options *o, struct asked *asked, int option, const char *value)
+{
+	switch (option) {
+	case 'j':
+		o->json = true;
+		return 0;
+	case 'v':
+		o->verbose = true;
+		return 0;
+	case 'w':
+		o->why = true;
+		return 0;
+	case 'p':
+		return command_pid(value, &o->pid);
+	case 'm':
+		o->restore.dir = value;
+		return 0;
+	case 'd':
+		o->restore.detach = asked->image = true;
+		return 0;
+	case 'e':
+		o->external = true;
+		o->external_kinds = value;
+		return 0;
+	case 'o': {
+		const char **place = vector_add(&asked->policies);
+		if (!place)
+			return fail_memory();
+		*place = value;
+		return 0;
+	}
+	default: {
+		int r = restore_option(&o->restore, option, value);
+		asked->image |= r > 0;
+		return r ?: fail(USAGE, 0, CHECK_USAGE);
+	}
+	}
+}
+
+static int take_policies(struct check_options *o, const struct asked *asked)
+{
+	int r = 0;
+	for (size_t i = 0; r == 0 && i < asked->policies.n; i++)
+		r = o->pid ? policy_parse(&o->policies, asked->policies.v[i], POLICY_AT_DUMP)
+			   : policy_parse(&o->restore.policies, asked->policies.v[i], POLICY_AT_RESTORE);
+	return r;
+}
+
+static int judge_options(const struct check_options *o, const struct asked *asked)
+{
+	if (o->pid && o->restore.dir)
+		return fail(USAGE, 0, "--pid and --image are two questions");
+	if (asked->image && !o->restore.dir)
+		return fail(USAGE, 0, "an option is for --image alone");
+	if (o->external && !o->pid)
+		return fail(USAGE, 0, "--external is for --pid alone");
+	return asked->policies.n && !o->pid && !o->restore.dir ? fail(USAGE, 0, "--policy is for --pid and --image") : 0;
+}
+
 static int parse(int argc, char **argv, struct check_options *o)
 {
 	static const struct option options[] = {
@@ -254,47 +323,23 @@ static int parse(int argc, char **argv, struct check_options *o)
 		{ "image", required_argument, NULL, 'm' },
 		{ "detach", no_argument, NULL, 'd' },
 		{ "why", no_argument, NULL, 'w' },
+		{ "external", optional_argument, NULL, 'e' },
 		RESTORE_OPTIONS,
 		{ 0 },
 	};
-	bool handed = false;
+	struct asked asked = { 0 };
 	int r = 0;
 	opterr = 0;
-	for (int c; r >= 0 && (c = getopt_long(argc, argv, ":vdp:", options, NULL)) != -1;) {
-		switch (c) {
-		case 'j':
-			o->json = true;
-			break;
-		case 'v':
-			o->verbose = true;
-			break;
-		case 'w':
-			o->why = true;
-			break;
-		case 'p':
-			r = command_pid(optarg, &o->pid);
-			break;
-		case 'm':
-			o->restore.dir = optarg;
-			break;
-		case 'd':
-			o->restore.detach = handed = true;
-			break;
-		default:
-			r = restore_option(&o->restore, c, optarg);
-			handed |= r > 0;
-			if (r == 0)
-				return fail(
-					USAGE, 0,
-					"ckpt check [-v] [--json] [--why] [--pid PID | --image DIR [-d] " RESTORE_OPTIONS_TEXT
-					"]");
-		}
-	}
+	for (int c; r >= 0 && (c = getopt_long(argc, argv, ":vdp:", options, NULL)) != -1;)
+		r = take_option(o, &asked, c, optarg);
 	if (r >= 0 && optind != argc)
-		return fail(USAGE, 0, "ckpt check takes no argument \"%s\"", argv[optind]);
-	if (r >= 0 && (o->restore.dir ? o->pid : handed))
-		return fail(USAGE, 0, o->pid ? "--pid and --image are two questions" : "an option is for --image alone");
-	return r < 0 ? r : 0;
+		r = fail(USAGE, 0, "ckpt check takes no argument \"%s\"", argv[optind]);
+	if (r >= 0)
+		r = judge_options(o, &asked);
+	if (r >= 0)
+		r = take_policies(o, &asked);
+	vector_free(&asked.policies);
+	return MIN(r, 0);
 }
 
 static int answer(struct check_options *o)

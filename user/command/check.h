@@ -7,7 +7,10 @@
 
 struct check_options {
 	bool json, verbose, why;
-	int pid;                       /* 0: the host */
+	int pid;                  /* 0: the host */
+	struct policies policies; /* of a dump of the tree */
+	bool external;            /* see dump_config */
+	const char *external_kinds;
 	struct restore_config restore; /* dir: judge this image; NULL: none */
 };
 

@@ -78,13 +78,17 @@ static void measure(struct look *look)
 }
 
 /* Fills ret as far as it can be read. Only a tree that is not there at all is a failure. */
-static int look_at(struct look *ret, const struct caps *caps, pid_t pid)
+static int look_at(struct look *ret, const struct caps *caps, const struct check_options *options)
 {
-	const struct collect_config how = {
-		.caps = caps, .resources = registry, .effort = BPF_CACHED, .no_hijack = true, .live = true
-	};
-	ret->pid = pid;
-	int r = tree_scan(&ret->tree, pid);
+	const struct collect_config how = { .caps = caps,
+					    .resources = registry,
+					    .effort = BPF_CACHED,
+					    .no_hijack = true,
+					    .live = true,
+					    .policies = &options->policies,
+					    .external = options->external && dump_is_listed(options->external_kinds, "pipe") };
+	ret->pid = options->pid;
+	int r = tree_scan(&ret->tree, options->pid);
 	if (r < 0)
 		return r;
 	for (size_t i = 0; i < ret->tree.processes.n; i++) {
@@ -94,6 +98,8 @@ static int look_at(struct look *ret, const struct caps *caps, pid_t pid)
 	judge_access(caps);
 	if (collect(&ret->graph, &ret->tree, &how) < 0)
 		return 0;
+	if (options->external)
+		dump_mark_external(&ret->graph, options->external_kinds);
 	judge_dump(&ret->graph);
 	ret->whole = dump_scan_pages(caps, &ret->tree, &ret->graph) == 0;
 	measure(ret);
@@ -196,14 +202,14 @@ static void add_verdict(struct text *t)
 }
 
 /* Two looks, of which only what they agree on is certain. */
-static int look_twice(struct look *first, struct look *second, const struct caps *caps, pid_t pid)
+static int look_twice(struct look *first, struct look *second, const struct caps *caps, const struct check_options *options)
 {
 	size_t place = diag_mark();
-	int r = look_at(first, caps, pid);
+	int r = look_at(first, caps, options);
 	if (r < 0)
 		return r;
 	size_t middle = diag_mark();
-	r = look_at(second, caps, pid);
+	r = look_at(second, caps, options);
 	if (r < 0)
 		return r;
 	diag_settle(place, middle);
@@ -227,7 +233,7 @@ int check_tree(const struct check_options *options)
 	int r = command_caps(&caps);
 	_cleanup_why_ struct why *why = options->why ? why_begin(&caps) : NULL;
 	if (r == 0)
-		r = look_twice(&first, &second, &caps, options->pid);
+		r = look_twice(&first, &second, &caps, options);
 	if (why)
 		why_explain(why);
 	if (r < 0)

@@ -59,22 +59,20 @@ static int write_image(const struct dump_config *config, struct held *h, struct 
 	return image_commit(h->writer, config->durable < 0 ? on_disk : config->durable);
 }
 
-/* Is the name one of those that are separated by commas? */
-static bool is_listed(const char *list, const char *name)
+bool dump_is_listed(const char *names, const char *name)
 {
 	size_t len = strlen(name);
-	for (const char *at = list ?: ""; *at; at += strcspn(at, ","), at += *at == ',')
+	for (const char *at = names ?: ""; *at; at += strcspn(at, ","), at += *at == ',')
 		if (strcspn(at, ",") == len && !strncmp(at, name, len))
 			return true;
-	return !list;
+	return !names;
 }
 
-/* Files that something else will take the place of. */
-static void mark_external(struct graph *g, const char *kinds)
+void dump_mark_external(struct graph *g, const char *names)
 {
 	for (const struct resource *const *r = registry; *r; r++)
 		for (struct object *o = NULL;
-		     (*r)->external && is_listed(kinds, (*r)->name) && (o = graph_next(g, (*r)->kind, o));) {
+		     (*r)->external && dump_is_listed(names, (*r)->name) && (o = graph_next(g, (*r)->kind, o));) {
 			Ckpt__File *file = graph_data(g, &kind_file, o->id);
 			if (file && (*r)->external(g, o))
 				SET(file, external, true);
@@ -167,13 +165,13 @@ static int take(struct held *h, const struct dump_config *config, struct bpf_sou
 					    .connections = &h->connections,
 					    .lock = &h->lock,
 					    .policies = config->policies,
-					    .external = config->external && is_listed(config->external_kinds, "pipe"),
+					    .external = config->external && dump_is_listed(config->external_kinds, "pipe"),
 					    .ghost_limit = config->ghost_limit };
 	r = image_create_below(&h->writer, config->above, config->dir, config->replace); /* while eBPF's program is loaded */
 	if (r == 0)
 		r = collect_outside(&h->graph, &h->tree, &how);
 	if (r == 0 && config->external)
-		mark_external(&h->graph, config->external_kinds);
+		dump_mark_external(&h->graph, config->external_kinds);
 	if (r == 0)
 		r = judge_dump(&h->graph);
 	u64 judged = now_ns();

@@ -41,6 +41,11 @@ int dump_tree(const struct dump_config *, struct dump_result *ret);
 /* Judges a collected model for a dump; every refusal is reported. 0 or -EINVAL. */
 int judge_dump(const struct graph *);
 
+/* Is a resource's name among these, which commas separate? NULL: all are. */
+bool dump_is_listed(const char *names, const char *name);
+/* Marks files of these resources that something else will take the place of, as dump_config.external_kinds has them. */
+void dump_mark_external(struct graph *, const char *names);
+
 /* Does the model show a thread inside of the vDSO? Such threads are brought out of it by letting them run on for a moment:
  * then the model is out of date. */
 bool dump_is_in_vdso(const struct graph *);
