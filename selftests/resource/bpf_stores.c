@@ -1,22 +1,10 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /* Where the programs of eBPF come from: pinned, from the cache or loaded anew, and never from where others could have put them. */
-#include "collect/bpf_internal.h"
-#include "harness/target.h"
+#include "resource/source.h"
 #include <fcntl.h>
 #include <stdio.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
-
-static struct caps no_caps; /* nothing is known to be impossible */
-
-static struct bpf_source *source(void)
-{
-	int err = 0;
-	struct bpf_source *bpf = bpf_open(&no_caps, BPF_COLD, &err);
-	if (!bpf)
-		SKIP("eBPF is not to be had: %s", strerror(-err));
-	return bpf;
-}
 
 /* A /var/cache and a /sys/fs/bpf of this test's own. */
 static void private_stores(void)

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /* Two sources, one truth: what eBPF tells of a process must equal what /proc tells, and what only eBPF knows must equal
  * what the process itself says. */
-#include "collect/bpf_internal.h"
-#include "harness/target.h"
+#include "resource/source.h"
 #include <fcntl.h>
 #include <linux/futex.h>
 #include <linux/membarrier.h>
@@ -52,8 +51,6 @@ struct said {
 	u64 mask;
 	struct timespec at;
 };
-
-static struct caps no_caps; /* nothing is known to be impossible */
 
 static struct said *said_new(void)
 {
@@ -235,15 +232,6 @@ static pid_t start(void (*run)(struct said *), struct said *s)
 	}
 	WAIT_UNTIL(__atomic_load_n(&s->ready, __ATOMIC_ACQUIRE));
 	return pid;
-}
-
-static struct bpf_source *source(void)
-{
-	int err = 0;
-	struct bpf_source *bpf = bpf_open(&no_caps, BPF_COLD, &err);
-	if (!bpf)
-		SKIP("eBPF is not to be had: %s", strerror(-err));
-	return bpf;
 }
 
 static void freeze(struct tree *tree, pid_t pid) { CHECK_OK(tree_freeze(tree, pid, &(struct freeze_options){ 0 })); }

@@ -40,6 +40,12 @@ int bpf_source_walker(struct bpf_source *source, enum bpf_object_id id, struct b
 	return 0;
 }
 
+int bpf_source_lock(struct bpf_source *source, enum bpf_object_id id, struct bpf_walker **ret)
+{
+	int r = bpf_source_walker(source, id, ret);
+	return r < 0 ? r : bpf_lock(*ret);
+}
+
 /* The mini program knows no other ids: PROC_PID_INIT_INO is the inode number of the initial pid namespace. */
 static bool in_initial_pid_namespace(void)
 {

@@ -26,9 +26,7 @@ static int read_one(struct bpf_walker *w, u32 tgid, u32 number, struct record_ai
 int bpf_aio(struct bpf_source *source, u32 tgid, u64 address, struct record_aio *ret)
 {
 	struct bpf_walker *w;
-	int r = bpf_source_walker(source, BPF_AIO, &w);
-	if (r == 0)
-		r = bpf_lock(w);
+	int r = bpf_source_lock(source, BPF_AIO, &w);
 	if (r < 0)
 		return r;
 	for (u32 number = 0; number < CONTEXTS_MAX; number++) {

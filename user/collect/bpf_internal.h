@@ -92,12 +92,16 @@ int bpf_interpret(const struct bpf_insn *code, size_t count, void *map, size_t s
 int bpf_task_fields(const struct bpf_walker *, const struct bpf_reader *record, struct record_task_map *scratch);
 /* 1 and the next record, 0 at the end, -EBADMSG when the stream is not whole. */
 int bpf_next(struct bpf_reader *);
+/* The first record of a stream: 1, or 0 when there is none. -EBADMSG: it is no record of this tag and length. */
+int bpf_first_record(const struct text *stream, u32 tag, void *ret, size_t len);
 /* Runs the program from the cursor on, about one process, for the one record that it writes then: 1 and the record, 0: none. The
- * caller holds the lock. -EBADMSG: it is no record of this tag and length. */
+ * caller holds the lock. */
 int bpf_read_record(struct bpf_walker *, u32 tgid, u64 cursor, u32 tag, void *ret, size_t len);
 
 /* The program of a source, loaded when it is first asked for. */
 int bpf_source_walker(struct bpf_source *, enum bpf_object_id, struct bpf_walker **ret);
+/* The same, and takes its lock: bpf_unlock(*ret) once this gave 0. */
+int bpf_source_lock(struct bpf_source *, enum bpf_object_id, struct bpf_walker **ret);
 /* Runs it over the tree, process by process or in one pass, whichever is cheaper. */
 int bpf_run_tree(const struct bpf_walker *, const struct tree *, struct text *);
 u32 bpf_pid_seen(const struct record_pid *reader, const struct record_pid *);

@@ -97,18 +97,22 @@ int bpf_next(struct bpf_reader *reader)
 	return 1;
 }
 
-int bpf_read_record(struct bpf_walker *w, u32 tgid, u64 cursor, u32 tag, void *ret, size_t len)
+int bpf_first_record(const struct text *stream, u32 tag, void *ret, size_t len)
 {
-	_cleanup_text_ struct text stream = { 0 };
-	w->config->cursor = cursor;
-	int r = bpf_run(w, tgid, &stream);
-	struct bpf_reader reader = { .at = stream.data, .end = stream.data + stream.len };
-	if (r == 0)
-		r = bpf_next(&reader);
+	struct bpf_reader reader = { .at = stream->data, .end = stream->data + stream->len };
+	int r = bpf_next(&reader);
 	if (r <= 0)
 		return r;
 	if (!reader.data || reader.tag != tag || reader.len != len)
 		return -EBADMSG;
 	memcpy(ret, reader.data, len);
 	return 1;
+}
+
+int bpf_read_record(struct bpf_walker *w, u32 tgid, u64 cursor, u32 tag, void *ret, size_t len)
+{
+	_cleanup_text_ struct text stream = { 0 };
+	w->config->cursor = cursor;
+	int r = bpf_run(w, tgid, &stream);
+	return r < 0 ? r : bpf_first_record(&stream, tag, ret, len);
 }

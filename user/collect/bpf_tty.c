@@ -98,9 +98,7 @@ void terminal_queues_free(struct terminal_queues *q)
 int bpf_tty(struct bpf_source *source, u32 tgid, u32 fd, struct terminal_queues *ret)
 {
 	struct reading reading = { .tgid = tgid, .fd = fd };
-	int r = bpf_source_walker(source, BPF_TTY, &reading.walker);
-	if (r == 0)
-		r = bpf_lock(reading.walker);
+	int r = bpf_source_lock(source, BPF_TTY, &reading.walker);
 	if (r < 0)
 		return r;
 	for (int i = 0; i < TRIES; i++) {

@@ -6,22 +6,13 @@ int bpf_undo(struct bpf_source *source, u32 pid, u64 list, u32 number, u32 first
 {
 	_cleanup_text_ struct text stream = { 0 };
 	struct bpf_walker *w;
-	int r = bpf_source_walker(source, BPF_UNDO, &w);
-	if (r == 0)
-		r = bpf_lock(w);
+	int r = bpf_source_lock(source, BPF_UNDO, &w);
 	if (r < 0)
 		return r;
 	w->config->only = list;
 	w->config->cursor = (u64)first << 32 | number;
 	r = bpf_run_process(w, pid, &stream);
 	bpf_unlock(w);
-	struct bpf_reader reader = { .at = stream.data, .end = stream.data + stream.len };
-	if (r == 0) /* each thread that has the list tells the same */
-		r = bpf_next(&reader);
-	if (r <= 0)
-		return r;
-	if (reader.tag != RECORD_UNDO || reader.len != sizeof(*ret))
-		return -EBADMSG;
-	memcpy(ret, reader.data, sizeof(*ret));
-	return 1;
+	/* each thread that has the list tells the same */
+	return r < 0 ? r : bpf_first_record(&stream, RECORD_UNDO, ret, sizeof *ret);
 }

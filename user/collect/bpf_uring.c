@@ -28,9 +28,7 @@ int bpf_uring(struct bpf_source *source, u32 tgid, u32 fd, struct record_uring *
 {
 	struct bpf_walker *w;
 	bool more = true;
-	int r = bpf_source_walker(source, BPF_URING, &w);
-	if (r == 0)
-		r = bpf_lock(w);
+	int r = bpf_source_lock(source, BPF_URING, &w);
 	if (r < 0)
 		return r;
 	*ret = (struct record_uring){ 0 };
@@ -46,9 +44,7 @@ int bpf_uring(struct bpf_source *source, u32 tgid, u32 fd, struct record_uring *
 int bpf_uring_slots(struct bpf_source *source, u32 tgid, u32 fd, u32 first, struct record_uring_slots *ret)
 {
 	struct bpf_walker *w;
-	int r = bpf_source_walker(source, BPF_URING_TABLE, &w);
-	if (r == 0)
-		r = bpf_lock(w);
+	int r = bpf_source_lock(source, BPF_URING_TABLE, &w);
 	if (r < 0)
 		return r;
 	u64 cursor = (u64)(first / URING_SLOTS_PER_READ) << 32 | fd;

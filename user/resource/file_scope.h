@@ -121,6 +121,20 @@ static inline bool file_same_time(s64 a, s64 b)
 	return a == b || (a / second == b / second && (a % second == 0 || b % second == 0));
 }
 
+/* Does the file look as it did when it had this size in bytes and this modification time in ns? */
+static inline bool file_unchanged(const struct stat *st, u64 size, s64 mtime)
+{
+	return (u64)st->st_size == size && file_same_time(mtime, st->st_mtim.tv_sec * 1000000000l + st->st_mtim.tv_nsec);
+}
+
+/* What the program has mapped, or where it stands, must still be there: 0 or a reported error. */
+static inline int file_judge_size(const char *path, const struct stat *st, u64 size)
+{
+	return (u64)st->st_size >= size ? 0
+					: fail(FILE_CHANGED, 0, "%s has %llu bytes, had %llu", path,
+					       (unsigned long long)st->st_size, (unsigned long long)size);
+}
+
 /* Puts the file in its service place where it stood: what has a position. */
 static inline void plan_position(struct plan *plan, const struct graph *graph, u32 file)
 {

@@ -236,12 +236,10 @@ static int judge_linked(const struct graph *graph, const Ckpt__Ghost *g)
 	bool device = is_device(g) && S_ISCHR(st.st_mode) && is_stateless_device(0, major(st.st_rdev), minor(st.st_rdev));
 	if (!device && !S_ISREG(st.st_mode))
 		return fail(FILE_CHANGED, 0, "%s is another file", g->path);
-	if ((u64)st.st_size < g->linked_size)
-		return fail(FILE_CHANGED, 0, "%s has %llu bytes, had %llu", g->path, (unsigned long long)st.st_size,
-			    (unsigned long long)g->linked_size);
-	bool same =
-		(u64)st.st_size == g->linked_size && file_same_time(g->mtime, st.st_mtim.tv_sec * SECOND + st.st_mtim.tv_nsec);
-	return same || !any_is_mapped(graph, g->memory) ? 0 : fail(FILE_REPLACED, 0, "%s was written to since", g->path);
+	int r = file_judge_size(g->path, &st, g->linked_size);
+	if (r < 0 || file_unchanged(&st, g->linked_size, g->mtime) || !any_is_mapped(graph, g->memory))
+		return r;
+	return fail(FILE_REPLACED, 0, "%s was written to since", g->path);
 }
 
 static int judge_restore(const struct graph *graph, const struct object *o, const Ckpt__Ghost *g)

@@ -168,12 +168,10 @@ static int judge_restore(const struct graph *graph, u32 file, const Ckpt__Reg *f
 		return fail(FILE_CHANGED, 0, "%s is now of type %s, was %s", f->path, type_of(st.st_mode), f->type);
 	if (!may_be_opened(file_flags(graph, file), &st))
 		return fail(IMAGE_VALUE, 0, "%s, of type %s, is to be opened", f->path, f->type);
-	if (S_ISREG(st.st_mode) && (u64)st.st_size < f->size)
-		return fail(FILE_CHANGED, 0, "%s has %llu bytes, had %llu", f->path, (unsigned long long)st.st_size,
-			    (unsigned long long)f->size);
-	bool same =
-		(u64)st.st_size == f->size && file_same_time(f->mtime, st.st_mtim.tv_sec * 1000000000l + st.st_mtim.tv_nsec);
-	if (S_ISREG(st.st_mode) && !same)
+	int r = S_ISREG(st.st_mode) ? file_judge_size(f->path, &st, f->size) : 0;
+	if (r < 0)
+		return r;
+	if (S_ISREG(st.st_mode) && !file_unchanged(&st, f->size, f->mtime))
 		return file_is_mapped(graph, file) ? judge_mapped(f, &st) : 0;
 	graph_remember(graph, key, file); /* else it is looked at again */
 	return 0;
