@@ -98,6 +98,19 @@ static int confirm_restore(void *arg, pid_t root)
 	return r;
 }
 
+/* Without the option groups that are there are entered, and none is made. */
+static int cgroup_policy(const struct options *o, struct policies *ret)
+{
+	static const char *const modes[][2] = {
+		{ "none", "cgroup=require" }, { "props", "cgroup=set" },     { "soft", "cgroup=keep" },   { "", "cgroup=keep" },
+		{ "full", "cgroup=full" },    { "strict", "cgroup=strict" }, { "ignore", "cgroup=drop" },
+	};
+	const char *mode = option_value(o, OPTION_MANAGE_CGROUPS), *policy = "cgroup=enter";
+	for (size_t i = 0; mode && i < ARRAY_SIZE(modes); i++)
+		policy = strcmp(mode, modes[i][0]) ? policy : modes[i][1];
+	return policy_parse(ret, policy, POLICY_AT_RESTORE);
+}
+
 static int configure(struct run *r)
 {
 	struct front *f = r->front;
@@ -117,9 +130,8 @@ static int configure(struct run *r)
 		.confirm = { confirm_restore, f },
 	};
 	result = tcp_policies(f, &r->config.policies, false);
-	value = option_value(o, OPTION_MANAGE_CGROUPS);
-	if (result == 0 && value && !strcmp(value, "ignore"))
-		result = policy_parse(&r->config.policies, "cgroup=drop", POLICY_AT_RESTORE);
+	if (result == 0)
+		result = cgroup_policy(o, &r->config.policies);
 	for (size_t at = 0; result == 0 && (value = option_next(o, OPTION_INHERIT_FD, &at));)
 		result = add_inherited(r, value);
 	for (size_t at = 0; result == 0 && (value = option_next(o, OPTION_JOIN_NS, &at));)

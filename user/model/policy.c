@@ -9,20 +9,26 @@ enum {
 	RESET = POLICY_RESET,
 	REFUSE = POLICY_REFUSE,
 	DROP = POLICY_DROP,
+	ENTER = POLICY_ENTER,
+	REQUIRE = POLICY_REQUIRE,
+	SET_AGAIN = POLICY_SET,
+	FULL = POLICY_FULL,
+	STRICT = POLICY_STRICT,
 	AT_DUMP = POLICY_AT_DUMP,
 	AT_RESTORE = POLICY_AT_RESTORE
 };
 
 static const struct row {
 	const char *name, *about;
-	u8 when, initial, choices;
+	u8 when;
+	u16 initial, choices;
 } rows[] = {
 #define POLICY(id, name, about, when, initial, choices) { name, about, when, initial, choices },
 #include "model/policy.def"
 #undef POLICY
 };
 
-static const char *const words[] = { "keep", "close", "reset", "refuse", "drop" };
+static const char *const words[] = { "keep", "close", "reset", "refuse", "drop", "enter", "require", "set", "full", "strict" };
 
 static void add_choices(struct text *t, const struct row *row)
 {
@@ -38,7 +44,7 @@ static int choose(struct policies *p, size_t id, const char *word)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(words); i++)
 		if (!strcmp(word, words[i]) && rows[id].choices & 1u << i) {
-			p->choice[id] = (u8)(1u << i);
+			p->choice[id] = (u16)(1u << i);
 			p->chosen |= (u8)(1u << id);
 			return 0;
 		}

@@ -9,6 +9,12 @@ enum policy_choice {
 	POLICY_RESET = 4,  /* the program finds it broken when it uses it */
 	POLICY_REFUSE = 8, /* the dump is refused */
 	POLICY_DROP = 16,  /* it is left out, and a warning says so */
+	/* of things that may be there at restore, where KEEP makes those that are gone: */
+	POLICY_ENTER = 32,   /* none is made; a warning tells which are gone */
+	POLICY_REQUIRE = 64, /* all must be there */
+	POLICY_SET = 128,    /* all must be there, and are set to what they were */
+	POLICY_FULL = 256,   /* those that are gone are made, and all are set to what they were */
+	POLICY_STRICT = 512, /* all are made: none may be there */
 };
 enum policy_when { POLICY_AT_DUMP = 1, POLICY_AT_RESTORE = 2 };
 
@@ -21,7 +27,7 @@ enum policy_id {
 
 /* Zeroed: the defaults. */
 struct policies {
-	u8 choice[POLICY_COUNT];
+	u16 choice[POLICY_COUNT];
 	u8 chosen; /* bit per id: it is not the default */
 };
 

@@ -37,8 +37,8 @@ struct resource {
 	int (*settle)(struct collector *, struct object *);
 	/* Refuses by fail() what cannot be carried; 0 or negative errno. May be NULL. */
 	int (*judge)(const struct graph *, const struct object *, enum direction);
-	/* A loaded object becomes what the policies of the restore make of it. Pure; 0 or -ENOMEM. May be NULL. */
-	int (*choose)(struct object *, const struct policies *);
+	/* A loaded object becomes what the policies of the restore make of it. 0 or negative errno (reported). May be NULL. */
+	int (*choose)(const struct graph *, struct object *, const struct policies *);
 	/* FILE scope: does its other side lie outside of the tree, so that another file could take its place? May be NULL. At restore
 	 * such a file is neither judged nor planned. */
 	bool (*external)(const struct graph *, const struct object *);

@@ -1,53 +1,15 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-/* Owns the control groups of a process (cgroups(7)). A restored process enters those that are still there; none is made anew, for what it
- * limits is not its processes' but its manager's. */
-#include "base/file.h"
-#include "cgroup.pb-c.h"
+/* Owns the control groups of a process (cgroups(7)). A restored process enters those that are still there; those that are gone are made
+ * again with what was set in them, but for those that who dumped it was in himself: these are not the tree's. */
 #include "collect/collect.h"
-#include "diag/diag.h"
 #include "model/kinds.h"
-#include "model/policy.h"
 #include "model/shape.h"
-#include "plan/plan.h"
-#include <fcntl.h>
-#include <mntent.h>
-#include <stdio.h>
-#include <sys/syscall.h>
+#include "resource/cgroup_make.h"
 #include <unistd.h>
 
 static const struct kind kind_cgroup = { .name = "cgroup", .desc = &ckpt__cgroup__descriptor };
 
 /* --- collect --- */
-
-static int add_place(size_t *count, Ckpt__CgroupPlace ***places, const char *hierarchy, const char *path)
-{
-	Ckpt__CgroupPlace *place = MESSAGE_NEW(Ckpt__CgroupPlace, ckpt__cgroup_place);
-	if (!place || !MESSAGE_APPEND(count, places, place)) {
-		free(place);
-		return fail_memory();
-	}
-	return message_set_string(&place->hierarchy, hierarchy) && message_set_string(&place->path, path) ? 0 : fail_memory();
-}
-
-static bool is_root(const char *path) { return !strcmp(path, "/"); }
-
-/* The lines of /proc/PID/cgroup: "ID:CONTROLLERS:PATH". */
-static int read_places(int proc, const char *file, bool roots, Ckpt__Cgroup *m)
-{
-	_cleanup_text_ struct text text = { 0 };
-	int r = file_read(proc, file, &text);
-	if (r == -ENOENT) /* CONFIG_CGROUPS=n */
-		return 0;
-	if (r < 0)
-		return fail(PROC_READ, r, "%s", file);
-	for (char *line, *rest = text.data; r == 0 && (line = strsep(&rest, "\n"));) {
-		strsep(&line, ":");
-		const char *hierarchy = strsep(&line, ":");
-		if (line && (roots || !is_root(line)))
-			r = add_place(&m->n_place, &m->place, hierarchy, line);
-	}
-	return r;
-}
 
 static int cgroup_collect(struct collector *collector, const struct subject *subject, struct object *object)
 {
@@ -57,37 +19,20 @@ static int cgroup_collect(struct collector *collector, const struct subject *sub
 	return proc < 0 ? proc : read_places(proc, "cgroup", false, object->data);
 }
 
+/* With one object are the groups themselves: only an image needs them. */
+static int cgroup_settle(struct collector *collector, struct object *object)
+{
+	const struct graph *graph = collector_graph(collector);
+	if (!collector_storing(collector) || graph_next(graph, object->kind, NULL) != object)
+		return 0;
+	_cleanup_hierarchies_ struct hierarchies here = { 0 };
+	int r = hierarchies_read(&here);
+	for (size_t i = 0; r == 0 && i < here.list.n; i++)
+		r = describe_hierarchy(graph, object, &here.list.v[i]);
+	return r;
+}
+
 /* --- choose: where it can be at this restore --- */
-
-/* What is in no list is in the root. */
-static const char *path_in(size_t count, Ckpt__CgroupPlace *const *places, const char *hierarchy)
-{
-	for (size_t i = 0; i < count; i++)
-		if (places[i]->hierarchy && places[i]->path && !strcmp(places[i]->hierarchy, hierarchy))
-			return places[i]->path;
-	return "/";
-}
-
-static bool is_mount_of(const struct mntent *mount, const char *hierarchy)
-{
-	char first[64];
-	snprintf(first, sizeof first, "%.*s", (int)strcspn(hierarchy, ","), hierarchy);
-	return *hierarchy ? !strcmp(mount->mnt_type, "cgroup") && hasmntopt(mount, first) : !strcmp(mount->mnt_type, "cgroup2");
-}
-
-/* Where a hierarchy is mounted; false: nowhere. */
-static bool find_mount(const char *hierarchy, char place[PATH_MAX])
-{
-	FILE *mounts = setmntent("/proc/self/mounts", "re");
-	bool found = false;
-	for (struct mntent *mount; mounts && !found && (mount = getmntent(mounts));) {
-		found = is_mount_of(mount, hierarchy);
-		snprintf(place, PATH_MAX, "%s", mount->mnt_dir);
-	}
-	if (mounts)
-		endmntent(mounts);
-	return found;
-}
 
 static bool file_says(int dir, const char *name, const char *words)
 {
@@ -107,12 +52,17 @@ static bool takes_processes(int dir)
 	return faccessat(dir, "cgroup.procs", W_OK, AT_EACCESS) == 0;
 }
 
-static bool can_enter(const char *mount, const char *path)
+static bool can_enter(struct hierarchy *h, const char *path)
 {
-	char directory[2 * PATH_MAX];
-	snprintf(directory, sizeof directory, "%s%s", mount, path);
-	_cleanup_close_ int dir = open(directory, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	_cleanup_free_ char *directory = directory_of(h, path);
+	_cleanup_close_ int dir = directory ? open(directory, O_PATH | O_DIRECTORY | O_CLOEXEC) : -1;
 	return dir >= 0 && takes_processes(dir);
+}
+
+static bool is_made(const struct choice *c, const char *hierarchy, const char *path)
+{
+	const Ckpt__CgroupGroup *g = c->holder ? group_at(c->holder, hierarchy, path) : NULL;
+	return g && g->make;
 }
 
 static int enter(Ckpt__Cgroup *m, const char *hierarchy, const char *mount)
@@ -127,45 +77,59 @@ static int enter(Ckpt__Cgroup *m, const char *hierarchy, const char *mount)
 		       : fail_memory();
 }
 
-/* It was in `was`, ckpt is in `own`. */
-static int choose_place(Ckpt__Cgroup *m, const char *hierarchy, const char *was, const char *own, bool keep)
-{
-	char mount[PATH_MAX];
-	int r = 0;
-	if (!keep || !strcmp(was, own))
-		was = own;
-	else if (strstr(was, "/..") || !find_mount(hierarchy, mount) || !can_enter(mount, was)) {
-		r = add_place(&m->n_missed, &m->missed, hierarchy, was);
-		was = own;
-	} else
-		r = enter(m, hierarchy, mount);
-	return r < 0 || is_root(was) ? r : add_place(&m->n_place, &m->place, hierarchy, was);
-}
-
-static int choose_places(Ckpt__Cgroup *chosen, const Ckpt__Cgroup *was, const Ckpt__Cgroup *own, bool keep)
+/* It was in `was`, ckpt is in h->own. */
+static int choose_place(const struct choice *c, Ckpt__Cgroup *m, struct hierarchy *h, const char *was)
 {
 	int r = 0;
-	for (size_t i = 0; r == 0 && i < own->n_place; i++) {
-		const char *hierarchy = own->place[i]->hierarchy;
-		r = choose_place(chosen, hierarchy, path_in(was->n_place, was->place, hierarchy), own->place[i]->path, keep);
+	if (c->policy == POLICY_DROP || !strcmp(was, h->own))
+		was = h->own;
+	else if (is_path(was) && mount_of(h) && (can_enter(h, was) || is_made(c, h->name, was)))
+		r = enter(m, h->name, mount_of(h));
+	else {
+		r = add_place(&m->n_missed, &m->missed, h->name, was);
+		was = h->own;
 	}
-	return r;
+	return r < 0 || is_root(was) ? r : add_place(&m->n_place, &m->place, h->name, was);
 }
 
 /* The hierarchies here may be others than in the image: those of ckpt are gone through. */
-static int cgroup_choose(struct object *o, const struct policies *policies)
+static int choose_places(struct choice *c, Ckpt__Cgroup *m)
 {
-	Ckpt__Cgroup *m = o->data, *own = MESSAGE_NEW(Ckpt__Cgroup, ckpt__cgroup),
-		     *chosen = MESSAGE_NEW(Ckpt__Cgroup, ckpt__cgroup);
-	int r = own && chosen ? read_places(AT_FDCWD, "/proc/self/cgroup", true, own) : fail_memory();
-	if (r == 0)
-		r = choose_places(chosen, m, own, policy_of(policies, POLICY_CGROUP) == POLICY_KEEP);
+	Ckpt__Cgroup was = *m, *chosen = MESSAGE_NEW(Ckpt__Cgroup, ckpt__cgroup);
+	int r = chosen ? 0 : fail_memory();
+	for (size_t i = 0; r == 0 && i < c->here.list.n; i++)
+		r = choose_place(c, chosen, &c->here.list.v[i], path_in(was.n_place, was.place, c->here.list.v[i].name));
 	if (r == 0) {
-		Ckpt__Cgroup was = *m;
-		*m = *chosen, *chosen = was;
+		m->n_place = chosen->n_place, m->place = chosen->place;
+		m->n_entered = chosen->n_entered, m->entered = chosen->entered;
+		m->n_missed = chosen->n_missed, m->missed = chosen->missed;
+		chosen->n_place = was.n_place, chosen->place = was.place;
+		chosen->n_entered = was.n_entered, chosen->entered = was.entered;
+		chosen->n_missed = was.n_missed, chosen->missed = was.missed;
+		SET(m, required, c->policy != POLICY_KEEP && c->policy != POLICY_ENTER);
 	}
-	ckpt__cgroup__free_unpacked(own, NULL);
 	ckpt__cgroup__free_unpacked(chosen, NULL);
+	return r;
+}
+
+/* With the first of them all are chosen: groups before those who are to enter them. */
+static int cgroup_choose(const struct graph *graph, struct object *first, const struct policies *policies)
+{
+	if (graph_next(graph, first->kind, NULL) != first)
+		return 0;
+	struct choice c = { .graph = graph, .policy = policy_of(policies, POLICY_CGROUP) };
+	_cleanup_hierarchies_ struct hierarchies here = { 0 };
+	int r = hierarchies_read(&here);
+	c.here = here;
+	for (struct object *o = NULL; (o = graph_next(graph, first->kind, o));) {
+		Ckpt__Cgroup *m = o->data;
+		c.holder = c.holder ?: m->n_group ? m : NULL;
+		forget_choice(m);
+	}
+	for (size_t i = 0; r == 0 && c.holder && c.policy != POLICY_DROP && i < c.holder->n_group; i++)
+		r = choose_group(&c, c.holder->group[i]);
+	for (struct object *o = NULL; r == 0 && (o = graph_next(graph, first->kind, o));)
+		r = choose_places(&c, o->data);
 	return r;
 }
 
@@ -186,10 +150,13 @@ static int cgroup_judge(const struct graph *graph, const struct object *object, 
 	for (size_t i = 0; i < m->n_place; i++)
 		if (!m->place[i]->hierarchy || !m->place[i]->path)
 			return fail(IMAGE_VALUE, 0, "a control group without a name");
+	int r = judge_groups(m);
 	for (size_t i = 0; direction == DIRECTION_RESTORE && i < m->n_missed; i++)
-		if (!is_told(graph, object, m->missed[i]))
+		if (m->required && !is_told(graph, object, m->missed[i]))
+			r = fail(CGROUP_REQUIRED, 0, "%s:%s", m->missed[i]->hierarchy, m->missed[i]->path);
+		else if (!is_told(graph, object, m->missed[i]))
 			warn(CGROUP_MISSED, 0, "%s:%s", m->missed[i]->hierarchy, m->missed[i]->path);
-	return 0;
+	return r;
 }
 
 static bool is_first(const struct graph *graph, const struct object *object, const char *hierarchy)
@@ -208,7 +175,8 @@ static bool is_first(const struct graph *graph, const struct object *object, con
 static int cgroup_plan(struct plan *plan, const struct graph *graph, const struct object *object)
 {
 	const Ckpt__Cgroup *m = object->data;
-	for (size_t i = 0; i < m->n_entered; i++) {
+	int r = plan_groups(plan, m);
+	for (size_t i = 0; r == 0 && i < m->n_entered; i++) {
 		const char *hierarchy = m->entered[i]->hierarchy;
 		bool first = is_first(graph, object, hierarchy);
 		for (struct object *o = NULL; first && (o = graph_next(graph, object->kind, o));) {
@@ -220,7 +188,7 @@ static int cgroup_plan(struct plan *plan, const struct graph *graph, const struc
 			plan_write(plan, AT(o->id, STAGE_UNMAP), ARG(AT_FDCWD), path, "0");
 		}
 	}
-	return 0;
+	return r;
 }
 
 const struct resource resource_cgroup = {
@@ -228,6 +196,7 @@ const struct resource resource_cgroup = {
 	.scope = SCOPE_TASK,
 	.kind = &kind_cgroup,
 	.collect = cgroup_collect,
+	.settle = cgroup_settle,
 	.judge = cgroup_judge,
 	.choose = cgroup_choose,
 	.plan = cgroup_plan,

@@ -223,7 +223,7 @@ static int inet_settle(struct collector *c, struct object *o)
 	return settle_outside(c, m);
 }
 
-static int inet_choose(struct object *o, const struct policies *policies)
+static int inet_choose(const struct graph *graph _unused_, struct object *o, const struct policies *policies)
 {
 	Ckpt__Inet *m = o->data;
 	enum policy_choice policy = policy_of(policies, POLICY_TCP);

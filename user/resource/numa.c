@@ -258,7 +258,7 @@ static int numa_judge(const struct graph *graph _unused_, const struct object *o
 	return err;
 }
 
-static int numa_choose(struct object *object, const struct policies *policies)
+static int numa_choose(const struct graph *graph _unused_, struct object *object, const struct policies *policies)
 {
 	Ckpt__Numa *m = object->data;
 	if (policy_of(policies, POLICY_NUMA) != POLICY_DROP)

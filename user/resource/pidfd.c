@@ -87,7 +87,7 @@ static int pidfd_collect(struct collector *c, const struct subject *subject, str
 	return 0;
 }
 
-static int pidfd_choose(struct object *o, const struct policies *policies)
+static int pidfd_choose(const struct graph *graph _unused_, struct object *o, const struct policies *policies)
 {
 	Ckpt__Pidfd *m = o->data;
 	if (m->has_outside && policy_of(policies, POLICY_PIDFD) == POLICY_CLOSE)

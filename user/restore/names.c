@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-/* Owns what a restore makes that outlives processes, until it is known what becomes of the tree: the files of unix sockets, and
- * segments of System V shared memory. A socket cannot be bound under another name first, since it would tell that one, so its file
+/* Owns what a restore makes that outlives processes, until it is known what becomes of the tree: the files of unix sockets,
+ * segments of System V shared memory, and directories of control groups. A socket cannot be bound under another name first, since it would tell that one, so its file
  * is there before the tree lives. */
 #include "restore/names.h"
 #include "base/child.h"
 #include "base/vector.h"
+#include "cgroup.pb-c.h"
 #include "diag/diag.h"
 #include "model/shape.h"
 #include "resource/memory_object.h"
@@ -33,7 +34,8 @@
 #define PATIENCE_LET_GO 500
 
 struct name {
-	const char *path; /* the image's, in ckpt; NULL: a segment */
+	const char *path;  /* the image's, in ckpt; NULL: it is none of a socket */
+	const char *group; /* the image's; NULL: a segment */
 	int segment;
 	bool was_there; /* what a socket had left behind; its file is made anew */
 	struct stat st;
@@ -103,6 +105,8 @@ static bool settle_segment(int id)
 /* True when nothing is left to do for it. */
 static bool settle(const struct name *n)
 {
+	if (n->group) /* EBUSY as long as somebody is in it, or another below */
+		return rmdir(n->group) == 0 || errno != EBUSY;
 	if (!n->path)
 		return settle_segment(n->segment);
 	struct stat st;
@@ -177,9 +181,30 @@ static int add_segment(struct names *names, const Ckpt__Sysvshm *s)
 	return 0;
 }
 
+/* Those below go before those above. */
+static int add_groups(struct names *names, const Ckpt__Cgroup *m)
+{
+	for (size_t i = m->n_group; i-- > 0;) {
+		struct name *n = m->group[i]->make ? vector_add(&names->list) : NULL;
+		if (n)
+			*n = (struct name){ .group = m->group[i]->directory };
+		else if (m->group[i]->make)
+			return fail_memory();
+	}
+	return 0;
+}
+
+static bool may_have_names(const struct object *o)
+{
+	return o->kind == resource_unix.kind || o->kind == resource_sysvshm.kind ||
+	       (o->kind == resource_cgroup.kind && ((const Ckpt__Cgroup *)o->data)->n_group);
+}
+
 static int add_object(struct names *names, const struct object *o)
 {
-	return o->kind == resource_unix.kind ? add(names, o->data) : add_segment(names, o->data);
+	return o->kind == resource_unix.kind     ? add(names, o->data)
+	       : o->kind == resource_cgroup.kind ? add_groups(names, o->data)
+						 : add_segment(names, o->data);
 }
 
 /* With an id that the tree does not want. */
@@ -207,7 +232,7 @@ int names_guard(struct names **ret, const struct graph *g)
 	int r = 0;
 	for (size_t i = 0; r == 0 && i < g->objects.n; i++) {
 		const struct object *o = g->objects.v[i];
-		if (o->kind != resource_unix.kind && o->kind != resource_sysvshm.kind)
+		if (!may_have_names(o))
 			continue;
 		names = names ?: names_new();
 		r = names ? add_object(names, o) : fail_memory();

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* What a restore makes that outlives processes: names in directories, of unix sockets that are bound; segments of System V shared
- * memory. */
+ * memory; control groups. */
 #pragma once
 #include "model/model.h"
 #include <sys/types.h>

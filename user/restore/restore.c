@@ -7,6 +7,7 @@
 #include "model/kinds.h"
 #include "netlock/lock.h"
 #include "resource/registry.h"
+#include "restore/groups.h"
 #include "restore/handed.h"
 #include "restore/names.h"
 #include "restore/orphans.h"
@@ -60,7 +61,7 @@ static int choose(struct graph *graph, const struct policies *policies)
 	int r = 0;
 	for (const struct resource *const *resource = registry; *resource; resource++)
 		for (struct object *o = NULL; (*resource)->choose && r == 0 && (o = graph_next(graph, (*resource)->kind, o));)
-			r = (*resource)->choose(o, policies);
+			r = (*resource)->choose(graph, o, policies);
 	return r;
 }
 
@@ -151,6 +152,8 @@ static int run(const struct restore_config *config, struct execution *x, const s
 	if (r == 0)
 		r = resets_lift(x);
 	cpu_leave(x->stay); /* nobody waits for anybody any more, and the proof reads in two threads */
+	if (r == 0 && config->verify)
+		r = groups_verify(graph);
 	return r == 0 && config->verify ? verify_restored(x, survey, &told) : r;
 }
 
@@ -158,6 +161,8 @@ static int run(const struct restore_config *config, struct execution *x, const s
 static int release(const struct work *w, struct execution *x)
 {
 	int r = names_let_go(w->names);
+	if (r == 0)
+		r = groups_freeze(w->graph);
 	if (r == 0)
 		r = tree_let_off(&x->tree, &x->guard);
 	if (r < 0)
