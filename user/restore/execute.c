@@ -401,22 +401,35 @@ int execute_start(struct execution *x, const struct plan *plan, const struct sit
 	return r;
 }
 
-/* A thread that is done stops while others are made. Not those of a process that is to be stopped by a signal: all of its threads
- * take part in that. */
-static bool may_stop_early(const struct execution *x, const Ckpt__Thread *t)
+bool execution_stops_early(const struct execution *x, const Ckpt__Thread *t)
 {
 	const Ckpt__Task *task = shape_task(x->graph, t->pid);
 	return shape_first(x->graph, t->pid) != t->tid && !strcmp(task->state, "running") && !plan_is_gated(x->plan, t->tid);
 }
 
+/* Who makes the others of a process is the last of them to be done, and is waited for when those have been stopped. */
+static int await_threads(struct execution *x, bool early)
+{
+	int r = 0;
+	for (struct object *o = NULL; r == 0 && (o = graph_next(x->graph, &kind_thread, o));) {
+		if (execution_stops_early(x, o->data) != early)
+			continue;
+		r = execution_await(x, o->id);
+		if (r == 0 && early)
+			r = tree_stop_early((pid_t)o->id);
+		if (r == 0 && early)
+			finish_early(x);
+	}
+	return r;
+}
+
 int execute_wait(struct execution *x)
 {
 	int r = pass_gate(x);
-	for (struct object *o = NULL; r == 0 && (o = graph_next(x->graph, &kind_thread, o));) {
-		r = execution_await(x, o->id);
-		if (r == 0 && may_stop_early(x, o->data))
-			r = tree_stop_early((pid_t)o->id);
-	}
+	if (r == 0)
+		r = await_threads(x, true);
+	if (r == 0)
+		r = await_threads(x, false);
 	if (r == 0)
 		r = leaders_await(x);
 	return r == 0 ? bury_stand_in(x) : r;

@@ -58,13 +58,30 @@ static int unmap_arenas(struct execution *x)
 	return 0;
 }
 
+/* Memory that the extended registers forbid (PKRU) is none that the thread needs any more. */
+static bool may_finish_early(const struct execution *x, const Ckpt__Thread *t)
+{
+	return execution_stops_early(x, t) && restore_runs_nothing(t);
+}
+
+static int set_extended(const Ckpt__Thread *t) { return remote_set_extended((pid_t)t->tid, t->extended.data, t->extended.len); }
+
+void finish_early(struct execution *x)
+{
+	for (const struct object *o = x->extended; (o = graph_next(x->graph, &kind_thread, o)); x->extended = o)
+		if (may_finish_early(x, o->data) && set_extended(o->data) < 0) /* most likely it has not stopped yet */
+			return;
+}
+
 static int set_all(struct execution *x, struct finish *f)
 {
 	size_t i = 0;
+	bool early = x->extended;
 	for (struct object *o = NULL; (o = graph_next(x->graph, &kind_thread, o)); i++) {
 		const Ckpt__Thread *t = o->data;
 		WORKING_ON_THREAD(t->tid);
-		int r = remote_set_extended((pid_t)t->tid, t->extended.data, t->extended.len);
+		int r = early && may_finish_early(x, t) ? 0 : set_extended(t);
+		early = early && o != x->extended;
 		if (r < 0)
 			return fail(REGISTERS, r, "%zu bytes of extended registers", t->extended.len);
 		r = remote_resume((pid_t)t->tid, &f->homes.v[i], t->sigmask);

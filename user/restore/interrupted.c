@@ -74,6 +74,11 @@ int compile_interrupted(struct compiler *c)
 
 /* --- when all are stopped --- */
 
+bool restore_runs_nothing(const Ckpt__Thread *t)
+{
+	return !t->call || (t->call->code != RESTARTBLOCK && !arch_decides_at_exit());
+}
+
 /* Is the thread in its call, or has it been: then home says how it goes on. */
 static int see_parked(struct execution *x, const Ckpt__Thread *t, struct remote_home *home, bool *ret_done)
 {

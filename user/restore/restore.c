@@ -142,6 +142,7 @@ static int run(const struct restore_config *config, struct execution *x, const s
 	int damaged = image_verify_join(check); /* while the tasks run their steps */
 	if (r == 0)
 		r = damaged;
+	_cleanup_bpf_ struct bpf_source *bpf = r == 0 && config->verify ? verify_source(survey, tells) : NULL;
 	if (r == 0)
 		r = execute_wait(x);
 	_cleanup_told_ struct told told = { 0 };
@@ -154,7 +155,7 @@ static int run(const struct restore_config *config, struct execution *x, const s
 	cpu_leave(x->stay); /* nobody waits for anybody any more, and the proof reads in two threads */
 	if (r == 0 && config->verify)
 		r = groups_verify(graph);
-	return r == 0 && config->verify ? verify_restored(x, survey, &told) : r;
+	return r == 0 && config->verify ? verify_restored(x, survey, &told, bpf) : r;
 }
 
 /* All or nothing; then it runs. */

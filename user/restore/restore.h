@@ -146,7 +146,8 @@ struct execution {
 	int memory; /* the arena's memfd */
 	char *map;  /* the data part as ckpt sees it */
 	pid_t root;
-	pid_t stand_in;        /* leads the session of the root, and makes it; 0: none, or gone */
+	pid_t stand_in;                /* leads the session of the root, and makes it; 0: none, or gone */
+	const struct object *extended; /* up to this thread those that finish_early() may have got their extended registers */
 	u64 next_check;        /* CLOCK_MONOTONIC, ns: when the living are counted again, which takes long when they are many */
 	u32 held;              /* so many processes of the plan are seized: they die with ckpt */
 	bool sibling;          /* the root is to be a child of ckpt's parent */
@@ -175,8 +176,10 @@ int execute_finish(struct execution *);
 void execute_undo(struct execution *); /* kills what was made */
 void execution_free(struct execution *);
 
-/* Collects the restored tree again and compares; -EINVAL (reported) when a state field differs. */
-int verify_restored(struct execution *, const struct survey *, const struct told *);
+/* What will be asked for the facts, got ready while the tasks run: NULL when they tell everything themselves, or there is none. */
+struct bpf_source *verify_source(const struct survey *, const struct tells *);
+/* Collects the restored tree again and compares; -EINVAL (reported) when a state field differs. bpf: of verify_source(). */
+int verify_restored(struct execution *, const struct survey *, const struct told *, struct bpf_source *bpf);
 /* What the threads have told, once they are parked; *ret is the caller's to free. */
 int tells_read(const struct tells *, const struct execution *, struct told *ret);
 

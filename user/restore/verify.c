@@ -98,11 +98,18 @@ static int verify_registers(const struct execution *x, const struct graph *now)
 	return r;
 }
 
-int verify_restored(struct execution *x, const struct survey *survey, const struct told *told)
+#define EFFORT BPF_CACHED
+
+struct bpf_source *verify_source(const struct survey *survey, const struct tells *tells)
+{
+	return tells->list.n ? NULL : bpf_open_beside(survey->caps, EFFORT);
+}
+
+int verify_restored(struct execution *x, const struct survey *survey, const struct told *told, struct bpf_source *bpf)
 {
 	_cleanup_graph_ struct graph now = { 0 };
 	const struct collect_config config = {
-		.caps = survey->caps, .resources = registry, .effort = BPF_CACHED, .told = told
+		.caps = survey->caps, .resources = registry, .effort = EFFORT, .bpf = bpf, .told = told
 	};
 	int r = collect(&now, &x->tree, &config);
 	if (r < 0)

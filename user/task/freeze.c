@@ -2,6 +2,7 @@
 /* Owns the freeze: every thread of the tree comes to a stop. */
 #include "base/clock.h"
 #include "task/tree_internal.h"
+#include "base/child.h"
 #include "base/file.h"
 #include "diag/diag.h"
 #include <fcntl.h>
@@ -93,7 +94,7 @@ static int cure(struct tree_thread *t)
 }
 
 /* Any stop but the awaited one swallows the pending PTRACE_INTERRUPT (kernel/signal.c, ptrace_stop): it is sent again. */
-int tree_take_stop(struct tree_thread *t)
+static int take_stop(struct tree_thread *t)
 {
 	int status;
 	pid_t got = waitpid(t->tid, &status, __WALL | WNOHANG);
@@ -106,7 +107,7 @@ int tree_take_stop(struct tree_thread *t)
 	if (status >> 16 == PTRACE_EVENT_STOP) {
 		t->stopped = true;
 		t->stop_signal = WSTOPSIG(status) == SIGTRAP ? 0 : WSTOPSIG(status);
-		return cure(t);
+		return 0;
 	}
 	int signal = status >> 16 || WSTOPSIG(status) == (SIGTRAP | 0x80) ? 0 : WSTOPSIG(status);
 	ptrace(PTRACE_INTERRUPT, t->tid, 0, 0);
@@ -114,18 +115,26 @@ int tree_take_stop(struct tree_thread *t)
 	return 0;
 }
 
-/* It was seized at its birth, and may have stopped since: an interrupt would come on top of that. */
-static int take_held(struct tree_thread *t)
+int tree_take_stop(struct tree_thread *t)
+{
+	int r = take_stop(t);
+	return r == 0 && t->stopped ? cure(t) : r;
+}
+
+/* It was seized before, a process at its birth, and may have stopped since: an interrupt would come on top of that. Its other threads
+ * were sent one when they were seized. What is held gets other registers than those it stopped with. */
+static int take_held(struct tree_process *p, struct tree_thread *t)
 {
 	t->seized = true;
-	int r = tree_take_stop(t);
-	return r == 0 && !t->stopped && ptrace(PTRACE_INTERRUPT, t->tid, 0, 0) < 0 && errno != ESRCH ? neg_errno() : r;
+	int r = take_stop(t);
+	bool asks = r == 0 && !t->stopped && t == p->threads.v;
+	return asks && ptrace(PTRACE_INTERRUPT, t->tid, 0, 0) < 0 && errno != ESRCH ? neg_errno() : r;
 }
 
 static int seize(struct tree_process *p, struct tree_thread *t, bool held)
 {
-	if (held && t == p->threads.v)
-		return take_held(t);
+	if (held && (t == p->threads.v || child_is_ours(t->tid)))
+		return take_held(p, t);
 	if (ptrace(PTRACE_SEIZE, t->tid, 0, FREEZE_OPTIONS) == 0) {
 		t->seized = true;
 		if (arch_decides_at_exit())
@@ -135,10 +144,6 @@ static int seize(struct tree_process *p, struct tree_thread *t, bool held)
 	if (errno == ESRCH)
 		return -ESRCH;
 	int err = neg_errno();
-	if (err == -EPERM && held) { /* seized before, and on its way to a stop; who is dead has none */
-		t->seized = true;
-		return 0;
-	}
 	if (err == -EPERM && has_ended(p, t->tid))
 		return t->tid == p->pid ? see_end(p) : -ESRCH;
 	long tracer = status_number(p, t->tid, "\nTracerPid:");
@@ -213,7 +218,7 @@ static int freeze_pass(struct tree_process *p, const struct freeze *f, bool hold
 		if (asked)
 			r = seize(p, t, f->held);
 		if (r == 0 && t->seized && !t->stopped && !(asked && many))
-			r = tree_take_stop(t);
+			r = f->held ? take_stop(t) : tree_take_stop(t);
 		if (r == -ESRCH) {
 			forget_thread(p, i--);
 			continue;
