@@ -371,6 +371,17 @@ const struct caps *collector_caps(const struct collector *c) { return c->config-
 struct graph *collector_graph(struct collector *c) { return c->graph; }
 u32 collector_recall(const struct collector *c, u64 key) { return map_get(&c->remembered, key); }
 int collector_remember(struct collector *c, u64 key, u32 number) { return map_set(&c->remembered, key, number); }
+bool collector_once(struct collector *c, u64 key, bool (*ask)(const void *arg), const void *arg)
+{
+	enum { NOT_ASKED, YES, NO };
+	u32 answer = collector_recall(c, key);
+	if (answer == NOT_ASKED) {
+		answer = ask(arg) ? YES : NO;
+		(void)collector_remember(c, key, answer); /* else it is asked again */
+	}
+	return answer == YES;
+}
+
 bool collector_live(const struct collector *c) { return c->config->live; }
 bool collector_storing(const struct collector *c) { return c->config->memory; }
 int collector_unix(struct collector *c, u64 inode, struct unix_diag *ret)

@@ -74,6 +74,9 @@ int collector_open(struct collector *, u32 file);
  * done; recalled: 0 when there is none. -ENOMEM. */
 int collector_remember(struct collector *, u64 key, u32 number);
 u32 collector_recall(const struct collector *, u64 key);
+/* A question whose answer is the same for all of the collection, such as one about ckpt or the kernel: asked once, and remembered by
+ * that key. */
+bool collector_once(struct collector *, u64 key, bool (*ask)(const void *arg), const void *arg);
 /* netlink_unix_diag() of a socket, for little where there are many. */
 struct unix_diag;
 int collector_unix(struct collector *, u64 inode, struct unix_diag *ret);

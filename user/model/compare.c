@@ -14,6 +14,10 @@ struct comparison {
 	const struct object *object; /* what is being compared, and its number in the second graph */
 	u32 other;
 	bool silent; /* its kind is ignored: only its files are matched */
+	struct {     /* the kind that was looked up last: the objects of one follow each other */
+		const struct kind *kind;
+		bool ignored;
+	} last;
 };
 
 /* Where a difference is: "call.code" or "part[2].size"; for records the key stands before it. */
@@ -253,6 +257,16 @@ static void compare_records(struct comparison *c, const struct object *a, const 
 	free(y.v);
 }
 
+static bool is_kind_ignored(struct comparison *c)
+{
+	const struct kind *kind = c->object->kind;
+	if (c->last.kind != kind) {
+		c->last.kind = kind;
+		c->last.ignored = is_ignored(c, "") || !both_know_kind(c, kind);
+	}
+	return c->last.ignored;
+}
+
 static void compare_objects(struct comparison *c, const struct object *a, const struct object *b)
 {
 	const struct path root = { "" };
@@ -261,7 +275,7 @@ static void compare_objects(struct comparison *c, const struct object *a, const 
 	if (!c->object)
 		return;
 	c->other = a && b ? b->id : c->object->id;
-	c->silent = is_ignored(c, "") || !both_know_kind(c, c->object->kind);
+	c->silent = is_kind_ignored(c);
 	if (!a || !b)
 		only_in(c, "", a ? "first" : "second", line);
 	else if (a->kind->record_size)

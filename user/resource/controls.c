@@ -86,18 +86,21 @@ static const char *speculation_name(const Ckpt__Controls *m, const struct specul
 /* What ckpt itself has: PR_SPEC_PRCTL is in it where threads have the choice. */
 static int own_speculation(const struct speculation *s) { return prctl(PR_GET_SPECULATION_CTRL, s->which, 0, 0, 0); }
 
-static bool is_chosen_by_threads(const struct speculation *s)
+static bool is_chosen_by_threads(const void *speculation)
 {
-	int own = own_speculation(s);
+	int own = own_speculation(speculation);
 	return own >= 0 && own & PR_SPEC_PRCTL;
 }
 
-static int collect_speculations(const struct record_task *t, Ckpt__Controls *m)
+static u64 speculation_key(const struct speculation *s) { return map_mix((u64)s->which, 0x73706563); }
+
+static int collect_speculations(struct collector *c, const struct record_task *t, Ckpt__Controls *m)
 {
 	const u32 told[] = { t->store_bypass, t->indirect_branch, t->l1d_flush };
 	for (size_t i = 0; i < ARRAY_SIZE(speculations); i++)
 		for (size_t k = 0; k < ARRAY_SIZE(states); k++)
-			if (told[i] == states[k].state && is_chosen_by_threads(&speculations[i]) &&
+			if (told[i] == states[k].state &&
+			    collector_once(c, speculation_key(&speculations[i]), is_chosen_by_threads, &speculations[i]) &&
 			    !message_set_string((char **)((char *)m + speculations[i].at), states[k].name))
 				return fail_memory();
 	return 0;
@@ -158,7 +161,7 @@ static int controls_collect(struct collector *collector, const struct subject *s
 	if (!(t->known & KNOWN_CONTROLS))
 		SET(m, unasked, true);
 	collect_ports(collector, t, m);
-	return collect_speculations(t, m);
+	return collect_speculations(collector, t, m);
 }
 
 /* --- judge --- */
@@ -167,11 +170,11 @@ static int judge_speculation(const Ckpt__Controls *m, const struct speculation *
 {
 	const char *name = speculation_name(m, s);
 	u32 wanted = name ? find_state(name) : 0;
-	int own = own_speculation(s);
 	if (!name)
 		return 0;
 	if (!wanted)
 		return fail(IMAGE_VALUE, 0, "%s '%s'", s->words, name);
+	int own = own_speculation(s);
 	if (own >= 0 && own & PR_SPEC_PRCTL)
 		return own & PR_SPEC_FORCE_DISABLE && wanted != PR_SPEC_FORCE_DISABLE
 			       ? fail(SPECULATION_FORCED, 0, "%s, '%s' in the image", s->words, name)

@@ -149,14 +149,20 @@ static u64 core_cookie(u32 tid)
 	return prctl(PR_SCHED_CORE, CORE_GET, tid, CORE_OF_THREAD, &cookie) < 0 ? 0 : cookie;
 }
 
-static void collect_core(u32 tid, Ckpt__Sched *m)
+static bool kernel_has_cookies(const void *nothing _unused_)
 {
-	u64 cookie = core_cookie(tid);
+	u64 cookie;
+	return prctl(PR_SCHED_CORE, CORE_GET, 0, CORE_OF_THREAD, &cookie) == 0;
+}
+
+static void collect_core(struct collector *c, u32 tid, Ckpt__Sched *m)
+{
+	u64 cookie = collector_once(c, map_mix(PR_SCHED_CORE, 0x7363686564), kernel_has_cookies, NULL) ? core_cookie(tid) : 0;
 	if (cookie && cookie != core_cookie(0))
 		SET(m, core_cookie, true);
 }
 
-static int sched_collect(struct collector *collector _unused_, const struct subject *subject, struct object *object)
+static int sched_collect(struct collector *collector, const struct subject *subject, struct object *object)
 {
 	u32 tid = subject->task->tid, policy = 0;
 	Ckpt__Sched *m = object->data;
@@ -165,7 +171,7 @@ static int sched_collect(struct collector *collector _unused_, const struct subj
 		err = collect_cpus(tid, m);
 	if (err >= 0)
 		err = collect_io(tid, policy, m);
-	collect_core(tid, m);
+	collect_core(collector, tid, m);
 	return err < 0 ? err : collect_slack(subject->task, m);
 }
 

@@ -87,7 +87,8 @@ static int sysvsem_collect(struct collector *collector, const struct subject *su
 	u32 first = shape_first(graph, t->tgid), owner = list.id ? collector_recall(collector, list.id) : 0;
 	bool known = t->known & KNOWN_IDENTITY, leads = t->tid == first;
 	const Ckpt__Sysvsem *leader = leads ? NULL : graph_data(graph, &kind_sysvsem, first);
-	if ((!known && !leads) || !sysv_are_sets()) /* what is undone belongs to a set */
+	bool may_have = list.id || (!known && leads);
+	if ((!known && !leads) || (may_have && !sysv_are_sets())) /* what is undone belongs to a set */
 		return 0;
 	if (!known) {
 		SET(m, unknown, true);
