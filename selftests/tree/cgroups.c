@@ -395,6 +395,86 @@ TEST(not_to_be_made, .root = true, .seconds = 60)
 	}
 }
 
+/* --- groups that move --- */
+
+/* A place below which a test's groups can be: it is removed with these. */
+static void other_group(const struct group *g, struct group *other)
+{
+	char *below;
+	snprintf(other->dir, sizeof other->dir, "%.240s-other", g->dir);
+	snprintf(other->sub, sizeof other->sub, "%s/below", other->dir);
+	below = strstr(other->dir, "/ckpt-test-");
+	CHECK(below);
+}
+
+static void root_option(char option[400], const struct group *g)
+{
+	snprintf(option, 400, "--cgroup-root=cgroup2:%s", strstr(g->dir, "/ckpt-test-"));
+}
+
+/* Everybody is in the lower group, and the root of the dump is the upper one, which is the restore's. */
+TEST(moved, .root = true, .seconds = 60)
+{
+	struct target t;
+	struct group g, other;
+	char from[400], to[400], pid[16];
+	make_group(&g, NULL);
+	target_start(&t, "sleeper");
+	enter(g.sub, t.pid);
+	set_in(g.dir, depth.file, depth.other);
+	set_in(g.sub, depth.file, depth.value);
+	other_group(&g, &other);
+	root_option(from, &g);
+	root_option(to, &other);
+	snprintf(pid, sizeof pid, "%d", t.pid);
+	CHECK_EQ(ckpt(NULL, "dump", from, pid, t.image), 0);
+	target_gone(t.pid);
+	CHECK_EQ(ckpt(NULL, "restore", "-d", to, t.image), 0);
+	_cleanup_free_ char *now = groups_of(t.pid);
+	CHECK_CONTAINS(now, strstr(other.sub, "/ckpt-test-"));
+	check_in(other.dir, depth.file, depth.other);
+	check_in(other.sub, depth.file, depth.value);
+	check_in(g.sub, depth.file, depth.value);
+	target_judge(&t);
+	target_gone(t.pid);
+	remove_group(&other);
+	remove_group(&g);
+	CHECK_EQ(ckpt(NULL, "restore", "-d", "--cgroup-root=pids", t.image), 2);
+}
+
+/* Through the command line of criu(8); the group that all are in is the root, so it is the one that moves. */
+static int restore_by_criu(struct target *t, struct text *output, const char *mode, const char *root)
+{
+	return criu(output, "restore", "-D", t->image, "-d", mode, root);
+}
+
+TEST(by_criu, .root = true, .seconds = 60)
+{
+	struct target t;
+	struct group g;
+	char root[400];
+	make_group(&g, NULL);
+	target_start(&t, "sleeper");
+	enter(g.sub, t.pid);
+	set_in(g.sub, depth.file, depth.value);
+	target_dump_by_criu(&t);
+	remove_group(&g);
+	root_option(root, &g);
+	_cleanup_text_ struct text output = { 0 };
+	CHECK_EQ(restore_by_criu(&t, &output, "--manage-cgroups=none", "-v1"), 1);
+	CHECK_CONTAINS(output.data, "CGROUP_REQUIRED");
+	CHECK_EQ(restore_by_criu(&t, NULL, "--manage-cgroups", root), 0);
+	_cleanup_free_ char *now = groups_of(t.pid);
+	CHECK_CONTAINS(now, strstr(g.dir, "/ckpt-test-"));
+	CHECK(!strstr(now, "/below"));
+	check_in(g.dir, depth.file, depth.value);
+	target_judge(&t);
+	target_gone(t.pid);
+	remove_group(&g);
+}
+
+/* --- groups that are frozen --- */
+
 static bool is_frozen(const struct group *g)
 {
 	char path[300];

@@ -399,6 +399,7 @@ enum policy_choice collector_policy(const struct collector *c, enum policy_id id
 	return policy_of(c->config->policies ?: &defaults, id);
 }
 
+const struct cgroup_roots *collector_cgroup_roots(const struct collector *c) { return c->config->cgroup_roots; }
 bool collector_external(const struct collector *c) { return c->config->external; }
 u64 collector_ghost_limit(const struct collector *c) { return c->config->ghost_limit ?: GHOST_LIMIT; }
 

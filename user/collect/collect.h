@@ -3,6 +3,7 @@
 #pragma once
 #include "collect/repair.h"
 #include "collect/source.h"
+#include "model/cgroups.h"
 #include "model/kinds.h"
 #include "model/policy.h"
 #include "model/resource.h"
@@ -45,7 +46,9 @@ struct collect_config {
 	bool external;                   /* pipes whose other side is open outside may change while they are looked at */
 	struct netlock *lock;            /* locks connections to the outside; NULL: they are locked, or need not be */
 	const struct policies *policies; /* NULL: the defaults */
-	u64 ghost_limit;                 /* bytes that a file without a name may hold on a disk; 0: GHOST_LIMIT */
+	const struct cgroup_roots
+		*cgroup_roots; /* what belongs to the tree's control groups; NULL: what the tree has in common */
+	u64 ghost_limit;       /* bytes that a file without a name may hold on a disk; 0: GHOST_LIMIT */
 };
 
 #define GHOST_LIMIT (256ull << 20)
@@ -82,6 +85,7 @@ struct unix_diag;
 int collector_unix(struct collector *, u64 inode, struct unix_diag *ret);
 /* lstat(2) of a path; that of files of one dentry and mount is asked for once. 0 or -errno. */
 int collector_stat(struct collector *, const struct record_file *, const char *path, struct stat *ret);
+const struct cgroup_roots *collector_cgroup_roots(const struct collector *);
 enum policy_choice collector_policy(const struct collector *, enum policy_id);
 /* NULL: nothing is to be locked. */
 struct netlock *collector_netlock(const struct collector *);

@@ -15,6 +15,8 @@ struct dump_options {
 	bool json, why;
 };
 
+static void options_free(struct dump_options *o) { vector_free(&o->config.cgroup_roots.list); }
+
 static int parse_seconds(const char *text, u64 *ret_ns)
 {
 	char *end;
@@ -76,6 +78,8 @@ static int option_of_objects(struct dump_options *o, int option, const char *val
 			       : fail(USAGE, 0, "\"%s\" is no method: there are auto, link, nftables and none", value);
 	case 'L':
 		return parse_seconds(value, &o->config.lock_timeout) ?: 1;
+	case 'G':
+		return cgroup_root_add(&o->config.cgroup_roots, value) ?: 1;
 	case 'e':
 		o->config.external = true;
 		o->config.external_kinds = value;
@@ -105,7 +109,8 @@ static int take_option(struct dump_options *o, int option, const char *value)
 		    "dump takes PID DIR [--leave-running | --leave-stopped] [--freeze-timeout SECONDS] "
 		    "[--durable | --no-durable] [--ghost-limit SIZE] [--policy NAME=POLICY] "
 		    "[--network-lock METHOD] [--lock-timeout SECONDS] "
-		    "[--external[=KIND,...]] [--replace] [--confirm COMMAND] [--no-bpf] [--why] [--json]");
+		    "[--cgroup-root [CONTROLLER:]/PATH] [--external[=KIND,...]] [--replace] [--confirm COMMAND] [--no-bpf] "
+		    "[--why] [--json]");
 }
 
 static int parse(int argc, char **argv, struct dump_options *ret)
@@ -126,6 +131,7 @@ static int parse(int argc, char **argv, struct dump_options *ret)
 		{ "lock-timeout", required_argument, NULL, 'L' },
 		{ "replace", no_argument, NULL, 'r' },
 		{ "confirm", required_argument, NULL, 'c' },
+		{ "cgroup-root", required_argument, NULL, 'G' },
 		{ 0 },
 	};
 	ret->config.durable = -1;
@@ -189,7 +195,7 @@ static struct why *watch(const struct dump_options *o)
 
 int command_dump(int argc, char **argv)
 {
-	struct dump_options o = { 0 };
+	_cleanup_(options_free) struct dump_options o = { 0 };
 	int r = diag_begin("dump", "");
 	if (r == 0)
 		r = parse(argc, argv, &o);

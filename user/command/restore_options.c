@@ -42,9 +42,17 @@ int restore_option(struct restore_config *config, int option, const char *argume
 	}
 	case 'i':
 		return add_inherited(config, argument);
+	case 'G': {
+		int r = cgroup_root_add(&config->cgroup_roots, argument);
+		return r < 0 ? r : 1;
+	}
 	default:
 		return 0;
 	}
 }
 
-void restore_options_free(struct restore_config *config) { vector_free(&config->inherit); }
+void restore_options_free(struct restore_config *config)
+{
+	vector_free(&config->inherit);
+	vector_free(&config->cgroup_roots.list);
+}

@@ -41,7 +41,7 @@ int tcp_policies(const struct front *f, struct policies *ret, bool at_dump)
 static int configure(struct front *f, struct dump_config *config, struct policies *policies)
 {
 	const struct options *o = &f->options;
-	const char *limit = option_value(o, OPTION_GHOST_LIMIT), *timeout = option_value(o, OPTION_TIMEOUT);
+	const char *limit = option_value(o, OPTION_GHOST_LIMIT), *timeout = option_value(o, OPTION_TIMEOUT), *root;
 	int seconds = TIMEOUT_SECONDS;
 	*config = (struct dump_config){ .pid = f->pid,
 					.dir = f->image,
@@ -64,13 +64,15 @@ static int configure(struct front *f, struct dump_config *config, struct policie
 	if (r == 0 && timeout)
 		r = command_pid(timeout, &seconds) < 0 ? -EINVAL : 0;
 	config->freeze_timeout = (u64)seconds * 1000000000u;
+	for (size_t at = 0; r == 0 && (root = option_next(o, OPTION_CGROUP_ROOT, &at));)
+		r = cgroup_root_add(&config->cgroup_roots, root);
 	return r;
 }
 
 int front_dump(struct front *f)
 {
 	const char *tree = option_value(&f->options, OPTION_TREE);
-	struct dump_config config;
+	struct dump_config config = { 0 };
 	struct policies policies = { 0 };
 	struct dump_result result = { 0 };
 	int pid = 0;
@@ -88,5 +90,6 @@ int front_dump(struct front *f)
 		r = command_dump_tree(&config, &result);
 	if (r == 0)
 		stats_dump(f, &result);
+	vector_free(&config.cgroup_roots.list);
 	return r;
 }

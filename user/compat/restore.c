@@ -21,6 +21,7 @@ static void run_free(struct run *r)
 		free(r->texts.v[i]);
 	vector_free(&r->texts);
 	vector_free(&r->config.inherit);
+	vector_free(&r->config.cgroup_roots.list);
 }
 
 /* Keeps a text for the run; NULL, reported, when there is no memory. */
@@ -132,6 +133,8 @@ static int configure(struct run *r)
 	result = tcp_policies(f, &r->config.policies, false);
 	if (result == 0)
 		result = cgroup_policy(o, &r->config.policies);
+	for (size_t at = 0; result == 0 && (value = option_next(o, OPTION_CGROUP_ROOT, &at));)
+		result = cgroup_root_add(&r->config.cgroup_roots, value);
 	for (size_t at = 0; result == 0 && (value = option_next(o, OPTION_INHERIT_FD, &at));)
 		result = add_inherited(r, value);
 	for (size_t at = 0; result == 0 && (value = option_next(o, OPTION_JOIN_NS, &at));)

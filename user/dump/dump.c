@@ -165,6 +165,7 @@ static int take(struct held *h, const struct dump_config *config, struct bpf_sou
 					    .connections = &h->connections,
 					    .lock = &h->lock,
 					    .policies = config->policies,
+					    .cgroup_roots = &config->cgroup_roots,
 					    .external = config->external && dump_is_listed(config->external_kinds, "pipe"),
 					    .ghost_limit = config->ghost_limit };
 	r = image_create_below(&h->writer, config->above, config->dir, config->replace); /* while eBPF's program is loaded */

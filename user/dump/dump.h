@@ -2,6 +2,7 @@
 /* The dump: caps, freeze, collect, judge, pages and image, commit, release. */
 #pragma once
 #include "host/caps.h"
+#include "model/cgroups.h"
 #include "model/model.h"
 #include "model/policy.h"
 #include "netlock/lock.h"
@@ -21,8 +22,9 @@ struct dump_config {
 	bool no_bpf;
 	u64 ghost_limit;                 /* see collect_config */
 	const struct policies *policies; /* NULL: the defaults */
-	enum netlock_method lock;        /* how connections to the outside are held */
-	u64 lock_timeout;                /* ns, 0: default */
+	struct cgroup_roots cgroup_roots;
+	enum netlock_method lock;   /* how connections to the outside are held */
+	u64 lock_timeout;           /* ns, 0: default */
 	bool open_listeners;        /* who wants to connect while the tree is away is refused, and another program may listen */
 	bool external;              /* files whose other side lies outside of the tree are left to a restore to hand over */
 	const char *external_kinds; /* those of these kinds (pipe, unix; separated by commas); NULL: all that can be */

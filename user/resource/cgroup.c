@@ -28,7 +28,8 @@ static int cgroup_settle(struct collector *collector, struct object *object)
 	_cleanup_hierarchies_ struct hierarchies here = { 0 };
 	int r = hierarchies_read(&here);
 	for (size_t i = 0; r == 0 && i < here.list.n; i++)
-		r = describe_hierarchy(graph, object, &here.list.v[i]);
+		r = describe_hierarchy(graph, object, &here.list.v[i],
+				       cgroup_root_of(collector_cgroup_roots(collector), here.list.v[i].name));
 	return r;
 }
 
@@ -61,7 +62,7 @@ static bool can_enter(struct hierarchy *h, const char *path)
 
 static bool is_made(const struct choice *c, const char *hierarchy, const char *path)
 {
-	const Ckpt__CgroupGroup *g = c->holder ? group_at(c->holder, hierarchy, path) : NULL;
+	const Ckpt__CgroupGroup *g = c->holder ? cgroup_find_group(c->holder, hierarchy, path) : NULL;
 	return g && g->make;
 }
 
@@ -83,13 +84,13 @@ static int choose_place(const struct choice *c, Ckpt__Cgroup *m, struct hierarch
 	int r = 0;
 	if (c->policy == POLICY_DROP || !strcmp(was, h->own))
 		was = h->own;
-	else if (is_path(was) && mount_of(h) && (can_enter(h, was) || is_made(c, h->name, was)))
+	else if (cgroup_is_path(was) && mount_of(h) && (can_enter(h, was) || is_made(c, h->name, was)))
 		r = enter(m, h->name, mount_of(h));
 	else {
-		r = add_place(&m->n_missed, &m->missed, h->name, was);
+		r = cgroup_add_place(&m->n_missed, &m->missed, h->name, was);
 		was = h->own;
 	}
-	return r < 0 || is_root(was) ? r : add_place(&m->n_place, &m->place, h->name, was);
+	return r < 0 || cgroup_is_root(was) ? r : cgroup_add_place(&m->n_place, &m->place, h->name, was);
 }
 
 /* The hierarchies here may be others than in the image: those of ckpt are gone through. */
@@ -98,7 +99,7 @@ static int choose_places(struct choice *c, Ckpt__Cgroup *m)
 	Ckpt__Cgroup was = *m, *chosen = MESSAGE_NEW(Ckpt__Cgroup, ckpt__cgroup);
 	int r = chosen ? 0 : fail_memory();
 	for (size_t i = 0; r == 0 && i < c->here.list.n; i++)
-		r = choose_place(c, chosen, &c->here.list.v[i], path_in(was.n_place, was.place, c->here.list.v[i].name));
+		r = choose_place(c, chosen, &c->here.list.v[i], cgroup_path(&was, c->here.list.v[i].name));
 	if (r == 0) {
 		m->n_place = chosen->n_place, m->place = chosen->place;
 		m->n_entered = chosen->n_entered, m->entered = chosen->entered;
@@ -140,7 +141,7 @@ static bool is_told(const struct graph *graph, const struct object *o, const Ckp
 {
 	const Ckpt__Task *task = graph_data(graph, &kind_task, o->id);
 	const Ckpt__Cgroup *parent = task ? graph_data(graph, o->kind, task->ppid) : NULL;
-	return parent && !strcmp(path_in(parent->n_missed, parent->missed, missed->hierarchy), missed->path);
+	return parent && !strcmp(cgroup_place(parent->n_missed, parent->missed, missed->hierarchy), missed->path);
 }
 
 static int cgroup_judge(const struct graph *graph, const struct object *object, enum direction direction)
@@ -183,7 +184,7 @@ static int cgroup_plan(struct plan *plan, const struct graph *graph, const struc
 			const Ckpt__Cgroup *other = o->data;
 			char path[2 * PATH_MAX];
 			snprintf(path, sizeof path, "%s%s/cgroup.procs", m->entered[i]->directory,
-				 path_in(other->n_place, other->place, hierarchy));
+				 cgroup_path(other, hierarchy));
 			plan_for(plan, "control groups of process %u", o->id);
 			plan_write(plan, AT(o->id, STAGE_UNMAP), ARG(AT_FDCWD), path, "0");
 		}

@@ -63,17 +63,6 @@ static inline bool is_initial(const struct group_file *row, const char *value)
 	}
 }
 
-static inline int add_file(Ckpt__CgroupGroup *g, const char *name, Ckpt__CgroupFile **ret)
-{
-	Ckpt__CgroupFile *f = MESSAGE_NEW(Ckpt__CgroupFile, ckpt__cgroup_file);
-	if (!f || !MESSAGE_APPEND(&g->n_file, &g->file, f)) {
-		free(f);
-		return fail_memory();
-	}
-	*ret = f;
-	return message_set_string(&f->name, name) ? 0 : fail_memory();
-}
-
 /* One that is as in every new group of root is left out, and one that is of no use to its group, or gone. */
 static inline int describe_file(int dir, Ckpt__CgroupGroup *g, const char *name)
 {
@@ -87,10 +76,11 @@ static inline int describe_file(int dir, Ckpt__CgroupGroup *g, const char *name)
 		return r == -ENOMEM ? fail_memory() : 0;
 	bool has_value = !is_initial(row, value.data ?: "");
 	bool has_owner = st.st_uid || st.st_gid || ((st.st_mode & 07777) != GROUP_FILE_MODE && row->how != DEVICES);
-	Ckpt__CgroupFile *f = NULL;
-	r = has_value || has_owner ? add_file(g, name, &f) : 0;
-	if (r < 0 || !f)
-		return r;
+	if (!has_value && !has_owner)
+		return 0;
+	Ckpt__CgroupFile *f = cgroup_add_file(g, name);
+	if (!f)
+		return -ENOMEM;
 	if (has_owner) {
 		SET(f, uid, st.st_uid);
 		SET(f, gid, st.st_gid);
@@ -121,27 +111,6 @@ static inline int describe_files(DIR *dir, Ckpt__CgroupGroup *g)
 	return r;
 }
 
-static inline Ckpt__CgroupGroup *group_at(const Ckpt__Cgroup *m, const char *hierarchy, const char *path)
-{
-	for (size_t i = 0; i < m->n_group; i++) {
-		Ckpt__CgroupGroup *g = m->group[i];
-		if (g->hierarchy && g->path && !strcmp(g->hierarchy, hierarchy) && !strcmp(g->path, path))
-			return g;
-	}
-	return NULL;
-}
-
-static inline int append_group(Ckpt__Cgroup *m, const char *hierarchy, const char *path, Ckpt__CgroupGroup **ret)
-{
-	Ckpt__CgroupGroup *g = MESSAGE_NEW(Ckpt__CgroupGroup, ckpt__cgroup_group);
-	if (!g || !MESSAGE_APPEND(&m->n_group, &m->group, g)) {
-		free(g);
-		return fail_memory();
-	}
-	*ret = g;
-	return message_set_string(&g->hierarchy, hierarchy) && message_set_string(&g->path, path) ? 0 : fail_memory();
-}
-
 /* What a dump collects: the groups of one hierarchy. */
 struct description {
 	Ckpt__Cgroup *m;
@@ -159,23 +128,22 @@ static inline DIR *open_group(const struct description *d, const char *path)
 static inline int describe_group(const struct description *d, const char *path)
 {
 	struct stat st;
-	Ckpt__CgroupGroup *g = NULL;
-	if (is_within(d->hierarchy->own, path) || group_at(d->m, d->hierarchy->name, path))
+	if (cgroup_is_within(d->hierarchy->own, path) || cgroup_find_group(d->m, d->hierarchy->name, path))
 		return 0;
 	DIR *dir = open_group(d, path);
 	if (!dir || fstat(dirfd(dir), &st) < 0)
 		return 0;
-	int r = append_group(d->m, d->hierarchy->name, path, &g);
-	if (r == 0) {
+	Ckpt__CgroupGroup *g = cgroup_add_group(d->m, d->hierarchy->name, path);
+	int r = g ? describe_files(dir, g) : -ENOMEM;
+	if (g) {
 		SET(g, uid, st.st_uid);
 		SET(g, gid, st.st_gid);
 		SET(g, mode, st.st_mode & 07777);
-		if (is_within(d->top, path) && strcmp(d->top, path) != 0)
+		if (cgroup_is_within(d->top, path) && strcmp(d->top, path) != 0)
 			SET(g, above, true);
 		u32 programs = *d->hierarchy->name ? 0 : count_programs(dirfd(dir));
 		if (programs)
 			SET(g, programs, programs);
-		r = describe_files(dir, g);
 	}
 	closedir(dir);
 	return r;
@@ -213,46 +181,23 @@ static inline int describe_path(const struct description *d, const char *path)
 	return r == 0 ? describe_below(d, path) : r;
 }
 
-/* Cuts what is in `top` to what it and the path have in common. */
-static inline void cut_to_common(char *top, const char *path)
+/* root: of what belongs to the tree; NULL: the deepest group that all processes have in common. */
+static inline int describe_hierarchy(const struct graph *graph, const struct object *first, struct hierarchy *h,
+				     const char *root)
 {
-	while (!is_within(path, top)) {
-		char *slash = strrchr(top, '/');
-		slash[slash == top] = 0;
-	}
-}
-
-static inline const char *path_of(const struct object *o, const char *hierarchy)
-{
-	const Ckpt__Cgroup *m = o->data;
-	return path_in(m->n_place, m->place, hierarchy);
-}
-
-/* The deepest group that all processes are in, or below; to be freed, NULL without memory. */
-static inline char *common_group(const struct graph *graph, const struct kind *kind, const char *hierarchy)
-{
-	char *top = NULL;
-	for (struct object *o = NULL; (o = graph_next(graph, kind, o));) {
-		const char *path = path_of(o, hierarchy);
-		if (top)
-			cut_to_common(top, path);
-		else if (!(top = strdup(path)))
-			return NULL;
-	}
-	return top;
-}
-
-static inline int describe_hierarchy(const struct graph *graph, const struct object *first, struct hierarchy *h)
-{
-	_cleanup_free_ char *top = common_group(graph, first->kind, h->name);
+	_cleanup_free_ char *top = cgroup_common(graph, first->kind, h->name);
 	const struct description d = { first->data, h, top };
 	const char *before = "/";
 	int r = 0;
 	if (!top)
 		return fail_memory();
+	if (root) {
+		cgroup_cut_to_common(top, root);
+		r = describe_path(&d, root);
+	}
 	for (struct object *o = NULL; r == 0 && (o = graph_next(graph, first->kind, o));) {
-		const char *path = path_of(o, h->name);
-		if (strcmp(path, before) != 0 && is_path(path) && !is_within(h->own, path))
+		const char *path = cgroup_path(o->data, h->name);
+		if (strcmp(path, before) != 0 && cgroup_is_path(path) && !cgroup_is_within(h->own, path))
 			r = describe_path(&d, path);
 		before = path;
 	}

@@ -24,21 +24,12 @@ static inline bool makes_groups(enum policy_choice policy)
 static inline Ckpt__CgroupGroup *group_above(const Ckpt__Cgroup *m, const Ckpt__CgroupGroup *g)
 {
 	_cleanup_free_ char *above = strndup(g->path, (size_t)(strrchr(g->path, '/') - g->path));
-	return above && *above ? group_at(m, g->hierarchy, above) : NULL;
-}
-
-/* The part of a name that is a controller's: "memory" of "memory.max". */
-static inline bool is_enabled(const char *controllers, const char *name, size_t len)
-{
-	for (const char *at = controllers; *at; at += strcspn(at, " "), at += *at == ' ')
-		if (strcspn(at, " ") == len && !strncmp(at, name, len))
-			return true;
-	return false;
+	return above && *above ? cgroup_find_group(m, g->hierarchy, above) : NULL;
 }
 
 static inline bool take_lack(Ckpt__CgroupGroup *g, const char *controllers, const char *name, size_t len)
 {
-	if (g->lacks || is_enabled(controllers, name, len))
+	if (g->lacks || cgroup_lists(controllers, ' ', name, len))
 		return true;
 	g->lacks = strndup(name, len);
 	return g->lacks;
@@ -100,9 +91,8 @@ static inline int add_initial(Ckpt__CgroupGroup *g)
 		Ckpt__CgroupFile *f = file_of(g, now->file[i]->name);
 		if (!row->initial || !now->file[i]->value || (f && f->value) || row->how == FREEZE)
 			continue;
-		r = f ? 0 : add_file(g, now->file[i]->name, &f);
-		if (r == 0 && !message_set_string(&f->value, row->initial))
-			r = fail_memory();
+		f = f ?: cgroup_add_file(g, now->file[i]->name);
+		r = f ? message_set_string(&f->value, row->initial) ? 0 : fail_memory() : -ENOMEM;
 	}
 	if (dir)
 		closedir(dir);
@@ -115,7 +105,7 @@ static inline int choose_present(const struct choice *c, Ckpt__CgroupGroup *g)
 	if (g->above)
 		return 0;
 	if (c->policy == POLICY_STRICT)
-		return add_place(&c->holder->n_present, &c->holder->present, g->hierarchy, g->path);
+		return cgroup_add_place(&c->holder->n_present, &c->holder->present, g->hierarchy, g->path);
 	if (c->policy != POLICY_SET && c->policy != POLICY_FULL)
 		return 0;
 	SET(g, set, true);
@@ -149,7 +139,7 @@ static inline void leave_own(Ckpt__CgroupGroup *g)
 static inline int choose_group(struct choice *c, Ckpt__CgroupGroup *g)
 {
 	struct hierarchy *h = g->hierarchy ? hierarchy_of(&c->here, g->hierarchy) : NULL;
-	if (!h || !is_path(g->path) || is_within(h->own, g->path) || !mount_of(h))
+	if (!h || !cgroup_is_path(g->path) || cgroup_is_within(h->own, g->path) || !mount_of(h))
 		return 0;
 	g->directory = directory_of(h, g->path);
 	if (!g->directory)
@@ -164,7 +154,7 @@ static inline bool is_file_name(const char *name) { return name && group_file_of
 
 static inline bool is_sound(const Ckpt__CgroupGroup *g)
 {
-	bool ok = g->hierarchy && is_path(g->path) && !is_root(g->path) && g->mode <= 07777;
+	bool ok = g->hierarchy && cgroup_is_path(g->path) && !cgroup_is_root(g->path) && g->mode <= 07777;
 	for (size_t i = 0; ok && i < g->n_file; i++)
 		ok = is_file_name(g->file[i]->name) && !strchr(g->file[i]->name, '/') && g->file[i]->mode <= 07777;
 	return ok;

@@ -4,32 +4,11 @@
 #include "base/file.h"
 #include "cgroup.pb-c.h"
 #include "diag/diag.h"
+#include "model/cgroups.h"
 #include "model/model.h"
 #include <fcntl.h>
 #include <mntent.h>
 #include <stdio.h>
-
-static inline int add_place(size_t *count, Ckpt__CgroupPlace ***places, const char *hierarchy, const char *path)
-{
-	Ckpt__CgroupPlace *place = MESSAGE_NEW(Ckpt__CgroupPlace, ckpt__cgroup_place);
-	if (!place || !MESSAGE_APPEND(count, places, place)) {
-		free(place);
-		return fail_memory();
-	}
-	return message_set_string(&place->hierarchy, hierarchy) && message_set_string(&place->path, path) ? 0 : fail_memory();
-}
-
-static inline bool is_root(const char *path) { return !strcmp(path, "/"); }
-
-/* Is it that control group, or one below? */
-static inline bool is_within(const char *path, const char *above)
-{
-	size_t len = is_root(above) ? 0 : strlen(above);
-	return !strncmp(path, above, len) && (!path[len] || path[len] == '/');
-}
-
-/* Below the root of ckpt's cgroup namespace: a path that leads out of it begins with "/..". */
-static inline bool is_path(const char *path) { return path && *path == '/' && !strstr(path, "/.."); }
 
 /* The lines of /proc/PID/cgroup: "ID:CONTROLLERS:PATH". */
 static inline int read_places(int proc, const char *file, bool roots, Ckpt__Cgroup *m)
@@ -43,19 +22,10 @@ static inline int read_places(int proc, const char *file, bool roots, Ckpt__Cgro
 	for (char *line, *rest = text.data; r == 0 && (line = strsep(&rest, "\n"));) {
 		strsep(&line, ":");
 		const char *hierarchy = strsep(&line, ":");
-		if (line && (roots || !is_root(line)))
-			r = add_place(&m->n_place, &m->place, hierarchy, line);
+		if (line && (roots || !cgroup_is_root(line)))
+			r = cgroup_add_place(&m->n_place, &m->place, hierarchy, line);
 	}
 	return r;
-}
-
-/* What is in no list is in the root. */
-static inline const char *path_in(size_t count, Ckpt__CgroupPlace *const *places, const char *hierarchy)
-{
-	for (size_t i = 0; i < count; i++)
-		if (places[i]->hierarchy && places[i]->path && !strcmp(places[i]->hierarchy, hierarchy))
-			return places[i]->path;
-	return "/";
 }
 
 /* --- this host --- */

@@ -73,6 +73,8 @@ static int load(const struct restore_config *config, struct image **image, struc
 	if (r == 0)
 		r = image_load(*image, kinds, graph);
 	if (r == 0)
+		r = groups_move(graph, &config->cgroup_roots);
+	if (r == 0)
 		r = choose(graph, &config->policies);
 	return r < 0 ? r : check_pages(config, *image, graph);
 }

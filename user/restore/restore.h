@@ -5,6 +5,7 @@
 #include "base/cpu.h"
 #include "host/caps.h"
 #include "image/image.h"
+#include "model/cgroups.h"
 #include "model/kinds.h"
 #include "model/policy.h"
 #include "plan/plan.h"
@@ -27,9 +28,10 @@ struct restore_config {
 	bool detach;          /* nobody will wait for it */
 	const char *terminal; /* a path or fd:N; "": that of ckpt; NULL: none */
 	struct policies policies;
-	bool stdio;                   /* external files of the root's descriptors 0 to 2 become those of ckpt */
-	VECTOR(const char *) inherit; /* LINK=fd:N: what takes the place of an external file */
-	bool spare_inherit;           /* entries of inherit that mean no file of the image are left aside */
+	struct cgroup_roots cgroup_roots; /* where the tree's control groups are to be */
+	bool stdio;                       /* external files of the root's descriptors 0 to 2 become those of ckpt */
+	VECTOR(const char *) inherit;     /* LINK=fd:N: what takes the place of an external file */
+	bool spare_inherit;               /* entries of inherit that mean no file of the image are left aside */
 	bool cut;               /* external files that nothing takes the place of: as if their other side had been closed */
 	bool sibling;           /* the root becomes a child of ckpt's parent, who did not ask for the tree with pidns */
 	bool stopped;           /* the tree is left stopped, as by SIGSTOP */
