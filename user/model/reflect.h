@@ -37,6 +37,10 @@ size_t graph_compare(struct text *differences, const struct graph *a, const stru
 /* Does any object hold the number of the file, but those of the kinds that are named (NULL ends the list)? */
 bool graph_refers(const struct graph *, u32 file, const char *const *but);
 
+/* Calls visit for every number of a file (but 0) that objects hold, until it returns true: then so does this. but: as above. */
+bool graph_references(const struct graph *, const char *const *but, bool (*visit)(void *arg, const struct object *, u32 file),
+		      void *arg);
+
 /* Are the state fields of two objects of one kind equal? Ids do not count. */
 bool object_equal(const struct object *, const struct object *);
 

@@ -42,6 +42,9 @@ struct resource {
 	/* FILE scope: does its other side lie outside of the tree, so that another file could take its place? May be NULL. At restore
 	 * such a file is neither judged nor planned. */
 	bool (*external)(const struct graph *, const struct object *);
+	/* FILE scope: may the one process that has the file make it, when nothing else in the image refers to it? What is true takes
+	 * places and flags from plan_at() and plan_cloexec(). Pure; the object was judged. May be NULL: the world makes it. */
+	bool (*at_home)(const struct graph *, const struct object *);
 	/* Adds the steps that make the object again. Pure. May be NULL when nothing is to be made. */
 	int (*plan)(struct plan *, const struct graph *, const struct object *);
 	/* FILE scope: the steps that map it where and as the mapping is, when that is not mmap(2) of its descriptor. May be NULL. */

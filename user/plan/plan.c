@@ -35,6 +35,10 @@ static const char *const stage_names[STAGE_COUNT] = {
 	[STAGE_REAP] = "reap",
 	[STAGE_OWN_WATCH] = "own-watch",
 	[STAGE_FILES] = "files",
+	[STAGE_HOME_CREATE] = "home-create",
+	[STAGE_HOME_LINK] = "home-link",
+	[STAGE_HOME_SETTLE] = "home-settle",
+	[STAGE_HOME_WATCH] = "home-watch",
 	[STAGE_TTY] = "tty",
 	[STAGE_TASK] = "task",
 	[STAGE_MM] = "mm",
@@ -88,6 +92,7 @@ void plan_free(struct plan *plan)
 	vector_free(&plan->arrays);
 	vector_free(&plan->gated);
 	vector_free(&plan->holds);
+	vector_free(&plan->homes);
 	free(plan->by_tid);
 	text_free(&plan->data);
 	free(plan);
@@ -411,14 +416,63 @@ const struct plan_held *plan_held(const struct plan *plan, u32 i) { return i < p
 
 /* --- descriptors --- */
 
-int plan_fd(struct plan *plan, u32 file) { return (int)(plan->config.first_service_fd + file); }
+void plan_add_home(struct plan *plan, const struct plan_home *home)
+{
+	struct plan_home *place = vector_add(&plan->homes);
+	if (place)
+		*place = *home;
+	plan->failed |= !place;
+}
+
+/* How many files with a home have a lower number. */
+static size_t homes_below(const struct plan *plan, u32 file)
+{
+	size_t low = 0, high = plan->homes.n;
+	while (low < high) {
+		size_t middle = (low + high) / 2;
+		if (plan->homes.v[middle].file < file)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low;
+}
+
+const struct plan_home *plan_home(const struct plan *plan, u32 file)
+{
+	size_t i = homes_below(plan, file);
+	return i < plan->homes.n && plan->homes.v[i].file == file ? &plan->homes.v[i] : NULL;
+}
+
+struct place plan_at(const struct plan *plan, u32 file, enum stage stage)
+{
+	const struct plan_home *home = plan_home(plan, file);
+	return home ? AT(home->pid, STAGE_HOME_CREATE + (stage - STAGE_CREATE)) : AT(PLAN_WORLD, stage);
+}
+
+u32 plan_cloexec(const struct plan *plan, u32 file)
+{
+	const struct plan_home *home = plan_home(plan, file);
+	return home && !home->cloexec ? 0 : O_CLOEXEC;
+}
+
+/* Service descriptors have no gaps where files are at home. */
+int plan_fd(struct plan *plan, u32 file)
+{
+	size_t below = homes_below(plan, file);
+	bool at_home = below < plan->homes.n && plan->homes.v[below].file == file;
+	return (int)(at_home ? plan->homes.v[below].fd : plan->config.first_service_fd + file - (u32)below);
+}
 
 void plan_place_fd(struct plan *plan, u32 slot, u32 file)
 {
-	struct place at = AT(PLAN_WORLD, STAGE_CREATE);
-	step_expect(plan_call(plan, at, SYS_dup3, ARG_OF_SLOT(slot), ARG(plan_fd(plan, file)), ARG(O_CLOEXEC)),
-		    plan_fd(plan, file));
+	struct place at = plan_at(plan, file, STAGE_CREATE);
+	int fd = plan_fd(plan, file);
+	struct plan_step *there = plan_home(plan, file) ? plan_skip(plan, at, ARG_OF_SLOT(slot), fd, fd) : NULL;
+	step_expect(plan_call(plan, at, SYS_dup3, ARG_OF_SLOT(slot), ARG(fd), ARG(plan_cloexec(plan, file))), fd);
 	plan_call(plan, at, SYS_close, ARG_OF_SLOT(slot));
+	if (there)
+		plan_land(plan, at, there);
 }
 
 /* --- layout: struct arena, data, slots, arrays, steps --- */

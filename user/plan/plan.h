@@ -32,6 +32,10 @@ enum stage {
 	STAGE_REAP,      /* children have died: ghosts are reaped, zombies stay, their signals are taken */
 	STAGE_OWN_WATCH, /* epoll entries of a task's own signals, of files that it has opened: descriptors have no places yet */
 	STAGE_FILES,     /* descriptors to their places */
+	STAGE_HOME_CREATE, /* what the world does from STAGE_CREATE on, for the files that the task alone has */
+	STAGE_HOME_LINK,
+	STAGE_HOME_SETTLE,
+	STAGE_HOME_WATCH,
 	STAGE_TTY,       /* foreground group */
 	STAGE_TASK,      /* cwd, umask, signal actions, limits */
 	STAGE_MM,        /* mm fields, exe */
@@ -151,9 +155,24 @@ const struct plan_held *plan_held(const struct plan *, u32 i);
 u32 plan_births(struct plan *);
 
 #define PLAN_PAGES 0u /* the file id whose service descriptor is the image's pages */
-/* The service descriptor that a file object has in the world and in every new task until STAGE_CLOSE. */
+/* A file that one process alone has is made there (at home), at the only descriptor that it has there, and nobody else ever holds it.
+ * Before any step for a file is added; files in ascending order. Without memory the plan remembers the failure. */
+struct plan_home {
+	u32 file, pid, fd;
+	bool cloexec;
+};
+void plan_add_home(struct plan *, const struct plan_home *);
+/* NULL: the world makes the file. */
+const struct plan_home *plan_home(const struct plan *, u32 file);
+/* Where a file is made: that stage (STAGE_CREATE to STAGE_WATCH) of the world, or what stands for it at the file's home. */
+struct place plan_at(const struct plan *, u32 file, enum stage);
+/* O_CLOEXEC, or 0: what the first descriptor of a file is made with. */
+u32 plan_cloexec(const struct plan *, u32 file);
+/* The descriptor of a file while it is made, and in every task that has it until STAGE_CLOSE: in the world and in all tasks its
+ * service descriptor, at home the one that it has there. */
 int plan_fd(struct plan *, u32 file);
-/* World: moves the descriptor that a step returned, or a slot holds, to the file's service place. */
+/* Moves the descriptor that a step returned, or a slot holds, to where plan_fd() has it. At home it may be there already, or else
+ * becomes so at once: nothing else may have taken the number meanwhile. */
 void plan_place_fd(struct plan *, u32 slot, u32 file);
 
 /* Steps that are added from here on are for this object: its name stands in plans and diagnostics. */

@@ -45,6 +45,7 @@ struct plan {
 	struct text names;
 	VECTOR(u32) gated; /* tids */
 	VECTOR(struct plan_hold) holds;
+	VECTOR(struct plan_home) homes; /* by file */
 	struct text data;
 	u32 *by_tid, tid_room; /* open addressing: array index + 1 */
 	u32 slots, steps;

@@ -174,6 +174,8 @@ static void set_fd(struct sim *s, struct sim_process *p, int fd, int of, bool cl
 static void sim_dup3(struct sim *s, struct sim_process *p, const struct plan_step *step)
 {
 	const u64 *a = step->step.a;
+	if ((step->step.arg_kinds & 3) == ARG_SLOT) /* of a file that was made at home */
+		return set_fd(s, p, (int)a[1], (int)a[1], a[2] & O_CLOEXEC);
 	struct sim_fd *from = fd_at(p, (int)a[0]);
 	if (!from)
 		return problem(s, step, "no such descriptor");

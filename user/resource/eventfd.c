@@ -45,12 +45,14 @@ static int eventfd_judge(const struct graph *graph, const struct object *o, enum
 	return e->has_semaphore ? 0 : fail(EVENTFD_MODE, 0, "fdinfo has no eventfd-semaphore, and eBPF does not answer");
 }
 
+static bool eventfd_at_home(const struct graph *graph _unused_, const struct object *o _unused_) { return true; }
+
 static int eventfd_plan(struct plan *plan, const struct graph *graph, const struct object *o)
 {
 	const Ckpt__Eventfd *e = o->data;
-	struct place at = AT(PLAN_WORLD, STAGE_CREATE);
+	struct place at = plan_at(plan, o->id, STAGE_CREATE);
 	u32 flags = file_flags(graph, o->id);
-	u32 made = EFD_CLOEXEC | (flags & O_NONBLOCK) | (e->semaphore ? EFD_SEMAPHORE : 0);
+	u32 made = plan_cloexec(plan, o->id) | (flags & O_NONBLOCK) | (e->semaphore ? EFD_SEMAPHORE : 0);
 	bool fits = e->counter <= UINT32_MAX;
 	u32 fd = step_result(plan, plan_call(plan, at, SYS_eventfd2, ARG(fits ? e->counter : 0), ARG(made)));
 	if (!fits) {
@@ -71,5 +73,6 @@ const struct resource resource_eventfd = {
 	.claims = eventfd_claims,
 	.collect = eventfd_collect,
 	.judge = eventfd_judge,
+	.at_home = eventfd_at_home,
 	.plan = eventfd_plan,
 };

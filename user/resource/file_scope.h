@@ -140,7 +140,7 @@ static inline void plan_position(struct plan *plan, const struct graph *graph, u
 {
 	const Ckpt__File *f = graph_data(graph, &kind_file, file);
 	if (f && f->pos && !(f->flags & O_PATH))
-		step_expect(plan_call(plan, AT(PLAN_WORLD, STAGE_CREATE), SYS_lseek, ARG(plan_fd(plan, file)), ARG(f->pos),
+		step_expect(plan_call(plan, plan_at(plan, file, STAGE_CREATE), SYS_lseek, ARG(plan_fd(plan, file)), ARG(f->pos),
 				      ARG(SEEK_SET)),
 			    (s64)f->pos);
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /* Owns sockets of ip(7) and ipv6(7): UDP, UDP-Lite, ICMP and raw ones, connected or not; TCP, also multipath TCP, that are new, bound or
  * listen, and TCP connections within the tree and to the outside. */
+#include "base/map.h"
 #include "collect/collect.h"
 #include "collect/socket.h"
 #include "resource/inet_group.h"
@@ -415,29 +416,64 @@ static int inet_judge(const struct graph *graph, const struct object *o, enum di
 
 /* --- plan --- */
 
-#define CREATE AT(PLAN_WORLD, STAGE_CREATE)
-#define LINK AT(PLAN_WORLD, STAGE_LINK)
-#define SETTLE AT(PLAN_WORLD, STAGE_SETTLE)
+/* Protocols that share their ports have one number here. */
+static u64 port_key(const Ckpt__Inet *m, u32 port)
+{
+	return map_mix(map_mix((uintptr_t)&kind_inet, is_multipath(m) ? IPPROTO_TCP : m->protocol), port);
+}
+
+#define SHARED_PORT UINT32_MAX
+
+/* Notes of each port which socket has it, or that it has to do with several. */
+static bool note_ports(const struct graph *graph)
+{
+	u64 noted = map_mix((uintptr_t)&kind_inet, UINT64_MAX);
+	int r = 0;
+	if (graph_recall(graph, noted))
+		return true;
+	for (struct object *o = NULL; r == 0 && (o = graph_next(graph, &kind_inet, o));) {
+		const Ckpt__Inet *m = o->data;
+		u64 own = port_key(m, m->local_port);
+		if (m->local)
+			r = graph_remember(graph, own, graph_recall(graph, own) ? SHARED_PORT : o->id);
+		if (r == 0 && m->remote && is_tcp(m)) /* its other end may be one that listens in the tree */
+			r = graph_remember(graph, port_key(m, m->remote_port), SHARED_PORT);
+	}
+	return r == 0 && graph_remember(graph, noted, 1) == 0;
+}
+
+/* Sockets of one port depend on each other's order, and connections on what has been locked for them. */
+static bool inet_at_home(const struct graph *graph, const struct object *o)
+{
+	const Ckpt__Inet *m = o->data;
+	if (m->tcp || m->over || m->n_datagram || !(is_tcp(m) ? !m->remote : is_datagram(m)) || !note_ports(graph))
+		return false;
+	return !m->local || graph_recall(graph, port_key(m, m->local_port)) == o->id;
+}
+
+#define CREATE(file) plan_at(plan, file, STAGE_CREATE)
+#define LINK(file) plan_at(plan, file, STAGE_LINK)
+#define SETTLE(file) plan_at(plan, file, STAGE_SETTLE)
 
 /* Addresses of the tree may be shared in ways that its own options would not allow any more: all are bound with
  * SO_REUSEADDR, which gets its value at the end. */
-static void plan_bind(struct plan *plan, struct arg fd, const Ckpt__Inet *m)
+static void plan_bind(struct plan *plan, u32 file, struct arg fd, const Ckpt__Inet *m)
 {
 	union address local;
-	plan_options(plan, CREATE, fd, m, true);
+	plan_options(plan, CREATE(file), fd, m, true);
 	if (!local_address(m, &local))
 		return;
-	plan_int(plan, CREATE, fd, SOL_SOCKET, SO_REUSEADDR, 1);
+	plan_int(plan, CREATE(file), fd, SOL_SOCKET, SO_REUSEADDR, 1);
 	if (m->tcp && (m->peer || m->peer_closed || m->outside))
 		plan_tcp(plan, STAGE_CREATE, fd, TCP_REPAIR, 1);
-	step_expect(plan_call(plan, CREATE, SYS_bind, fd, arg_address(plan, &local), ARG(address_size(&local))), 0);
+	step_expect(plan_call(plan, CREATE(file), SYS_bind, fd, arg_address(plan, &local), ARG(address_size(&local))), 0);
 }
 
 /* TCP: to a listener of the tree, which need not accept now, past the network lock that it may have. */
-static void plan_connect(struct plan *plan, struct arg fd, const Ckpt__Inet *m, const union address *remote)
+static void plan_connect(struct plan *plan, u32 file, struct arg fd, const Ckpt__Inet *m, const union address *remote)
 {
 	const Ckpt__InetOption *mark = option_of(m, "SO_MARK");
-	struct place at = is_tcp(m) ? SETTLE : LINK;
+	struct place at = is_tcp(m) ? SETTLE(file) : LINK(file);
 	if (is_tcp(m))
 		step_any(plan_int(plan, at, fd, SOL_SOCKET, SO_MARK, NETLOCK_MARK));
 	step_expect(plan_call(plan, at, SYS_connect, fd, arg_address(plan, remote), ARG(address_size(remote))),
@@ -446,11 +482,11 @@ static void plan_connect(struct plan *plan, struct arg fd, const Ckpt__Inet *m, 
 		step_any(plan_int(plan, at, fd, SOL_SOCKET, SO_MARK, mark ? (int)mark->value : 0));
 }
 
-static void plan_link(struct plan *plan, struct arg fd, const Ckpt__Inet *m, const Ckpt__Inet *peer)
+static void plan_link(struct plan *plan, u32 file, struct arg fd, const Ckpt__Inet *m, const Ckpt__Inet *peer)
 {
 	union address remote = { 0 };
 	if (m->listening)
-		plan_call(plan, LINK, SYS_listen, fd, ARG(m->backlog));
+		plan_call(plan, LINK(file), SYS_listen, fd, ARG(m->backlog));
 	if (peer) {
 		plan_connection(plan, fd, m, peer);
 	} else if (m->outside) {
@@ -458,7 +494,7 @@ static void plan_link(struct plan *plan, struct arg fd, const Ckpt__Inet *m, con
 	} else if (m->over) {
 		plan_over(plan, fd, m);
 	} else if (remote_address(m, &remote)) {
-		plan_connect(plan, fd, m, &remote);
+		plan_connect(plan, file, fd, m, &remote);
 	}
 }
 
@@ -466,32 +502,32 @@ static void plan_last(struct plan *plan, const struct graph *graph, u32 file, co
 {
 	struct arg fd = ARG(plan_fd(plan, file));
 	for (size_t i = 0; i < m->n_datagram; i++)
-		plan_datagram(plan, SETTLE, m, m->datagram[i]);
+		plan_datagram(plan, SETTLE(file), m, m->datagram[i]);
 	if (m->tcp && (m->peer || m->peer_closed || m->outside))
 		plan_buffers(plan, fd, m);
-	plan_groups(plan, SETTLE, fd, m);
-	plan_filter(plan, SETTLE, fd, m);
-	plan_options(plan, SETTLE, fd, m, false);
+	plan_groups(plan, SETTLE(file), fd, m);
+	plan_filter(plan, SETTLE(file), fd, m);
+	plan_options(plan, SETTLE(file), fd, m, false);
 	if (m->local)
-		plan_int(plan, AT(PLAN_WORLD, STAGE_WATCH), fd, SOL_SOCKET, SO_REUSEADDR, m->reuse);
+		plan_int(plan, plan_at(plan, file, STAGE_WATCH), fd, SOL_SOCKET, SO_REUSEADDR, m->reuse);
 	else if (m->reuse)
-		plan_int(plan, SETTLE, fd, SOL_SOCKET, SO_REUSEADDR, 1);
+		plan_int(plan, SETTLE(file), fd, SOL_SOCKET, SO_REUSEADDR, 1);
 	if (!is_tcp(m) && (m->shutdown & 3))
-		plan_call(plan, SETTLE, SYS_shutdown, fd, ARG((m->shutdown & 3) - 1));
-	plan_status_flags(plan, SETTLE, file, file_flags(graph, file), O_NONBLOCK);
+		plan_call(plan, SETTLE(file), SYS_shutdown, fd, ARG((m->shutdown & 3) - 1));
+	plan_status_flags(plan, SETTLE(file), file, file_flags(graph, file), O_NONBLOCK);
 }
 
 /* Until the tree is let go, a connection ends by a reset: else its address is in use for a minute (restore/resets.h). */
-static void plan_reset(struct plan *plan, struct arg fd)
+static void plan_reset(struct plan *plan, u32 file, struct arg fd)
 {
 	const struct linger at_once = { 1, 0 };
-	plan_option(plan, CREATE, fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
+	plan_option(plan, CREATE(file), fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
 }
 
-static u32 plan_socket(struct plan *plan, const Ckpt__Inet *m)
+static u32 plan_socket(struct plan *plan, u32 file, const Ckpt__Inet *m)
 {
-	return step_result(plan, plan_call(plan, CREATE, SYS_socket, ARG(family_number(m)),
-					   ARG(type_number(m) | SOCK_CLOEXEC | SOCK_NONBLOCK), ARG(m->protocol)));
+	return step_result(plan, plan_call(plan, CREATE(file), SYS_socket, ARG(family_number(m)),
+					   ARG(type_number(m) | SOCK_NONBLOCK | plan_cloexec(plan, file)), ARG(m->protocol)));
 }
 
 /* Both ends are alive again. */
@@ -504,32 +540,32 @@ static void plan_pair(struct plan *plan, struct arg a, const Ckpt__Inet *m, stru
 }
 
 /* The other end was closed: it is made, and closed again. */
-static void plan_widow(struct plan *plan, struct arg fd, const Ckpt__Inet *m)
+static void plan_widow(struct plan *plan, u32 file, struct arg fd, const Ckpt__Inet *m)
 {
 	Ckpt__Inet other;
 	Ckpt__InetTcp tcp;
 	other_end(m, &other, &tcp);
-	struct arg gone = ARG_OF_SLOT(plan_socket(plan, m));
+	struct arg gone = ARG_OF_SLOT(plan_socket(plan, file, m));
 	plan_connection(plan, fd, m, &other);
-	plan_bind(plan, gone, &other);
+	plan_bind(plan, file, gone, &other);
 	plan_connection(plan, gone, &other, m);
 	plan_pair(plan, gone, &other, fd, m);
-	plan_call(plan, SETTLE, SYS_close, gone);
+	plan_call(plan, SETTLE(file), SYS_close, gone);
 }
 
 static int inet_plan(struct plan *plan, const struct graph *graph, const struct object *o)
 {
 	const Ckpt__Inet *m = o->data, *peer = m->peer ? graph_data(graph, &kind_inet, m->peer) : NULL;
 	struct arg fd = ARG(plan_fd(plan, o->id));
-	plan_place_fd(plan, plan_socket(plan, m), o->id);
-	plan_call(plan, CREATE, SYS_fchown, fd, ARG(m->uid), ARG(m->gid));
-	plan_bind(plan, fd, m);
+	plan_place_fd(plan, plan_socket(plan, o->id, m), o->id);
+	plan_call(plan, CREATE(o->id), SYS_fchown, fd, ARG(m->uid), ARG(m->gid));
+	plan_bind(plan, o->id, fd, m);
 	if (m->tcp)
-		plan_reset(plan, fd);
+		plan_reset(plan, o->id, fd);
 	if (m->peer_closed)
-		plan_widow(plan, fd, m);
+		plan_widow(plan, o->id, fd, m);
 	else
-		plan_link(plan, fd, m, peer);
+		plan_link(plan, o->id, fd, m, peer);
 	if (peer && o->id < m->peer) /* both at once, by the second */
 		return 0;
 	if (peer) {
@@ -549,5 +585,6 @@ const struct resource resource_inet = {
 	.settle = inet_settle,
 	.choose = inet_choose,
 	.judge = inet_judge,
+	.at_home = inet_at_home,
 	.plan = inet_plan,
 };

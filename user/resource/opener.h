@@ -74,7 +74,7 @@ static inline void plan_pair(struct plan *plan, const struct graph *graph, u32 r
 	plan_call(plan, world, SYS_socketpair, ARG(AF_UNIX), ARG(SOCK_SEQPACKET | SOCK_CLOEXEC), ARG(0), ARG_OF_DATA(pair));
 	for (u32 i = 0; i < 2; i++) {
 		struct plan_step *load = plan_op(plan, world, OP_LOAD, 0, (struct arg[6]){ ARG(pair + 4 * i) });
-		struct arg low = ARG_OF_SLOT(step_result(plan, load)), above = ARG(plan_fd(plan, files) + 1);
+		struct arg low = ARG_OF_SLOT(step_result(plan, load)), above = ARG(plan_fd(plan, files + 1));
 		ret_ends[i] = step_result(plan, plan_call(plan, world, SYS_fcntl, low, ARG(F_DUPFD_CLOEXEC), above));
 		plan_call(plan, world, SYS_close, low);
 	}

@@ -204,14 +204,15 @@ static int reg_judge(const struct graph *graph, const struct object *o, enum dir
 
 /* --- plan --- */
 
-#define CREATE AT(PLAN_WORLD, STAGE_CREATE)
+static bool reg_at_home(const struct graph *graph _unused_, const struct object *o _unused_) { return true; }
 
 static int reg_plan(struct plan *plan, const struct graph *graph, const struct object *o)
 {
 	const Ckpt__Reg *f = o->data;
-	u32 made = file_reopen_flags(graph, o->id);
-	u32 fd = step_result(plan, plan_call(plan, CREATE, SYS_openat, ARG(AT_FDCWD), arg_string(plan, f->path), ARG(made)));
-	plan_place_fd(plan, fd, o->id);
+	struct arg flags = ARG((file_reopen_flags(graph, o->id) & ~(u32)O_CLOEXEC) | plan_cloexec(plan, o->id));
+	struct plan_step *open = plan_call(plan, plan_at(plan, o->id, STAGE_CREATE), SYS_openat, ARG(AT_FDCWD),
+					   arg_string(plan, f->path), flags);
+	plan_place_fd(plan, step_result(plan, open), o->id);
 	if (!strcmp(f->type, "regular") || !strcmp(f->type, "directory"))
 		plan_position(plan, graph, o->id);
 	return 0;
@@ -224,5 +225,6 @@ const struct resource resource_reg = {
 	.claims = reg_claims,
 	.collect = reg_collect,
 	.judge = reg_judge,
+	.at_home = reg_at_home,
 	.plan = reg_plan,
 };

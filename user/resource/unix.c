@@ -25,8 +25,8 @@ static bool unix_claims(const struct record_file *file, const char *link)
 /* --- collect: the socket --- */
 
 /* What is remembered of a socket: its number; the last one whose other end it is, and the one before that one; who has not
- * accepted its connection. */
-enum { OF_INODE = 1, WANTS_INODE, WANTED_BEFORE, LISTENER_OF };
+ * accepted its connection. Of all of them: are they looked for by name? */
+enum { OF_INODE = 1, WANTS_INODE, WANTED_BEFORE, LISTENER_OF, NEEDS_NAMES };
 static u64 unix_key(u64 what, u64 number) { return map_mix(map_mix(what, 0x756e6978), number); }
 
 static int find_peer(struct collector *c, const struct object *mine, Ckpt__Unix *u)
@@ -330,6 +330,37 @@ static int unix_judge(const struct graph *graph, const struct object *o, enum di
 
 /* --- plan --- */
 
+static bool has_sender(const Ckpt__Unix *u)
+{
+	bool any = false;
+	for (size_t i = 0; i < u->n_message; i++)
+		any |= u->message[i]->has_source;
+	return any;
+}
+
+/* Is a datagram of the tree to be sent again by a socket that is found by its name? */
+static bool needs_names(const struct graph *graph)
+{
+	enum { NO = 1, YES };
+	u32 known = graph_recall(graph, unix_key(NEEDS_NAMES, 0));
+	bool any = known == YES;
+	if (known)
+		return any;
+	for (struct object *o = NULL; !any && (o = graph_next(graph, &kind_unix, o));)
+		any = has_sender(o->data);
+	(void)graph_remember(graph, unix_key(NEEDS_NAMES, 0), any ? YES : NO); /* else the next one looks again */
+	return any;
+}
+
+/* What has nothing to do with another socket, nor with another process's id or directory. */
+static bool unix_at_home(const struct graph *graph, const struct object *o)
+{
+	const Ckpt__Unix *u = o->data;
+	bool alone = !u->connected && !u->peer && !u->peer_closed && !u->has_backlog && !u->unaccepted && !u->n_message &&
+		     !u->has_lost_address;
+	return alone && !(u->has_address && (needs_reaching(u) || needs_names(graph)));
+}
+
 static int unix_plan(struct plan *plan, const struct graph *graph, const struct object *o)
 {
 	const Ckpt__Unix *u = o->data, *peer = u->peer ? graph_data(graph, &kind_unix, u->peer) : NULL;
@@ -367,5 +398,6 @@ const struct resource resource_unix = {
 	.collect = unix_collect,
 	.judge = unix_judge,
 	.external = unix_external,
+	.at_home = unix_at_home,
 	.plan = unix_plan,
 };

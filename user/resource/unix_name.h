@@ -302,7 +302,7 @@ static inline void plan_deleted_name(struct plan *plan, struct arg socket, u32 f
 
 static inline void plan_name(struct plan *plan, struct arg socket, u32 file, const Ckpt__Unix *u)
 {
-	struct place world = AT(PLAN_WORLD, STAGE_CREATE);
+	struct place at = plan_at(plan, file, STAGE_CREATE);
 	if (!u->has_address)
 		return;
 	if (u->deleted) {
@@ -311,15 +311,15 @@ static inline void plan_name(struct plan *plan, struct arg socket, u32 file, con
 	}
 	struct arg path = u->path ? arg_string(plan, u->path) : ARG(0);
 	if (u->path)
-		step_any(plan_call(plan, world, SYS_unlinkat, ARG(AT_FDCWD), path, ARG(0)));
+		step_any(plan_call(plan, at, SYS_unlinkat, ARG(AT_FDCWD), path, ARG(0)));
 	char name[32];
 	snprintf(name, sizeof name, "binder %u", file);
 	if (needs_reaching(u))
-		step_expect(plan_use_name(plan, plan_helper(plan, world, name, 0, NULL), world, SYS_bind, socket, file, u), 0);
+		step_expect(plan_use_name(plan, plan_helper(plan, at, name, 0, NULL), at, SYS_bind, socket, file, u), 0);
 	else
-		step_expect(plan_call(plan, world, SYS_bind, socket, arg_name(plan, u), ARG(NAME_LEN(u))), 0);
+		step_expect(plan_call(plan, at, SYS_bind, socket, arg_name(plan, u), ARG(NAME_LEN(u))), 0);
 	if (!u->path)
 		return;
-	plan_call(plan, world, SYS_fchownat, ARG(AT_FDCWD), path, ARG(u->uid), ARG(u->gid), ARG(AT_SYMLINK_NOFOLLOW));
-	plan_call(plan, world, SYS_fchmodat, ARG(AT_FDCWD), path, ARG(u->mode));
+	plan_call(plan, at, SYS_fchownat, ARG(AT_FDCWD), path, ARG(u->uid), ARG(u->gid), ARG(AT_SYMLINK_NOFOLLOW));
+	plan_call(plan, at, SYS_fchmodat, ARG(AT_FDCWD), path, ARG(u->mode));
 }

@@ -29,10 +29,12 @@ static inline struct place creator(struct plan *plan, const Ckpt__Unix *u)
 	return at;
 }
 
-static inline u32 plan_socket(struct plan *plan, const Ckpt__Unix *u)
+/* file: which it becomes, or is made for. */
+static inline u32 plan_socket(struct plan *plan, u32 file, const Ckpt__Unix *u)
 {
+	u32 type = (u32)type_number(u->type) | SOCK_NONBLOCK | plan_cloexec(plan, file);
 	return step_result(plan,
-			   plan_call(plan, CREATE, SYS_socket, ARG(AF_UNIX), ARG(type_number(u->type) | MADE_FLAGS), ARG(0)));
+			   plan_call(plan, plan_at(plan, file, STAGE_CREATE), SYS_socket, ARG(AF_UNIX), ARG(type), ARG(0)));
 }
 
 /* A connected pair: the slots of both descriptors. */
@@ -49,18 +51,17 @@ static inline void plan_socketpair(struct plan *plan, const Ckpt__Unix *u, u32 r
 static inline void plan_place(struct plan *plan, const struct graph *graph, u32 slot, u32 file)
 {
 	plan_place_fd(plan, slot, file);
-	plan_status_flags(plan, CREATE, file, file_flags(graph, file), O_NONBLOCK);
+	plan_status_flags(plan, plan_at(plan, file, STAGE_CREATE), file, file_flags(graph, file), O_NONBLOCK);
 }
 
-static inline void set_option(struct plan *plan, struct arg fd, int name, const void *value, u32 len)
+static inline void set_option(struct plan *plan, u32 file, int name, const void *value, u32 len)
 {
-	plan_call(plan, SETTLE, SYS_setsockopt, fd, ARG(SOL_SOCKET), ARG(name), ARG_OF_DATA(plan_data(plan, value, len, 8)),
-		  ARG(len));
+	plan_call(plan, plan_at(plan, file, STAGE_SETTLE), SYS_setsockopt, ARG(plan_fd(plan, file)), ARG(SOL_SOCKET), ARG(name),
+		  ARG_OF_DATA(plan_data(plan, value, len, 8)), ARG(len));
 }
 
 static inline void plan_options(struct plan *plan, u32 file, const Ckpt__Unix *u)
 {
-	struct arg fd = ARG(plan_fd(plan, file));
 	for (size_t i = 0; i < ARRAY_SIZE(options); i++) {
 		s32 value = *(const s32 *)((const char *)u + options[i].value);
 		int name = options[i].name;
@@ -74,17 +75,17 @@ static inline void plan_options(struct plan *plan, u32 file, const Ckpt__Unix *u
 		} else if (value == options[i].initial) {
 			continue;
 		}
-		set_option(plan, fd, name, &value, sizeof value);
+		set_option(plan, file, name, &value, sizeof value);
 	}
 	for (size_t i = 0; i < u->n_option; i++)
-		set_option(plan, fd, find_common_option(u->option[i]->name)->number, &u->option[i]->value,
+		set_option(plan, file, find_common_option(u->option[i]->name)->number, &u->option[i]->value,
 			   sizeof u->option[i]->value);
 	s64 receive[2] = { u->receive_timeout / 1000000, u->receive_timeout % 1000000 };
 	s64 send[2] = { u->send_timeout / 1000000, u->send_timeout % 1000000 };
 	if (u->receive_timeout)
-		set_option(plan, fd, SO_RCVTIMEO, receive, sizeof receive);
+		set_option(plan, file, SO_RCVTIMEO, receive, sizeof receive);
 	if (u->send_timeout)
-		set_option(plan, fd, SO_SNDTIMEO, send, sizeof send);
+		set_option(plan, file, SO_SNDTIMEO, send, sizeof send);
 }
 
 static inline u32 plan_control(struct plan *plan, const Ckpt__UnixMessage *m, size_t *ret_len)
@@ -195,7 +196,8 @@ static inline void plan_shutdown(struct plan *plan, u32 file, const Ckpt__Unix *
 {
 	plan_options(plan, file, u);
 	if (u->shutdown & 3)
-		plan_call(plan, SETTLE, SYS_shutdown, ARG(plan_fd(plan, file)), ARG((u->shutdown & 3) - 1));
+		plan_call(plan, plan_at(plan, file, STAGE_SETTLE), SYS_shutdown, ARG(plan_fd(plan, file)),
+			  ARG((u->shutdown & 3) - 1));
 }
 
 static inline void plan_pair(struct plan *plan, const struct graph *graph, const struct object *o, const u32 slots[2])
@@ -246,7 +248,7 @@ static inline void plan_connection(struct plan *plan, const struct graph *graph,
 	const Ckpt__Unix *u = o->data, *client = u->peer ? graph_data(graph, &kind_unix, u->peer) : NULL;
 	char name[32];
 	u32 slots[2];
-	slots[1] = plan_socket(plan, u);
+	slots[1] = plan_socket(plan, u->peer, u);
 	if (client)
 		plan_name(plan, ARG_OF_SLOT(slots[1]), u->peer, client);
 	snprintf(name, sizeof name, "connector %u", o->id);
@@ -334,7 +336,7 @@ static inline void plan_listener(struct plan *plan, const struct graph *graph, c
 /* Nobody listens at their name any more: a socket does for a moment. */
 static inline void plan_orphans(struct plan *plan, const struct graph *graph, const struct object *first)
 {
-	u32 socket = plan_socket(plan, first->data);
+	u32 socket = plan_socket(plan, first->id, first->data);
 	plan_name(plan, ARG_OF_SLOT(socket), first->id, first->data);
 	plan_accepted(plan, graph, socket, first, NULL);
 	plan_call(plan, CREATE, SYS_close, ARG_OF_SLOT(socket));
@@ -365,7 +367,7 @@ static inline void plan_lost(struct plan *plan, const struct object *o, const Ck
 	owner.path = abstract ? NULL : path;
 	owner.deleted = !abstract;
 	owner.mode = 0600;
-	u32 socket = plan_socket(plan, &owner);
+	u32 socket = plan_socket(plan, o->id | LOST, &owner);
 	plan_name(plan, ARG_OF_SLOT(socket), o->id | LOST, &owner);
 	plan_direction(plan, o, &(struct object){ .id = o->id | LOST, .data = &owner });
 	plan_call(plan, SETTLE, SYS_close, ARG_OF_SLOT(socket));
@@ -374,7 +376,7 @@ static inline void plan_lost(struct plan *plan, const struct object *o, const Ck
 static inline void plan_alone(struct plan *plan, const struct graph *graph, const struct object *o)
 {
 	const Ckpt__Unix *u = o->data;
-	u32 socket = plan_socket(plan, u);
+	u32 socket = plan_socket(plan, o->id, u);
 	plan_name(plan, ARG_OF_SLOT(socket), o->id, u);
 	if (u->has_backlog)
 		plan_listener(plan, graph, o, socket);

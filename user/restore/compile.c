@@ -95,6 +95,8 @@ static void fill_table(struct compiler *c, const char *what, u32 id)
 	plan_for(c->plan, "descriptors of %s %u", what, id);
 	plan_call(c->plan, place, SYS_close_range, ARG(0), ARG(plan_config(c->plan)->first_service_fd - 1));
 	for (u32 i = 0; fds && i < fds->count; i++) {
+		if (plan_home(c->plan, e[i].file))
+			continue;
 		plan_for(c->plan, "fd %u of %s %u", e[i].fd, what, id);
 		step_expect(plan_call(c->plan, place, SYS_dup3, ARG(plan_fd(c->plan, e[i].file)), ARG(e[i].fd),
 				      ARG(e[i].cloexec ? O_CLOEXEC : 0)),

@@ -19,8 +19,9 @@ struct compiler {
 };
 
 int compile_site(struct site *ret, const struct graph *, const struct survey *, u64 data_size);
-int compile_tree(struct compiler *); /* arrays, fork, sessions, groups, threads */
-int compile_kin(struct compiler *);  /* arrays of all, births, stand-ins, zombies: before compile_tree */
+int compile_tree(struct compiler *);  /* arrays, fork, sessions, groups, threads */
+int compile_homes(struct compiler *); /* which files are made by the only process that has them: before all other steps */
+int compile_kin(struct compiler *);   /* arrays of all, births, stand-ins, zombies: before compile_tree */
 void compile_session(struct compiler *, const Ckpt__Task *); /* session and process group of one process */
 int compile_memory(struct compiler *, const Ckpt__Task *);   /* mappings and pages of one process */
 int compile_files(struct compiler *, const Ckpt__Task *);    /* descriptors of one process */

@@ -115,6 +115,8 @@ static void hold(struct compiler *c, const Ckpt__Task *t)
 int compile_tree(struct compiler *c)
 {
 	int r = compile_kin(c);
+	if (r == 0)
+		r = compile_homes(c);
 	for (struct object *o = NULL; r == 0 && (o = graph_next(c->graph, &kind_task, o));) {
 		const Ckpt__Task *t = o->data;
 		compile_session(c, t);

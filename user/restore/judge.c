@@ -62,17 +62,6 @@ static int judge_resources(const struct graph *g)
 	return r;
 }
 
-static int judge_room(const struct graph *g, const struct survey *s)
-{
-	u64 files = 0;
-	for (struct object *o = NULL; (o = graph_next(g, &kind_file, o));)
-		files = MAX(files, o->id);
-	u64 need = compile_first_fd(g) + files + 1;
-	return need <= s->nofile ? 0
-				 : fail(TOO_MANY_FILES, 0, "%llu descriptors are needed, %u allowed", (unsigned long long)need,
-					s->nofile);
-}
-
 int judge_restore(const struct graph *g, const struct survey *s)
 {
 	int r = judge_host(g);
@@ -85,7 +74,6 @@ int judge_restore(const struct graph *g, const struct survey *s)
 	r |= judge_cpu(g);
 	r |= shape_judge(g);
 	r |= judge_resources(g);
-	r |= judge_room(g, s);
 	r |= judge_vdso(g, s);
 	r |= judge_rights(g, s);
 	r |= judge_rseq(g, s);

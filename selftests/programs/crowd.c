@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* crowd DIR WHAT PROCESSES EACH [LIMIT]: so many processes, each with so many open files (files), sockets that nobody has connected
+ * (sockets) or locks (locks), none of them like another. LIMIT: how many descriptors a process may have. */
+#include "judge.h"
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <stddef.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+
+static int me, each;    /* of which process, how many */
+static int *made;       /* its descriptors, by number */
+static unsigned *state; /* of each process: 1 ready, 2 told to look */
+
+static char *own_path(int number)
+{
+	static char path[PATH_MAX + 64];
+	snprintf(path, sizeof path, "%s/%d.%d", judge_dir, me, number);
+	return path;
+}
+
+/* --- files: told apart by position, open flags and close-on-exec --- */
+
+static void make_file(int i)
+{
+	if (i == 0)
+		close(open(own_path(0), O_CREAT | O_RDWR | O_CLOEXEC, 0600));
+	made[i] = open(own_path(0), (i & 1 ? O_CLOEXEC : 0) | (i & 2 ? O_RDWR | O_APPEND : O_RDONLY));
+	MUST(made[i] >= 0);
+	MUST_EQ(lseek(made[i], i, SEEK_SET), i);
+}
+
+static void look_at_file(int i)
+{
+	MUST_EQ(lseek(made[i], 0, SEEK_CUR), i);
+	MUST_EQ(fcntl(made[i], F_GETFD), i & 1);
+	MUST_EQ(judge_flags(made[i]), i & 2 ? O_RDWR | O_APPEND : O_RDONLY);
+}
+
+/* --- sockets: UDP, TCP that listens, and unix, each with a name of its own --- */
+
+union name {
+	struct sockaddr plain;
+	struct sockaddr_in inet;
+	struct sockaddr_un local;
+};
+
+static socklen_t make_name(union name *name, int i)
+{
+	memset(name, 0, sizeof *name);
+	if (i % 3 < 2) {
+		name->inet = (struct sockaddr_in){ .sin_family = AF_INET,
+						   .sin_port = htons((uint16_t)(2000 + (me * each + i) / 3)),
+						   .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+		return sizeof name->inet;
+	}
+	name->local.sun_family = AF_UNIX;
+	return (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 +
+			   (size_t)snprintf(name->local.sun_path + 1, 40, "crowd-%d-%d", me, i));
+}
+
+static void make_socket(int i)
+{
+	union name name;
+	socklen_t len = make_name(&name, i);
+	made[i] = socket(name.plain.sa_family, (i % 3 == 0 ? SOCK_STREAM : SOCK_DGRAM) | (i & 1 ? SOCK_CLOEXEC : SOCK_NONBLOCK),
+			 0);
+	MUST(made[i] >= 0);
+	MUST_EQ(bind(made[i], &name.plain, len), 0);
+	if (i % 3 == 0)
+		MUST_EQ(listen(made[i], 1 + i % 100), 0);
+}
+
+static void look_at_socket(int i)
+{
+	union name name, found;
+	int listens;
+	socklen_t len = make_name(&name, i), found_len = sizeof found, listens_len = sizeof listens;
+	memset(&found, 0, sizeof found);
+	MUST_EQ(getsockname(made[i], &found.plain, &found_len), 0);
+	MUST_EQ(found_len, len);
+	MUST_EQ(memcmp(&found, &name, len), 0);
+	MUST_EQ(getsockopt(made[i], SOL_SOCKET, SO_ACCEPTCONN, &listens, &listens_len), 0);
+	MUST_EQ(listens, i % 3 == 0);
+	MUST_EQ(fcntl(made[i], F_GETFD), i & 1);
+	MUST_EQ(!!(judge_flags(made[i]) & O_NONBLOCK), !(i & 1));
+}
+
+/* --- locks: of a process and of open files, in turns, a hundred in each file --- */
+
+#define IN_FILE 100
+
+static struct flock lock_of(int i) { return (struct flock){ F_WRLCK, SEEK_SET, 2 * (i % IN_FILE), 1, 0 }; }
+
+static void make_lock(int i)
+{
+	struct flock lock = lock_of(i);
+	made[i] = i % 2 && i % IN_FILE != 1 ? made[i - 2] : open(own_path(i / IN_FILE), O_CREAT | O_RDWR | O_CLOEXEC, 0600);
+	MUST(made[i] >= 0);
+	MUST_EQ(fcntl(made[i], i % 2 ? F_SETLK : F_OFD_SETLK, &lock), 0);
+}
+
+/* As another open file sees it: POSIX locks are of the process, others of none; each is seen by the one that has no lock there. */
+static void look_at_lock(int i)
+{
+	struct flock lock = lock_of(i);
+	int other = i % 2 ? i - 1 : i + 1 < each ? i + 1 : i - 1;
+	MUST_EQ(fcntl(made[other], F_OFD_GETLK, &lock), 0);
+	MUST_EQ(lock.l_type, F_WRLCK);
+	MUST_EQ(lock.l_start, 2 * (i % IN_FILE));
+	MUST_EQ(lock.l_len, 1);
+	MUST_EQ(lock.l_pid, i % 2 ? getpid() : -1);
+}
+
+static const struct what {
+	const char *name;
+	void (*make)(int i), (*look)(int i);
+} whats[] = { { "files", make_file, look_at_file },
+	      { "sockets", make_socket, look_at_socket },
+	      { "locks", make_lock, look_at_lock } };
+
+static void live(const struct what *w)
+{
+	made = calloc((size_t)each, sizeof *made);
+	for (int i = 0; i < each; i++)
+		w->make(i);
+	__atomic_store_n(&state[me], 1, __ATOMIC_SEQ_CST);
+	while (__atomic_load_n(&state[me], __ATOMIC_SEQ_CST) != 2)
+		syscall(SYS_futex, &state[me], 0 /* FUTEX_WAIT */, 1, NULL, NULL, 0);
+	for (int i = 0; i < each; i++)
+		w->look(i);
+	_exit(0);
+}
+
+int main(int argc, char **argv)
+{
+	judge_start(argc, argv);
+	MUST(argc > 4);
+	const struct what *w = whats;
+	while (strcmp(w->name, argv[2]) != 0)
+		MUST(++w < whats + sizeof whats / sizeof *whats);
+	int n = atoi(argv[3]), status;
+	struct rlimit limit;
+	each = atoi(argv[4]);
+	MUST_EQ(getrlimit(RLIMIT_NOFILE, &limit), 0);
+	limit.rlim_cur = limit.rlim_max = argc > 5 ? (rlim_t)atoi(argv[5]) : limit.rlim_max;
+	MUST_EQ(setrlimit(RLIMIT_NOFILE, &limit), 0);
+	state = mmap(NULL, (size_t)n * sizeof *state, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	for (me = 0; me < n; me++) {
+		pid_t child = fork();
+		MUST(child >= 0);
+		if (child == 0)
+			live(w);
+	}
+	for (int i = 0; i < n; i++)
+		while (!__atomic_load_n(&state[i], __ATOMIC_SEQ_CST))
+			judge_nap(1);
+	judge_wait();
+	for (int i = 0; i < n; i++) {
+		__atomic_store_n(&state[i], 2, __ATOMIC_SEQ_CST);
+		syscall(SYS_futex, &state[i], 1 /* FUTEX_WAKE */, 1, NULL, NULL, 0);
+	}
+	for (int i = 0; i < n; i++) {
+		MUST(wait(&status) > 0);
+		MUST_EQ(status, 0);
+	}
+	return judge_pass();
+}

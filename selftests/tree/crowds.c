@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/* More open files, sockets and locks than ckpt may have open at once: neither it nor any task ever holds those of all. */
+#include "harness/target.h"
+#include <sys/resource.h>
+
+#define PROCESSES "10"
+#define EACH "2000"
+#define LIMIT 4096
+
+/* A process has its own, service descriptors begin behind them, and ten times as many are in the tree. */
+static void across_the_limit(const char *what)
+{
+	const struct rlimit limit = { LIMIT, LIMIT };
+	struct target t;
+	target_start(&t, "crowd", what, PROCESSES, EACH, "4096");
+	CHECK_OK(setrlimit(RLIMIT_NOFILE, &limit));
+	target_dump(&t, false);
+	target_restore(&t, 0);
+	target_judge(&t);
+}
+
+TEST(open_files, .root = true, .seconds = 60) { across_the_limit("files"); }
+TEST(locks, .root = true, .seconds = 60) { across_the_limit("locks"); }
