@@ -50,7 +50,7 @@ static socklen_t make_name(union name *name, int i)
 	memset(name, 0, sizeof *name);
 	if (i % 3 < 2) {
 		name->inet = (struct sockaddr_in){ .sin_family = AF_INET,
-						   .sin_port = htons((uint16_t)(2000 + (me * each + i) / 3)),
+						   .sin_port = htons((uint16_t)(2000 + me * ((each + 2) / 3) + i / 3)),
 						   .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
 		return sizeof name->inet;
 	}

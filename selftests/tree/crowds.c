@@ -4,15 +4,15 @@
 #include <sys/resource.h>
 
 #define PROCESSES "10"
-#define EACH "2000"
-#define LIMIT 4096
+#define EACH "500"
+#define LIMIT 1024
 
 /* A process has its own, service descriptors begin behind them, and ten times as many are in the tree. */
 static void across_the_limit(const char *what)
 {
 	const struct rlimit limit = { LIMIT, LIMIT };
 	struct target t;
-	target_start(&t, "crowd", what, PROCESSES, EACH, "4096");
+	target_start(&t, "crowd", what, PROCESSES, EACH, "1024");
 	CHECK_OK(setrlimit(RLIMIT_NOFILE, &limit));
 	target_dump(&t, false);
 	target_restore(&t, 0);
@@ -20,4 +20,5 @@ static void across_the_limit(const char *what)
 }
 
 TEST(open_files, .root = true, .seconds = 60) { across_the_limit("files"); }
+TEST(sockets, .root = true, .net = true, .seconds = 60) { across_the_limit("sockets"); }
 TEST(locks, .root = true, .seconds = 60) { across_the_limit("locks"); }

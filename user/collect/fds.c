@@ -210,6 +210,14 @@ int collector_open(struct collector *c, u32 file)
 	return own < 0 ? neg_errno() : own;
 }
 
+int collector_note_listener(struct collector *c, u32 file)
+{
+	const struct current *current = c->current;
+	bool own = current->own >= 0;
+	return connections_add_listener(collector_connections(c), file, own ? 0 : holder(c, current->record->table),
+					own ? current->own : (int)current->record->fd);
+}
+
 struct connections *collector_connections(struct collector *c) { return c->config->connections ?: &c->connections; }
 
 int collector_keep_memory(struct collector *c, u32 file)

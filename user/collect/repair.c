@@ -119,6 +119,36 @@ int connections_add(struct connections *c, int fd)
 	return r < 0 ? r : place->fd;
 }
 
+static int open_connection(const struct connection *connection)
+{
+	if (!connection->holder)
+		return fcntl(connection->fd, F_DUPFD_CLOEXEC, 3);
+	_cleanup_close_ int process = (int)syscall(SYS_pidfd_open, connection->holder, 0);
+	if (process < 0) /* it leads no process */
+		process = (int)syscall(SYS_pidfd_open, connection->holder, O_EXCL /* PIDFD_THREAD, Linux 6.9 */);
+	return process < 0 ? -1 : (int)syscall(SYS_pidfd_getfd, process, connection->number, 0);
+}
+
+int connections_add_listener(struct connections *c, u32 file, pid_t holder, int number)
+{
+	struct connection *place = vector_add(&c->list);
+	if (!place)
+		return -ENOMEM;
+	*place = (struct connection){ .fd = holder ? -1 : fcntl(number, F_DUPFD_CLOEXEC, 3),
+				      .holder = holder,
+				      .number = number };
+	if (!holder && place->fd < 0)
+		return neg_errno();
+	return map_set(&c->listeners, file, (u32)c->list.n);
+}
+
+int connections_open_listener(const struct connections *c, u32 file)
+{
+	u32 at = map_get(&c->listeners, file);
+	int fd = at ? open_connection(&c->list.v[at - 1]) : -1;
+	return fd >= 0 ? fd : at ? neg_errno() : -EBADF;
+}
+
 static struct connection *find(struct connections *c, int own)
 {
 	u32 at = map_get(&c->place, (u64)own);
@@ -144,6 +174,15 @@ void connections_mark_outside(struct connections *c, int own)
 	connection->received = received_of(own);
 }
 
+void connections_mark_listener(struct connections *c, u32 file, int fd)
+{
+	u32 at = map_get(&c->listeners, file);
+	if (!at)
+		return;
+	c->list.v[at - 1].outside = true;
+	c->list.v[at - 1].received = received_of(fd);
+}
+
 void connections_give_up(struct connections *c, int own)
 {
 	struct connection *connection = find(c, own);
@@ -151,10 +190,18 @@ void connections_give_up(struct connections *c, int own)
 		connection->given_up = true;
 }
 
+static bool has_moved(const struct connection *connection)
+{
+	if (!connection->outside)
+		return false;
+	_cleanup_close_ int opened = connection->fd < 0 ? open_connection(connection) : -1;
+	return received_of(connection->fd < 0 ? opened : connection->fd) != connection->received;
+}
+
 bool connections_moved(const struct connections *c)
 {
 	for (size_t i = 0; i < c->list.n; i++)
-		if (c->list.v[i].outside && received_of(c->list.v[i].fd) != c->list.v[i].received)
+		if (has_moved(&c->list.v[i]))
 			return true;
 	return false;
 }
@@ -223,15 +270,17 @@ void connections_end(struct connections *c)
 {
 	end_guard(c);
 	for (size_t i = 0; i < c->list.n; i++)
-		end_one(&c->list.v[i]);
+		if (c->list.v[i].fd >= 0)
+			end_one(&c->list.v[i]);
 }
 
 void connections_free(struct connections *c)
 {
 	end_guard(c);
 	for (size_t i = 0; i < c->list.n; i++)
-		close(c->list.v[i].fd);
+		closep(&c->list.v[i].fd);
 	vector_free(&c->list);
 	map_free(&c->place);
+	map_free(&c->listeners);
 	*c = (struct connections){ 0 };
 }

@@ -29,35 +29,36 @@ static int lock_address(struct netlock *lock, const char *address, u32 port)
 	return flow_make(&wants, address, port, NULL, 0) ? netlock_add(lock, &wants) : -EINVAL;
 }
 
-/* The address, and what an IPv6 socket at no address in particular is given of IPv4. */
-static int lock_one(struct netlock *lock, const Ckpt__Inet *m)
+/* The address, and what an IPv6 socket at no address in particular is given of IPv4. fd: a duplicate. */
+static int lock_one(struct netlock *lock, const Ckpt__Inet *m, int fd)
 {
 	int only = 1;
 	socklen_t len = sizeof only;
 	int r = lock_address(lock, m->local, m->local_port);
-	bool both = !strcmp(m->local, "::") && getsockopt(m->duplicate, IPPROTO_IPV6, IPV6_V6ONLY, &only, &len) == 0 && !only;
+	bool both = !strcmp(m->local, "::") && getsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &only, &len) == 0 && !only;
 	return r == 0 && both ? lock_address(lock, "0.0.0.0", m->local_port) : r;
 }
 
 /* Has nobody come since it was looked at? Who is given up anyway may. */
-static int check_waiting(struct connections *connections, const struct policies *policies, const Ckpt__Inet *m)
+static int check_waiting(struct connections *connections, const struct policies *policies, u32 file, const Ckpt__Inet *m,
+			 int fd)
 {
 	struct tcp_info info = { 0 };
 	socklen_t len = sizeof info;
-	connections_mark_outside(connections, m->duplicate);
-	if (getsockopt(m->duplicate, IPPROTO_TCP, TCP_INFO, &info, &len) < 0)
+	connections_mark_listener(connections, file, fd);
+	if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) < 0)
 		return fail(SYSCALL, neg_errno(), "TCP_INFO");
 	bool quiet = info.tcpi_unacked == m->waiting || policy_of(policies, POLICY_TCP_WAITING) == POLICY_RESET;
 	return quiet ? 0 : fail(TASK_RACED, 0, "somebody connected to %s:%u", m->local, m->local_port);
 }
 
-static bool is_wanted(const Ckpt__Inet *m, const struct map *listeners)
+static bool is_wanted(const Ckpt__Inet *m, int fd, const struct map *listeners)
 {
 	int shares = 0;
 	socklen_t len = sizeof shares;
-	if (!m->listening || !m->has_duplicate || !m->local)
+	if (fd < 0 || !m->local)
 		return false;
-	getsockopt(m->duplicate, SOL_SOCKET, SO_REUSEPORT, &shares, &len);
+	getsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &shares, &len);
 	return !shares || netlink_tcp_others(m->local_port, listeners) <= 0;
 }
 
@@ -70,16 +71,17 @@ int dump_lock_listeners(const struct graph *graph, const struct policies *polici
 	for (const struct object *o = NULL; r == 0 && (o = graph_next(graph, kind, o));) {
 		const Ckpt__Inet *m = o->data;
 		size_t mark = diag_mark();
-		if (!is_wanted(m, &listeners))
+		_cleanup_close_ int fd = m->listening ? connections_open_listener(connections, o->id) : -1;
+		if (!is_wanted(m, fd, &listeners))
 			continue;
 		WORKING_ON("file %u", o->id);
-		r = lock_one(lock, m);
+		r = lock_one(lock, m, fd);
 		if (r < 0) { /* nor could the next */
 			diag_forget(mark);
 			warn(NETLOCK_LISTENER, r, "%s:%u", m->local, m->local_port);
 			return 0;
 		}
-		r = lock->backend ? check_waiting(connections, policies, m) : 0;
+		r = lock->backend ? check_waiting(connections, policies, o->id, m, fd) : 0;
 	}
 	return r;
 }

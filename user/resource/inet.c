@@ -134,12 +134,9 @@ static int collect_tcp(struct collector *c, int fd, struct object *o)
 	if (info.tcpi_state == LISTEN) {
 		if (m->local_port && collector_remember(c, listener_key(m->local_port), o->id) < 0)
 			return fail_memory();
-		if (!collector_live(c)) {
-			int own = connections_add(collector_connections(c), fd);
-			if (own < 0)
-				return fail(SYSCALL, own, "a duplicate of a listening socket");
-			SET(m, duplicate, own);
-		}
+		int noted = collector_live(c) ? 0 : collector_note_listener(c, o->id);
+		if (noted < 0)
+			return fail(SYSCALL, noted, "a duplicate of a listening socket");
 		SET(m, listening, true);
 		SET(m, backlog, info.tcpi_sacked);
 		SET(m, waiting, info.tcpi_unacked);

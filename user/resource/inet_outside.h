@@ -75,9 +75,10 @@ static inline int lock_listener(struct collector *c, const struct kind *kind, st
 	if (!listener || collector_recall(c, key))
 		return 0;
 	int r = netlock_add(lock, &wants);
-	if (listener->has_duplicate && getsockopt(listener->duplicate, IPPROTO_TCP, TCP_INFO, &info, &len) == 0) {
+	_cleanup_close_ int fd = connections_open_listener(collector_connections(c), id);
+	if (fd >= 0 && getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) == 0) {
 		SET(listener, waiting, info.tcpi_unacked); /* nobody has come since */
-		connections_mark_outside(collector_connections(c), listener->duplicate);
+		connections_mark_listener(collector_connections(c), id, fd);
 	}
 	return r == 0 && collector_remember(c, key, 1) < 0 ? fail_memory() : r;
 }
