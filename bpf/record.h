@@ -482,6 +482,16 @@ struct record_tty {
 #define RECORD_TTY_CURSOR(fd, part, other) ((rec_u64)(other) << 63 | (rec_u64)(part) << 32 | (fd))
 #define RECORD_TTY_PIECES 128u
 
+/* Where the kernel stands in the rings of a socket of packet(7): the frames (TPACKET_V3 receives by blocks) that it takes next. */
+struct record_packet {
+	rec_u32 receive_head, send_head;
+	rec_u32 packets;  /* received and counted since PACKET_STATISTICS was read */
+	rec_u32 in_block; /* TPACKET_V3: packets in the block that is being filled */
+	rec_u32 frozen;   /* TPACKET_V3: that block was not free when it was due */
+	rec_u32 pad;
+	rec_u64 unwritten; /* frames before receive_head that are taken and not written yet: bit 0 is the last one */
+};
+
 enum record_tag {
 	RECORD_TASK = 0x6b736174, /* struct record_task_raw */
 	RECORD_SIGHAND,           /* struct record_sighand, after the leader's task */
@@ -494,5 +504,6 @@ enum record_tag {
 	RECORD_URING_SLOTS,       /* struct record_uring_slots */
 	RECORD_UNDO,              /* struct record_undo */
 	RECORD_TTY,               /* struct record_tty */
+	RECORD_PACKET,            /* struct record_packet */
 };
 #endif

@@ -284,6 +284,45 @@ struct socket { /* private_data of its file */
 	struct sock *sk;
 };
 
+/* --- packet sockets --- */
+enum tpacket_versions { TPACKET_V1, TPACKET_V2, TPACKET_V3 };
+struct tpacket_hdr_v1 {
+	u32 block_status, num_pkts;
+};
+union tpacket_bd_header_u {
+	struct tpacket_hdr_v1 bh1;
+};
+struct tpacket_block_desc {
+	union tpacket_bd_header_u hdr;
+};
+struct pgv {
+	char *buffer;
+};
+struct tpacket_kbdq_core {
+	struct pgv *pkbdq;
+	unsigned char reset_pending_on_curr_blk;
+	unsigned short kactive_blk_num;
+};
+struct packet_ring_buffer {
+	struct pgv *pg_vec;
+	unsigned int head, frame_max;
+	union {
+		unsigned long *rx_owner_map;
+		struct tpacket_kbdq_core prb_bdqc;
+	};
+};
+struct tpacket_stats {
+	unsigned int tp_packets;
+};
+union tpacket_stats_u {
+	struct tpacket_stats stats1;
+};
+struct packet_sock { /* begins with its struct sock */
+	union tpacket_stats_u stats;
+	struct packet_ring_buffer rx_ring, tx_ring;
+	enum tpacket_versions tp_version;
+};
+
 /* --- terminals --- */
 #define N_TTY_BUF_SIZE 4096
 struct tty_buffer {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /* capture DIR [WHAT]: sockets of packet(7): one of a device with a filter, memberships and options, one of all devices, two that share
- * what comes, one that receives nothing. unread: a packet waits in the first one; ring: it has a ring; mapped: which is mapped. */
+ * what comes, one that receives nothing. unread: a packet waits in the first one; obsolete: there is a SOCK_PACKET;
+ * spread: a program says which of the two receives. */
 #include "judge.h"
 #include <arpa/inet.h>
 #include <linux/filter.h>
@@ -8,7 +9,6 @@
 #include <linux/netlink.h>
 #include <linux/rtnetlink.h>
 #include <net/if.h>
-#include <sys/mman.h>
 #include <sys/socket.h>
 
 /* IEEE Std 802 - Local Experimental, and what else nobody sends */
@@ -98,6 +98,18 @@ static unsigned promiscuity(void)
 	judge_fail("nothing tells of promiscuity");
 }
 
+/* All to the first one. */
+static void spread(void)
+{
+	struct sock_filter first = { BPF_RET | BPF_K, 0, 0, 0 };
+	struct sock_fprog program = { 1, &first };
+	for (int i = 0; i < 2; i++) {
+		int fd = bound(SOCK_RAW, SHARED, lo);
+		set(fd, SOL_PACKET, PACKET_FANOUT, 44 | PACKET_FANOUT_CBPF << 16);
+		MUST_EQ(setsockopt(fd, SOL_PACKET, PACKET_FANOUT_DATA, &program, sizeof program), 0);
+	}
+}
+
 static void make(void)
 {
 	static struct sock_filter longer[] = { { BPF_LD | BPF_W | BPF_LEN, 0, 0, 0 },
@@ -156,14 +168,6 @@ static void judge_sockets(void)
 	MUST_EQ(promiscuity(), 0);
 }
 
-static void make_ring(void)
-{
-	struct tpacket_req ring = { .tp_block_size = 4096, .tp_block_nr = 2, .tp_frame_size = 2048, .tp_frame_nr = 4 };
-	MUST_EQ(setsockopt(raw, SOL_PACKET, PACKET_RX_RING, &ring, sizeof ring), 0);
-	MUST_EQ(setsockopt(raw, SOL_PACKET, PACKET_RX_RING, &(struct tpacket_req){ 0 }, sizeof ring), 0);
-	MUST_EQ(setsockopt(raw, SOL_PACKET, PACKET_RX_RING, &ring, sizeof ring), 0);
-}
-
 int main(int argc, char **argv)
 {
 	judge_start(argc, argv);
@@ -172,15 +176,13 @@ int main(int argc, char **argv)
 	MUST_EQ(promiscuity(), 1);
 	if (!strcmp(what, "unread"))
 		send_frame(RAW, "long enough, and not read");
-	bool ring = !strcmp(what, "ring") || !strcmp(what, "mapped");
-	if (ring)
-		make_ring();
-	if (!strcmp(what, "mapped"))
-		MUST(mmap(NULL, 8192, PROT_READ | PROT_WRITE, MAP_SHARED, raw, 0) != MAP_FAILED);
+	if (!strcmp(what, "obsolete"))
+		MUST(socket(AF_PACKET, SOCK_PACKET, 0) >= 0);
+	if (!strcmp(what, "spread"))
+		spread();
 	judge_wait();
 	if (!strcmp(what, "unread"))
 		MUST(waiting(raw) <= 1);
-	if (!ring)
-		judge_sockets();
+	judge_sockets();
 	return judge_pass();
 }

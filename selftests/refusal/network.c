@@ -7,10 +7,12 @@
 #include "packet.pb-c.h"
 #include "resource/registry.h"
 #include <linux/sched.h>
+#include <net/if.h>
 #include <signal.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -109,8 +111,57 @@ TEST(chooser, .root = true, .net = true)
 TEST(netlink_unread, .root = true, .net = true) { refused("netlink", "unread", NULL, EXIT_RACED, "[NETLINK_UNREAD]"); }
 
 TEST(packet_unread, .root = true, .net = true) { refused("capture", "unread", NULL, EXIT_RACED, "[PACKET_UNREAD]"); }
-TEST(packet_ring, .root = true, .net = true) { refused("capture", "ring", NULL, EXIT_UNSUPPORTED, "[SOCKET_PACKET]"); }
-TEST(packet_ring_mapped, .root = true, .net = true) { refused("capture", "mapped", NULL, EXIT_UNSUPPORTED, "[SOCKET_MAPPED]"); }
+TEST(packet_obsolete, .root = true, .net = true) { refused("capture", "obsolete", NULL, EXIT_UNSUPPORTED, "[SOCKET_PACKET]"); }
+TEST(packet_spread, .root = true, .net = true) { refused("capture", "spread", NULL, EXIT_UNSUPPORTED, "[SOCKET_PACKET]"); }
+
+static void refused_ring(const char *what, const char *code, const char *words)
+{
+	struct target t;
+	char pid[16];
+	_cleanup_text_ struct text output = { 0 };
+	if (caps_ask(NULL, CAN_BPF_TASK_FILE).answer != CAP_YES)
+		SKIP("this kernel lacks %s", caps_row(CAN_BPF_TASK_FILE)->interface);
+	target_start(&t, "rings", what);
+	snprintf(pid, sizeof pid, "%d", t.pid);
+	CHECK_EQ(ckpt(&output, "dump", pid, t.image), EXIT_UNSUPPORTED);
+	CHECK_CONTAINS(output.data, code);
+	CHECK_CONTAINS(output.data, words);
+	target_judge(&t);
+}
+
+TEST(packet_ring_large, .root = true, .net = true) { refused_ring("large", "[PACKET_RING]", "more than 32 MiB"); }
+TEST(packet_ring_in_part, .root = true, .net = true) { refused_ring("part", "[PACKET_RING]", "a mapping of a part"); }
+TEST(packet_ring_closed, .root = true, .net = true) { refused_ring("closed", "[SOCKET_MAPPED]", "no descriptor"); }
+TEST(packet_ring_hidden, .root = true, .net = true)
+{
+	CHECK_OK(setenv("CKPT_DISABLE", "BPF", 1));
+	refused("rings", NULL, NULL, EXIT_KERNEL, "[PACKET_RING_HIDDEN]");
+}
+
+static void set_loopback(short flags)
+{
+	struct ifreq lo = { .ifr_name = "lo", .ifr_flags = flags };
+	_cleanup_close_ int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	CHECK_OK(fd < 0 ? -1 : ioctl(fd, SIOCSIFFLAGS, &lo));
+}
+
+/* Nothing can be sent to where the kernel shall stand. */
+TEST(packet_ring_loopback, .root = true, .net = true)
+{
+	struct target t;
+	_cleanup_text_ struct text output = { 0 };
+	if (caps_ask(NULL, CAN_BPF_TASK_FILE).answer != CAP_YES)
+		SKIP("this kernel lacks %s", caps_row(CAN_BPF_TASK_FILE)->interface);
+	target_start(&t, "rings");
+	target_dump(&t, false);
+	set_loopback(0);
+	CHECK_EQ(ckpt(&output, "restore", t.image, "-d"), EXIT_SYSTEM);
+	CHECK_CONTAINS(output.data, "[PACKET_LOOPBACK]");
+	CHECK_CONTAINS(output.data, "lo is down");
+	set_loopback(IFF_UP);
+	target_restore(&t, 0);
+	target_judge(&t);
+}
 TEST(packet_hidden, .root = true, .net = true)
 {
 	CHECK_OK(setenv("CKPT_DISABLE", "PACKET_DIAG", 1));

@@ -15,6 +15,10 @@ PROGRAM(tcp, QUIET | NET, "tcp")
 PROGRAM(packets, QUIET | NET, "packets")
 PROGRAM(netlink, QUIET | NET, "netlink")
 PROGRAM(capture, QUIET | NET, "capture")
+PROGRAM(rings, QUIET | NET | NEEDS(BPF_TASK_FILE), "rings")
+PROGRAM(rings_full, QUIET | NET | NEEDS(BPF_TASK_FILE), "rings", "full")
+PROGRAM(rings_fanout, QUIET | NET | NEEDS(BPF_TASK_FILE), "rings", "fanout")
+PROGRAM(rings_traffic, NET | NEEDS(BPF_TASK_FILE), "rings", "traffic")
 PROGRAM(loop_tcp, NET, "/usr/bin/python3", "loop.py", "tcp")
 
 /* What `ss` shows but for what was sent and not confirmed, sorted. */

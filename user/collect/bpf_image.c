@@ -5,6 +5,7 @@
 #include "aio.skel.h"
 #include "file.skel.h"
 #include "mini.skel.h"
+#include "packet.skel.h"
 #include "task.skel.h"
 #include "timer.skel.h"
 #include "undo.skel.h"
@@ -31,6 +32,7 @@ struct bpf_image bpf_image(enum bpf_object_id id)
 		[BPF_URING] = { "uring", "task_file", uring_bpf__elf_bytes, uring_bpf__hash },
 		[BPF_URING_TABLE] = { "uring_table", "task_file", uring_table_bpf__elf_bytes, uring_table_bpf__hash },
 		[BPF_TTY] = { "tty", "task_file", tty_bpf__elf_bytes, tty_bpf__hash },
+		[BPF_PACKET] = { "packet", "task_file", packet_bpf__elf_bytes, packet_bpf__hash },
 		[BPF_FILE] = { "file", "task_file", file_bpf__elf_bytes, file_bpf__hash },
 	};
 	struct bpf_image image = { .name = rows[id].name, .iterator = rows[id].iterator, .hash = rows[id].hash };

@@ -19,6 +19,7 @@ enum bpf_object_id {
 	BPF_URING,
 	BPF_URING_TABLE,
 	BPF_TTY,
+	BPF_PACKET,
 	BPF_OBJECTS
 };
 

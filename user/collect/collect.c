@@ -465,6 +465,16 @@ int collector_tty(struct collector *c, int master, struct terminal_queues *ret)
 	return cold ? bpf_tty(cold, self, fd, ret) : r;
 }
 
+int collector_packet(struct collector *c, struct record_packet *ret)
+{
+	const struct record_file *f = c->current->record;
+	if (f->table != f->tgid) /* the program looks it up in the leader's table */
+		return -EOPNOTSUPP;
+	int r = c->bpf ? bpf_packet(c->bpf, f->tgid, f->fd, ret) : -EOPNOTSUPP;
+	_cleanup_bpf_ struct bpf_source *cold = r >= 0 ? NULL : ask_cold(c, &r);
+	return cold ? bpf_packet(cold, f->tgid, f->fd, ret) : r;
+}
+
 const struct record_sighand *collector_sighand(struct collector *c, u32 tgid)
 {
 	for (u32 i = c->sighand_of.n; i < c->facts.sighands.n; i++)

@@ -329,7 +329,10 @@ static int packet_attributes(const struct nlmsghdr *h, struct packet_diag *ret)
 		size_t count = a->rta_type == PACKET_DIAG_MCLIST ? RTA_PAYLOAD(a) / sizeof *list : 0;
 		if (a->rta_type == PACKET_DIAG_INFO)
 			memcpy(&ret->info, RTA_DATA(a), MIN(RTA_PAYLOAD(a), sizeof ret->info));
-		ret->ring |= a->rta_type == PACKET_DIAG_RX_RING || a->rta_type == PACKET_DIAG_TX_RING;
+		if (a->rta_type == PACKET_DIAG_RX_RING)
+			memcpy(&ret->receive, RTA_DATA(a), MIN(sizeof ret->receive, RTA_PAYLOAD(a)));
+		if (a->rta_type == PACKET_DIAG_TX_RING)
+			memcpy(&ret->send, RTA_DATA(a), MIN(sizeof ret->send, RTA_PAYLOAD(a)));
 		ret->fanout |= a->rta_type == PACKET_DIAG_FANOUT;
 		for (size_t i = 0; i < count; i++) {
 			struct packet_diag_mclist *place = vector_add(&ret->memberships);

@@ -55,7 +55,8 @@ int netlink_tcp_destroy(const void *local, const void *remote);
 struct packet_diag {
 	struct packet_diag_info info;
 	VECTOR(struct packet_diag_mclist) memberships; /* the newest first */
-	bool ring, fanout;                             /* it has one, it is in a group */
+	struct packet_diag_ring receive, send;         /* of 0 blocks: none */
+	bool fanout;                                   /* it is in a group */
 };
 /* Asks about the packet socket of an inode in ckpt's own network namespace: 0, -ENOENT when there is none, or another negative errno.
  * The answer is freed in any case. */

@@ -93,6 +93,8 @@ void terminal_queues_free(struct terminal_queues *);
  * another form (before 5.15). Negative errno as bpf_aio(); -EAGAIN: they never stood still; -E2BIG: they are of too many pieces. The
  * caller frees *ret whatever is returned. */
 int bpf_tty(struct bpf_source *, u32 tgid, u32 fd, struct terminal_queues *ret);
+/* Where the kernel stands in the rings of the packet socket at a descriptor: 1, or 0 when there is none; else negative errno. */
+int bpf_packet(struct bpf_source *, u32 tgid, u32 fd, struct record_packet *ret);
 /* Need its programs not be loaded? */
 bool bpf_is_pinned(const struct bpf_source *);
 void bpf_close(struct bpf_source *);

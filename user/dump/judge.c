@@ -182,7 +182,6 @@ static const struct {
 	{ "anon_inode:kvm", "a virtual machine", DIAG_FD_KVM },
 	{ "anon_inode:seccomp notify", "a seccomp listener", DIAG_FD_SECCOMP },
 	{ "anon_inode:sync_file", "a fence of a device", DIAG_FD_DMABUF },
-	{ "socket:[", "memory of a socket", DIAG_SOCKET_MAPPED },
 };
 
 static int refuse_kind(const char *link)

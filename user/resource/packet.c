@@ -1,23 +1,24 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-/* Owns sockets of packet(7): what they receive of which device, memberships, options, fanout groups. Rings are refused: where the
- * kernel stands in one nobody tells. */
+/* Owns sockets of packet(7): what they receive of which device, memberships, options, fanout groups, rings and their mappings. */
 #include "collect/collect.h"
 #include "collect/netlink.h"
 #include "collect/socket.h"
 #include "packet.pb-c.h"
+#include "model/shape.h"
+#include "resource/packet_moves.h"
+#include "resource/packet_rings.h"
 #include "resource/socket_option.h"
 #include <linux/if_packet.h>
 #include <net/if.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <stdlib.h>
+#include <sys/ioctl.h>
 
 #ifndef PACKET_VNET_HDR_SZ
 #define PACKET_VNET_HDR_SZ 24 /* Linux 6.6 */
 #endif
 #define TIMES_MAX 4096u /* a membership that was asked for more often is no one's */
-
-static const struct kind kind_packet = { .name = "packet", .desc = &ckpt__packet__descriptor };
 
 static const struct socket_option packet_options[] = {
 #include "resource/socket_options.def"
@@ -36,11 +37,13 @@ static const struct socket_option packet_options[] = {
 	LAST_OPTION
 };
 
+/* A socket, or a mapping of one: of a mapping nothing tells the family. */
 static bool packet_claims(const struct record_file *file, const char *link)
 {
-	(void)link;
-	return file->family == AF_PACKET;
+	return file->family == AF_PACKET || (file->fd == UINT32_MAX && !strncmp(link, "socket:[", 8));
 }
+
+static bool is_mapping(const Ckpt__Packet *m) { return !m->type; }
 
 /* --- collect --- */
 
@@ -72,23 +75,16 @@ static int add_membership(Ckpt__Packet *m, const struct packet_diag_mclist *of)
 }
 
 /* Of a fanout group packet_diag has no flags, and getsockopt(2) tells 0 of none, which is a group as well. */
-static int collect_diag(struct collector *c, int fd, Ckpt__Packet *m)
+static int collect_told(const struct packet_diag *diag, int fd, Ckpt__Packet *m)
 {
-	_cleanup_(packet_diag_free) struct packet_diag diag = { 0 };
 	int fanout = 0, r = 0;
 	socklen_t len = sizeof fanout;
-	if (caps_lacks(collector_caps(c), CAN_PACKET_DIAG) || netlink_packet_diag(m->inode, &diag) < 0) {
-		SET(m, hidden, true);
-		return 0;
-	}
-	SET(m, running, (diag.info.pdi_flags & PDI_RUNNING) != 0);
-	SET(m, copy_threshold, diag.info.pdi_copy_thresh);
-	if (diag.ring)
-		SET(m, ring, true);
-	if (diag.fanout && getsockopt(fd, SOL_PACKET, PACKET_FANOUT, &fanout, &len) == 0)
+	SET(m, running, (diag->info.pdi_flags & PDI_RUNNING) != 0);
+	SET(m, copy_threshold, diag->info.pdi_copy_thresh);
+	if (diag->fanout && getsockopt(fd, SOL_PACKET, PACKET_FANOUT, &fanout, &len) == 0)
 		SET(m, fanout, (u32)fanout);
-	for (size_t i = diag.memberships.n; r == 0 && i > 0; i--) /* the last one that was added is the first one told */
-		r = add_membership(m, &diag.memberships.v[i - 1]);
+	for (size_t i = diag->memberships.n; r == 0 && i > 0; i--) /* the last one that was added is the first one told */
+		r = add_membership(m, &diag->memberships.v[i - 1]);
 	return r;
 }
 
@@ -103,13 +99,15 @@ static int collect_address(int fd, Ckpt__Packet *m)
 	return add_device(m, m->ifindex);
 }
 
+/* poll(2) would tell of a ring. What waits beside one is too long for its frames (PACKET_COPY_THRESH). */
 static void collect_moment(struct collector *c, int fd, Ckpt__Packet *m)
 {
 	struct pollfd poll_fd = { .fd = fd, .events = POLLIN };
+	int next = 0;
 	poll(&poll_fd, 1, 0);
 	if (poll_fd.revents & POLLERR)
 		SET(m, error, true);
-	if (!(poll_fd.revents & POLLIN))
+	if (!(poll_fd.revents & POLLIN) || (ioctl(fd, FIONREAD, &next) == 0 && !next))
 		return;
 	SET(m, unread, true);
 	if (collector_policy(c, POLICY_PACKETS) == POLICY_DROP)
@@ -119,26 +117,49 @@ static void collect_moment(struct collector *c, int fd, Ckpt__Packet *m)
 static int collect_rest(struct collector *c, int fd, Ckpt__Packet *m)
 {
 	_cleanup_close_ int fresh = socket(AF_PACKET, plain_type_number(m->type) | SOCK_CLOEXEC, 0);
+	_cleanup_(packet_diag_free) struct packet_diag diag = { 0 };
 	collect_moment(c, fd, m);
 	int r = collect_address(fd, m);
 	if (r == 0)
-		r = collect_diag(c, fd, m);
-	if (r == 0)
 		r = collect_options(fd, fresh, packet_options, ARRAY_SIZE(packet_options), &m->n_option, &m->option);
-	return r;
+	if (r < 0)
+		return r;
+	if (caps_lacks(collector_caps(c), CAN_PACKET_DIAG) || netlink_packet_diag(m->inode, &diag) < 0) {
+		SET(m, hidden, true);
+		return 0;
+	}
+	r = collect_told(&diag, fd, m);
+	return r == 0 ? collect_rings(c, fd, &diag, m) : r;
 }
 
 static int packet_collect(struct collector *c, const struct subject *subject, struct object *o)
 {
 	Ckpt__Packet *m = o->data;
 	struct socket_head head;
+	if (subject->file->fd == UINT32_MAX)
+		return 0; /* descriptors come later */
 	int fd = collector_fd(c), r = socket_head(fd, subject->link, &head);
 	if (r < 0)
 		return r;
+	SET(m, memory, o->id);
 	SET_SOCKET_HEAD(m, &head);
 	if (!message_set_string(&m->type, plain_type_name(fd)))
 		return fail_memory();
 	return head.near == 1 ? collect_rest(c, fd, m) : 0;
+}
+
+/* Which socket it is that is mapped. */
+static int packet_settle(struct collector *c, struct object *o)
+{
+	Ckpt__Packet *m = o->data;
+	const struct graph *graph = collector_graph(c);
+	const Ckpt__File *mapped = graph_data(graph, &kind_file, o->id);
+	for (const struct object *other = NULL; !m->has_memory && (other = graph_next(graph, &kind_packet, other));) {
+		const Ckpt__File *f = graph_data(graph, &kind_file, other->id);
+		if (!is_mapping(other->data) && f->inode == mapped->inode && f->device == mapped->device)
+			SET(m, memory, other->id);
+	}
+	return 0;
 }
 
 /* --- judge --- */
@@ -150,7 +171,7 @@ static const char *what_is_left(const Ckpt__Packet *m)
 	if (!plain_type_number(m->type))
 		return "the obsolete type SOCK_PACKET";
 	if (m->ring)
-		return "a ring";
+		return "a ring of which the image has nothing";
 	if (m->has_fanout && (type == PACKET_FANOUT_CBPF || type == PACKET_FANOUT_EBPF))
 		return "a fanout group that a program spreads";
 	if (m->has_fanout && !m->running)
@@ -160,9 +181,12 @@ static const char *what_is_left(const Ckpt__Packet *m)
 	return m->error && m->running ? "an error that waits to be told" : NULL;
 }
 
-static int judge_dump(const Ckpt__Packet *m)
+static int judge_dump(const struct graph *graph, const struct object *o)
 {
+	const Ckpt__Packet *m = o->data;
 	unsigned long long inode = m->inode;
+	if (is_mapping(m))
+		return m->memory ? 0 : fail(SOCKET_MAPPED, 0, "of which no descriptor is known");
 	const char *left = what_is_left(m);
 	if (!m->near)
 		return fail(INET_NAMESPACE, 0, "socket:[%llu]%s", inode, socket_far(m->has_near));
@@ -176,7 +200,7 @@ static int judge_dump(const Ckpt__Packet *m)
 		return fail(PACKET_UNREAD, 0, "socket:[%llu]", inode);
 	if (m->unread)
 		warn(PACKET_DROPPED, 0, "socket:[%llu]", inode);
-	return 0;
+	return judge_rings(graph, o);
 }
 
 static int judge_device(u32 ifindex, const char *name)
@@ -191,33 +215,39 @@ static bool is_sound(const Ckpt__Packet *m)
 {
 	bool sound = plain_type_number(m->type) && m->protocol <= UINT16_MAX && filter_sound(&m->filter) &&
 		     options_sound(packet_options, ARRAY_SIZE(packet_options), m->n_option, m->option) &&
-		     m->n_device == 1 + m->n_membership;
+		     m->n_device == 1 + m->n_membership && are_rings_sound(m);
 	for (size_t i = 0; i < m->n_membership; i++)
 		sound &= m->membership[i]->address.len <= sizeof((struct packet_diag_mclist *)0)->pdmc_addr &&
 			 m->membership[i]->count <= TIMES_MAX && m->membership[i]->type <= PACKET_MR_UNICAST;
 	return sound;
 }
 
-static int judge_restore(const struct object *o)
+static int judge_restore(const struct graph *graph, const struct object *o)
 {
-	const Ckpt__Packet *m = o->data;
+	const Ckpt__Packet *m = o->data, *socket = graph_data(graph, &kind_packet, m->memory);
+	if (is_mapping(m) ? !socket || is_mapping(socket) : m->has_memory && m->memory != o->id)
+		return fail(IMAGE_INCONSISTENT, 0, "a mapping of no packet socket");
+	if (is_mapping(m))
+		return 0;
 	if (!is_sound(m))
 		return fail(IMAGE_INCONSISTENT, 0, "packet socket %u", o->id);
-	int r = judge_device(m->ifindex, m->device[0]);
+	int r = judge_loopback(m), device = judge_device(m->ifindex, m->device[0]);
+	r = device < 0 ? device : r;
 	for (size_t i = 0; i < m->n_membership; i++)
 		if (judge_device(m->membership[i]->ifindex, m->device[i + 1]) < 0)
 			r = -ENODEV;
 	return r;
 }
 
-static int packet_judge(const struct graph *graph _unused_, const struct object *o, enum direction direction)
+static int packet_judge(const struct graph *graph, const struct object *o, enum direction direction)
 {
-	return direction == DIRECTION_DUMP ? judge_dump(o->data) : judge_restore(o);
+	return direction == DIRECTION_DUMP ? judge_dump(graph, o) : judge_restore(graph, o);
 }
 
 /* --- plan --- */
 
 #define CREATE AT(PLAN_WORLD, STAGE_CREATE)
+#define BIND AT(PLAN_WORLD, STAGE_LINK) /* when no packet is on its way any more that moves a ring */
 
 static void plan_membership(struct plan *plan, struct arg fd, const Ckpt__PacketMembership *membership)
 {
@@ -240,32 +270,66 @@ static void plan_bind(struct plan *plan, struct arg fd, const Ckpt__Packet *m)
 				 .sll_ifindex = (int)m->ifindex };
 	if (!m->protocol && !m->ifindex)
 		return;
-	step_expect(plan_call(plan, CREATE, SYS_bind, fd, ARG_OF_DATA(plan_data(plan, &a, sizeof a, 8)), ARG(sizeof a)), 0);
+	step_expect(plan_call(plan, BIND, SYS_bind, fd, ARG_OF_DATA(plan_data(plan, &a, sizeof a, 8)), ARG(sizeof a)), 0);
 	u32 len = plan_data(plan, &(int){ sizeof(int) }, sizeof(int), 8);
 	if (!m->running && !m->error)
-		plan_call(plan, CREATE, SYS_getsockopt, fd, ARG(SOL_SOCKET), ARG(SO_ERROR),
+		plan_call(plan, BIND, SYS_getsockopt, fd, ARG(SOL_SOCKET), ARG(SO_ERROR),
 			  ARG_OF_DATA(plan_data(plan, NULL, sizeof(int), 8)), ARG_OF_DATA(len));
 }
 
-/* It receives when all else is as it was: the filter looks at the first packet. */
+/* Its mappings are files of their own in the image. */
+static void plan_mapped(struct plan *plan, const struct graph *graph, u32 socket)
+{
+	for (const struct object *o = NULL; (o = graph_next(graph, &kind_packet, o));)
+		if (o->id != socket && ((const Ckpt__Packet *)o->data)->memory == socket)
+			plan_call(plan, CREATE, SYS_dup3, ARG(plan_fd(plan, socket)), ARG(plan_fd(plan, o->id)),
+				  ARG(O_CLOEXEC));
+}
+
+/* The filter looks at the first packet. That of a ring which was moved lets none in, and stands until the socket is bound. */
+static void plan_receiver(struct plan *plan, struct arg fd, const Ckpt__Packet *m)
+{
+	bool moved = receive_moves(m);
+	if (!moved)
+		plan_filter(plan, BIND, fd, &m->filter);
+	plan_bind(plan, fd, m);
+	if (moved && m->filter.len)
+		plan_filter(plan, BIND, fd, &m->filter);
+	else if (moved)
+		plan_set(plan, BIND, fd, SOL_SOCKET, SO_DETACH_FILTER, &(int){ 0 }, sizeof(int));
+	if (m->has_fanout)
+		plan_set(plan, BIND, fd, SOL_PACKET, PACKET_FANOUT, &m->fanout, sizeof m->fanout);
+}
+
+/* Options of which there is one behind the filter: its lock. */
+static size_t options_before(const Ckpt__Packet *m)
+{
+	bool locked = m->n_option && !strcmp(m->option[m->n_option - 1]->name, "SO_LOCK_FILTER");
+	return m->n_option - (locked ? 1 : 0);
+}
+
+/* It receives when all else is as it was. */
 static int packet_plan(struct plan *plan, const struct graph *graph, const struct object *o)
 {
 	const Ckpt__Packet *m = o->data;
+	if (is_mapping(m))
+		return 0;
 	u32 made = (u32)plain_type_number(m->type) | SOCK_CLOEXEC;
 	struct plan_step *make = plan_call(plan, CREATE, SYS_socket, ARG(AF_PACKET), ARG(made), ARG(0));
 	struct arg fd = ARG(plan_fd(plan, o->id));
 	plan_place_fd(plan, step_result(plan, make), o->id);
 	plan_call(plan, CREATE, SYS_fchown, fd, ARG(m->uid), ARG(m->gid));
-	plan_filter(plan, CREATE, fd, &m->filter);
-	plan_options(plan, CREATE, fd, packet_options, ARRAY_SIZE(packet_options), m->n_option, m->option);
+	size_t rows = ARRAY_SIZE(packet_options), before = options_before(m);
+	plan_options(plan, CREATE, fd, packet_options, rows, before, m->option);
+	plan_rings(plan, fd, m);
 	if (m->copy_threshold)
 		plan_set(plan, CREATE, fd, SOL_PACKET, PACKET_COPY_THRESH, &m->copy_threshold, sizeof m->copy_threshold);
 	for (size_t i = 0; i < m->n_membership; i++)
 		plan_membership(plan, fd, m->membership[i]);
-	plan_bind(plan, fd, m);
-	if (m->has_fanout)
-		plan_set(plan, CREATE, fd, SOL_PACKET, PACKET_FANOUT, &m->fanout, sizeof m->fanout);
+	plan_receiver(plan, fd, m);
+	plan_options(plan, BIND, fd, packet_options, rows, m->n_option - before, m->option + before);
 	plan_status_flags(plan, CREATE, o->id, file_flags(graph, o->id), 0);
+	plan_mapped(plan, graph, o->id);
 	return 0;
 }
 
@@ -275,6 +339,7 @@ const struct resource resource_packet = {
 	.kind = &kind_packet,
 	.claims = packet_claims,
 	.collect = packet_collect,
+	.settle = packet_settle,
 	.judge = packet_judge,
 	.plan = packet_plan,
 };

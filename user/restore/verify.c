@@ -12,11 +12,13 @@ static const char *const ignored[] = {
 	"host",  /* facts of the moment */
 	"pages", /* contents are proven by the checksums that were read with them */
 	"memory",
-	"vdso",             /* the kernel's */
-	"mm.vdso",          /* its object */
-	"thread.call",      /* the time that is left runs */
-	"thread.registers", /* of a call that ended meanwhile: compared with what was given */
-	"+inet.datagram",   /* from outside, since the socket was bound */
+	"vdso",                /* the kernel's */
+	"mm.vdso",             /* its object */
+	"thread.call",         /* the time that is left runs */
+	"thread.registers",    /* of a call that ended meanwhile: compared with what was given */
+	"+inet.datagram",      /* from outside, since the socket was bound */
+	"packet.receive.head", /* the same; what the kernel counted has proven it */
+	"packet.content",
 };
 
 /* Not every source tells these, nor every kernel has them. They are compared when the image and this host know them. */
