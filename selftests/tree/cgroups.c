@@ -4,6 +4,7 @@
 #include "cgroup.pb-c.h"
 #include "diag/diag.h"
 #include "harness/edit.h"
+#include <fcntl.h>
 #include <mntent.h>
 #include <signal.h>
 #include <stdio.h>
@@ -393,6 +394,31 @@ TEST(not_to_be_made, .root = true, .seconds = 60)
 		CHECK_CONTAINS(output.data, changes[i].code);
 		check_none(&g);
 	}
+}
+
+/* A supervisor has the files of its groups open. */
+TEST(open_files, .root = true, .seconds = 60)
+{
+	struct target t;
+	struct group g;
+	char path[300], link[64], command[400], now[300] = { 0 };
+	make_group(&g, NULL);
+	snprintf(path, sizeof path, "%s/cgroup.procs", g.sub);
+	snprintf(command, sizeof command, "exec /bin/sleep 1000 7<>%s", path);
+	target_spawn(&t, "/bin/sh", "-c", command);
+	WAIT_UNTIL(target_asleep(t.pid, "sleep"));
+	enter(g.sub, t.pid);
+	target_dump(&t, false);
+	target_gone(t.pid);
+	remove_group(&g);
+	target_restore(&t, 0);
+	snprintf(link, sizeof link, "/proc/%d/fd/7", t.pid);
+	CHECK_OK(readlink(link, now, sizeof now - 1));
+	CHECK_STR(now, path);
+	target_compare(&t);
+	CHECK_OK(kill(t.pid, SIGKILL));
+	target_gone(t.pid);
+	remove_group(&g);
 }
 
 /* --- groups that move --- */

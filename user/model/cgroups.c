@@ -91,6 +91,17 @@ Ckpt__CgroupFile *cgroup_add_file(Ckpt__CgroupGroup *g, const char *name)
 	return ok ? f : NULL;
 }
 
+bool cgroup_makes(const struct graph *graph, const char *path)
+{
+	for (struct object *o = NULL; cgroup_is_path(path) && (o = graph_next(graph, graph_kind(graph, "cgroup"), o));) {
+		const Ckpt__Cgroup *m = o->data;
+		for (size_t i = 0; i < m->n_group; i++)
+			if (m->group[i]->make && cgroup_is_within(path, m->group[i]->directory))
+				return true;
+	}
+	return false;
+}
+
 Ckpt__CgroupGroup *cgroup_find_group(const Ckpt__Cgroup *m, const char *hierarchy, const char *path)
 {
 	for (size_t i = 0; i < m->n_group; i++) {

@@ -40,5 +40,7 @@ int cgroup_add_place(size_t *count, Ckpt__CgroupPlace ***places, const char *hie
 /* Appends a group, or a file to one: without what is optional. NULL without memory (reported). */
 Ckpt__CgroupGroup *cgroup_add_group(Ckpt__Cgroup *, const char *hierarchy, const char *path);
 Ckpt__CgroupFile *cgroup_add_file(Ckpt__CgroupGroup *, const char *name);
+/* Will a restore make the group that a path of this host leads to, or into? */
+bool cgroup_makes(const struct graph *, const char *path);
 /* The group of a path; NULL: there is none. */
 Ckpt__CgroupGroup *cgroup_find_group(const Ckpt__Cgroup *, const char *hierarchy, const char *path);

@@ -163,7 +163,7 @@ static int judge_restore(const struct graph *graph, u32 file, const Ckpt__Reg *f
 	if (is_known_well(graph, file, f, key))
 		return 0;
 	if (fstatat(AT_FDCWD, f->path, &st, AT_SYMLINK_NOFOLLOW) < 0)
-		return fail(FILE_MISSING, neg_errno(), "%s", f->path);
+		return errno == ENOENT && cgroup_makes(graph, f->path) ? 0 : fail(FILE_MISSING, neg_errno(), "%s", f->path);
 	if (strcmp(type_of(st.st_mode), f->type) || (f->has_rdev && (u32)st.st_rdev != f->rdev))
 		return fail(FILE_CHANGED, 0, "%s is now of type %s, was %s", f->path, type_of(st.st_mode), f->type);
 	if (!may_be_opened(file_flags(graph, file), &st))
