@@ -23,6 +23,8 @@
 static const struct socket_option packet_options[] = {
 #include "resource/socket_options.def"
 	COMMON_OPTIONS,
+	OPTION(SOL_SOCKET, SO_PASSCRED, INT), /* of any socket before Linux 6.16 */
+	OPTION(SOL_SOCKET, SO_PASSSEC, INT),
 	OPTION(SOL_PACKET, PACKET_VERSION, INT),
 	OPTION(SOL_PACKET, PACKET_RESERVE, INT),
 	OPTION(SOL_PACKET, PACKET_AUXDATA, INT),
