@@ -2,6 +2,7 @@
 /* Owns targets and runs of ckpt. */
 #include "harness/target.h"
 #include "base/file.h"
+#include "host/caps.h"
 #include <dirent.h>
 #include <elf.h>
 #include <fcntl.h>
@@ -229,6 +230,12 @@ static void be_target(const struct target *t, const char *const *argv, int tell,
 			   getenv("GLIBC_TUNABLES") ? tunables : NULL, NULL });
 	fprintf(stderr, "cannot run %s: %s\n", argv[0], strerror(errno));
 	_exit(127);
+}
+
+void target_lose_bpf(void)
+{
+	if (caps_ask(NULL, CAN_RSEQ_CONFIG).answer == CAP_NO)
+		CHECK_OK(setenv("GLIBC_TUNABLES", "glibc.pthread.rseq=0", 1));
 }
 
 void target_spawnv(struct target *t, const char *const *argv)

@@ -34,7 +34,7 @@ static pid_t execute(int fd, const char *what)
 	pid_t pid = fork();
 	if (pid == 0) {
 		char *argv[] = { "program", (char *)judge_path("runs"), (char *)what, NULL };
-		fexecve(fd, argv, (char *[]){ NULL });
+		fexecve(fd, argv, environ);
 		_exit(errno == ETXTBSY ? 126 : 127);
 	}
 	return pid;

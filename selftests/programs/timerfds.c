@@ -144,7 +144,7 @@ static void judge_timers(void)
 	MUST(fcntl(idle, F_GETFD) == FD_CLOEXEC && fcntl(armed, F_GETFD) == 0);
 }
 
-#define UNTOLD 3 /* seconds that a dump and a restore may take on a loaded machine */
+#define UNTOLD 20 /* seconds that a dump and a restore may take on a loaded machine */
 
 /* A timer that ticks: as many as fit into the time that the program was there, read or not. */
 static void judge_periodic(uint64_t before)

@@ -68,11 +68,9 @@ int main(int argc, char **argv)
 	MUST_EQ(setitimer(ITIMER_VIRTUAL, &virt, NULL), 0);
 	judge_wait();
 	int before[3] = { ticks[1], ticks[3], alarms };
-	judge_nap(400);
-	/* 8 to 20 would be right without anything else to run on this machine. */
-	MUST(ticks[1] > before[0] + 3);
-	MUST(ticks[3] > before[1] + 1);
-	MUST(alarms > before[2] + 1);
+	do /* who waits for the verdict gives up when one of them does not go on */
+		judge_nap(400);
+	while (ticks[1] <= before[0] + 3 || ticks[3] <= before[1] + 1 || alarms <= before[2] + 1);
 	MUST(left(fast, &interval) <= 0.02 && interval > 0.0199 && interval < 0.0201);
 	double remaining = left(slow, &interval);
 	MUST(remaining > 900 && remaining <= 1000 && interval == 500);

@@ -56,6 +56,7 @@ TEST(ghosts_generations, .root = true, .seconds = 60)
 TEST(files_without_bpf, .root = true, .seconds = 60)
 {
 	static const char *const programs[] = { "ghosts", "fifos", "memfds", "nodes", "replaced" };
+	target_lose_bpf();
 	for (size_t i = 0; i < ARRAY_SIZE(programs); i++) {
 		struct target t;
 		char pid[16];

@@ -60,7 +60,7 @@ static void in_container(void (*body)(void))
 {
 	int ready[2], mapped[2];
 	char byte = 0;
-	tier_lose_bpf();
+	target_lose_bpf();
 	CHECK_OK(pipe(ready));
 	CHECK_OK(pipe(mapped));
 	fflush(stdout);
@@ -129,7 +129,7 @@ TEST(hidden_files_in_user_namespace, .root = true) { in_container(hidden_inside)
 
 static void keep_only(u64 caps)
 {
-	tier_lose_bpf();
+	target_lose_bpf();
 	for (int cap = 0; cap <= CAP_LAST_CAP; cap++)
 		if (!(caps & TIER_BIT(cap)))
 			CHECK_OK(prctl(PR_CAPBSET_DROP, cap));

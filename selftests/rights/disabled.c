@@ -50,7 +50,7 @@ static void dump_and_restore(struct target *t, const char *id)
 static void walk(const char *group)
 {
 	size_t walked = 0;
-	tier_lose_bpf();
+	target_lose_bpf();
 	for (int i = 0; i < CAN_COUNT; i++) {
 		const struct cap_row *row = caps_row((enum cap_id)i);
 		struct target t;
@@ -167,7 +167,7 @@ static void warned_without(struct target *t, const char *id, const char *code, b
 static void carried_without(const char *id, const char *const *argv)
 {
 	struct target t;
-	tier_lose_bpf();
+	target_lose_bpf();
 	target_startv(&t, argv);
 	disable(id);
 	target_dump(&t, false);
@@ -235,7 +235,7 @@ TEST(faults_that_nobody_tells, .root = true)
 			{ "PAGEMAP_SCAN", "[USERFAULT_PROTECTED]" } };
 	struct target t;
 	char pid[16];
-	tier_lose_bpf();
+	target_lose_bpf();
 	target_start(&t, "userfaults");
 	snprintf(pid, sizeof pid, "%d", t.pid);
 	for (size_t i = 0; i < ARRAY_SIZE(without); i++) {
@@ -270,7 +270,7 @@ TEST(requests_of_rings_that_nobody_tells, .root = true)
 TEST(domains_that_nobody_tells, .root = true)
 {
 	struct target t;
-	tier_lose_bpf();
+	target_lose_bpf();
 	start_holding(&t, "domain");
 	warned_without(&t, "BPF", "[LANDLOCK_UNKNOWN]", true);
 	target_judge(&t);
@@ -308,14 +308,14 @@ TEST(tables_of_threads_that_nobody_tells, .root = true)
 
 TEST(leaders_that_nobody_tells, .root = true)
 {
-	tier_lose_bpf();
+	target_lose_bpf();
 	needs_descriptors_of_threads("leaders", "one", "[LEADER_FILES]", true);
 }
 
 TEST(semaphores_that_nobody_tells, .root = true)
 {
 	struct target t;
-	tier_lose_bpf();
+	target_lose_bpf();
 	target_start(&t, "sysvsem");
 	warned_without(&t, "BPF", "[SYSVSEM_UNKNOWN]", false);
 	target_restore(&t, 0);
@@ -327,7 +327,7 @@ TEST(semaphores_that_nobody_tells, .root = true)
 TEST(segments_that_nobody_tells, .root = true)
 {
 	struct target t;
-	tier_lose_bpf();
+	target_lose_bpf();
 	target_start(&t, "ldt", "filter");
 	warned_without(&t, "BPF", "[LDT_UNKNOWN]", true);
 	target_judge(&t);
@@ -340,7 +340,7 @@ static void concerns(const char *id, const char *const *argv)
 {
 	struct target t;
 	CHECK(caps_find(id, strlen(id)) != CAN_NOTHING);
-	tier_lose_bpf();
+	target_lose_bpf();
 	target_startv(&t, argv);
 	dump_and_restore(&t, id);
 	target_judge(&t);

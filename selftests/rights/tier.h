@@ -47,14 +47,6 @@ static inline void tier_set_caps(u64 caps)
 			CHECK_OK(prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, cap, 0, 0));
 }
 
-/* Nothing but eBPF tells of rseq areas before Linux 5.13: programs that a test starts from now on have none there, as the diagnosis
- * (RSEQ_CONFIG) advises who may not use it. */
-static inline void tier_lose_bpf(void)
-{
-	if (caps_ask(NULL, CAN_RSEQ_CONFIG).answer == CAP_NO)
-		CHECK_OK(setenv("GLIBC_TUNABLES", "glibc.pthread.rseq=0", 1));
-}
-
 /* Skips the test of a program that holds what this kernel tells nobody without eBPF. */
 static inline void tier_need_told(const char *program)
 {
@@ -72,7 +64,7 @@ static inline void tier_need_told(const char *program)
 static inline void tier_become(u64 caps, size_t count, const gid_t *groups)
 {
 	if (!(caps & TIER_BIT(CAP_BPF)))
-		tier_lose_bpf();
+		target_lose_bpf();
 	else /* that programs are counted against before Linux 5.11; who may not raise it here has a newer kernel */
 		setrlimit(RLIMIT_MEMLOCK, &(struct rlimit){ RLIM_INFINITY, RLIM_INFINITY });
 	tier_move_in();

@@ -36,6 +36,7 @@ static bool dumped_with_bpf(struct target *t, const char *types)
 {
 	char pid[16];
 	_cleanup_text_ struct text output = { 0 };
+	target_lose_bpf();
 	target_spawn(t, "/bin/sleep", "1000");
 	WAIT_UNTIL(target_state(t->pid) == 'S');
 	snprintf(pid, sizeof pid, "%d", t->pid);

@@ -140,9 +140,12 @@ TEST(a_child_elsewhere_is_refused, .root = true)
 	char pid[16];
 	if (access("/proc/self/timens_offsets", R_OK))
 		SKIP("this kernel has no time namespaces");
-	need_program("/usr/bin/unshare");
-	target_spawn(&t, "/bin/sh", "-c", "unshare -T --monotonic 100 sh -c 'echo > " WORK "/on; exec sleep 1000' & wait");
-	WAIT_UNTIL(access(WORK "/on", F_OK) == 0);
+	need_program("/usr/bin/nsenter");
+	/* its parent goes back: only the child lives in the namespace, which execve(2) enters only on newer kernels */
+	target_spawn(&t, "/bin/sh", "-c",
+		     "unshare -T --monotonic 100 sh -c '(echo > " WORK "/on; exec sleep 1000) &"
+		     " exec nsenter -T -t $PPID sh -c \"echo > " WORK "/back; exec sleep 1000\"' & wait");
+	WAIT_UNTIL(access(WORK "/on", F_OK) == 0 && access(WORK "/back", F_OK) == 0);
 	snprintf(pid, sizeof pid, "%d", t.pid);
 	CHECK_EQ(ckpt(&output, "dump", pid, t.image), 3);
 	CHECK_CONTAINS(output.data, "[NAMESPACE_FOREIGN]");

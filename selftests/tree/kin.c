@@ -254,6 +254,7 @@ static void without_bpf(const char *program)
 {
 	struct target t;
 	char pid[16];
+	target_lose_bpf();
 	target_start(&t, program);
 	snprintf(pid, sizeof pid, "%d", t.pid);
 	CHECK_EQ(ckpt(NULL, "dump", pid, t.image, "--no-bpf"), 0);
@@ -270,6 +271,7 @@ TEST(stopped_without_bpf, .root = true, .seconds = 60)
 	struct target t;
 	char pid[16];
 	_cleanup_text_ struct text output = { 0 };
+	target_lose_bpf();
 	target_start(&t, "stopped");
 	snprintf(pid, sizeof pid, "%d", t.pid);
 	CHECK(ckpt(&output, "dump", pid, t.image, "--no-bpf") != 0);

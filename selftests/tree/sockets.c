@@ -21,16 +21,19 @@ PROGRAM(rings_fanout, QUIET | NET | NEEDS(BPF_TASK_FILE), "rings", "fanout")
 PROGRAM(rings_traffic, NET | NEEDS(BPF_TASK_FILE), "rings", "traffic")
 PROGRAM(loop_tcp, NET, "/usr/bin/python3", "loop.py", "tcp")
 
+/* More than this in a queue fills it: how much more is a matter of the window, which the kernel opens as it likes. */
+#define FULL 50000
+
 /* What `ss` shows but for what was sent and not confirmed, sorted. */
 static char *ss_shows(void)
 {
 	char line[512], state[16], kind[8], local[80], peer[80];
 	struct text all = { 0 };
 	int unread, unsent;
-	FILE *pipe = popen("ss -Htuan | sort", "r");
+	FILE *pipe = popen("ss -Htuan | sort -k1,2 -k5", "r");
 	while (fgets(line, sizeof line, pipe))
 		if (sscanf(line, "%7s %15s %d %d %79s %79s", kind, state, &unread, &unsent, local, peer) == 6)
-			text_addf(&all, "%s %s %d %s %s\n", kind, state, unread, local, peer);
+			text_addf(&all, "%s %s %d %s %s\n", kind, state, MIN(unread, FULL), local, peer);
 	pclose(pipe);
 	return text_take(&all);
 }
