@@ -180,6 +180,7 @@ static void finish(struct job *job, int status, int number, struct tally *total)
 			continue;
 		copy_log(log, outputs[i], "  ");
 		bool none = !tally.passed && !tally.failed;
+		fprintf(outputs[i], "# %s took %.1f s\n", name, seconds);
 		fprintf(outputs[i], "%sok %d %s%s%s\n", tally.failed ? "not " : "", number, name, none ? " # SKIP " : "",
 			none ? tally.reason : "");
 		fflush(outputs[i]);

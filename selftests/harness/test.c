@@ -286,12 +286,12 @@ static bool wanted(const struct test *test, char **patterns)
 	if (!*patterns)
 		return !test->manual;
 	for (; *patterns; patterns++)
-		if (fnmatch(*patterns, test->name, 0) == 0)
+		if (fnmatch(*patterns, test->name, FNM_EXTMATCH) == 0)
 			return true;
 	return false;
 }
 
-/* usage: TEST [-l] [-v] [PATTERN]... */
+/* usage: TEST [-l] [-v] [PATTERN]...   PATTERN: as of a shell, also "!(*_a|*_b)" (fnmatch(3), FNM_EXTMATCH). */
 int main(int argc, char **argv)
 {
 	bool verbose = false, list = false;

@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-/* The first process of a test machine: mounts what tests expect, runs the command in /command (one argument per line),
- * prints its exit status between marks and switches the machine off. */
+/* The first process of a test machine: mounts what tests expect, sets up the loopback device, runs the command in /command (one
+ * argument per line), prints its exit status between marks and switches the machine off. */
 #include <fcntl.h>
+#include <net/if.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/reboot.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -34,20 +37,31 @@ static void mount_all(void)
 	}
 }
 
-/* Those that tests need and that a whole system would load when they are asked for. */
+/* Those that tests need and that a whole system would load when they are asked for (selftests/vm/kernel). */
 static void load_modules(void)
 {
-	static const char *const names[] = { "unix_diag",    "inet_diag",      "tcp_diag", "udp_diag",
-					     "netlink_diag", "af_packet_diag", "tun" };
-	char path[64];
+	char name[32], path[64];
+	FILE *names = fopen("/modules/order", "re");
 
-	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
-		snprintf(path, sizeof(path), "/modules/%s.ko", names[i]);
+	while (names && fscanf(names, "%31s", name) == 1) {
+		snprintf(path, sizeof(path), "/modules/%s.ko", name);
 		int fd = open(path, O_RDONLY | O_CLOEXEC);
 		if (fd >= 0 && syscall(SYS_finit_module, fd, "", 0) < 0)
 			fprintf(stderr, "init: %s: %m\n", path);
 		close(fd);
 	}
+	if (names)
+		fclose(names);
+}
+
+/* Of a network in which nothing is up. */
+static void lift_loopback(void)
+{
+	struct ifreq r = { .ifr_name = "lo", .ifr_flags = IFF_UP | IFF_RUNNING };
+	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	if (ioctl(fd, SIOCSIFFLAGS, &r) < 0)
+		fprintf(stderr, "init: lo: %m\n");
+	close(fd);
 }
 
 static int run_command(void)
@@ -83,6 +97,7 @@ int main(void)
 	setenv("TEST_PATIENCE", "5", 1);
 	mount_all();
 	load_modules();
+	lift_loopback();
 	int console = open("/dev/console", O_RDWR);
 	for (int fd = 0; console >= 0 && fd < 3; fd++)
 		dup2(console, fd);

@@ -6,15 +6,12 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <net/if.h>
 #include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/mman.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -259,6 +256,14 @@ static void start(struct program *p)
 		complain(p, "did not become ready");
 }
 
+/* Who failed before it was asked has left word. */
+static void complain_of_end(const struct program *p, const char *what)
+{
+	char text[1024], path[160];
+	path_of(p, "verdict", path, sizeof(path));
+	complain(p, read_file(path, text, sizeof(text)) > 0 ? text : what);
+}
+
 static void dump(struct program *p)
 {
 	char pid[16];
@@ -267,7 +272,7 @@ static void dump(struct program *p)
 	snprintf(pid, sizeof(pid), "%d", first_pid(p));
 	p->lost = run(argv) != 0;
 	if (p->lost)
-		complain(p, "was not dumped");
+		complain_of_end(p, "was not dumped");
 	if (exists(p->image))
 		run(away);
 	rename(p->next, p->image);
@@ -320,17 +325,6 @@ static void depart(struct program *p, int first, struct shared *shared)
 		complain(p, "goes on");
 }
 
-/* Of a network namespace in which nothing is up. */
-static void lift_loopback(void)
-{
-	struct ifreq r = { .ifr_name = "lo" };
-	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	r.ifr_flags = IFF_UP | IFF_RUNNING;
-	if (ioctl(fd, SIOCSIFFLAGS, &r) < 0)
-		printf("leg: lo: %m\n");
-	close(fd);
-}
-
 static int leg(int first, int last, char **names, int count)
 {
 	struct shared shared = find_shared();
@@ -339,7 +333,6 @@ static int leg(int first, int last, char **names, int count)
 		printf("leg: no memory is shared here\n");
 		return 1;
 	}
-	lift_loopback();
 	if (!first)
 		unpack(shared);
 	memset(shared.at, 0, sizeof(struct entry));

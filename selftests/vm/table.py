@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """usage: table.py FILE...: prints docs/kernels.md from what test machines have said: kernel x architecture x test (.ktap, which
-selftests/vm/run keeps), and from kernel x to kernel (.cross, of selftests/vm/cross). A row of the first is one program or one fact; what
-it consists of (alone, dumped and restored, left running) is one result. Rows of a test that pass wherever they were tried are one
-row with their number, but for those of CHOSEN tests in WORDS."""
+selftests/vm/run keeps, and in .run how long all of them took), and from kernel x to kernel (.cross, of selftests/vm/cross). A row of
+the first is one program or one fact; what it consists of (dumped and restored, left running) is one result. Rows of a test that
+pass wherever they were tried are one row with their number, but for those of CHOSEN tests in WORDS."""
 import re
 import sys
 
@@ -22,13 +22,17 @@ PARTS = re.compile(r"_(alone|dump_restore|leave_running|by_criu)$")
 LINE = re.compile(r"(not )?ok \d+ ([^ #]+)(?: # SKIP (.*))?$")
 
 
+def about(file):
+    """Its first line: "# KIND NAME=VALUE..."."""
+    return dict(word.split("=", 1) for word in file.readline().split()[2:])
+
+
 class Machine:
     def __init__(self, path):
         self.rows = {}
         parts = []
         with open(path, encoding="utf-8", errors="replace") as file:
-            first = file.readline().split()
-            self.about = dict(word.split("=", 1) for word in first[2:])
+            self.about = about(file)
             for line in file:
                 nested, match = line.startswith("  "), LINE.match(line.strip())
                 if match and nested:
@@ -61,7 +65,7 @@ class Crossing:
     def __init__(self, path):
         self.cells, self.kernels, self.programs, waiting = {}, [], [], {}
         with open(path, encoding="utf-8") as file:
-            self.about = dict(word.split("=", 1) for word in file.readline().split()[2:])
+            self.about = about(file)
             for line in file:
                 source, target, program, said = line.rstrip("\n").split(" ", 3)
                 self.note(self.kernels, source, target)
@@ -148,10 +152,18 @@ Images that one kernel made, restored by another: the programs go on there and j
         print("\n".join(crossing.table()))
 
 
+def print_runs(paths):
+    for path in paths:
+        with open(path, encoding="utf-8") as file:
+            run = about(file)
+        print(f"\nThe {run['machines']} machines of {run['arch']} took {int(run['seconds']) / 60:.0f} minutes, {run['jobs']} at once, on a "
+              f"computer of as many processors, whose load was {run['load']} with them.")
+
+
 def main():
-    files = [path for path in sys.argv[1:] if not path.endswith(".cross")]
-    crossings = [Crossing(path) for path in sys.argv[1:] if path.endswith(".cross")]
-    machines = [m for m in map(Machine, files) if m.whole and m.about["user"] != "build"]
+    of_kind = {kind: [path for path in sys.argv[1:] if path.endswith(kind)] for kind in (".ktap", ".run", ".cross")}
+    crossings = list(map(Crossing, of_kind[".cross"]))
+    machines = [m for m in map(Machine, of_kind[".ktap"]) if m.whole and m.about["user"] != "build"]
     print("""# Kernels
 
 What was tried in test machines (QEMU, Debian's cloud kernels), made of what they said by
@@ -159,9 +171,10 @@ What was tried in test machines (QEMU, Debian's cloud kernels), made of what the
     make test-vm        # boots them; KERNELS=, USERS=, TESTS= and ARCH= choose
     make kernels        # writes this from their KTAP
 
-A program passes when it judges, alone, after a dump and a restore, and after a dump that left it running, that it did not
+A program passes when it judges, after a dump and a restore, and after a dump that left it running, that it did not
 notice, and when the restored tree was the same, fact by fact; `resource/facts_differential` compares what the same BPF objects tell
 on each kernel with /proc, ptrace and the program's own word. –: not tried with this user space.""")
+    print_runs(of_kind[".run"])
     notes = []
     for arch, user in sorted({(m.about["arch"], m.about["user"]) for m in machines}):
         some = [m for m in machines if (m.about["arch"], m.about["user"]) == (arch, user)]
