@@ -151,9 +151,9 @@ struct lock_line {
 };
 /* Reads a line from its number on; false when it is of another form, or of somebody who waits ("1: -> POSIX ..."). */
 bool lock_parse(const char *text, struct lock_line *ret);
-/* All locks of /proc/locks. *ret_all: none is missing; some are when somebody outside of ckpt's pid namespace may have taken
- * one. */
-const struct lock_line *collector_locks(struct collector *, size_t *ret_count, bool *ret_all);
+/* All locks of /proc/locks; false when there are more than it tells at one moment: then any file may have one. *ret_all: none is
+ * missing; some are when somebody outside of ckpt's pid namespace may have taken one. */
+bool collector_locks(struct collector *, const struct lock_line **ret, size_t *ret_count, bool *ret_all);
 /* Where the collection has met an open file first; false when no descriptor led to it. */
 struct file_seen {
 	u32 table; /* a process, or a thread that has another than its process; 0: the descriptor is ckpt's own */

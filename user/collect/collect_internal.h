@@ -61,7 +61,7 @@ struct collector {
 	struct text maps;               /* /proc/PID/maps of maps_of */
 	u32 maps_of;
 	VECTOR(struct lock_line) locks; /* /proc/locks */
-	bool have_locks, all_locks;
+	bool have_locks, locks_known, all_locks;
 	struct text mounts; /* /proc/self/mountinfo */
 	struct facts asked; /* with descriptors and mappings, when eBPF was asked for them after /proc */
 	bool have_asked_files, have_asked_vmas;

@@ -9,12 +9,16 @@
 /* The number of the initial pid namespace, on every kernel (proc_ns.h). */
 #define INITIAL_PID_NAMESPACE "pid:[4026531836]"
 
+#define LINE_ROOM 160 /* lock_get_status() in fs/locks.c writes less */
+
 bool lock_parse(const char *text, struct lock_line *ret)
 {
-	char end[24];
+	char end[24], line[LINE_ROOM];
 	long long pid;
 	unsigned long long inode, start;
-	if (sscanf(text, "%*d: %7s %9s %7s %lld %x:%x:%llu %llu %23s", ret->kind, ret->manner, ret->mode, &pid, &ret->major,
+	/* sscanf(3) looks for the end of what it is given, which may be a list of many */
+	snprintf(line, sizeof line, "%.*s", (int)strcspn(text, "\n"), text);
+	if (sscanf(line, "%*d: %7s %9s %7s %lld %x:%x:%llu %llu %23s", ret->kind, ret->manner, ret->mode, &pid, &ret->major,
 		   &ret->minor, &inode, &start, end) != 9)
 		return false;
 	ret->pid = pid;
@@ -33,16 +37,30 @@ static bool has_none(const struct collector *c)
 	return !c->own_fds.n;
 }
 
+#define LIST_ROOM 8192 /* more than one read(2) gives: a page, unless a line is longer */
+
+/* The list as it is at one moment, which is what one read(2) gives: between two others may take and release locks, and lines are
+ * missed. The kernel also goes through all that was read before (locks_start()). False when there is more, or none. */
+static bool read_list(char *list)
+{
+	_cleanup_close_ int fd = open("/proc/locks", O_RDONLY | O_CLOEXEC);
+	ssize_t n = fd < 0 ? -1 : read(fd, list, LIST_ROOM - 1);
+	char more;
+	list[MAX(n, 0)] = 0;
+	return n >= 0 && read(fd, &more, 1) == 0;
+}
+
 /* Without the list, or memory for it, locks are looked for at every file. */
 static bool read_locks(struct collector *c)
 {
-	char ns[32];
-	_cleanup_text_ struct text text = { 0 };
+	char ns[32], list[LIST_ROOM];
+	c->all_locks = true;
 	if (has_none(c))
 		return true;
-	if (file_read(AT_FDCWD, "/proc/locks", &text) < 0 || text_failed(&text))
+	c->all_locks = file_readlink(AT_FDCWD, "/proc/self/ns/pid", ns, sizeof ns) > 0 && !strcmp(ns, INITIAL_PID_NAMESPACE);
+	if (!read_list(list))
 		return false;
-	for (const char *at = text.data; at && *at; at = strchr(at, '\n'), at += at != NULL) {
+	for (const char *at = list; at && *at; at = strchr(at, '\n'), at += at != NULL) {
 		struct lock_line line, *place;
 		if (!lock_parse(at, &line))
 			continue;
@@ -51,17 +69,18 @@ static bool read_locks(struct collector *c)
 			return false;
 		*place = line;
 	}
-	return file_readlink(AT_FDCWD, "/proc/self/ns/pid", ns, sizeof ns) > 0 && !strcmp(ns, INITIAL_PID_NAMESPACE);
+	return true;
 }
 
-const struct lock_line *collector_locks(struct collector *c, size_t *ret_count, bool *ret_all)
+bool collector_locks(struct collector *c, const struct lock_line **ret, size_t *ret_count, bool *ret_all)
 {
 	if (!c->have_locks)
-		c->all_locks = read_locks(c);
+		c->locks_known = read_locks(c);
 	c->have_locks = true;
+	*ret = c->locks.v;
 	*ret_count = c->locks.n;
 	*ret_all = c->all_locks;
-	return c->locks.v;
+	return c->locks_known;
 }
 
 /* Ids are given and remembered in ascending order. */

@@ -3,6 +3,7 @@
  * (F_SETLEASE) that nobody wants broken. Who waits for
  * one waits again after a restore, by the call itself. */
 #include "base/file.h"
+#include "base/map.h"
 #include "collect/collect.h"
 #include "collect/proc_text.h"
 #include "locks.pb-c.h"
@@ -31,6 +32,7 @@ struct view {
 	const struct graph *graph;
 	const struct lock_line *line;
 	size_t n;
+	bool known; /* else any file may have locks */
 	bool all;   /* no lock is missing in it */
 	bool posix; /* the process may have some in the table */
 	u32 pid;
@@ -48,7 +50,7 @@ static bool is_posix_of(const struct view *v, const struct lock_line *l)
 static struct view look(struct collector *c, u32 pid, u32 table)
 {
 	struct view v = { .graph = collector_graph(c), .pid = pid, .table = table };
-	v.line = collector_locks(c, &v.n, &v.all);
+	v.known = collector_locks(c, &v.line, &v.n, &v.all);
 	for (size_t i = 0; !v.posix && i < v.n; i++)
 		v.posix = is_posix_of(&v, &v.line[i]);
 	return v;
@@ -71,8 +73,20 @@ static bool is_worth_a_look(u32 mode) { return S_ISREG(mode) || S_ISDIR(mode); }
  * seen already. */
 static bool may_be_locked(const struct view *v, const Ckpt__File *f, const struct file_seen *seen)
 {
-	return seen->locks != LOCKS_NONE && ((!v->all && is_worth_a_look(seen->mode)) || is_listed(v, f, false));
+	bool may = !v->known || (!v->all && is_worth_a_look(seen->mode)) || is_listed(v, f, false);
+	return seen->locks != LOCKS_NONE && may;
 }
+
+/* May the process have a lock by it? What another table has shown of the file are the locks of others. */
+static bool may_have_posix(const struct view *v, const Ckpt__File *f, const struct file_seen *seen)
+{
+	if (v->known)
+		return v->posix && is_listed(v, f, true);
+	return seen->locks != LOCKS_NONE || (seen->table != v->table && is_worth_a_look(seen->mode));
+}
+
+/* What is known of an open file as a descriptor table has it; file 0: of the table. */
+static u64 place_key(u32 table, u32 file) { return map_mix(map_mix((uintptr_t)&kind_locks, table), file); }
 
 static const char *kind_name(const struct lock_line *l)
 {
@@ -103,27 +117,17 @@ static int add_lock(Ckpt__Locks *m, u32 table, u32 file, const struct lock_line 
 	return message_set_string(&lock->kind, kind_name(l)) && message_set_string(&lock->mode, mode) ? 0 : fail_memory();
 }
 
-/* POSIX locks are shown at each descriptor of the open file that they were taken by. */
-static bool is_known(const Ckpt__Locks *m, size_t n, u32 table, u32 file)
-{
-	for (size_t i = 0; i < n; i++)
-		if (m->lock[i]->file == file && m->lock[i]->table == table && !strcmp(m->lock[i]->kind, "posix"))
-			return true;
-	return false;
-}
-
-/* Adds what fdinfo tells of a descriptor; own: also the locks of the open file itself. */
-static int add_locks(Ckpt__Locks *m, u32 table, u32 file, const char *fdinfo, bool own)
+/* Adds what fdinfo tells of a descriptor; own: the locks of the open file itself; posix: those of the process. */
+static int add_locks(Ckpt__Locks *m, u32 table, u32 file, const char *fdinfo, bool own, bool posix)
 {
 	struct lock_line l;
-	size_t before = m->n_lock;
 	int r = 0;
 	for (const char *at = status_field(fdinfo, "lock"); r == 0 && at; at = status_field(strchr(at, '\n') ?: "", "lock")) {
 		if (!lock_parse(at, &l))
 			return fail(FD_FDINFO, 0, "lock:%.80s", at);
-		bool posix = !strcmp(l.kind, "POSIX");
-		if (posix ? !is_known(m, before, table, file) : own)
-			r = add_lock(m, posix ? table : 0, file, &l);
+		bool of_process = !strcmp(l.kind, "POSIX");
+		if (of_process ? posix : own)
+			r = add_lock(m, of_process ? table : 0, file, &l);
 	}
 	return r;
 }
@@ -134,8 +138,14 @@ static int read_locks(struct collector *c, Ckpt__Locks *m, const struct view *v,
 	_cleanup_text_ struct text fdinfo = { 0 };
 	int r = v ? file_readf(&fdinfo, collector_proc(c, v->table), "fdinfo/%u", fd)
 		  : file_readf(&fdinfo, AT_FDCWD, "/proc/self/fdinfo/%u", fd);
-	return r < 0 || !fdinfo.data ? fail(PROC_READ, r, "fdinfo of descriptor %u", fd)
-				     : add_locks(m, v ? lock_table(v) : 0, file, fdinfo.data, own);
+	if (r < 0 || !fdinfo.data)
+		return fail(PROC_READ, r, "fdinfo of descriptor %u", fd);
+	if (!v)
+		return add_locks(m, 0, file, fdinfo.data, own, true);
+	/* POSIX locks are shown at each descriptor of the open file that they were taken by */
+	u64 shown = place_key(v->table, file);
+	r = add_locks(m, lock_table(v), file, fdinfo.data, own, !collector_recall(c, shown));
+	return r == 0 && collector_remember(c, shown, 1) < 0 ? fail_memory() : r;
 }
 
 /* Open files that no process has: they are on their way through sockets. Their locks are kept with the root's. */
@@ -157,9 +167,10 @@ static int collect_fd(struct collector *c, const struct view *v, const struct fd
 {
 	struct file_seen seen;
 	const Ckpt__File *f = graph_data(collector_graph(c), &kind_file, e->file);
-	bool first = f && collector_first_seen(c, e->file, &seen) && seen.table == v->table && seen.fd == e->fd;
-	bool own = first && may_be_locked(v, f, &seen);
-	return own || (v->posix && f && is_listed(v, f, true)) ? read_locks(c, m, v, e->fd, e->file, own) : 0;
+	if (!f || !collector_first_seen(c, e->file, &seen))
+		return 0;
+	bool own = seen.table == v->table && seen.fd == e->fd && may_be_locked(v, f, &seen);
+	return own || may_have_posix(v, f, &seen) ? read_locks(c, m, v, e->fd, e->file, own) : 0;
 }
 
 static int collect_table(struct collector *c, u32 pid, u32 table, Ckpt__Locks *m)
@@ -207,6 +218,18 @@ static struct flock range_of(const Ckpt__Lock *l)
 
 static int flock_of(const Ckpt__Lock *l) { return !strcmp(l->mode, "write") ? LOCK_EX : LOCK_SH; }
 
+/* Notes the first descriptor of each open file that a table has. */
+static void note_table(const struct graph *graph, const struct object *fds)
+{
+	int r = graph_remember(graph, place_key(fds->id, 0), 1);
+	for (u32 i = 0; r == 0 && i < fds->count; i++) {
+		const struct fd_entry *e = (const struct fd_entry *)fds->data + i;
+		u64 key = place_key(fds->id, e->file);
+		if (!graph_recall(graph, key))
+			r = graph_remember(graph, key, e->fd + 1);
+	}
+}
+
 /* The descriptor by which the process, or its thread that has the lock, has the file; -1: none. */
 static int descriptor_of(const struct graph *graph, u32 pid, const Ckpt__Lock *l)
 {
@@ -216,11 +239,11 @@ static int descriptor_of(const struct graph *graph, u32 pid, const Ckpt__Lock *l
 	const struct object *fds = l->table && !is_own ? NULL
 				   : task              ? graph_find(graph, &kind_fds, l->table ?: task->fds)
 						       : NULL;
-	const struct fd_entry *e = fds ? fds->data : NULL;
-	for (u32 i = 0; fds && i < fds->count; i++)
-		if (e[i].file == l->file)
-			return (int)e[i].fd;
-	return -1;
+	if (!fds)
+		return -1;
+	if (!graph_recall(graph, place_key(fds->id, 0)))
+		note_table(graph, fds);
+	return (int)graph_recall(graph, place_key(fds->id, l->file)) - 1;
 }
 
 static int judge_kind(const struct graph *graph, u32 pid, const Ckpt__Lock *l, enum direction direction)
