@@ -34,6 +34,9 @@ soak: tests-built
 # BENCH_ROUNDS=N so many rounds (15), BENCH_ONLY=REGEX only programs whose name matches.
 bench: tests-built
 	$(Q)selftests/bench/run $(B)
+# Does the cost of each open file, socket and lock stay the same up to 100 000 of them?
+scale: tests-built
+	$(Q)selftests/bench/scale $(B)
 tests-built: $(B)/ckpt $(UNITS) $(SELFS) $(PROGRAMS) $(T)/run
 # As kselftest takes them (selftests/Makefile): without the scripts, which look at the sources.
 BINARIES := $(filter-out %.sh,$(UNITS) $(SELFS))
@@ -41,7 +44,7 @@ install-tests: tests-built
 	$(Q)CROSS_COMPILE=$(CROSS_COMPILE) selftests/kselftest/install $(B) "$(INSTALL_PATH)" $(BINARIES:$(B)/%=%)
 list-tests:
 	$(Q)printf '%s\n' $(BINARIES:$(B)/%=%)
-.PHONY: soak tests-built install-tests list-tests
+.PHONY: soak scale tests-built install-tests list-tests
 
 $(B)/selftests/%.o: ALLCFLAGS += -Iselftests
 $(filter $(T)/%,$(UNITS) $(SELFS)): $(T)/%: $(T)/%.o $(HARNESS) $(OBJS)
