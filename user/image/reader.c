@@ -231,7 +231,7 @@ static int hash_chunk(int fd, u64 offset, size_t len, XXH3_state_t *state, void 
 }
 
 #define MAPPED_MIN (4u << 20) /* a shorter file is read */
-#define WINDOW_CHUNKS 8u
+#define WINDOW_CHUNKS 64u     /* each that goes interrupts the processors on which the other threads check theirs */
 
 /* Some chunks of a file where they lie in the page cache: copying them costs as much as their checksums. */
 struct window {
@@ -266,10 +266,12 @@ static bool window_move(struct window *w, int fd, u64 chunk, u64 size)
 	if (w->at && chunk - w->first < w->count)
 		return true;
 	window_close(w);
-	if (size < MAPPED_MIN || chunk + WINDOW_CHUNKS > size / IMAGE_CHUNK)
+	u64 whole = size / IMAGE_CHUNK;
+	if (size < MAPPED_MIN || chunk >= whole)
 		return false;
-	void *at = mmap(NULL, WINDOW_CHUNKS * IMAGE_CHUNK, PROT_READ, MAP_SHARED, fd, (off_t)(chunk * IMAGE_CHUNK));
-	*w = (struct window){ at == MAP_FAILED ? NULL : at, chunk, WINDOW_CHUNKS };
+	u64 count = MIN(whole - chunk, (u64)WINDOW_CHUNKS);
+	void *at = mmap(NULL, count * IMAGE_CHUNK, PROT_READ, MAP_SHARED, fd, (off_t)(chunk * IMAGE_CHUNK));
+	*w = (struct window){ at == MAP_FAILED ? NULL : at, chunk, count };
 	return w->at;
 }
 

@@ -4,7 +4,7 @@
 #include "diag/diag.h"
 #include "image/reader.h"
 
-#define UNIT_CHUNKS 16
+#define UNIT_CHUNKS 64 /* one window of the reader */
 #define THREADS_MAX 8
 
 /* Chunks of files [first, end) in units; threads take the next unit until none is left. */
