@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /* rings DIR [WHAT]: rings of packet(7) of all versions, which have come round, with packets that wait in them, a frame that is to be sent
- * and is not yet, and more traffic afterwards. full: they have no room; part: one is mapped in part; large: one is larger than
- * what is carried; closed: one is mapped and nothing else; fanout: two of V3 share what comes; traffic: a child sends all the time. */
+ * and is not yet, and more traffic afterwards. full: they have no room; wide: one is large and almost empty; part: one is
+ * mapped in part; large: one is larger than what is carried; closed: one is mapped and nothing else; fanout: two of V3 share what comes;
+ * traffic: a child sends all the time. */
 #include "judge.h"
 #include <arpa/inet.h>
 #include <linux/filter.h>
@@ -10,7 +11,7 @@
 #include <net/if.h>
 #include <sys/socket.h>
 
-enum { SENT = 0x99b0, FIRST = 0x99b1, BLOCK = 4096, ROOM = 64 };
+enum { SENT = 0x99b0, FIRST = 0x99b1, WIDE = 0x99bf, BLOCK = 4096, ROOM = 64 };
 
 struct ring {
 	int fd, version;
@@ -70,7 +71,7 @@ static void make(struct ring *r, int version, int type, unsigned protocol, unsig
 {
 	*r = (struct ring){ .fd = socket(AF_PACKET, type, 0), .version = version, .protocol = protocol, .blocks = blocks };
 	MUST(r->fd >= 0);
-	r->block = version == TPACKET_V3 ? 2 * BLOCK : BLOCK;
+	r->block = protocol == WIDE ? 128 * BLOCK : version == TPACKET_V3 ? 2 * BLOCK : BLOCK;
 	r->frames = blocks * 4;
 	r->private_size = version == TPACKET_V3 ? 24 : 0;
 	r->send_frames = send_frames;
@@ -360,6 +361,24 @@ static void judge_traffic(void)
 	MUST_EQ(waitpid(child, NULL, 0), child);
 }
 
+/* One as libpcap makes it, almost empty. */
+static void make_wide(void)
+{
+	make(&v3, TPACKET_V3, SOCK_RAW, WIDE, 16, 0);
+	for (int i = 0; i < 3; i++) {
+		give(&v3);
+		take_all(&v3);
+	}
+}
+
+static void judge_wide(void)
+{
+	for (unsigned i = 0; i < 3; i++) {
+		give(&v3);
+		take_all(&v3);
+	}
+}
+
 static void make_odd(const char *what)
 {
 	make(&v2, TPACKET_V2, SOCK_RAW, FIRST, !strcmp(what, "large") ? 16384 : 2, 0);
@@ -377,6 +396,7 @@ int main(int argc, char **argv)
 		void (*make)(void), (*judge)(void);
 	} all[] = { { "", make_all, judge_all },
 		    { "full", make_full, judge_full },
+		    { "wide", make_wide, judge_wide },
 		    { "fanout", make_shared, judge_shared },
 		    { "traffic", make_traffic, judge_traffic } };
 	judge_start(argc, argv);

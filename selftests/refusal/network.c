@@ -119,8 +119,8 @@ static void refused_ring(const char *what, const char *code, const char *words)
 	struct target t;
 	char pid[16];
 	_cleanup_text_ struct text output = { 0 };
-	if (caps_ask(NULL, CAN_BPF_TASK_FILE).answer != CAP_YES)
-		SKIP("this kernel lacks %s", caps_row(CAN_BPF_TASK_FILE)->interface);
+	if (caps_ask(NULL, CAN_BPF_TASK_LINK).answer != CAP_YES)
+		SKIP("this kernel lacks %s", caps_row(CAN_BPF_TASK_LINK)->interface);
 	target_start(&t, "rings", what);
 	snprintf(pid, sizeof pid, "%d", t.pid);
 	CHECK_EQ(ckpt(&output, "dump", pid, t.image), EXIT_UNSUPPORTED);
@@ -150,8 +150,8 @@ TEST(packet_ring_loopback, .root = true, .net = true)
 {
 	struct target t;
 	_cleanup_text_ struct text output = { 0 };
-	if (caps_ask(NULL, CAN_BPF_TASK_FILE).answer != CAP_YES)
-		SKIP("this kernel lacks %s", caps_row(CAN_BPF_TASK_FILE)->interface);
+	if (caps_ask(NULL, CAN_BPF_TASK_LINK).answer != CAP_YES)
+		SKIP("this kernel lacks %s", caps_row(CAN_BPF_TASK_LINK)->interface);
 	target_start(&t, "rings");
 	target_dump(&t, false);
 	set_loopback(0);

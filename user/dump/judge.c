@@ -6,14 +6,6 @@
 #include "model/shape.h"
 #include "resource/registry.h"
 
-static const struct resource *resource_of_kind(const struct kind *kind)
-{
-	for (const struct resource *const *r = registry; *r; r++)
-		if ((*r)->kind == kind)
-			return *r;
-	return NULL;
-}
-
 static int judge_thread(const Ckpt__Thread *t)
 {
 	WORKING_ON_THREAD(t->tid);
@@ -234,7 +226,7 @@ int judge_dump(const struct graph *g)
 		return -EINVAL;
 	for (size_t i = 0; i < g->objects.n; i++) {
 		const struct object *o = g->objects.v[i];
-		const struct resource *resource = resource_of_kind(o->kind);
+		const struct resource *resource = registry_of_kind(o->kind);
 		int one = 0;
 		if (o->kind == &kind_task)
 			one = judge_task(g, o->data);

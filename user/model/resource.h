@@ -47,6 +47,8 @@ struct resource {
 	bool (*at_home)(const struct graph *, const struct object *);
 	/* Adds the steps that make the object again. Pure. May be NULL when nothing is to be made. */
 	int (*plan)(struct plan *, const struct graph *, const struct object *);
+	/* Bytes of steps and data that its plan takes beyond what the size of its message tells. May be NULL: none. */
+	u64 (*room)(const struct object *);
 	/* FILE scope: the steps that map it where and as the mapping is, when that is not mmap(2) of its descriptor. May be NULL. */
 	void (*map)(struct plan *, u32 pid, const struct graph *, const struct vma *);
 	/* FILE scope: its mmap(2) takes no address, so a mapping comes back to its place when there is no other. */

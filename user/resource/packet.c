@@ -335,6 +335,8 @@ static int packet_plan(struct plan *plan, const struct graph *graph, const struc
 	return 0;
 }
 
+static u64 packet_room(const struct object *o) { return is_mapping(o->data) ? 0 : moves_room(o->data); }
+
 const struct resource resource_packet = {
 	.name = "packet",
 	.scope = SCOPE_FILE,
@@ -344,4 +346,5 @@ const struct resource resource_packet = {
 	.settle = packet_settle,
 	.judge = packet_judge,
 	.plan = packet_plan,
+	.room = packet_room,
 };

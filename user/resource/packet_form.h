@@ -94,7 +94,11 @@ static u32 move_bytes(const Ckpt__Packet *m)
 }
 
 /* So many fill a block, and there is one for which there is no room; what comes then is dropped. */
-static u32 moves_in_block(const Ckpt__Packet *m) { return m->receive->block_size / ALIGN_UP(MAX(move_bytes(m), 1u), 8) + 2; }
+static u32 moves_in_block(const Ckpt__Packet *m)
+{
+	u32 bytes = move_bytes(m);
+	return bytes ? m->receive->block_size / bytes + 2 : 0;
+}
 
 /* Packets, or blocks of them, that the kernel must receive until it stands where it stood. A block that it has opened is never as new:
  * it goes round once and opens it again. */

@@ -252,6 +252,14 @@ static void plan_content(const struct moving *g)
 		plan_block_status(g, g->m->receive->head, TP_STATUS_KERNEL);
 }
 
+/* What plan_rings() takes of a plan, at most. */
+static u64 moves_room(const Ckpt__Packet *m)
+{
+	bool blocks = m->receive && ring_version(m) == TPACKET_V3;
+	u64 steps = (u64)receive_moves(m) * (blocks ? 2ull * moves_in_block(m) + 2 : 1);
+	return 3 * rings_bytes(m) + 4 * PAGE_BYTES + MOVE_BYTES_MOST + steps * sizeof(struct step);
+}
+
 /* The socket has its options and no filter yet, and is bound to nothing. Where there are receive_moves() it has a filter then, which lets
  * in nothing, and a binding to be replaced. */
 static void plan_rings(struct plan *plan, struct arg fd, const Ckpt__Packet *m)

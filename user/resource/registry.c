@@ -27,3 +27,11 @@ void registry_kinds(const struct kind *ret[REGISTRY_KINDS])
 		ret[n++] = (*r)->kind;
 	ret[n] = NULL;
 }
+
+const struct resource *registry_of_kind(const struct kind *kind)
+{
+	for (const struct resource *const *r = registry; *r; r++)
+		if ((*r)->kind == kind)
+			return *r;
+	return NULL;
+}

@@ -20,5 +20,7 @@ enum {
 extern const struct resource *const registry[];
 /* The resource that has a file object; NULL: none. */
 const struct resource *registry_of_file(const struct graph *, u32 file);
+/* The resource whose objects are of this kind; NULL: it is of the spine. */
+const struct resource *registry_of_kind(const struct kind *);
 /* All kinds that an image may hold, of the spine and of resources; NULL-terminated. */
 void registry_kinds(const struct kind *ret[REGISTRY_KINDS]);

@@ -197,6 +197,8 @@ static u64 estimate(const struct graph *g, const struct survey *survey)
 		bytes += survey->redirects.v[i].vdso->code.len;
 	for (size_t i = 0; i < g->objects.n; i++) {
 		const struct object *o = g->objects.v[i];
+		const struct resource *resource = registry_of_kind(o->kind);
+		bytes += resource && resource->room ? resource->room(o) : 0;
 		steps += o->kind == &kind_vmas ? 8ull * o->count : o->kind == &kind_fds ? 2ull * o->count : 64;
 		bytes += o->kind == &kind_pages ? page_bytes(o) : o->kind == &kind_thread ? 4096 : 2048;
 		for (u32 k = 0; o->kind == &kind_memory && k < o->count; k++)
