@@ -7,7 +7,7 @@
 #define PAGE 4096ul
 
 static unsigned char *anon, *holes, *file_private, *file_shared, *shmem, *locked, *guard, *readonly, *wipe, *dontfork, *huge,
-	*none, *grow;
+	*none, *rest, *grow;
 static char maps_before[1 << 18], maps_after[1 << 18];
 static sigjmp_buf back;
 
@@ -109,6 +109,10 @@ static void make_anonymous(void)
 	none = map(4, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
 	fill(none, 4, 6);
 	MUST_EQ(mprotect(none, 4 * PAGE, PROT_NONE), 0);
+	rest = map(4, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
+	fill(rest + 2 * PAGE, 2, 7);
+	MUST_EQ(mprotect(rest, 2 * PAGE, PROT_NONE), 0);
+	MUST_EQ(munmap(rest + 2 * PAGE, 2 * PAGE), 0); /* what stays was part of memory in use, and holds nothing */
 	wipe = map(4, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
 	MUST_EQ(madvise(wipe, 4 * PAGE, MADV_WIPEONFORK), 0);
 	dontfork = map(4, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
@@ -169,6 +173,10 @@ static void judge_anonymous(void)
 	must_fault(none, false, "PROT_NONE memory");
 	MUST_EQ(mprotect(none, 4 * PAGE, PROT_READ), 0);
 	judge_fill(none, 4, 6, "PROT_NONE memory");
+	must_fault(rest, false, "the rest of a mapping");
+	MUST_EQ(mprotect(rest, 2 * PAGE, PROT_READ), 0);
+	for (size_t i = 0; i < 2 * PAGE; i++)
+		MUST_EQ(rest[i], 0);
 	judge_fill(dontfork, 4, 8, "DONTFORK memory");
 	judge_fill(huge, 2048, 9, "memory of huge pages");
 	judge_fill(grow, 16, 10, "growing memory");

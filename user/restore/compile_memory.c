@@ -266,18 +266,34 @@ static bool is_cut(const struct space *s, const struct vma *v, const struct vma 
 	       !strcmp(v->name, next->name);
 }
 
+/* mprotect(2) takes away the account of memory that nobody has touched (mprotect_fixup(), `anon_vma`); what has one was touched. */
+static bool is_accounted(const struct space *s, const struct vma *v)
+{
+	return writable_first(s, v) && v->flags & VMA_ANONYMOUS && v->flags & VMA_ACCOUNT;
+}
+
+/* Any system call that writes there will do; huge pages may have come with it, so all of it goes again. */
+static void touch(const struct space *s, const struct vma *v)
+{
+	plan_call(s->c->plan, at(s, STAGE_MAP), SYS_getcpu, ARG(v->start), ARG(0), ARG(0));
+	plan_call(s->c->plan, at(s, STAGE_MAP), SYS_madvise, ARG(v->start), ARG(v->end - v->start), ARG(MADV_DONTNEED));
+}
+
 /* Maps v and those behind it that are cut from one mapping, writable as it was; the number of them. */
 static u32 map_cut(const struct space *s, u32 first)
 {
 	u32 last = first;
+	bool accounted = is_accounted(s, &s->vmas[first]);
 	while (last + 1 < s->count && is_cut(s, &s->vmas[last], &s->vmas[last + 1]))
-		last++;
+		accounted |= is_accounted(s, &s->vmas[++last]);
 	struct vma whole = s->vmas[first];
 	if (last > first) {
 		whole.end = s->vmas[last].end;
 		whole.prot = PROT_READ | PROT_WRITE;
 	}
 	map(s, &whole);
+	if (accounted && !has_runs(s, &whole, 0))
+		touch(s, &whole);
 	return last - first + 1;
 }
 
