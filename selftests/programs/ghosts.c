@@ -59,7 +59,7 @@ static void make_file(void)
 	MUST_EQ(fchmod(file, 04751), 0);
 	has_xattr = fsetxattr(file, "user.colour", "green", 5, 0) == 0 && fsetxattr(file, "user.b", "", 0, 0) == 0;
 	MUST_EQ(unlink(name), 0);
-	MUST_EQ(futimens(file, (struct timespec[2]){ { 1000000000, 1 }, { -1234567890, 987654321 } }), 0);
+	MUST_EQ(futimens(file, (struct timespec[2]){ { .tv_nsec = UTIME_OMIT }, { -1234567890, 987654321 } }), 0);
 	note_link(&file);
 	note_link(&again);
 	note_link(&path);
@@ -156,6 +156,8 @@ static void map_file(void)
 	private = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE, file, 0);
 	MUST(shared != MAP_FAILED && private != MAP_FAILED);
 	private[0] = 'P';
+	/* mmap(2) was an access; this one is so old that the next would be noted (mount(8), relatime) */
+	MUST_EQ(futimens(file, (struct timespec[2]){ { 1000000000, 1 }, { .tv_nsec = UTIME_OMIT } }), 0);
 }
 
 static void judge_file(void)
@@ -169,6 +171,7 @@ static void judge_file(void)
 	MUST(st.st_uid == 12 && st.st_gid == 34);
 	MUST_EQ(st.st_size, FAR + 100001);
 	MUST(st.st_mtim.tv_sec == -1234567890 && st.st_mtim.tv_nsec == 987654321);
+	MUST(st.st_atim.tv_sec == 1000000000 && st.st_atim.tv_nsec == 1);
 	MUST(st.st_blocks * 512 < 1 << 20);
 	MUST_EQ(lseek(file, 0, SEEK_CUR), 5);
 	MUST_EQ(lseek(file, 0, SEEK_HOLE), 4096);

@@ -104,7 +104,7 @@ static void must_serve(int listener, const char *to, int port)
 /* Those that listen; two of a shared port; bound ones; ones that are new but for their options. */
 static int four, six, dual, groups[2], bound, chosen, again, shared, fresh, fresh6;
 /* With datagrams: bound ones, two that are connected to each other; members of multicast groups. */
-static int udp, any, here, there, joined, joined6;
+static int udp, any, here, there, mute, deaf, joined, joined6;
 
 static void make_listeners(void)
 {
@@ -193,6 +193,17 @@ static void send_datagrams(void)
 	MUST_EQ(write(here, "connected", 9), 9);
 }
 
+/* One that only receives any more, and one that only sends. */
+static void shut_halves(void)
+{
+	mute = socket(AF_INET6, SOCK_DGRAM, 0);
+	deaf = socket(AF_INET, SOCK_DGRAM, 0);
+	connect_to(mute, "::1", 5354);
+	connect_to(deaf, "127.0.0.1", 5353);
+	MUST_EQ(shutdown(mute, SHUT_WR), 0);
+	MUST_EQ(shutdown(deaf, SHUT_RD), 0);
+}
+
 static struct ip_mreqn joining = { .imr_ifindex = 1 };
 static struct ipv6_mreq group6 = { .ipv6mr_interface = 1 };
 
@@ -279,6 +290,11 @@ static void judge_datagrams(void)
 	must_get(there, "connected", "127.0.0.1", 5355);
 	MUST_EQ(write(there, "back", 4), 4);
 	must_get(here, "back", "127.0.0.1", 5356);
+	MUST(send(mute, "x", 1, MSG_NOSIGNAL) == -1 && errno == EPIPE);
+	MUST(recv(mute, text, sizeof text, MSG_DONTWAIT) == -1 && errno == EAGAIN);
+	MUST_EQ(recv(deaf, text, sizeof text, 0), 0);
+	MUST_EQ(write(deaf, "still", 5), 5);
+	must_get(udp, "still", "127.0.0.1", port_of(deaf));
 	MUST_EQ(getsockopt(udp, SOL_SOCKET, SO_GET_FILTER, NULL, &(socklen_t){ 0 }), 0);
 }
 
@@ -289,6 +305,7 @@ int main(int argc, char **argv)
 	make_bound();
 	set_options();
 	send_datagrams();
+	shut_halves();
 	join_groups();
 	judge_wait();
 	judge_groups();

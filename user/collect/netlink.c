@@ -206,7 +206,7 @@ int netlink_unix_bound(const void *name, size_t len, u64 device, u64 inode)
 	return ask_all(&request, sizeof request, is_bound, &address);
 }
 
-/* --- TCP --- */
+/* --- TCP and UDP --- */
 
 enum { TCP_STATE_LISTEN = 10 }; /* include/net/tcp_states.h */
 
@@ -225,8 +225,8 @@ static u32 diag_end(const void *address, __be16 *ret_port, __be32 ret_address[4]
 	return 0;
 }
 
-/* Asks about the TCP socket with these ends; reply as of netlink_ask(). */
-static int tcp_ask(u16 type, u16 flags, const void *local, const void *remote, void *reply, size_t room)
+/* Asks about the socket with these ends; reply as of netlink_ask(). */
+static int inet_ask(u16 type, u16 flags, u8 protocol, const void *local, const void *remote, void *reply, size_t room)
 {
 	struct {
 		struct nlmsghdr h;
@@ -234,7 +234,7 @@ static int tcp_ask(u16 type, u16 flags, const void *local, const void *remote, v
 	} request = {
 		.h = { .nlmsg_len = sizeof request, .nlmsg_type = type, .nlmsg_flags = NLM_F_REQUEST | flags },
 		.r = { .sdiag_family = (u8)((const struct sockaddr *)local)->sa_family,
-		       .sdiag_protocol = IPPROTO_TCP,
+		       .sdiag_protocol = protocol,
 		       .idiag_ext = 1u << (INET_DIAG_INFO - 1), /* with it comes INET_DIAG_MD5SIG */
 		       .idiag_states = UINT32_MAX,
 		       .id = { .idiag_cookie = { INET_DIAG_NOCOOKIE, INET_DIAG_NOCOOKIE } } },
@@ -250,26 +250,40 @@ static u16 port_of(const void *address) { return ((const struct sockaddr_in *)ad
 s64 netlink_tcp_inode(const void *local, const void *remote)
 {
 	_Alignas(struct nlmsghdr) char reply[4096];
-	int r = tcp_ask(SOCK_DIAG_BY_FAMILY, 0, local, remote, reply, sizeof reply);
+	int r = inet_ask(SOCK_DIAG_BY_FAMILY, 0, IPPROTO_TCP, local, remote, reply, sizeof reply);
 	const struct inet_diag_msg *m = NLMSG_DATA((const void *)reply);
 	if (r < 0)
 		return r;
 	return m->id.idiag_dport == port_of(remote) ? (s64)m->idiag_inode : -ENOENT; /* not one that listens there */
 }
 
-int netlink_tcp_signs(const void *local, const void *remote)
+/* INET_DIAG_*; NULL: the answer has none such. */
+static const struct rtattr *inet_attribute(const struct nlmsghdr *h, int type)
 {
-	_Alignas(struct nlmsghdr) char reply[16384];
-	int r = tcp_ask(SOCK_DIAG_BY_FAMILY, 0, local, remote, reply, sizeof reply);
-	if (r < 0)
-		return r;
-	const struct nlmsghdr *h = (const void *)reply;
 	const struct inet_diag_msg *m = NLMSG_DATA(h);
 	int left = (int)(h->nlmsg_len - NLMSG_LENGTH(sizeof *m));
 	for (const struct rtattr *a = (const void *)(m + 1); RTA_OK(a, left); a = RTA_NEXT(a, left))
-		if (a->rta_type == INET_DIAG_MD5SIG)
-			return 1;
-	return 0;
+		if (a->rta_type == type)
+			return a;
+	return NULL;
+}
+
+int netlink_tcp_signs(const void *local, const void *remote)
+{
+	_Alignas(struct nlmsghdr) char reply[16384];
+	int r = inet_ask(SOCK_DIAG_BY_FAMILY, 0, IPPROTO_TCP, local, remote, reply, sizeof reply);
+	return r < 0 ? r : inet_attribute((const void *)reply, INET_DIAG_MD5SIG) != NULL;
+}
+
+int netlink_udp_shutdown(int protocol, const void *local, const void *remote, u64 inode)
+{
+	_Alignas(struct nlmsghdr) char reply[4096];
+	int r = inet_ask(SOCK_DIAG_BY_FAMILY, 0, (u8)protocol, remote, local, reply, sizeof reply); /* udp_dump_one(): swapped */
+	const struct inet_diag_msg *m = NLMSG_DATA((const void *)reply);
+	if (r < 0)
+		return r;
+	const struct rtattr *how = inet_attribute((const void *)reply, INET_DIAG_SHUTDOWN);
+	return how && m->idiag_inode == (u32)inode ? *(const u8 *)RTA_DATA(how) : -ENOENT;
 }
 
 struct port {
@@ -313,7 +327,7 @@ int netlink_tcp_destroy(const void *local, const void *remote)
 	if (inode)
 		return inode < 0 ? (int)inode : -EBUSY;
 	_Alignas(struct nlmsghdr) char reply[4096];
-	return tcp_ask(SOCK_DESTROY, NLM_F_ACK, local, remote, reply, sizeof reply);
+	return inet_ask(SOCK_DESTROY, NLM_F_ACK, IPPROTO_TCP, local, remote, reply, sizeof reply);
 }
 
 /* --- packet sockets: the kernel tells of all only --- */

@@ -45,6 +45,9 @@ s64 netlink_tcp_inode(const void *local, const void *remote);
 /* Has it keys of TCP-MD5 (RFC 2385)? remote: zeroed for one that listens. 1; 0, also where cap_net_admin is missing (Linux 4.14 tells who has
  * it); or negative errno. */
 int netlink_tcp_signs(const void *local, const void *remote);
+/* What shutdown(2) has ended of the connected UDP or UDP-Lite socket of an inode (1: receiving, 2: sending), or negative errno: -ENOENT when
+ * the kernel finds another one with these ends. */
+int netlink_udp_shutdown(int protocol, const void *local, const void *remote, u64 inode);
 /* Do sockets of ckpt's own network namespace listen at a TCP port, at any address, whose inodes are not in the map? 1, 0 or negative
  * errno. */
 int netlink_tcp_others(u32 port, const struct map *inodes);

@@ -143,6 +143,7 @@ static int collect_attributes(struct collector *c, Ckpt__Ghost *g, int fd, const
 	SET(g, mode, st->st_mode & 07777);
 	SET(g, uid, st->st_uid);
 	SET(g, gid, st->st_gid);
+	SET(g, atime, st->st_atim.tv_sec * SECOND + st->st_atim.tv_nsec);
 	if (S_ISCHR(st->st_mode))
 		SET(g, rdev, (u32)st->st_rdev);
 	if (S_ISREG(st->st_mode)) {
@@ -430,6 +431,13 @@ static void plan_contents(const struct making *m)
 		plan_call(plan, CREATE, SYS_ftruncate, ARG_OF_SLOT(m->own), ARG(m->ghost->size));
 }
 
+/* Also of times before 1970. */
+static struct timespec timespec_of(s64 ns)
+{
+	s64 fraction = (ns % SECOND + SECOND) % SECOND;
+	return (struct timespec){ (ns - fraction) / SECOND, fraction };
+}
+
 static void plan_attributes(const struct making *m)
 {
 	struct plan *plan = m->plan;
@@ -443,8 +451,9 @@ static void plan_attributes(const struct making *m)
 	}
 	if (!g->has_mtime)
 		return;
-	s64 fraction = (g->mtime % SECOND + SECOND) % SECOND; /* also of times before 1970 */
-	struct timespec times[2] = { { .tv_nsec = UTIME_OMIT }, { (g->mtime - fraction) / SECOND, fraction } };
+	struct timespec times[2] = { { .tv_nsec = UTIME_OMIT }, timespec_of(g->mtime) };
+	if (g->has_atime)
+		times[0] = timespec_of(g->atime);
 	plan_call(plan, CREATE, SYS_utimensat, ARG_OF_SLOT(m->own), ARG(0),
 		  ARG_OF_DATA(plan_data(plan, times, sizeof times, 8)), ARG(0));
 }

@@ -69,6 +69,19 @@ static int collect_addresses(int fd, Ckpt__Inet *m)
 	return message_set_string(&m->remote, text) ? 0 : fail_memory();
 }
 
+/* What it will neither receive nor send any more: 1, 2. That only sending has ended poll(2) does not tell of datagrams. */
+static u32 datagram_shutdown(int fd, const Ckpt__Inet *m, short events)
+{
+	union address local = { 0 }, remote = { 0 };
+	socklen_t local_len = sizeof local, remote_len = sizeof remote;
+	u32 polled = (events & POLLRDHUP ? 1 : 0) | (events & POLLHUP ? 2 : 0);
+	if (polled || !is_datagram(m) || !m->remote || getsockname(fd, (void *)&local, &local_len) < 0 ||
+	    getpeername(fd, (void *)&remote, &remote_len) < 0)
+		return polled;
+	int told = netlink_udp_shutdown((int)m->protocol, &local, &remote, m->inode);
+	return told > 0 ? (u32)told : 0;
+}
+
 static void collect_moment(int fd, Ckpt__Inet *m)
 {
 	struct pollfd poll_fd = { .fd = fd, .events = POLLIN | POLLPRI | POLLRDHUP };
@@ -81,9 +94,8 @@ static void collect_moment(int fd, Ckpt__Inet *m)
 		SET(m, ended, is_tcp(m) && m->state == CLOSED && (poll_fd.revents & POLLRDHUP));
 	if (is_tcp(m) && !m->listening && ioctl(fd, SIOCINQ, &unread) == 0)
 		SET(m, unread, (u32)unread);
-	u32 shutdown = (poll_fd.revents & POLLRDHUP ? 1 : 0) | (STATE_IN(m->state, SENT_END_STATES) ? 2 : 0);
-	if (!is_tcp(m) && (poll_fd.revents & POLLHUP))
-		shutdown |= 2;
+	u32 shutdown = is_tcp(m) ? (poll_fd.revents & POLLRDHUP ? 1 : 0) | (STATE_IN(m->state, SENT_END_STATES) ? 2 : 0) :
+				   datagram_shutdown(fd, m, poll_fd.revents);
 	if (shutdown && !m->ended)
 		SET(m, shutdown, shutdown);
 	if (is_tcp(m) && m->remote && recv(fd, &byte, 1, MSG_OOB | MSG_PEEK | MSG_DONTWAIT) > 0)
