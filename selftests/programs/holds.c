@@ -248,11 +248,16 @@ static int echo_stopped(void)
 	return slave;
 }
 
-static int slave_of_nobody(void)
+/* The terminal of a session, opened as such, whose other side is gone. */
+static int hung_up(void)
 {
 	int slave, master = open_pty(&slave);
+	MUST(signal(SIGHUP, SIG_IGN) != SIG_ERR);
+	MUST_EQ(ioctl(slave, TIOCSCTTY, 0), 0);
+	int own = open("/dev/tty", O_RDWR);
+	close(slave);
 	close(master);
-	return slave;
+	return own;
 }
 
 static int of_other_session(void)
@@ -446,7 +451,7 @@ static const struct kind {
 	{ "kvm", open_kvm },
 	{ "typed", typed_ahead },
 	{ "echo-stopped", echo_stopped },
-	{ "hung-up", slave_of_nobody },
+	{ "hung-up", hung_up },
 	{ "urgent", urgent },
 	{ "lock", locked_file },
 	{ "range", locked_range },

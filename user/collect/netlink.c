@@ -278,7 +278,8 @@ int netlink_tcp_signs(const void *local, const void *remote)
 int netlink_udp_shutdown(int protocol, const void *local, const void *remote, u64 inode)
 {
 	_Alignas(struct nlmsghdr) char reply[4096];
-	int r = inet_ask(SOCK_DIAG_BY_FAMILY, 0, (u8)protocol, remote, local, reply, sizeof reply); /* udp_dump_one(): swapped */
+	int r = inet_ask(SOCK_DIAG_BY_FAMILY, 0, (u8)protocol, remote, local, reply,
+			 sizeof reply); /* udp_dump_one(): swapped */
 	const struct inet_diag_msg *m = NLMSG_DATA((const void *)reply);
 	if (r < 0)
 		return r;

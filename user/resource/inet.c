@@ -94,8 +94,8 @@ static void collect_moment(int fd, Ckpt__Inet *m)
 		SET(m, ended, is_tcp(m) && m->state == CLOSED && (poll_fd.revents & POLLRDHUP));
 	if (is_tcp(m) && !m->listening && ioctl(fd, SIOCINQ, &unread) == 0)
 		SET(m, unread, (u32)unread);
-	u32 shutdown = is_tcp(m) ? (poll_fd.revents & POLLRDHUP ? 1 : 0) | (STATE_IN(m->state, SENT_END_STATES) ? 2 : 0) :
-				   datagram_shutdown(fd, m, poll_fd.revents);
+	u32 shutdown = is_tcp(m) ? (poll_fd.revents & POLLRDHUP ? 1 : 0) | (STATE_IN(m->state, SENT_END_STATES) ? 2 : 0)
+				 : datagram_shutdown(fd, m, poll_fd.revents);
 	if (shutdown && !m->ended)
 		SET(m, shutdown, shutdown);
 	if (is_tcp(m) && m->remote && recv(fd, &byte, 1, MSG_OOB | MSG_PEEK | MSG_DONTWAIT) > 0)

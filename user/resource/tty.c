@@ -180,6 +180,7 @@ static int tty_collect(struct collector *c, const struct subject *subject, struc
 		return fail_memory();
 	if (ioctl(fd, TIOCGEXCL, &exclusive) < 0) {
 		SET(t, dead, true);
+		SET(t, other, major(st.st_rdev) != SLAVE_MAJOR);
 		return 0;
 	}
 	SET(t, exclusive, exclusive != 0);
@@ -259,7 +260,7 @@ static int judge_dump(const struct graph *graph, const struct object *o)
 	const Ckpt__Tty *t = o->data;
 	bool master = is_side(t, "master");
 	if (t->dead)
-		return fail(TTY_HUNG_UP, 0, "%s", name_of(t));
+		return t->other ? fail(TTY_HUNG_UP, 0, "%s", name_of(t)) : 0;
 	if (master && t->other)
 		return fail(TTY_EXTERNAL, 0, "%s, no pseudoterminal of this /dev/pts", t->path);
 	int r = 0;
@@ -293,6 +294,9 @@ static int judge_slave(const struct graph *graph, const struct object *o)
 {
 	const Ckpt__Tty *t = o->data;
 	bool has_settings = t->termios.len == sizeof(struct termios2);
+	if (t->dead)
+		return is_side(t, "slave") && !has_number(t) && !t->has_index ? 0
+									      : fail(IMAGE_INCONSISTENT, 0, "a dead terminal");
 	if (t->has_index || (!is_side(t, "slave") && !is_side(t, "current")))
 		return fail(IMAGE_INCONSISTENT, 0, "the side of a terminal");
 	if (!master_of(graph, t) && is_first_of_its_side(graph, o) && !has_settings)
@@ -486,14 +490,23 @@ static void plan_external(struct plan *plan, const struct graph *graph, const st
 		plan_settings(plan, o);
 }
 
-static int tty_plan(struct plan *plan, const struct graph *graph, const struct object *o)
+/* The slave of a master that is closed at once. */
+static void plan_dead(struct plan *plan, const struct graph *graph, const struct object *o)
+{
+	u32 flags = file_flags(graph, o->id), made = (flags & (O_ACCMODE | O_NONBLOCK)) | O_NOCTTY;
+	struct plan_step *open = plan_call(plan, CREATE, SYS_openat, ARG(AT_FDCWD), arg_string(plan, "/dev/ptmx"),
+					   ARG(O_RDWR | O_NOCTTY | O_CLOEXEC));
+	struct arg master = ARG_OF_SLOT(step_result(plan, open));
+	plan_call(plan, CREATE, SYS_ioctl, master, ARG(TIOCSPTLCK), ARG_OF_DATA(plan_data(plan, NULL, 4, 4)));
+	u32 slave = step_result(plan, plan_call(plan, CREATE, SYS_ioctl, master, ARG(TIOCGPTPEER), ARG(made)));
+	plan_call(plan, CREATE, SYS_close, master);
+	plan_place_fd(plan, slave, o->id);
+	plan_status_flags(plan, CREATE, o->id, flags, made);
+}
+
+static void plan_terminal(struct plan *plan, const struct graph *graph, const struct object *o)
 {
 	const Ckpt__Tty *t = o->data;
-	if (!is_side(t, "master")) {
-		if (!master_of(graph, t))
-			plan_external(plan, graph, o);
-		return 0;
-	}
 	bool waits = t->waiting && !waiting_is_empty(t->waiting);
 	u32 flags = file_flags(graph, o->id), made = (flags & O_ACCMODE) | O_NONBLOCK | O_NOCTTY | O_CLOEXEC;
 	struct arg slave = { 0 };
@@ -516,6 +529,21 @@ static int tty_plan(struct plan *plan, const struct graph *graph, const struct o
 	if (t->session)
 		plan_session(plan, graph, o);
 	plan_modes(plan, graph, o);
+}
+
+static int tty_plan(struct plan *plan, const struct graph *graph, const struct object *o)
+{
+	const Ckpt__Tty *t = o->data;
+	if (is_side(t, "master"))
+		plan_terminal(plan, graph, o);
+	else if (!t->dead && !master_of(graph, t))
+		plan_external(plan, graph, o);
+	if (graph_next(graph, &kind_tty, o))
+		return 0;
+	/* the dead take any number: now those are taken that the others need */
+	for (const struct object *dead = NULL; (dead = graph_next(graph, &kind_tty, dead));)
+		if (((const Ckpt__Tty *)dead->data)->dead)
+			plan_dead(plan, graph, dead);
 	return 0;
 }
 

@@ -31,6 +31,13 @@ static bool has_master(const struct graph *g, const struct object *slave)
 	return false;
 }
 
+/* A side whose other one is not in the tree, and lives. */
+static bool is_given(const struct graph *g, const struct object *o)
+{
+	const Ckpt__Tty *t = o->data;
+	return o->kind->desc == &ckpt__tty__descriptor && !t->has_index && !t->dead && !has_master(g, o);
+}
+
 static struct need find_need(const struct graph *g)
 {
 	struct need n = { 0 };
@@ -38,7 +45,7 @@ static struct need find_need(const struct graph *g)
 		const struct object *o = g->objects.v[i];
 		if (o->kind->desc == &ckpt__ctty__descriptor)
 			n.control |= ((const Ckpt__Ctty *)o->data)->external;
-		if (o->kind->desc != &ckpt__tty__descriptor || ((const Ckpt__Tty *)o->data)->has_index || has_master(g, o))
+		if (!is_given(g, o))
 			continue;
 		const Ckpt__Tty *t = o->data;
 		n.several |= n.first && n.first->device != t->device;
