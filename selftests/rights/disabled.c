@@ -267,6 +267,16 @@ TEST(requests_of_rings_that_nobody_tells, .root = true)
 	nobody_tells("urings", "[URING_RING]");
 }
 
+TEST(what_nobody_tells_of_the_tables_of_rings, .root = true)
+{
+	struct target t;
+	if (caps_ask(NULL, CAN_IO_URING).answer != CAP_YES)
+		SKIP("this kernel lacks %s", caps_row(CAN_IO_URING)->interface);
+	target_start(&t, "urings", "registered");
+	refused_without(&t, "IO_URING_TABLES", "[URING_TABLES]");
+	target_judge(&t);
+}
+
 TEST(domains_that_nobody_tells, .root = true)
 {
 	struct target t;

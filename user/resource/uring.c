@@ -158,8 +158,9 @@ static int judge_has(const Ckpt__Uring *u, bool live)
 		{ URING_NO_DRAIN, "requests without completions (IOSQE_CQE_SKIP_SUCCESS)" },
 		{ URING_PROGRAMS, "programs of eBPF" },
 	};
-	u32 has = u->has & ~(live ? URING_FILES | URING_BUFFERS | URING_EVENTFD : carried(u));
-	int r = 0;
+	u32 tables = URING_FILES | URING_BUFFERS, untold = live || u->has_files ? 0 : u->has & tables;
+	u32 has = u->has & ~(live ? tables | URING_EVENTFD : carried(u) | untold);
+	int r = untold ? fail(URING_TABLES, 0, "%s", LINK) : 0;
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
 		if (has & rows[i].bit)
 			r = fail(FD_IO_URING, 0, "it has %s", rows[i].words);

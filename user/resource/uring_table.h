@@ -83,7 +83,8 @@ static int collect_registered(struct collector *c, const struct record_uring *re
 		SET(u->eventfd, id, (s32)(record->eventfd_id - 1));
 		SET(u->eventfd, async, record->eventfd_async != 0);
 	}
-	return u->has & (URING_FILES | URING_BUFFERS) ? collect_tables(c, u) : 0;
+	bool told = !caps_lacks(collector_caps(c), CAN_IO_URING_TABLES);
+	return told && u->has & (URING_FILES | URING_BUFFERS) ? collect_tables(c, u) : 0;
 }
 
 /* --- when all files are known --- */

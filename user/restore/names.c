@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /* Owns what a restore makes that outlives processes, until it is known what becomes of the tree: the files of unix sockets,
- * segments of System V shared memory, and directories of control groups. A socket cannot be bound under another name first, since it would tell that one, so its file
- * is there before the tree lives. */
+ * segments of System V shared memory, and directories of control groups. A socket cannot be bound under another name first, since
+ * it would tell that one, so its file is there before the tree lives. */
 #include "restore/names.h"
 #include "base/child.h"
 #include "base/vector.h"
