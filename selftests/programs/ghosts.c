@@ -7,8 +7,8 @@
 
 #define FAR (8l << 20)
 
-static int file, again, append, path, nofollow, tmpfile_fd, tmpfile_again, excl, lost, taken, dir, dir_path, hard, renamed, odd,
-	two_names[2], queue[2];
+static int file, unread, again, append, path, nofollow, tmpfile_fd, tmpfile_again, excl, lost, taken, dir, dir_path, hard,
+	renamed, odd, two_names[2], queue[2];
 static char *shared, *private;
 static bool has_xattr;
 
@@ -59,7 +59,7 @@ static void make_file(void)
 	MUST_EQ(fchmod(file, 04751), 0);
 	has_xattr = fsetxattr(file, "user.colour", "green", 5, 0) == 0 && fsetxattr(file, "user.b", "", 0, 0) == 0;
 	MUST_EQ(unlink(name), 0);
-	MUST_EQ(futimens(file, (struct timespec[2]){ { .tv_nsec = UTIME_OMIT }, { -1234567890, 987654321 } }), 0);
+	MUST_EQ(futimens(file, (struct timespec[2]){ { 1000000000, 1 }, { -1234567890, 987654321 } }), 0);
 	note_link(&file);
 	note_link(&again);
 	note_link(&path);
@@ -156,8 +156,24 @@ static void map_file(void)
 	private = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE, file, 0);
 	MUST(shared != MAP_FAILED && private != MAP_FAILED);
 	private[0] = 'P';
-	/* mmap(2) was an access; this one is so old that the next would be noted (mount(8), relatime) */
-	MUST_EQ(futimens(file, (struct timespec[2]){ { 1000000000, 1 }, { .tv_nsec = UTIME_OMIT } }), 0);
+}
+
+/* Its last access is so long ago that the next one would be noted (mount(8), relatime). */
+static void make_unread(void)
+{
+	unread = open(judge_path("unread"), O_RDWR | O_CREAT, 0600);
+	MUST_EQ(write(unread, "unread", 6), 6);
+	MUST_EQ(unlink(judge_path("unread")), 0);
+	MUST_EQ(futimens(unread, (struct timespec[2]){ { 1000000000, 1 }, { 1000000000, 2 } }), 0);
+}
+
+static void judge_unread(void)
+{
+	char text[8];
+	struct stat st;
+	MUST_EQ(fstat(unread, &st), 0);
+	MUST(st.st_atim.tv_sec == 1000000000 && st.st_atim.tv_nsec == 1);
+	MUST(pread(unread, text, 8, 0) == 6 && !memcmp(text, "unread", 6));
 }
 
 static void judge_file(void)
@@ -171,7 +187,6 @@ static void judge_file(void)
 	MUST(st.st_uid == 12 && st.st_gid == 34);
 	MUST_EQ(st.st_size, FAR + 100001);
 	MUST(st.st_mtim.tv_sec == -1234567890 && st.st_mtim.tv_nsec == 987654321);
-	MUST(st.st_atim.tv_sec == 1000000000 && st.st_atim.tv_nsec == 1);
 	MUST(st.st_blocks * 512 < 1 << 20);
 	MUST_EQ(lseek(file, 0, SEEK_CUR), 5);
 	MUST_EQ(lseek(file, 0, SEEK_HOLE), 4096);
@@ -308,6 +323,7 @@ int main(int argc, char **argv)
 	make_file();
 	make_others();
 	map_file();
+	make_unread();
 	send_file();
 	MUST(pipe(up) == 0 && pipe(down) == 0);
 	pid_t pid = fork();
@@ -318,6 +334,7 @@ int main(int argc, char **argv)
 	judge_wait();
 	check_links();
 	judge_file();
+	judge_unread();
 	judge_others();
 	MUST_EQ(write(down[1], "g", 1), 1);
 	MUST_EQ(waitpid(pid, &status, 0), pid);
