@@ -14,6 +14,7 @@ enum { LAST_NUMBER = 127, ROOM = 64, SOCKETS = 64 };
 #define SOL_MPTCP_LEVEL 284
 #define PEERPIDFD_NUMBER 77
 #define BUF_LOCK_NUMBER 72
+#define TXREHASH_NUMBER 74
 
 static const int levels[] = { SOL_SOCKET,         IPPROTO_IP, IPPROTO_IPV6,   IPPROTO_TCP, IPPROTO_UDP,
 			      136 /* UDP-Lite */, SOL_RAW,    IPPROTO_ICMPV6, SOL_NETLINK, SOL_MPTCP_LEVEL };
@@ -91,13 +92,19 @@ static struct told ask(int fd, int level, int number)
 	return t;
 }
 
+/* Linux 6.1 lets any socket have it (docs/limits.md). */
+static bool means_nothing(const char *name, int level, int number)
+{
+	return level == SOL_SOCKET && number == TXREHASH_NUMBER && !strstr(name, "TCP");
+}
+
 /* Another number than the one that it has: the first that the kernel takes. */
 static void change(const char *name, int fd, int level, int number)
 {
 	struct told t = ask(fd, level, number);
 	int now;
 	memcpy(&now, t.bytes, sizeof now);
-	if (t.error || t.len != sizeof now || IS_IN(kept, name, level, number))
+	if (t.error || t.len != sizeof now || IS_IN(kept, name, level, number) || means_nothing(name, level, number))
 		return;
 	const int tries[] = { now + 1, !now, 2, 100, 0 };
 	for (size_t i = 0; i < sizeof tries / sizeof *tries; i++) {
