@@ -17,6 +17,8 @@ enum { PLAIN = 0, QUIET = 1, GAP = 2, NET = 4 };
 static inline const struct cap_row *program_lacks(int flags)
 {
 	enum cap_id id = (enum cap_id)((flags >> 8) - 1);
+	if (id == CAN_IO_URING_TABLES && caps_ask(NULL, CAN_IO_URING).answer != CAP_YES)
+		id = CAN_IO_URING; /* of which it tells more */
 	return flags >> 8 && caps_ask(NULL, id).answer != CAP_YES ? caps_row(id) : NULL;
 }
 

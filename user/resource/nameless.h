@@ -172,6 +172,20 @@ static inline struct place nameless_helper(struct plan *plan)
 	return at;
 }
 
+/* Twice, since what failed once would be left behind. Returns the slot of the result. */
+static inline u32 nameless_remove(struct plan *plan, struct place at, struct arg name, int flags)
+{
+	struct plan_step *once = plan_call(plan, at, SYS_unlinkat, ARG(AT_FDCWD), name, ARG(flags));
+	step_any(once);
+	u32 result = step_result(plan, once);
+	struct plan_step *gone = plan_skip(plan, at, ARG_OF_SLOT(result), 0, 0);
+	struct plan_step *again = plan_call(plan, at, SYS_unlinkat, ARG(AT_FDCWD), name, ARG(flags));
+	step_any(again);
+	step_into(again, result);
+	plan_land(plan, at, gone);
+	return result;
+}
+
 static inline void nameless_under(struct plan *plan, struct place at, const struct nameless *n, const char *path, u32 made)
 {
 	struct arg name = arg_string(plan, path);
@@ -180,7 +194,7 @@ static inline void nameless_under(struct plan *plan, struct place at, const stru
 	step_into(make, made);
 	struct plan_step *failed = plan_skip(plan, at, ARG_OF_SLOT(made), -4095, -1);
 	n->use(plan, at, name, n->with);
-	step_any(plan_call(plan, at, SYS_unlinkat, ARG(AT_FDCWD), name, ARG(n->remove_flags)));
+	nameless_remove(plan, at, name, n->remove_flags);
 	plan_land(plan, at, failed);
 }
 
@@ -218,10 +232,8 @@ static inline void nameless_remove_lost(struct plan *plan, struct place at, cons
 		nameless_dir(n->path, i, dir);
 		struct plan_step *foreign = plan_skip(plan, at, ARG_OF_SLOT(slots[i]), -4095, -1);
 		u32 begin = plan_length(plan, at.tid);
-		struct plan_step *remove =
-			plan_call(plan, at, SYS_unlinkat, ARG(AT_FDCWD), arg_string(plan, dir), ARG(AT_REMOVEDIR));
-		step_any(remove);
-		nameless_again(plan, at, step_result(plan, remove), ENOTEMPTY, begin);
+		u32 removed = nameless_remove(plan, at, arg_string(plan, dir), AT_REMOVEDIR);
+		nameless_again(plan, at, removed, ENOTEMPTY, begin);
 		plan_land(plan, at, foreign);
 	}
 }
