@@ -272,20 +272,27 @@ TEST(soak_steps_sleeper, .root = true, .manual = true, .seconds = 7200) { sweep_
 TEST(soak_steps_tree, .root = true, .manual = true, .seconds = 7200) { sweep_steps(ARGV("tree"), 0); }
 TEST(soak_steps_userns, .root = true, .manual = true, .seconds = 7200) { sweep_steps(ARGV("userns"), 0); }
 
-/* --- one program for each kind: a few calls of its dump and its restore, and all of them --- */
+/* --- one program for each kind: a few calls of its dump and its restore, and in the soak all of them --- */
 
-#define KIND_RESTORE(name, own_net, ...)                                                                                       \
-	TEST(restore_##name, .root = true, .net = own_net) { sweep_restore(ARGV(__VA_ARGS__), FEW, false); }                   \
+#define SOAK_DUMP(name, own_net, ...)                                                                                          \
+	TEST(soak_inject_dump_##name, .root = true, .net = own_net, .manual = true, .seconds = 7200)                           \
+	{                                                                                                                      \
+		sweep_dump(ARGV(__VA_ARGS__), ALL, false);                                                                     \
+	}
+#define SOAK_RESTORE(name, own_net, ...)                                                                                       \
 	TEST(soak_inject_restore_##name, .root = true, .net = own_net, .manual = true, .seconds = 7200)                        \
 	{                                                                                                                      \
 		sweep_restore(ARGV(__VA_ARGS__), ALL, false);                                                                  \
 	}
+#define SOAK(name, own_net, ...)                                                                                               \
+	SOAK_DUMP(name, own_net, __VA_ARGS__)                                                                                  \
+	SOAK_RESTORE(name, own_net, __VA_ARGS__)
+#define KIND_RESTORE(name, own_net, ...)                                                                                       \
+	TEST(restore_##name, .root = true, .net = own_net) { sweep_restore(ARGV(__VA_ARGS__), FEW, false); }                   \
+	SOAK_RESTORE(name, own_net, __VA_ARGS__)
 #define KIND(name, own_net, ...)                                                                                               \
 	TEST(dump_##name, .root = true, .net = own_net) { sweep_dump(ARGV(__VA_ARGS__), FEW, false); }                         \
-	TEST(soak_inject_dump_##name, .root = true, .net = own_net, .manual = true, .seconds = 7200)                           \
-	{                                                                                                                      \
-		sweep_dump(ARGV(__VA_ARGS__), ALL, false);                                                                     \
-	}                                                                                                                      \
+	SOAK_DUMP(name, own_net, __VA_ARGS__)                                                                                  \
 	KIND_RESTORE(name, own_net, __VA_ARGS__)
 
 KIND(aio, false, "aio")
@@ -295,24 +302,25 @@ KIND(epoll, false, "epoll")
 KIND(fanotify, false, "fanotify")
 KIND(huge_pages, false, "hugepages")
 KIND_RESTORE(inotify, false, "watches") /* who looks for what is left makes events */
-KIND(io_uring, false, "urings", "registered")
-KIND(locks, false, "locks")
 KIND(message_queues, false, "mqueues")
-KIND(nameless_files, false, "ghosts")
-KIND(netlink, true, "netlink")
 KIND(packets, true, "packets")
-KIND(packet_rings, true, "rings")
 KIND(tcp, true, "/usr/bin/python3", "loop.py", "tcp")
-KIND(terminals_hung_up, false, "hangups")
-KIND(terminals_with_data, false, "typeahead")
 KIND(timerfds, false, "timerfds")
 KIND(tun, true, "tuns")
-KIND(unix_sockets, true, "unix")
-KIND(userfaultfd, false, "userfaults")
 KIND(sysv_messages, false, "sysvipc")
 KIND(sysv_segments, false, "sysvshm")
 KIND(sysv_semaphores, false, "sysvsem")
 KIND(sysv_undo, false, "sysvsem", "undo")
+
+SOAK(io_uring, false, "urings", "registered")
+SOAK(locks, false, "locks")
+SOAK(nameless_files, false, "ghosts")
+SOAK(netlink, true, "netlink")
+SOAK(packet_rings, true, "rings")
+SOAK(terminals_hung_up, false, "hangups")
+SOAK(terminals_with_data, false, "typeahead")
+SOAK(unix_sockets, true, "unix")
+SOAK(userfaultfd, false, "userfaults")
 
 /* What ckpt itself has attached still, because its world did not get to its end, goes away too. */
 TEST(segments_stay_attached, .root = true)
