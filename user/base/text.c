@@ -128,3 +128,12 @@ void text_free(struct text *t)
 	free(t->data);
 	*t = (struct text){ 0 };
 }
+
+bool text_lists(const char *words, char between, const char *word, size_t len)
+{
+	const char delimiter[] = { between, 0 };
+	for (const char *at = words; *at; at += strcspn(at, delimiter), at += *at == between)
+		if (strcspn(at, delimiter) == len && !strncmp(at, word, len))
+			return true;
+	return false;
+}

@@ -19,6 +19,8 @@ void text_add_json(struct text *, const char *string);
 /* Words, filled into lines of at most width columns; the line stands at column now, new ones begin at indent. */
 void text_add_wrapped(struct text *, size_t column, size_t indent, size_t width, const char *words);
 bool text_failed(const struct text *);
+/* Is the word one of those of a list? between: what separates them. */
+bool text_lists(const char *words, char between, const char *word, size_t len);
 /* The string, owned by the caller; "" is returned for an empty text, NULL after a failed allocation. */
 char *text_take(struct text *);
 void text_free(struct text *);

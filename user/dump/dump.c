@@ -59,14 +59,7 @@ static int write_image(const struct dump_config *config, struct held *h, struct 
 	return image_commit(h->writer, config->durable < 0 ? on_disk : config->durable);
 }
 
-bool dump_is_listed(const char *names, const char *name)
-{
-	size_t len = strlen(name);
-	for (const char *at = names ?: ""; *at; at += strcspn(at, ","), at += *at == ',')
-		if (strcspn(at, ",") == len && !strncmp(at, name, len))
-			return true;
-	return !names;
-}
+bool dump_is_listed(const char *names, const char *name) { return !names || text_lists(names, ',', name, strlen(name)); }
 
 void dump_mark_external(struct graph *g, const char *names)
 {

@@ -44,15 +44,6 @@ char *cgroup_common(const struct graph *graph, const struct kind *kind, const ch
 	return top ?: strdup("/");
 }
 
-bool cgroup_lists(const char *words, char between, const char *word, size_t len)
-{
-	const char delimiter[] = { between, 0 };
-	for (const char *at = words; *at; at += strcspn(at, delimiter), at += *at == between)
-		if (strcspn(at, delimiter) == len && !strncmp(at, word, len))
-			return true;
-	return false;
-}
-
 int cgroup_add_place(size_t *count, Ckpt__CgroupPlace ***places, const char *hierarchy, const char *path)
 {
 	Ckpt__CgroupPlace *place = MESSAGE_NEW(Ckpt__CgroupPlace, ckpt__cgroup_place);
@@ -130,8 +121,8 @@ int cgroup_root_add(struct cgroup_roots *roots, const char *text)
 static bool is_of(const char *hierarchy, const char *controller, size_t len)
 {
 	const char *name = strncmp(hierarchy, "name=", 5) ? hierarchy : hierarchy + 5;
-	return cgroup_lists(*hierarchy ? hierarchy : CGROUP_VERSION_2, ',', controller, len) ||
-	       cgroup_lists(name, ',', controller, len);
+	return text_lists(*hierarchy ? hierarchy : CGROUP_VERSION_2, ',', controller, len) ||
+	       text_lists(name, ',', controller, len);
 }
 
 const char *cgroup_root_of(const struct cgroup_roots *roots, const char *hierarchy)

@@ -18,6 +18,8 @@ int cgroup_root_add(struct cgroup_roots *, const char *text);
  * that names none. NULL: it has none. roots: may be NULL. */
 const char *cgroup_root_of(const struct cgroup_roots *roots, const char *hierarchy);
 
+/* Does a limit show the largest number there is? 2^63 - 1, rounded to whatever pages. */
+static inline bool cgroup_is_unlimited(const char *value) { return !strncmp(value, "922337203", 9); }
 static inline bool cgroup_is_root(const char *path) { return !strcmp(path, "/"); }
 /* Below the root of ckpt's cgroup namespace, or that: a path that leads out of it begins with "/..". path: may be NULL. */
 bool cgroup_is_path(const char *path);
@@ -33,8 +35,6 @@ const char *cgroup_path(const Ckpt__Cgroup *, const char *hierarchy);
 /* The deepest group that all processes are in, or below; to be freed, NULL without memory. kind: of the processes' control groups. */
 char *cgroup_common(const struct graph *, const struct kind *, const char *hierarchy);
 
-/* Is the word one of those of a list? between: what separates them. */
-bool cgroup_lists(const char *words, char between, const char *word, size_t len);
 /* Appends a place to a repeated field. 0 or -ENOMEM (reported). */
 int cgroup_add_place(size_t *count, Ckpt__CgroupPlace ***places, const char *hierarchy, const char *path);
 /* Appends a group, or a file to one: without what is optional. NULL without memory (reported). */

@@ -18,7 +18,6 @@ static const struct group_file group_files[] = {
 
 #define GROUP_MODE 0755
 #define GROUP_FILE_MODE 0644
-#define GROUP_LARGEST "922337203" /* the first digits of 2^63 - 1, rounded to whatever pages */
 
 /* Its row; NULL: it has none. */
 static inline const struct group_file *group_file_of(const char *name)
@@ -55,7 +54,7 @@ static inline bool is_initial(const struct group_file *row, const char *value)
 	case THREADED:
 		return strcmp(value, "threaded") != 0;
 	case LIMIT: /* page_counter_read(): in pages of the kernel, or huge ones */
-		return !strcmp(value, row->initial) || !strncmp(value, GROUP_LARGEST, strlen(GROUP_LARGEST));
+		return !strcmp(value, row->initial) || cgroup_is_unlimited(value);
 	case WEIGHT:
 		return !strcmp(value, row->initial) || !strcmp(value, "0");
 	default:
@@ -131,8 +130,12 @@ static inline int describe_group(const struct description *d, const char *path)
 	if (cgroup_is_within(d->hierarchy->own, path) || cgroup_find_group(d->m, d->hierarchy->name, path))
 		return 0;
 	DIR *dir = open_group(d, path);
-	if (!dir || fstat(dirfd(dir), &st) < 0)
+	if (!dir)
 		return 0;
+	if (fstat(dirfd(dir), &st) < 0) {
+		closedir(dir);
+		return 0;
+	}
 	Ckpt__CgroupGroup *g = cgroup_add_group(d->m, d->hierarchy->name, path);
 	int r = g ? describe_files(dir, g) : -ENOMEM;
 	if (g) {

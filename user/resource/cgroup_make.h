@@ -29,7 +29,7 @@ static inline Ckpt__CgroupGroup *group_above(const Ckpt__Cgroup *m, const Ckpt__
 
 static inline bool take_lack(Ckpt__CgroupGroup *g, const char *controllers, const char *name, size_t len)
 {
-	if (g->lacks || cgroup_lists(controllers, ' ', name, len))
+	if (g->lacks || text_lists(controllers, ' ', name, len))
 		return true;
 	g->lacks = strndup(name, len);
 	return g->lacks;

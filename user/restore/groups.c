@@ -34,7 +34,7 @@ static int each_file(const struct graph *g, int (*fn)(const char *path, const Ck
 static bool is_same(const char *now, const char *was)
 {
 	size_t len = strlen(was);
-	if ((!strcmp(was, "-1") || !strcmp(was, "max")) && !strncmp(now, "922337203", 9))
+	if ((!strcmp(was, "-1") || !strcmp(was, "max")) && cgroup_is_unlimited(now))
 		return true;
 	return !strncmp(now, was, len) && (len ? !now[len] || strchr(" \n", now[len]) : !now[strspn(now, "\n")]);
 }

@@ -65,7 +65,7 @@ static int move_groups(const struct move *m, Ckpt__Cgroup *holder)
 
 static void take_word(struct text *t, const char *word, size_t len)
 {
-	if (!cgroup_lists(t->data ?: "", ' ', word, len))
+	if (!text_lists(t->data ?: "", ' ', word, len))
 		text_addf(t, "%s%.*s", t->len ? " " : "", (int)len, word);
 }
 
