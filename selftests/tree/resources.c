@@ -5,6 +5,7 @@
 PROGRAM(advice, QUIET, "advice")
 PROGRAM(advice_onfault, QUIET, "advice", "onfault")
 PROGRAM(dispatch, QUIET, "dispatch")
+PROGRAM(asyncs, QUIET, "asyncs")
 PROGRAM(bpfmaps, QUIET, "bpfmaps")
 PROGRAM(aio, QUIET | NEEDS(BPF_PERCPU), "aio")
 PROGRAM(typeahead, QUIET | NEEDS(BPF_TASK_LINK), "typeahead")

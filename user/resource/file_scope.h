@@ -99,6 +99,9 @@ static inline u32 file_reopen_flags(const struct graph *graph, u32 file)
 	return (file_flags(graph, file) & FILE_REOPEN_FLAGS) | O_NOCTTY | O_CLOEXEC;
 }
 
+/* O_ASYNC of a file that tells nobody of anything, as a regular one: there open(2) alone sets it. */
+static inline u32 file_async(const struct graph *graph, u32 file) { return file_flags(graph, file) & O_ASYNC; }
+
 /* A program must find what it had mapped for itself: its code, and what it read without a copy. */
 static inline bool file_is_mapped(const struct graph *graph, u32 file)
 {

@@ -43,7 +43,7 @@ static u32 first_of(const struct graph *graph, const struct object *mine, const 
 /* What is a part of the file; labels of security modules and the like belong to the host. */
 static bool is_carried(const char *xattr)
 {
-	return !strncmp(xattr, "user.", 5) || !strcmp(xattr, "security.capability") ||
+	return !strncmp(xattr, "user.", 5) || !strncmp(xattr, "trusted.", 8) || !strcmp(xattr, "security.capability") ||
 	       !strcmp(xattr, "system.posix_acl_access");
 }
 
@@ -292,7 +292,8 @@ static int find_members(struct making *m)
 		if (m->ghost->tmpfile && !m->own_is && file_flags(m->graph, o->id) & TMPFILE_FLAG)
 			m->own_is = o->id;
 		else
-			r = opened_add(&m->others, m->plan, o->id, file_reopen_flags(m->graph, o->id));
+			r = opened_add(&m->others, m->plan, o->id,
+				       file_reopen_flags(m->graph, o->id) | file_async(m->graph, o->id));
 	}
 	return r;
 }
@@ -324,7 +325,9 @@ static void use_directory(struct plan *plan, struct place at, struct arg name, v
 
 static struct plan_step *open_tmpfile(struct making *m, struct place at, struct arg dir)
 {
-	u32 flags = m->own_is ? file_reopen_flags(m->graph, m->own_is) & ~FILE_SETTABLE_FLAGS : O_RDWR | O_CLOEXEC;
+	u32 flags = m->own_is
+			    ? (file_reopen_flags(m->graph, m->own_is) & ~FILE_SETTABLE_FLAGS) | file_async(m->graph, m->own_is)
+			    : O_RDWR | O_CLOEXEC;
 	return plan_call(m->plan, at, SYS_openat, ARG(AT_FDCWD), dir, ARG(flags | O_TMPFILE), ARG(0600));
 }
 

@@ -209,11 +209,13 @@ static bool reg_at_home(const struct graph *graph _unused_, const struct object 
 static int reg_plan(struct plan *plan, const struct graph *graph, const struct object *o)
 {
 	const Ckpt__Reg *f = o->data;
-	struct arg flags = ARG((file_reopen_flags(graph, o->id) & ~(u32)O_CLOEXEC) | plan_cloexec(plan, o->id));
+	bool device = strcmp(f->type, "regular") && strcmp(f->type, "directory");
+	bool tells = device && (f->rdev == makedev(1, 8) || f->rdev == makedev(1, 9)); /* random, urandom: by fcntl(2) */
+	u32 flags = (file_reopen_flags(graph, o->id) & ~(u32)O_CLOEXEC) | (tells ? 0 : file_async(graph, o->id));
 	struct plan_step *open = plan_call(plan, plan_at(plan, o->id, STAGE_CREATE), SYS_openat, ARG(AT_FDCWD),
-					   arg_string(plan, f->path), flags);
+					   arg_string(plan, f->path), ARG(flags | plan_cloexec(plan, o->id)));
 	plan_place_fd(plan, step_result(plan, open), o->id);
-	if (!strcmp(f->type, "regular") || !strcmp(f->type, "directory"))
+	if (!device)
 		plan_position(plan, graph, o->id);
 	return 0;
 }

@@ -8,6 +8,30 @@
 /* All that F_SETFL can set: it replaces what is set already. */
 #define STATUS_FLAGS ((u32)(O_APPEND | O_NONBLOCK | O_DIRECT | O_NOATIME | O_ASYNC))
 
+static const struct fd_entry *first_entry(const struct object *fds, u32 file)
+{
+	for (u32 i = 0; fds && i < fds->count; i++) {
+		const struct fd_entry *e = (const struct fd_entry *)fds->data + i;
+		if (e->file == file)
+			return e;
+	}
+	return NULL;
+}
+
+/* The signal tells the number by which O_ASYNC was set (si_fd): the first one that the file has with its owner, else with another.
+ * A file that is only on its way through a socket has none. */
+static void set_async(struct compiler *c, struct place at, u32 id, const Ckpt__File *f)
+{
+	const Ckpt__Task *owner = shape_file_owner(c->graph, f);
+	const struct object *table = owner ? graph_find(c->graph, &kind_fds, owner->fds) : NULL;
+	const struct fd_entry *e = first_entry(table, id);
+	for (struct object *o = NULL; !e && (o = graph_next(c->graph, &kind_fds, o));)
+		if ((e = first_entry(o, id)))
+			table = o;
+	plan_call(c->plan, e ? AT(table->id, STAGE_TIMERS) : at, SYS_fcntl, ARG(e ? (s64)e->fd : plan_fd(c->plan, id)),
+		  ARG(F_SETFL), ARG(f->flags & STATUS_FLAGS));
+}
+
 static void set_owner(struct compiler *c, struct place at, u32 id, const Ckpt__File *f)
 {
 	struct arg fd = ARG(plan_fd(c->plan, id));
@@ -19,7 +43,7 @@ static void set_owner(struct compiler *c, struct place at, u32 id, const Ckpt__F
 	if (f->owner_signal)
 		plan_call(c->plan, at, SYS_fcntl, fd, ARG(F_SETSIG), ARG(f->owner_signal));
 	if (f->flags & O_ASYNC)
-		plan_call(c->plan, at, SYS_fcntl, fd, ARG(F_SETFL), ARG(f->flags & STATUS_FLAGS));
+		set_async(c, at, id, f);
 }
 
 int compile_owners(struct compiler *c)
