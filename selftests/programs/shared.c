@@ -6,6 +6,7 @@
 #include <sys/mman.h>
 
 #define SIZE (3ul << 20)
+#define VAST (1ul << 36) /* for which there need not be room (MAP_NORESERVE) */
 
 struct board {
 	int asked, answered;
@@ -15,7 +16,7 @@ struct board {
 };
 
 static struct board *board;
-static char *memory, *file, *private;
+static char *memory, *file, *private, *vast;
 
 /* Adds 1 under the shared lock whenever it is asked, and writes where it is told to. */
 static void child(void)
@@ -69,6 +70,9 @@ int main(int argc, char **argv)
 	private = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE, fd, 0);
 	MUST(file != MAP_FAILED && private != MAP_FAILED);
 	private[100] = '!';
+	vast = mmap(NULL, VAST, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (vast != MAP_FAILED)
+		vast[VAST / 2] = 'v';
 	pid_t pid = fork();
 	if (pid == 0) {
 		child();
@@ -80,6 +84,7 @@ int main(int argc, char **argv)
 	ask();
 	MUST_EQ(board->counter, 2);
 	MUST(memory[4096] == 1 && memory[2 * 4096] == 2 && file[1] == 'b' && file[2] == 'c');
+	MUST(vast == MAP_FAILED || (vast[VAST / 2] == 'v' && !vast[VAST - 1]));
 	MUST(private[100] == '!' && private[1] == 0 && private[2] == 0);
 	MUST(!memcmp(memory + SIZE / 2 + 77, "in the middle", 13) && memory[SIZE - 1] == 0);
 	MUST_EQ(fcntl(fd, F_GET_SEALS), F_SEAL_SHRINK | F_SEAL_GROW);

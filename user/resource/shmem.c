@@ -150,11 +150,25 @@ static u32 plan_memfd(struct plan *plan, const Ckpt__Shmem *s, u64 len, u64 huge
 	return fd;
 }
 
+/* Was the memory made without a promise that there is room for all of it (MAP_NORESERVE)? Its mappings tell. */
+static bool is_unreserved(const struct graph *graph, u32 memory)
+{
+	for (const struct object *o = NULL; (o = graph_next(graph, &kind_vmas, o));)
+		for (u32 i = 0; i < o->count; i++) {
+			const struct vma *v = &((const struct vma *)o->data)[i];
+			const Ckpt__Shmem *s =
+				v->flags & VMA_NORESERVE && v->file ? graph_data(graph, &kind_shmem, v->file) : NULL;
+			if (s && s->memory == memory)
+				return true;
+		}
+	return false;
+}
+
 /* Shared anonymous memory is born by mapping it; its file is reached through the mapping. */
-static u32 plan_anonymous(struct plan *plan, u64 len, u64 huge)
+static u32 plan_anonymous(struct plan *plan, const struct graph *graph, u32 memory, u64 len, u64 huge)
 {
 	char path[64];
-	u32 kind = huge ? MAP_HUGETLB | MAP_NORESERVE | huge_page_bits(huge) : 0;
+	u32 kind = huge ? MAP_HUGETLB | MAP_NORESERVE | huge_page_bits(huge) : is_unreserved(graph, memory) ? MAP_NORESERVE : 0;
 	step_expect(plan_call(plan, CREATE, SYS_mmap, ARG(WINDOW), ARG(len), ARG(PROT_READ | PROT_WRITE),
 			      ARG(MAP_SHARED | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE | kind), ARG(-1), ARG(0)),
 		    (s64)WINDOW);
@@ -171,7 +185,7 @@ static void plan_attributes(struct plan *plan, const Ckpt__Shmem *s, u32 fd)
 }
 
 /* Flags of a file that fcntl(2) cannot set. */
-#define OPENED (O_ACCMODE | O_DSYNC | O_SYNC | O_PATH)
+#define OPENED (O_ACCMODE | O_DSYNC | O_SYNC | O_PATH | O_ASYNC)
 
 /* is_made: fd itself, as memfd_create(2) gave it, which is no writer to the kernel: the program in the memory may be executed. */
 static void plan_member(struct plan *plan, const struct graph *graph, const struct object *o, u32 fd, bool is_made)
@@ -228,7 +242,7 @@ static int shmem_plan(struct plan *plan, const struct graph *graph, const struct
 	if (s->memory != o->id)
 		return 0;
 	u64 len = ALIGN_UP(s->size, PAGE_BYTES), huge = huge_page_of(graph, o->id);
-	u32 fd = s->name ? plan_memfd(plan, s, len, huge) : plan_anonymous(plan, len, huge);
+	u32 fd = s->name ? plan_memfd(plan, s, len, huge) : plan_anonymous(plan, graph, o->id, len, huge);
 	plan_window(plan, graph, o->id);
 	if (len)
 		plan_call(plan, CREATE, SYS_munmap, ARG(WINDOW), ARG(len));
