@@ -106,7 +106,7 @@ static void change(const char *name, int fd, int level, int number)
 	memcpy(&now, t.bytes, sizeof now);
 	if (t.error || t.len != sizeof now || IS_IN(kept, name, level, number) || means_nothing(name, level, number))
 		return;
-	const int tries[] = { now + 1, !now, 2, 100, 0 };
+	const int tries[] = { now + 1, !now, 2, 100, 0, 40000 };
 	for (size_t i = 0; i < sizeof tries / sizeof *tries; i++) {
 		if (tries[i] == now || setsockopt(fd, level, number, &tries[i], sizeof now) < 0)
 			continue;
@@ -127,6 +127,11 @@ static void change_others(int fd)
 	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &time, sizeof time);
 	setsockopt(fd, SOL_SOCKET, SO_TXTIME, &at, sizeof at);
 	setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, "reno", 4);
+	static const unsigned char alert[] = { 0x94, 4, 0, 0 }, padding[] = { 0, 0, 1, 4, 0, 0, 0, 0 };
+	static const int of_packets[] = { IPV6_HOPOPTS, IPV6_RTHDRDSTOPTS, IPV6_DSTOPTS };
+	setsockopt(fd, IPPROTO_IP, IP_OPTIONS, alert, sizeof alert);
+	for (size_t i = 0; i < sizeof of_packets / sizeof *of_packets; i++)
+		setsockopt(fd, IPPROTO_IPV6, of_packets[i], padding, sizeof padding);
 }
 
 static void add(const char *name, int fd)

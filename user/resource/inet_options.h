@@ -36,6 +36,13 @@ enum {
 #define IPV6_FLOWINFO 11
 #define IPV6_FLOWINFO_SEND 33
 #endif
+#ifndef TCP_RTO_MAX_MS
+#define TCP_RTO_MAX_MS 44
+#endif
+#ifndef TCP_RTO_MIN_US
+#define TCP_RTO_MIN_US 45
+#define TCP_DELACK_MAX_US 46
+#endif
 #ifndef SO_RCVMARK
 #define SO_RCVMARK INET_SO_RCVMARK
 #endif
@@ -48,7 +55,7 @@ enum {
 #endif
 
 enum option_type { INT, BUFFER, LONG, TIME, LINGER, TEXT, BYTES };
-#define OPTION_BYTES 32 /* struct icmp6_filter */
+#define OPTION_BYTES 256 /* struct icmp6_filter, options of packets */
 enum option_when { BIND, ANY, LAST, IDLE };
 
 static const struct inet_option {
@@ -64,8 +71,8 @@ static const struct inet_option {
 };
 
 struct option_value {
-	s64 value;     /* BYTES: their number */
-	char text[64]; /* or the bytes */
+	s64 value;               /* BYTES: their number */
+	char text[OPTION_BYTES]; /* or the bytes */
 };
 
 static inline bool read_option(int fd, const struct inet_option *o, struct option_value *ret)
@@ -75,9 +82,9 @@ static inline bool read_option(int fd, const struct inet_option *o, struct optio
 		s64 l;
 		struct timeval t;
 		struct linger linger;
-		char text[64];
+		char text[OPTION_BYTES];
 	} v = { .l = 0 };
-	socklen_t len = o->type == TEXT                       ? sizeof v.text - 1
+	socklen_t len = o->type == TEXT                       ? 63
 			: o->type == TIME                     ? sizeof v.t
 			: o->type == BYTES                    ? OPTION_BYTES
 			: o->type == INT || o->type == BUFFER ? sizeof v.i
@@ -208,7 +215,7 @@ static inline int judge_options(const Ckpt__Inet *m)
 	for (size_t i = 0; i < m->n_option; i++) {
 		const struct inet_option *o = find_option(m->option[i]->name);
 		bool fits = o && (o->type == TEXT    ? m->option[i]->text && strlen(m->option[i]->text) < 64
-				  : o->type == BYTES ? m->option[i]->data.len == OPTION_BYTES
+				  : o->type == BYTES ? m->option[i]->data.len && m->option[i]->data.len <= OPTION_BYTES
 						     : m->option[i]->has_value);
 		if (!fits)
 			return fail(IMAGE_INCONSISTENT, 0, "a socket option \"%.32s\"", m->option[i]->name ?: "");
