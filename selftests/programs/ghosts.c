@@ -10,7 +10,7 @@
 static int file, unread, again, append, path, nofollow, tmpfile_fd, tmpfile_again, excl, lost, taken, dir, dir_path, hard,
 	renamed, odd, two_names[2], queue[2];
 static char *shared, *private;
-static bool has_xattr;
+static bool has_xattr, has_trusted;
 
 static struct link {
 	int *fd;
@@ -57,6 +57,7 @@ static void make_file(void)
 	MUST_EQ(fchmod(file, 04751), 0);
 	MUST_EQ(fchown(file, 12, 34), 0);
 	MUST_EQ(fchmod(file, 04751), 0);
+	has_trusted = fsetxattr(file, "trusted.shape", "round", 5, 0) == 0;
 	has_xattr = fsetxattr(file, "user.colour", "green", 5, 0) == 0 && fsetxattr(file, "user.b", "", 0, 0) == 0;
 	MUST_EQ(unlink(name), 0);
 	MUST_EQ(futimens(file, (struct timespec[2]){ { 1000000000, 1 }, { -1234567890, 987654321 } }), 0);
@@ -192,6 +193,8 @@ static void judge_file(void)
 	MUST_EQ(lseek(file, 0, SEEK_HOLE), 4096);
 	MUST_EQ(lseek(file, 4096, SEEK_DATA), FAR);
 	MUST_EQ(lseek(file, 5, SEEK_SET), 5);
+	if (has_trusted)
+		MUST_EQ(fgetxattr(file, "trusted.shape", text, sizeof text), 5);
 	if (has_xattr) {
 		MUST_EQ(fgetxattr(file, "user.colour", text, sizeof text), 5);
 		MUST(!memcmp(text, "green", 5));
