@@ -96,11 +96,14 @@ static int datagrams(void)
 	int server = made(SOCK_DGRAM, "server"), client = made(SOCK_DGRAM, "client"), nobody = made(SOCK_DGRAM, NULL);
 	int left = made(SOCK_DGRAM, "left"), right = made(SOCK_DGRAM, "@ckpt right"), gone = made(SOCK_DGRAM, "gone");
 	int log = connected(SOCK_DGRAM, "server"), to_gone = connected(SOCK_DGRAM, "gone"), half[2], on = 1;
+	int self = made(SOCK_DGRAM, "self");
 	connect_to(client, "server");
 	send_to(left, "server", "from left");
 	send_to(nobody, "server", "from nobody");
 	MUST_EQ(write(client, "from the client", 15), 15);
 	MUST_EQ(write(log, "to the log", 10), 10);
+	connect_to(self, "self");
+	MUST_EQ(write(self, "to myself", 9), 9);
 	send_to(right, "left", "before they met");
 	send_to(left, "gone", "to one that is gone");
 	connect_to(left, "@ckpt right");
@@ -115,6 +118,9 @@ static int datagrams(void)
 	MUST_EQ(setsockopt(nobody, SOL_SOCKET, SO_PASSCRED, &on, sizeof on), 0);
 	MUST_EQ(setsockopt(nobody, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on), 0);
 	judge_wait();
+	must_get(self, "to myself", "self");
+	MUST_EQ(write(self, "again", 5), 5);
+	must_get(self, "again", "self");
 	must_get(server, "from left", "left");
 	must_get(server, "from nobody", NULL);
 	must_get(server, "from the client", "client");

@@ -34,6 +34,8 @@ static int find_peer(struct collector *c, const struct object *mine, Ckpt__Unix 
 	struct graph *graph = collector_graph(c);
 	u32 id = u->has_peer_inode ? collector_recall(c, unix_key(OF_INODE, u->peer_inode)) : 0;
 	int r = collector_remember(c, unix_key(OF_INODE, u->inode), mine->id);
+	if (!id && u->has_peer_inode && u->peer_inode == u->inode) /* it sends to itself */
+		id = mine->id;
 	if (id)
 		SET(u, peer, id);
 	for (u32 other = collector_recall(c, unix_key(WANTS_INODE, u->inode)); other;
