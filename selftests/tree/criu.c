@@ -382,7 +382,8 @@ TEST(unknown_options, .root = true)
 		{ "--network-lock=bogus", "iptables|nftables|skip" },
 		{ "--verbosity=loud", "no verbosity" },
 		{ "more", "one argument too many" },
-		{ "--timeout=soon", "USAGE" },
+		{ "--timeout=soon", "takes a number of seconds" },
+		{ "--timeout=0", "takes a number of seconds" },
 		{ "--ghost-limit=much", "USAGE" },
 		{ "--lsm-profile=apparmor:x", "CRIU_OPTION" },
 	};
@@ -458,6 +459,13 @@ TEST(options_with_effect, .root = true)
 	CHECK_OK(pipe2(tell, O_CLOEXEC));
 	int kept = (int)CHECK_OK(fcntl(tell[1], F_DUPFD, 30));
 	snprintf(fd, sizeof fd, "%d", kept);
+	_cleanup_text_ struct text output = { 0 };
+	CHECK_EQ(dump(&t, &output, "-vvvv", "--pidfile", "for-restore", "--external", "mnt[/a]:b", "--external", "what[1]",
+		      "-R"),
+		 0);
+	CHECK_CONTAINS(output.data, "--pidfile changes nothing here: it is for restore");
+	CHECK_CONTAINS(output.data, "--external mnt[/a]:b changes nothing: mounts");
+	CHECK_CONTAINS(output.data, "--external what[1] changes nothing: no such kind");
 	CHECK_EQ(dump(&t, NULL, "-vvvv", "--ghost-limit", "5M", "--timeout=20", "--ext-unix-sk", "-j", "-l", "--external",
 		      "unix[1]", "--tcp-established", "--skip-in-flight", "--network-lock", "skip", "--status-fd", fd,
 		      "--close", "99", "--tls", "--no-tls", "--page-server", "--no-page-server", "--no-display-stats"),

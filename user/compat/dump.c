@@ -4,6 +4,7 @@
 #include "compat/front.h"
 #include "dump/dump.h"
 #include <stdio.h>
+#include <stdlib.h>
 
 #define TIMEOUT_SECONDS 10 /* criu's */
 
@@ -37,6 +38,16 @@ int tcp_policies(const struct front *f, struct policies *ret, bool at_dump)
 	return r;
 }
 
+static int take_seconds(const char *text, int *ret)
+{
+	char *end;
+	long seconds = strtol(text, &end, 10);
+	if (*end || end == text || seconds < 1 || seconds > INT32_MAX)
+		return fail(USAGE, 0, "--timeout takes a number of seconds, 1 or more, not \"%s\"", text);
+	*ret = (int)seconds;
+	return 0;
+}
+
 /* K, M and G as with ckpt; criu takes no T, and no fractions either. */
 static int configure(struct front *f, struct dump_config *config, struct policies *policies)
 {
@@ -62,7 +73,7 @@ static int configure(struct front *f, struct dump_config *config, struct policie
 		r = command_size(limit, &config->ghost_limit);
 	config->ghost_limit += r == 0 && limit && !config->ghost_limit; /* 0 would be the default */
 	if (r == 0 && timeout)
-		r = command_pid(timeout, &seconds) < 0 ? -EINVAL : 0;
+		r = take_seconds(timeout, &seconds);
 	config->freeze_timeout = (u64)seconds * 1000000000u;
 	for (size_t at = 0; r == 0 && (root = option_next(o, OPTION_CGROUP_ROOT, &at));)
 		r = cgroup_root_add(&config->cgroup_roots, root);

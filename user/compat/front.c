@@ -129,9 +129,56 @@ static void close_named(const struct front *f)
 		close(atoi(fd));
 }
 
+/* What only another command does something with. */
+static void say_options_of_others(const struct front *f)
+{
+	static const struct {
+		enum option_id id;
+		const char *command;
+	} others[] = {
+		{ OPTION_TREE, "dump" },        { OPTION_LEAVE_RUNNING, "dump" },       { OPTION_NETWORK_LOCK, "dump" },
+		{ OPTION_TIMEOUT, "dump" },     { OPTION_GHOST_LIMIT, "dump" },         { OPTION_SKIP_IN_FLIGHT, "dump" },
+		{ OPTION_EXT_UNIX_SK, "dump" }, { OPTION_RESTORE_DETACHED, "restore" }, { OPTION_RESTORE_SIBLING, "restore" },
+		{ OPTION_PIDFILE, "restore" },  { OPTION_EXEC_CMD, "restore" },         { OPTION_INHERIT_FD, "restore" },
+		{ OPTION_JOIN_NS, "restore" },  { OPTION_MANAGE_CGROUPS, "restore" },   { OPTION_FEATURE, "check" },
+	};
+	for (size_t i = 0; i < ARRAY_SIZE(others); i++)
+		if (option_given(&f->options, others[i].id) && strcmp(f->options.command, others[i].command) != 0)
+			log_say(&f->log, LOG_INFO, NULL, "--%s changes nothing here: it is for %s",
+				option_row(others[i].id)->name, others[i].command);
+}
+
+static void say_external(const struct front *f)
+{
+	static const struct {
+		const char *prefix, *why;
+	} kinds[] = {
+		{ "unix[", NULL },
+		{ "tty[", "a terminal is known at the dump, and handed over by --inherit-fd at the restore" },
+		{ "file[", "files are opened by their path" },
+		{ "dev[", "devices are opened by their path" },
+		{ "mnt[", "mounts are not restored yet" },
+		{ "veth[", "network devices are not restored yet" },
+		{ "macvlan[", "network devices are not restored yet" },
+		{ "net[", "the tree is in the network namespace that criu runs in" },
+		{ "pid[", "the tree is in the pid namespace that criu runs in" },
+	};
+	const char *value;
+	for (size_t at = 0; (value = option_next(&f->options, OPTION_EXTERNAL, &at));) {
+		size_t i = 0;
+		while (i < ARRAY_SIZE(kinds) && strncmp(value, kinds[i].prefix, strlen(kinds[i].prefix)) != 0)
+			i++;
+		if (i == ARRAY_SIZE(kinds) || kinds[i].why)
+			log_say(&f->log, LOG_INFO, NULL, "--external %s changes nothing: %s", value,
+				i == ARRAY_SIZE(kinds) ? "no such kind is known" : kinds[i].why);
+	}
+}
+
 static void say_options(const struct front *f)
 {
 	_cleanup_text_ struct text t = { 0 };
+	say_options_of_others(f);
+	say_external(f);
 	options_without_effect(&t, &f->options);
 	for (char *line, *rest = text_failed(&t) ? NULL : t.data; (line = strsep(&rest, "\n"));)
 		if (*line)
