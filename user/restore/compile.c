@@ -22,6 +22,16 @@ static int order_ranges(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
+/* Are there pages that make a huge one? */
+static bool has_huge(const struct graph *g)
+{
+	for (struct object *o = NULL; (o = graph_next(g, &kind_pages, o));)
+		for (u32 i = 0; i < o->count; i++)
+			if (((const struct page_run *)o->data)[i].len >= HUGE_BYTES)
+				return true;
+	return false;
+}
+
 /* The lowest place that is free in all layouts: one sweep over all mappings in the order of addresses. */
 int compile_site(struct site *ret, const struct graph *g, const struct survey *survey, u64 data_size)
 {
@@ -49,12 +59,14 @@ int compile_site(struct site *ret, const struct graph *g, const struct survey *s
 	}
 	if (used.n)
 		qsort(used.v, used.n, sizeof *used.v, order_ranges);
-	u64 need = SITE_CODE + data_size + VDSO_SLOT, at = SITE_LOWEST;
+	u64 arena = SITE_CODE + data_size + VDSO_SLOT, at = SITE_LOWEST;
+	u64 room = caps_has(survey->caps, CAN_UFFD_MOVE) && has_huge(g) ? HUGE_BYTES + 2 * SITE_ROOM : 0, need = arena + room;
 	for (size_t i = 0; i < used.n; i++)
 		if (used.v[i].end + SITE_MARGIN > at && used.v[i].start < at + need + SITE_MARGIN)
 			at = ALIGN_UP(used.v[i].end + SITE_MARGIN, 0x10000ull);
 	vector_free(&used);
-	*ret = (struct site){ .code = at, .data = at + SITE_CODE, .slot = at + SITE_CODE + data_size, .end = at + need };
+	*ret = (struct site){ .code = at, .data = at + SITE_CODE, .slot = at + SITE_CODE + data_size, .end = at + arena };
+	ret->room = room ? ALIGN_UP(ret->end, HUGE_BYTES) : 0;
 	for (size_t i = 0; i < survey->own.n; i++)
 		if (!strcmp(survey->own.v[i].name, "[heap]"))
 			ret->heap = survey->own.v[i].start;
@@ -179,12 +191,16 @@ int compile_resources(struct compiler *c)
 	return err;
 }
 
-/* An iovec per run, and one per 2 MiB for huge pages. */
+#define MOVE_BYTES 1024 /* steps and data */
+
+/* An iovec per run, and for huge pages one for each of them, or the steps by which a room full of them is read and moved. */
 static u64 page_bytes(const struct object *o)
 {
 	u64 bytes = 0;
-	for (u32 i = 0; i < o->count; i++)
-		bytes += 32 + (((const struct page_run *)o->data)[i].len >> 21) * 16;
+	for (u32 i = 0; i < o->count; i++) {
+		u64 len = ((const struct page_run *)o->data)[i].len;
+		bytes += 32 + len / HUGE_BYTES * 16 + (len >= HUGE_BYTES ? (2 + len / SITE_ROOM) * MOVE_BYTES : 0);
+	}
 	return bytes;
 }
 

@@ -5,26 +5,18 @@
 #include "diag/diag.h"
 #include "model/vma.h"
 #include "resource/registry.h"
-#include "restore/compile.h"
+#include "restore/compile_memory.h"
 #include <linux/mman.h>
 #include <stdio.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
-#include <sys/uio.h>
 
-#define HUGE_BYTES (2ull << 20)
-#define READ_IOVECS 1024u          /* UIO_MAXIOV */
-#define READ_BYTES (1ull << 29)    /* one preadv gives at most 0x7ffff000 bytes */
-#define HELPER_BYTES (32ull << 20) /* from here on a second thread reads the other half */
 #ifndef MAP_DROPPABLE
 #define MAP_DROPPABLE 0x08
 #endif
 #ifndef SYS_mseal
 #define SYS_mseal 462 /* Linux 6.10 */
-#endif
-#ifndef MADV_COLLAPSE
-#define MADV_COLLAPSE 25
 #endif
 #ifndef MADV_GUARD_INSTALL
 #define MADV_GUARD_INSTALL 102
@@ -34,19 +26,6 @@
 #define PR_SET_VMA 0x53564d41
 #define PR_SET_VMA_ANON_NAME 0
 #endif
-
-/* One process whose memory is planned. */
-struct space {
-	struct compiler *c;
-	u32 pid;
-	const Ckpt__Mm *mm;
-	const struct vma *vmas;
-	u32 count;
-	const struct object *parent; /* vmas of the parent in the tree, NULL for the root */
-	const struct page_run *runs, *parent_runs;
-	u32 nruns, nparent_runs;
-	u64 parked; /* the end of what waits in the slot */
-};
 
 static struct place at(const struct space *s, enum stage stage) { return AT(s->pid, stage); }
 
@@ -74,7 +53,7 @@ static bool has_runs(const struct space *s, const struct vma *v, u32 wanted_flag
 
 /* Does the mapping of the parent stay, because pages are shared with it? One of hugetlbfs always does: mapped anew it would reserve
  * pages of the pool for itself, which an inherited one has not (mm/hugetlb.c, hugetlb_dup_vma_private()). */
-static bool is_kept(const struct space *s, const struct vma *v)
+bool space_keeps(const struct space *s, const struct vma *v)
 {
 	return s->parent && vma_inherited(v, s->parent) && (v->flags & VMA_HUGETLB || has_runs(s, v, PAGES_INHERITED));
 }
@@ -149,7 +128,7 @@ static void each_gap(const struct space *s, void (*visit)(const struct space *, 
 			from = s->c->site.end;
 			site_done = true;
 		}
-		if (v && is_kept(s, v)) {
+		if (v && space_keeps(s, v)) {
 			visit(s, from, v->start);
 			from = v->end;
 		}
@@ -262,7 +241,7 @@ static bool is_cut(const struct space *s, const struct vma *v, const struct vma 
 {
 	u32 other = VMA_SHARED | VMA_GROWSDOWN | VMA_DROPPABLE | VMA_SPECIAL | VMA_HUGETLB | VMA_NORESERVE | VMA_SHADOW_STACK;
 	bool plain = !v->file && !next->file && v->flags & VMA_ACCOUNT && !(v->flags & other) && v->flags == next->flags;
-	return plain && v->end == next->start && !((v->prot | next->prot) & PROT_EXEC) && !is_kept(s, next) &&
+	return plain && v->end == next->start && !((v->prot | next->prot) & PROT_EXEC) && !space_keeps(s, next) &&
 	       !strcmp(v->name, next->name);
 }
 
@@ -360,7 +339,7 @@ static void protect(const struct space *s, const struct vma *v, bool needed)
 		lock(s, v);
 }
 
-/* --- pages --- */
+/* --- pages of the parent --- */
 
 static void drop(const struct space *s, const struct page_run *foreign, u64 start, u64 end)
 {
@@ -396,162 +375,6 @@ static void keep(const struct space *s, const struct vma *v)
 	protect(s, v, fill);
 }
 
-struct reader {
-	const struct space *s;
-	u32 array; /* whose steps: the leader's or the helper's tid */
-	struct iovec iov[READ_IOVECS];
-	u32 n;
-	u64 offset, bytes;
-};
-
-static void reader_flush(struct reader *r)
-{
-	if (!r->n)
-		return;
-	struct plan *plan = r->s->c->plan;
-	struct place place = AT(r->array, STAGE_FILL);
-	u64 fd = (u64)plan_fd(plan, PAGES_FILE);
-	struct plan_step *step;
-	if (r->n == 1) {
-		step = plan_call(plan, place, SYS_pread64, ARG(fd), ARG(r->iov[0].iov_base), ARG(r->iov[0].iov_len),
-				 ARG(r->offset));
-	} else {
-		u32 data = plan_data(plan, r->iov, r->n * sizeof *r->iov, 8);
-		step = plan_call(plan, place, SYS_preadv, ARG(fd), ARG_OF_DATA(data), ARG(r->n), ARG(r->offset));
-	}
-	step_expect(step, (s64)r->bytes);
-	r->n = 0;
-	r->bytes = 0;
-}
-
-static void reader_add(struct reader *r, u64 start, u64 len, u64 offset)
-{
-	while (len) {
-		if (r->n && (r->n == READ_IOVECS || r->offset + r->bytes != offset || r->bytes >= READ_BYTES))
-			reader_flush(r);
-		if (!r->n)
-			r->offset = offset;
-		u64 part = MIN(len, READ_BYTES - r->bytes);
-		r->iov[r->n++] = (struct iovec){ (void *)(uintptr_t)start, part };
-		r->bytes += part;
-		start += part;
-		offset += part;
-		len -= part;
-	}
-}
-
-/* Whole aligned 2 MiB blocks become huge pages without a flag that the mapping did not have: one byte of each is
- * touched, then MADV_COLLAPSE (6.1). Where the kernel refuses, small pages do. */
-static void make_huge(const struct reader *r, u64 start, u64 len, u64 offset)
-{
-	struct plan *plan = r->s->c->plan;
-	u64 first = ALIGN_UP(start, HUGE_BYTES), end = ALIGN_DOWN(start + len, HUGE_BYTES);
-	struct place place = AT(r->array, STAGE_FILL);
-	while (first < end) {
-		struct iovec touch[READ_IOVECS];
-		u32 n = 0;
-		u64 stop = first;
-		for (; stop < end && n < READ_IOVECS; stop += HUGE_BYTES)
-			touch[n++] = (struct iovec){ (void *)(uintptr_t)stop, 1 };
-		u32 data = plan_data(plan, touch, n * sizeof *touch, 8);
-		step_any(plan_call(plan, place, SYS_preadv, ARG(plan_fd(plan, PAGES_FILE)), ARG_OF_DATA(data), ARG(n),
-				   ARG(offset)));
-		step_any(plan_call(plan, place, SYS_madvise, ARG(first), ARG(stop - first), ARG(MADV_COLLAPSE)));
-		first = stop;
-	}
-}
-
-static const struct vma *vma_at(const struct space *s, u64 address)
-{
-	u32 low = 0, high = s->count;
-	while (low < high) {
-		u32 mid = (low + high) / 2;
-		if (s->vmas[mid].end <= address)
-			low = mid + 1;
-		else
-			high = mid;
-	}
-	return low < s->count && s->vmas[low].start <= address ? &s->vmas[low] : NULL;
-}
-
-static bool may_be_huge(const struct space *s, u64 address)
-{
-	const struct vma *v = vma_at(s, address);
-	return caps_has(s->c->survey->caps, CAN_MADV_COLLAPSE) && v && !v->file && !(v->flags & VMA_NOHUGEPAGE) &&
-	       !s->mm->thp_disable;
-}
-
-/* A second thread of execution in the same memory, to read the other half: a process of its own (not a thread, so that
- * its id is free again) with an id that nobody wants. */
-static u32 add_helper(const struct space *s)
-{
-	struct compiler *c = s->c;
-	if (c->spare_used >= c->survey->spare_pids.n)
-		return 0;
-	u32 pid = c->survey->spare_pids.v[c->spare_used++];
-	if (plan_thread(c->plan, pid) < 0)
-		return 0;
-	compile_spawn(c, s->pid, STAGE_FILL, pid,
-		      &(struct clone_args){ .flags = CLONE_VM | CLONE_FILES | CLONE_FS | CLONE_SIGHAND });
-	return pid;
-}
-
-static void fill(const struct space *s)
-{
-	u64 total = 0, done = 0, half = 0;
-	for (u32 i = 0; i < s->nruns; i++)
-		total += s->runs[i].flags & PAGES_ELSEWHERE ? 0 : s->runs[i].len;
-	u32 helper = total >= HELPER_BYTES ? add_helper(s) : 0;
-	half = helper ? ALIGN_UP(total / 2, HUGE_BYTES) : 0;
-	struct reader own = { .s = s, .array = s->pid }, other = { .s = s, .array = helper };
-	for (u32 i = 0; i < s->nruns; i++) {
-		const struct page_run *run = &s->runs[i];
-		if (run->flags & PAGES_ELSEWHERE)
-			continue;
-		u64 first = done < half ? MIN(run->len, half - done) : 0;
-		if (first && first < run->len) /* a block is never split between the two */
-			first = ALIGN_DOWN(run->start + first, HUGE_BYTES) > run->start
-					? ALIGN_DOWN(run->start + first, HUGE_BYTES) - run->start
-					: 0;
-		bool huge = run->len >= HUGE_BYTES && may_be_huge(s, run->start);
-		struct {
-			struct reader *r;
-			u64 start, len, offset;
-		} parts[] = { { &other, run->start, first, run->offset },
-			      { &own, run->start + first, run->len - first, run->offset + first } };
-		for (int p = 0; p < 2; p++) {
-			if (huge && parts[p].len)
-				make_huge(parts[p].r, parts[p].start, parts[p].len, parts[p].offset);
-			if (parts[p].len)
-				reader_add(parts[p].r, parts[p].start, parts[p].len, parts[p].offset);
-		}
-		done += run->len;
-	}
-	reader_flush(&own);
-	if (!helper)
-		return;
-	reader_flush(&other);
-	plan_op(s->c->plan, AT(helper, STAGE_FILL), OP_EXIT, 0, (struct arg[6]){ ARG(0) });
-	step_expect(plan_call(s->c->plan, at(s, STAGE_FILL), SYS_wait4, ARG(helper), ARG(0), ARG(0x40000000 /* __WALL */)),
-		    helper);
-}
-
-/* A page that is missing must be so afterwards: one that is read beside it must not bring 2 MiB (userfaultfd(2) tells who misses it). */
-static bool must_be_small(const struct space *s)
-{
-	for (u32 i = 0; i < s->count; i++)
-		if (s->vmas[i].flags & VMA_UFFD)
-			return true;
-	return false;
-}
-
-static void fill_small(const struct space *s)
-{
-	plan_call(s->c->plan, at(s, STAGE_FILL), SYS_prctl, ARG(PR_SET_THP_DISABLE), ARG(1));
-	fill(s);
-	plan_call(s->c->plan, at(s, STAGE_FILL), SYS_prctl, ARG(PR_SET_THP_DISABLE), ARG(0));
-}
-
 int compile_memory(struct compiler *c, const Ckpt__Task *task)
 {
 	const struct graph *g = c->graph;
@@ -561,6 +384,7 @@ int compile_memory(struct compiler *c, const Ckpt__Task *task)
 	struct space s = {
 		.c = c,
 		.pid = task->pid,
+		.own_table = task->fds == task->pid,
 		.mm = graph_data(g, &kind_mm, task->mm),
 		.vmas = vmas->data,
 		.count = vmas->count,
@@ -583,7 +407,7 @@ int compile_memory(struct compiler *c, const Ckpt__Task *task)
 		seal(&s, v);
 		if (v->flags & VMA_SPECIAL)
 			continue;
-		if (is_kept(&s, v)) {
+		if (space_keeps(&s, v)) {
 			keep(&s, v);
 			continue;
 		}
@@ -594,10 +418,7 @@ int compile_memory(struct compiler *c, const Ckpt__Task *task)
 		protect(&s, v, cut ? v->prot != (PROT_READ | PROT_WRITE) : writable_first(&s, v));
 	}
 	plan_for(c->plan, "pages of process %u", task->pid);
-	if (must_be_small(&s))
-		fill_small(&s);
-	else
-		fill(&s);
+	compile_pages(&s);
 	compile_vdso(c, task);
 	compile_rseq(c, task);
 	return 0;

@@ -111,12 +111,15 @@ struct site {
 	u64 data; /* plan_size() bytes, rw- */
 	u64 slot; /* VDSO_SLOT bytes where a vDSO waits */
 	u64 end;
+	u64 room; /* outside of the arena: twice SITE_ROOM bytes, where huge pages are made; 0: none are */
 	u64 heap; /* where ckpt's own begins; 0: not known */
 };
 /* linux/auxvec.h, since Linux 6.3 */
 #define AUXV_RSEQ_BYTES 27
 #define AUXV_RSEQ_ALIGN 28
 #define VDSO_SLOT 0x20000ull
+#define HUGE_BYTES (2ull << 20)
+#define SITE_ROOM (32ull << 20)
 #define PAGES_FILE PLAN_PAGES
 
 /* What a thread is asked at the end of its steps. */
