@@ -9,7 +9,17 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
-static int scan_process(const struct caps *caps, struct tree *tree, struct graph *g, const struct tree_process *p)
+#define LARGE (64ull << 20)
+
+static bool is_large(const struct object *pages)
+{
+	u64 bytes = 0;
+	for (u32 i = 0; i < pages->count; i++)
+		bytes += ((const struct page_run *)pages->data)[i].len;
+	return bytes >= LARGE;
+}
+
+static int scan_process(const struct caps *caps, struct tree *tree, struct graph *g, struct tree_process *p)
 {
 	WORKING_ON_TASK(p->pid);
 	const Ckpt__Task *parent_task = shape_task(g, (u32)p->ppid);
@@ -32,6 +42,7 @@ static int scan_process(const struct caps *caps, struct tree *tree, struct graph
 		if (r < 0)
 			return r;
 	}
+	p->large = is_large(pages);
 	return 0;
 }
 

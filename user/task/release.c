@@ -10,6 +10,9 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
+#ifndef SYS_process_mrelease
+#define SYS_process_mrelease 448
+#endif
 #define PF_EXITING 4u
 #define FLAGS_FIELD 9 /* of /proc/PID/stat */
 #define THREADS_FIELD 20
@@ -187,6 +190,14 @@ void tree_leave_stopped(const struct tree *tree)
 		syscall(SYS_pidfd_send_signal, tree->processes.v[i].pidfd, SIGSTOP, NULL, 0);
 }
 
+/* Who was killed frees his memory before he can be reaped: two do it in less time than one (process_mrelease(2), Linux 5.15). */
+static void help_to_free(const struct tree *tree)
+{
+	for (size_t i = 0; i < tree->processes.n; i++)
+		if (tree->processes.v[i].large)
+			syscall(SYS_process_mrelease, tree->processes.v[i].pidfd, 0);
+}
+
 int tree_kill(struct tree *tree)
 {
 	struct tree_guard guard = { 0 };
@@ -200,6 +211,7 @@ int tree_kill(struct tree *tree)
 			r = fail(SYSCALL, neg_errno(), "pidfd_send_signal(SIGKILL)");
 	}
 	tree_guard_end(&guard);
+	help_to_free(tree);
 	/* the tracer must reap every thread before the leader can be reaped by its parent */
 	for (size_t i = 0; r == 0 && i < tree->processes.n; i++) {
 		struct tree_process *p = &tree->processes.v[i];

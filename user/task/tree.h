@@ -24,6 +24,7 @@ struct tree_process {
 	int proc;          /* /proc/PID, O_PATH; of the first thread, when the leader has ended */
 	char state;        /* of its leader when it was met; 'Z': all of it has ended */
 	u32 flags;         /* PF_* of the leader, /proc/PID/stat */
+	bool large;        /* its memory takes so long to be freed that ckpt helps */
 	bool leader_ended; /* and others live: it is none of the threads, and has no memory or files any more */
 	u32 workers;       /* threads of the kernel's own in it, for io_uring(7): as the last scan saw them */
 	VECTOR(struct tree_thread) threads; /* leader first, or the oldest that lives, then ascending */
