@@ -6,6 +6,10 @@
 
 /* Is it a child or a tracee that has not been reaped? Then its id is its own. */
 bool child_is_ours(pid_t);
+/* Nanoseconds that a first wait for SIGCHLD may take, which is looked behind again. A timer that is not the next one of its processor
+ * is set in no time; to set the next one takes longer than all else in a stop. Where SIGCHLD is ignored it does not come. */
+u64 child_nap(void);
+#define CHILD_NAP_MAX 10000000ul
 /* Runs a program with ckpt's environment and no signal blocked, and waits for its end: its exit status, 128 + signal, 127 when
  * there is no such program; or a negative errno. */
 int child_run(const char *const *argv);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /* Owns ptrace of one stopped thread: registers, stops, and system calls that the thread makes for ckpt. */
+#include "base/child.h"
 #include "base/clock.h"
 #include "infect/remote.h"
 #include <elf.h>
@@ -130,20 +131,20 @@ static struct remote_stop decode_stop(int status)
 }
 
 /* SIGCHLD is kept pending while looking, so that no stop falls between look and sleep. It may still not come (another
- * thread of ckpt took it, or it is ignored): the sleeps are bounded and grow. */
+ * thread of ckpt took it, or it is ignored): the sleeps are bounded. */
 int remote_wait_stop(pid_t tid, u64 patience, struct remote_stop *ret)
 {
 	sigset_t child, before;
 	sigemptyset(&child);
 	sigaddset(&child, SIGCHLD);
 	pthread_sigmask(SIG_BLOCK, &child, &before);
-	u64 deadline = now_ns() + patience, nap = 100000;
+	u64 deadline = now_ns() + patience, nap = child_nap();
 	int status = 0, err = 0;
 	pid_t got;
 	while ((got = waitpid(tid, &status, __WALL | WNOHANG)) == 0 && !err) {
 		struct timespec wait = { .tv_nsec = (long)nap };
 		sigtimedwait(&child, NULL, &wait);
-		nap = MIN(nap * 2, 10000000ul);
+		nap = MIN(nap * 2, CHILD_NAP_MAX);
 		if (now_ns() > deadline)
 			err = -ETIMEDOUT;
 	}

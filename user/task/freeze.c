@@ -333,7 +333,7 @@ static int settle(struct freeze *f)
 			}
 		}
 		if (f->here)
-			sigtimedwait(&f->child, NULL, &(struct timespec){ .tv_nsec = 100000 });
+			sigtimedwait(&f->child, NULL, &(struct timespec){ .tv_nsec = (long)child_nap() });
 		else
 			tree_pause(round);
 	}
