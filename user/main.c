@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /* The command table, nothing else. */
+#include "base/heap.h"
 #include "command/command.h"
 #include "compat/front.h"
 #include <stdio.h>
@@ -44,6 +45,7 @@ static void own_proc_files(void)
 int main(int argc, char **argv)
 {
 	own_proc_files();
+	heap_begin();
 	if (argc > 2 && !strcmp(argv[1], "--btf")) {
 		setenv("CKPT_BTF", argv[2], 1);
 		argc -= 2, argv += 2;

@@ -9,18 +9,41 @@
 #define LARGEST (32u << 20) /* what mallopt(3) takes: larger blocks are mapped */
 #define HUGE (2u << 20)
 
+#define FIRST (256u << 10) /* a small restore takes as much */
+#define MORE (512u << 10)  /* and grows by that */
+
+/* Bytes by which the heap has grown for `least`, from *ret on. */
+static size_t grow(size_t least, uintptr_t *ret)
+{
+	*ret = ALIGN_UP((uintptr_t)sbrk(0), PAGE_BYTES);
+	void *volatile first = malloc(least);
+	free(first);
+	uintptr_t to = (uintptr_t)sbrk(0);
+	return to > *ret ? to - *ret : 0;
+}
+
+void heap_begin(void)
+{
+	uintptr_t from;
+	mallopt(M_ARENA_MAX, 1);
+	mallopt(M_TOP_PAD, MORE);
+	mallopt(M_MMAP_THRESHOLD, LITTLE); /* what is set no more grows by itself */
+	mallopt(M_TRIM_THRESHOLD, LITTLE);
+	size_t len = MIN(grow(FIRST / 2, &from), (size_t)FIRST);
+	if (len)
+		madvise((void *)from, len, MADV_POPULATE_WRITE); /* Linux 5.14 */
+}
+
 void heap_expect(size_t bytes)
 {
 	if (bytes < LITTLE)
 		return;
-	uintptr_t from = ALIGN_UP((uintptr_t)sbrk(0), PAGE_BYTES);
+	uintptr_t from;
 	mallopt(M_MMAP_THRESHOLD, LARGEST);
 	mallopt(M_TRIM_THRESHOLD, INT32_MAX);
 	mallopt(M_TOP_PAD, (int)MIN(bytes, MOST));
-	void *volatile first = malloc(LITTLE); /* grows the heap unless it has room */
-	free(first);
+	size_t len = grow(LITTLE, &from); /* none when it has room */
 	mallopt(M_TOP_PAD, HUGE);
-	uintptr_t to = (uintptr_t)sbrk(0);
-	if (to > from)
-		madvise((void *)from, to - from, MADV_HUGEPAGE);
+	if (len)
+		madvise((void *)from, len, MADV_HUGEPAGE);
 }
