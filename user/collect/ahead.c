@@ -3,6 +3,7 @@
 #include "base/file.h"
 #include "base/parallel.h"
 #include "collect/ahead.h"
+#include <semaphore.h>
 
 /* Of all processes: a tree with more mappings than that has eBPF tell them. */
 #define AHEAD_LIMIT (1u << 20)
@@ -10,7 +11,8 @@
 struct smaps_ahead {
 	const struct tree *tree;
 	pthread_t thread;
-	bool joined;
+	sem_t done; /* all is read that will be: the end of a thread takes longer */
+	bool awaited;
 	size_t n; /* processes, the first of the tree, whose text is whole */
 	struct text texts[];
 };
@@ -26,6 +28,7 @@ static void *read_ahead(void *arg)
 			break;
 		room -= text->len;
 	}
+	sem_post(&a->done);
 	return NULL;
 }
 
@@ -35,18 +38,18 @@ struct smaps_ahead *smaps_ahead(const struct tree *tree)
 	if (!a)
 		return NULL;
 	a->tree = tree;
+	sem_init(&a->done, 0, 0);
 	if (parallel_thread(&a->thread, read_ahead, a) == 0)
 		return a;
+	sem_destroy(&a->done);
 	free(a);
 	return NULL;
 }
 
 void smaps_ahead_await(struct smaps_ahead *a)
 {
-	if (!a || a->joined)
-		return;
-	pthread_join(a->thread, NULL);
-	a->joined = true;
+	while (a && !a->awaited)
+		a->awaited = sem_wait(&a->done) == 0;
 }
 
 bool smaps_ahead_take(struct smaps_ahead *a, size_t process, struct text *ret)
@@ -65,7 +68,8 @@ void smaps_ahead_end(struct smaps_ahead *a)
 {
 	if (!a)
 		return;
-	smaps_ahead_await(a);
+	pthread_join(a->thread, NULL);
+	sem_destroy(&a->done);
 	for (size_t i = 0; i < a->tree->processes.n; i++)
 		text_free(&a->texts[i]);
 	free(a);
