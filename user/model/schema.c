@@ -84,10 +84,16 @@ struct known_message *schema_message(const struct schema *s, const char *name, s
 	return NULL;
 }
 
-void schema_forget_fields(struct schema *s)
+int schema_without_fields(struct schema *ret, const struct schema *s)
 {
-	for (size_t i = 0; i < s->messages.n; i++)
-		memset(s->messages.v[i].fields, 0, sizeof s->messages.v[i].fields);
+	*ret = (struct schema){ 0 };
+	for (size_t i = 0; i < s->messages.n; i++) {
+		struct known_message *m = vector_add(&ret->messages);
+		if (!m)
+			return -ENOMEM;
+		m->desc = s->messages.v[i].desc;
+	}
+	return 0;
 }
 
 void schema_free(struct schema *s)

@@ -23,8 +23,8 @@ int schema_of_kinds(struct schema *ret, const struct kind *const *kinds);
 void schema_add_told(struct schema *, const struct graph *);
 /* The message of this name, which mostly stands at the place guess; NULL: unknown. */
 struct known_message *schema_message(const struct schema *, const char *name, size_t guess);
-/* Takes every field of every message away. */
-void schema_forget_fields(struct schema *);
+/* The same messages without any field, and no kinds. 0, or -ENOMEM: free it in either case. */
+int schema_without_fields(struct schema *ret, const struct schema *);
 void schema_free(struct schema *);
 #define _cleanup_schema_ _cleanup_(schema_free)
 

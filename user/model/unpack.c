@@ -218,12 +218,9 @@ static int unpack_messages(struct input *in, u32 n, struct schema *image)
 }
 
 /* What the maker could know, where that is less than what this ckpt knows. */
-static int keep_schema(struct graph *g, struct schema *image, const struct kind *const *kinds)
+static int keep_schema(struct graph *g, struct schema *image, const struct schema *own)
 {
-	_cleanup_schema_ struct schema own = { 0 };
-	if (schema_of_kinds(&own, kinds) < 0)
-		return -ENOMEM;
-	if (schema_covers(image, &own))
+	if (schema_covers(image, own))
 		return 0;
 	g->schema = malloc(sizeof *g->schema);
 	if (!g->schema)
@@ -265,16 +262,14 @@ static int unpack_objects(struct input *in, struct graph *g, u32 objects)
 static int unpack_all(struct input *in, struct graph *g, const struct kind *const *kinds)
 {
 	struct pack_header header;
-	_cleanup_schema_ struct schema image = { 0 };
+	_cleanup_schema_ struct schema own = { 0 }, image = { 0 };
 	int r = take_header(in, &header);
 	if (r < 0)
 		return r;
 	in->kinds = header.kinds;
 	in->table = charge(in, header.kinds * sizeof(struct kind *)) ? calloc(header.kinds + 1, sizeof(struct kind *)) : NULL;
-	if (!in->table || schema_of_kinds(&image, kinds) < 0)
+	if (!in->table || schema_of_kinds(&own, kinds) < 0 || schema_without_fields(&image, &own) < 0)
 		return -ENOMEM;
-	image.kinds.n = 0;
-	schema_forget_fields(&image);
 	r = unpack_kinds(in, kinds, &image);
 	if (r == 0)
 		r = unpack_messages(in, header.messages, &image);
@@ -282,7 +277,7 @@ static int unpack_all(struct input *in, struct graph *g, const struct kind *cons
 		r = unpack_objects(in, g, header.objects);
 	if (r == 0 && header.version == PACK_VERSION_TOLD)
 		schema_add_told(&image, g);
-	return r == 0 ? keep_schema(g, &image, kinds) : r;
+	return r == 0 ? keep_schema(g, &image, &own) : r;
 }
 
 int graph_unpack(struct graph *ret, const void *bytes, size_t len, const struct kind *const *kinds, size_t limit,
