@@ -183,13 +183,15 @@ static bool has_many_nodes(void)
 	return file_read_once(AT_FDCWD, ONLINE, &online) == 0 && online.data && strpbrk(online.data, "-,");
 }
 
-static bool is_looked_for(struct collector *c, const struct record_task *t)
+static bool is_looked_for(struct collector *c, const struct record_task *t, const struct object *vmas)
 {
 	enum { ONE = 1, MANY };
 	u64 key = map_mix(map_mix(0, 'n'), 'u');
 	u32 nodes = collector_recall(c, key);
 	if (t->has_mempolicy)
 		return true;
+	if (!vmas && t->known & KNOWN_NUMA) /* ckpt itself, which has no list of its mappings */
+		return false;
 	if (!nodes) {
 		nodes = has_many_nodes() ? MANY : ONE;
 		collector_remember(c, key, nodes);
@@ -206,7 +208,7 @@ static int numa_collect(struct collector *c, const struct subject *subject, stru
 	_cleanup_text_ struct text list = { 0 };
 	if (t->known & KNOWN_NUMA && !t->has_mempolicy && !message_set_string(&m->policy, NO_POLICY))
 		return fail_memory();
-	if (!is_looked_for(c, t))
+	if (!is_looked_for(c, t, vmas))
 		return 0;
 	int proc = collector_proc(c, t->tgid);
 	int err = proc < 0 ? proc : file_readf(&list, proc, "task/%u/numa_maps", t->tid);

@@ -19,26 +19,37 @@ struct rights {
 	const struct caps *caps;
 	const Ckpt__Creds *own; /* of ckpt, here */
 	s32 nice;               /* of ckpt */
-	struct text uid_map, gid_map, setgroups;
+	struct needed {
+		const char *path;
+		struct text text;
+		bool read;
+		int err;
+	} uid_map, gid_map, setgroups; /* read where ids are others than those of ckpt */
 };
 
 static void rights_free(struct rights *r)
 {
-	text_free(&r->uid_map);
-	text_free(&r->gid_map);
-	text_free(&r->setgroups);
+	text_free(&r->uid_map.text);
+	text_free(&r->gid_map.text);
+	text_free(&r->setgroups.text);
 }
 
-static int rights_read(struct rights *r, const struct graph *g, const struct survey *s)
+static const char *need(struct needed *file)
+{
+	if (!file->read)
+		file->err = file_read(AT_FDCWD, file->path, &file->text);
+	file->read = true;
+	return file->err < 0 || !file->text.data ? "" : file->text.data;
+}
+
+static int rights_begin(struct rights *r, const struct graph *g, const struct survey *s)
 {
 	const struct object *own = graph_next(&s->self, resource_creds.kind, NULL);
-	int err = file_read(AT_FDCWD, "/proc/self/uid_map", &r->uid_map);
-	if (err >= 0)
-		err = file_read(AT_FDCWD, "/proc/self/gid_map", &r->gid_map);
-	if (err >= 0)
-		err = file_read(AT_FDCWD, "/proc/self/setgroups", &r->setgroups);
-	if (err < 0 || !own)
-		return fail(SYSCALL, err, "/proc/self/{uid_map,gid_map,setgroups}");
+	if (!own)
+		return fail(SYSCALL, -ENOENT, "the credentials of ckpt");
+	r->uid_map.path = "/proc/self/uid_map";
+	r->gid_map.path = "/proc/self/gid_map";
+	r->setgroups.path = "/proc/self/setgroups";
 	r->graph = g;
 	r->caps = s->caps;
 	r->own = own->data;
@@ -47,10 +58,10 @@ static int rights_read(struct rights *r, const struct graph *g, const struct sur
 }
 
 /* user_namespaces(7): lines of the first id inside, the first outside, and how many. */
-static bool is_mapped(const struct text *map, u32 id)
+static bool is_mapped(struct needed *map, u32 id)
 {
 	unsigned inside, outside, count;
-	for (const char *at = map->data; at && sscanf(at, "%u %u %u", &inside, &outside, &count) == 3;) {
+	for (const char *at = need(map); at && sscanf(at, "%u %u %u", &inside, &outside, &count) == 3;) {
 		if (id - inside < count)
 			return true;
 		at = strchr(at, '\n');
@@ -60,14 +71,14 @@ static bool is_mapped(const struct text *map, u32 id)
 }
 
 /* Is the id one of ckpt's three, or may any be taken that its user namespace has? */
-static bool may_have(const struct rights *r, const struct text *map, u32 id, const u32 own[3])
+static bool may_have(const struct rights *r, struct needed *map, u32 id, const u32 own[3])
 {
 	if (id == own[0] || id == own[1] || id == own[2])
 		return true;
 	return r->caps->state[CAN_SETUID].answer != CAP_NO && is_mapped(map, id);
 }
 
-static int judge_ids(const struct rights *r, const Ckpt__Creds *m)
+static int judge_ids(struct rights *r, const Ckpt__Creds *m)
 {
 	const u32 uid[] = { m->uid, m->euid, m->suid, m->fsuid }, own_uid[] = { r->own->uid, r->own->euid, r->own->suid };
 	const u32 gid[] = { m->gid, m->egid, m->sgid, m->fsgid }, own_gid[] = { r->own->gid, r->own->egid, r->own->sgid };
@@ -92,13 +103,15 @@ static void list_groups(char *to, size_t room, const Ckpt__Creds *m)
 		used += (size_t)snprintf(to + used, room - used, "%s%u", i ? " " : "", m->group[i]);
 }
 
-static int judge_groups(const struct rights *r, const Ckpt__Creds *m)
+static int judge_groups(struct rights *r, const Ckpt__Creds *m)
 {
 	char wanted[80], own[80];
-	bool may = r->caps->state[CAN_SETUID].answer != CAP_NO && r->setgroups.len && !strncmp(r->setgroups.data, "allow", 5);
+	if (same_groups(m, r->own))
+		return 0;
+	bool may = r->caps->state[CAN_SETUID].answer != CAP_NO && !strncmp(need(&r->setgroups), "allow", 5);
 	for (size_t i = 0; may && i < m->n_group; i++)
 		may = is_mapped(&r->gid_map, m->group[i]);
-	if (may || same_groups(m, r->own))
+	if (may)
 		return 0;
 	list_groups(wanted, sizeof wanted, m);
 	list_groups(own, sizeof own, r->own);
@@ -152,7 +165,7 @@ static int judge_scheduling(const struct rights *r, const Ckpt__Sched *m)
 int judge_rights(const struct graph *g, const struct survey *s)
 {
 	_cleanup_(rights_free) struct rights r = { 0 };
-	int err = rights_read(&r, g, s), bad = 0;
+	int err = rights_begin(&r, g, s), bad = 0;
 	for (struct object *o = NULL; err == 0 && (o = graph_next(g, resource_creds.kind, o));) {
 		const Ckpt__Creds *m = o->data;
 		WORKING_ON_THREAD(o->id);
@@ -164,6 +177,9 @@ int judge_rights(const struct graph *g, const struct survey *s)
 		WORKING_ON_THREAD(o->id);
 		bad |= judge_scheduling(&r, o->data) < 0;
 	}
+	int unread = MIN(MIN(r.uid_map.err, r.gid_map.err), r.setgroups.err);
+	if (unread < 0)
+		err = fail(SYSCALL, unread, "/proc/self/{uid_map,gid_map,setgroups}");
 	return err < 0 ? err : bad ? -EINVAL : 0;
 }
 
