@@ -158,21 +158,33 @@ static int unpack_object(struct input *in, struct graph *g)
 	return r;
 }
 
+/* Most images have the kinds that are known here, in the same order. */
+static const struct kind *kind_named(const struct kind *const *kinds, const char *name, u32 guess)
+{
+	u32 at = 0;
+	while (kinds[at] && at < guess)
+		at++;
+	if (kinds[at] && !strcmp(kinds[at]->name, name))
+		return kinds[at];
+	while (*kinds && strcmp((*kinds)->name, name))
+		kinds++;
+	return *kinds;
+}
+
 /* The kind that a row of the table names; NULL when it is unknown. -EBADMSG: no name, or one of another row; -EPROTO: of another
  * layout. */
 static int find_kind(struct input *in, const struct pack_kind *row, const struct kind *const *kinds, u32 n)
 {
 	if (!row->name[0] || !memchr(row->name, 0, sizeof row->name) || row->zero)
 		return -EBADMSG;
-	while (*kinds && strcmp((*kinds)->name, row->name))
-		kinds++;
-	for (u32 i = 0; *kinds && i < n; i++)
-		if (in->table[i] == *kinds)
+	const struct kind *kind = kind_named(kinds, row->name, n);
+	for (u32 i = 0; kind && i < n; i++)
+		if (in->table[i] == kind)
 			return -EBADMSG;
-	in->table[n] = *kinds;
-	if (!*kinds || (row->record_size == (*kinds)->record_size && row->layout == pack_layout(*kinds)))
+	in->table[n] = kind;
+	if (!kind || (row->record_size == kind->record_size && row->layout == pack_layout(kind)))
 		return 0;
-	note_unknown(in, (*kinds)->name);
+	note_unknown(in, kind->name);
 	return -EPROTO;
 }
 
