@@ -7,7 +7,7 @@ import signal
 import subprocess
 import time
 
-CKPT, PEER = "/run/bench/ckpt", "/usr/sbin/criu"
+CKPT, PEER = "/usr/sbin/ckpt", "/usr/sbin/criu"
 TIMEOUT = 60
 NULL = os.open("/dev/null", os.O_RDWR)
 OUT = os.memfd_create("output", 0)
