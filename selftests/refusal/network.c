@@ -51,7 +51,6 @@ TEST(external, .root = true, .net = true)
 }
 REFUSED(waiting_from_outside, "waiting-outside", EXIT_RACED, "INET_WAITING")
 REFUSED(waiting_with_data, "waiting-data", EXIT_RACED, "INET_WAITING")
-REFUSED(ended, "ended", EXIT_RACED, "INET_ENDED")
 REFUSED(urgent, "urgent", EXIT_UNSUPPORTED, "INET_URGENT")
 REFUSED(layer, "layer", EXIT_UNSUPPORTED, "INET_LAYER")
 REFUSED(keys, "keys", EXIT_UNSUPPORTED, "INET_KEYS")
@@ -64,7 +63,7 @@ REFUSED(group, "group", EXIT_UNSUPPORTED, "INET_GROUP")
 REFUSED(namespace, "namespace", EXIT_UNSUPPORTED, "INET_NAMESPACE")
 REFUSED(shared_queue, "shared-queue", EXIT_UNSUPPORTED, "INET_QUEUE")
 REFUSED(corked, "corked", EXIT_RACED, "INET_HELD")
-REFUSED(connecting, "full", EXIT_RACED, "INET_CONNECTING")
+REFUSED(connecting_with_data, "fast", EXIT_RACED, "INET_CONNECTING")
 
 /* eBPF alone is asked for, and may not be loaded. */
 static void dumped_without_lock(const char *program, const char *what, int status, const char *code, const char *advice)

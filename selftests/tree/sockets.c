@@ -10,6 +10,9 @@ PROGRAM(unix_waiting, QUIET | NET, "unix", "waiting")
 PROGRAM(unix_many, QUIET | NET, "unix", "many")
 PROGRAM(inet, QUIET | NET, "inet")
 PROGRAM(options, QUIET | NET, "options")
+PROGRAM(connecting, QUIET | NET, "connecting")
+PROGRAM(connecting_outside, NET, "connecting", "outside")
+PROGRAM(ended, QUIET | NET, "ended")
 PROGRAM(multipath, QUIET | NET, "multipath")
 PROGRAM(tcp, QUIET | NET, "tcp")
 PROGRAM(packets, QUIET | NET, "packets")
@@ -61,3 +64,22 @@ static void ss_agrees(const char *program)
 
 TEST(ss_inet, .root = true, .net = true) { ss_agrees("inet"); }
 TEST(ss_tcp, .root = true, .net = true) { ss_agrees("tcp"); }
+
+/* What a restore has made can be dumped, and made again. */
+static void goes_twice(const char *program, const char *argument)
+{
+	struct target t;
+	char first[sizeof t.image];
+	target_start(&t, program, argument);
+	target_dump(&t, false);
+	target_restore(&t, 0);
+	memcpy(first, t.image, sizeof first);
+	snprintf(t.image, sizeof t.image, "%.58s.next", first);
+	target_dump(&t, false);
+	target_restore(&t, 0);
+	target_judge(&t);
+}
+
+TEST(connecting_twice, .root = true, .net = true, .seconds = 60) { goes_twice("connecting", NULL); }
+TEST(connecting_outside_twice, .root = true, .net = true, .seconds = 60) { goes_twice("connecting", "outside"); }
+TEST(ended_twice, .root = true, .net = true, .seconds = 60) { goes_twice("ended", NULL); }

@@ -208,7 +208,7 @@ int netlink_unix_bound(const void *name, size_t len, u64 device, u64 inode)
 
 /* --- TCP and UDP --- */
 
-enum { TCP_STATE_LISTEN = 10 }; /* include/net/tcp_states.h */
+enum { TCP_STATE_SYN_SENT = 2, TCP_STATE_LISTEN = 10 }; /* include/net/tcp_states.h */
 
 /* Port and address in network order, and the interface of a link-local one. */
 static u32 diag_end(const void *address, __be16 *ret_port, __be32 ret_address[4])
@@ -255,6 +255,49 @@ s64 netlink_tcp_inode(const void *local, const void *remote)
 	if (r < 0)
 		return r;
 	return m->id.idiag_dport == port_of(remote) ? (s64)m->idiag_inode : -ENOENT; /* not one that listens there */
+}
+
+struct connecting {
+	u64 inode;
+	struct sockaddr_in6 *ret; /* sockaddr_in of IPv4 */
+};
+
+/* 1: it is this socket. */
+static int is_connecting(const struct nlmsghdr *h, void *context)
+{
+	const struct connecting *c = context;
+	const struct inet_diag_msg *m = NLMSG_DATA(h);
+	struct sockaddr_in *four = (void *)c->ret;
+	if (m->idiag_inode != (u32)c->inode)
+		return 0;
+	c->ret->sin6_family = m->idiag_family;
+	c->ret->sin6_port = m->id.idiag_dport;
+	if (m->idiag_family == AF_INET6)
+		memcpy(&c->ret->sin6_addr, m->id.idiag_dst, sizeof c->ret->sin6_addr);
+	else
+		memcpy(&four->sin_addr, m->id.idiag_dst, sizeof four->sin_addr);
+	if (m->idiag_family == AF_INET6 && IN6_IS_ADDR_LINKLOCAL(&c->ret->sin6_addr))
+		c->ret->sin6_scope_id = m->id.idiag_if;
+	return 1;
+}
+
+int netlink_tcp_connecting(const void *local, u64 inode, void *ret_remote)
+{
+	const struct {
+		struct nlmsghdr h;
+		struct inet_diag_req_v2 r;
+	} request = {
+		.h = { .nlmsg_len = sizeof request,
+		       .nlmsg_type = SOCK_DIAG_BY_FAMILY,
+		       .nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP },
+		.r = { .sdiag_family = (u8)((const struct sockaddr *)local)->sa_family,
+		       .sdiag_protocol = IPPROTO_TCP,
+		       .idiag_states = 1u << TCP_STATE_SYN_SENT,
+		       .id = { .idiag_sport = port_of(local) } },
+	};
+	struct connecting c = { inode, ret_remote };
+	int r = ask_all(&request, sizeof request, is_connecting, &c);
+	return r > 0 ? 0 : r ?: -ENOENT;
 }
 
 /* INET_DIAG_*; NULL: the answer has none such. */

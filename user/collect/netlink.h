@@ -42,6 +42,8 @@ int netlink_unix_bound(const void *name, size_t len, u64 device, u64 inode);
 /* The inode of the TCP socket of ckpt's own network namespace with these ends (sockaddr_in or sockaddr_in6, both alike):
  * 0 when it belongs to nobody any more, -ENOENT when there is none, or another negative errno. */
 s64 netlink_tcp_inode(const void *local, const void *remote);
+/* Where the socket of an inode wants to be connected to (room for a sockaddr_in6) that nobody has answered yet: 0 or negative errno. */
+int netlink_tcp_connecting(const void *local, u64 inode, void *ret_remote);
 /* Has it keys of TCP-MD5 (RFC 2385)? remote: zeroed for one that listens. 1; 0, also where cap_net_admin is missing (Linux 4.14 tells who has
  * it); or negative errno. */
 int netlink_tcp_signs(const void *local, const void *remote);

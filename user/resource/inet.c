@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /* Owns sockets of ip(7) and ipv6(7): UDP, UDP-Lite, ICMP and raw ones, connected or not; TCP, also multipath TCP, that are new, bound or
- * listen, and TCP connections within the tree and to the outside. */
+ * listen, or wait to be connected, and TCP connections within the tree and to the outside. */
 #include "base/map.h"
 #include "collect/collect.h"
 #include "collect/socket.h"
+#include "resource/inet_connecting.h"
 #include "resource/inet_group.h"
 #include "resource/inet_outside.h"
 #include "resource/inet_queue.h"
@@ -118,14 +119,14 @@ static int collect_over(int fd, Ckpt__Inet *m)
 }
 
 /* Are its segments signed, by TCP-MD5 or TCP-AO? */
-static bool has_keys(int fd)
+static bool has_keys(int fd, const Ckpt__Inet *m)
 {
 	union address local = { 0 }, remote = { 0 };
 	u8 info[128] = { 0 }; /* struct tcp_ao_info_opt, which may grow */
-	socklen_t local_len = sizeof local, remote_len = sizeof remote, len = sizeof info;
+	socklen_t local_len = sizeof local, len = sizeof info;
 	if (getsockopt(fd, IPPROTO_TCP, TCP_AO_INFO, info, &len) == 0)
 		return true;
-	getpeername(fd, (void *)&remote, &remote_len); /* one that listens has none */
+	remote_address(m, &remote); /* one that listens has none */
 	return getsockname(fd, (void *)&local, &local_len) == 0 && netlink_tcp_signs(&local, &remote) > 0;
 }
 
@@ -153,12 +154,12 @@ static int collect_tcp(struct collector *c, int fd, struct object *o)
 		SET(m, backlog, info.tcpi_sacked);
 		SET(m, waiting, info.tcpi_unacked);
 	}
-	if ((m->listening || m->remote) && !is_multipath(m) && has_keys(fd))
+	if ((m->listening || m->remote) && !is_multipath(m) && has_keys(fd, m))
 		SET(m, keys, true);
 	SET(m, sent, info.tcpi_bytes_acked > 1 || info.tcpi_unacked || info.tcpi_notsent_bytes);
 	collect_moment(fd, m);
 	if (m->over)
-		return 0;
+		return collect_left(fd, m);
 	bool connected = m->local && m->remote && STATE_IN(m->state, OUTSIDE_STATES);
 	if (m->protocol != IPPROTO_TCP || !connected || m->urgent)
 		return 0;
@@ -167,7 +168,9 @@ static int collect_tcp(struct collector *c, int fd, struct object *o)
 		forget_end(m); /* comes with it */
 	}
 	int r = collect_connection(c, fd, &info, m);
-	return r == 0 ? find_peer(c, &kind_inet, o, m) : r;
+	if (r == 0)
+		r = find_peer(c, &kind_inet, o, m);
+	return r == 0 && m->peer && !collector_live(c) ? end_pair(m, graph_data(collector_graph(c), &kind_inet, m->peer)) : r;
 }
 
 /* An end of a connection whose other end nobody in the tree has. */
@@ -295,7 +298,7 @@ static int inet_collect(struct collector *c, const struct subject *subject, stru
 	if (subject->file->chosen)
 		SET(m, chosen, true);
 	if (m->protocol == IPPROTO_TCP)
-		r = collect_over(fd, m);
+		r = collect_over(fd, m) ?: collect_connecting(fd, m);
 	if (r == 0)
 		r = collect_options(fd, m, type);
 	if (r < 0 || is_tcp(m))
@@ -325,10 +328,8 @@ static int judge_tcp_dump(const struct graph *graph, const Ckpt__Inet *m)
 	if (m->urgent)
 		return fail(INET_URGENT, 0, "from %s to %s", b, a);
 	if (m->over)
-		return is_over(m, OVER_CLOSED) && m->unread ? fail(INET_ENDED, 0, "%u bytes at %s", m->unread, a) : 0;
-	if (!m->outside && STATE_IN(m->state, ENDING_STATES))
-		return fail(INET_ENDED, 0, "at %s", a);
-	if (m->state == SYN_SENT || m->state == SYN_RECV)
+		return 0;
+	if ((m->state == SYN_SENT || m->state == SYN_RECV) && !m->connecting)
 		return fail(INET_CONNECTING, 0, "from %s", a);
 	if (m->listening && m->waiting && m->waiting > waiting_at(graph, &kind_inet, m))
 		return fail(INET_WAITING, 0, "%u of them at %s", m->waiting, a);
@@ -401,6 +402,7 @@ static int judge_restore(const struct graph *graph, const struct object *o)
 	union address a;
 	if (!m->family || !m->type || !is_known(m) || (m->remote && !remote_address(m, &a)) ||
 	    ((m->tcp || m->peer || m->peer_closed || m->outside) && !(m->tcp && is_tcp(m))) ||
+	    (m->left.len && !is_over(m, OVER_CLOSED)) ||
 	    (m->over &&
 	     (m->local || m->remote || m->tcp || m->listening || !(is_over(m, OVER_CLOSED) || is_over(m, OVER_RESET)))))
 		return fail(IMAGE_INCONSISTENT, 0, "socket %u", o->id);
@@ -411,6 +413,8 @@ static int judge_restore(const struct graph *graph, const struct object *o)
 		r = judge_groups_restore(m);
 	if (r == 0)
 		r = judge_datagrams_restore(m);
+	if (r == 0)
+		r = judge_connecting_restore(m);
 	if (r == 0 && m->tcp && m->outside)
 		r = judge_outside_restore(o, m);
 	else if (r == 0 && m->tcp)
@@ -463,6 +467,7 @@ static bool inet_at_home(const struct graph *graph, const struct object *o)
 #define CREATE(file) plan_at(plan, file, STAGE_CREATE)
 #define LINK(file) plan_at(plan, file, STAGE_LINK)
 #define SETTLE(file) plan_at(plan, file, STAGE_SETTLE)
+#define WATCH(file) plan_at(plan, file, STAGE_WATCH)
 
 /* Addresses of the tree may be shared in ways that its own options would not allow any more: all are bound with
  * SO_REUSEADDR, which gets its value at the end. */
@@ -502,7 +507,7 @@ static void plan_link(struct plan *plan, u32 file, struct arg fd, const Ckpt__In
 		plan_outside(plan, fd, m);
 	} else if (m->over) {
 		plan_over(plan, fd, m);
-	} else if (remote_address(m, &remote)) {
+	} else if (!m->connecting && remote_address(m, &remote)) {
 		plan_connect(plan, file, fd, m, &remote);
 	}
 }
@@ -518,12 +523,14 @@ static void plan_last(struct plan *plan, const struct graph *graph, u32 file, co
 	plan_filter(plan, SETTLE(file), fd, m);
 	plan_options(plan, SETTLE(file), fd, m, false);
 	if (m->local)
-		plan_int(plan, plan_at(plan, file, STAGE_WATCH), fd, SOL_SOCKET, SO_REUSEADDR, m->reuse);
+		plan_int(plan, WATCH(file), fd, SOL_SOCKET, SO_REUSEADDR, m->reuse);
 	else if (m->reuse)
 		plan_int(plan, SETTLE(file), fd, SOL_SOCKET, SO_REUSEADDR, 1);
 	if (!is_tcp(m) && (m->shutdown & 3))
 		plan_call(plan, SETTLE(file), SYS_shutdown, fd, ARG((m->shutdown & 3) - 1));
-	plan_status_flags(plan, SETTLE(file), file, file_flags(graph, file), O_NONBLOCK);
+	if (m->connecting)
+		plan_connecting(plan, WATCH(file), fd, m);
+	plan_status_flags(plan, m->connecting ? WATCH(file) : SETTLE(file), file, file_flags(graph, file), O_NONBLOCK);
 }
 
 /* Until the tree is let go, a connection ends by a reset: else its address is in use for a minute (restore/resets.h). */
@@ -569,7 +576,7 @@ static int inet_plan(struct plan *plan, const struct graph *graph, const struct 
 	plan_place_fd(plan, plan_socket(plan, o->id, m), o->id);
 	plan_call(plan, CREATE(o->id), SYS_fchown, fd, ARG(m->uid), ARG(m->gid));
 	plan_bind(plan, o->id, fd, m);
-	if (m->tcp)
+	if (ends_by_reset(m))
 		plan_reset(plan, o->id, fd);
 	if (m->peer_closed)
 		plan_widow(plan, o->id, fd, m);

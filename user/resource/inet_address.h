@@ -24,6 +24,8 @@ static inline bool is_tcp(const Ckpt__Inet *m) { return m->protocol == IPPROTO_T
 /* raw(7): every packet of a protocol, whose number takes the place of a port. */
 static inline bool is_raw(const Ckpt__Inet *m) { return m->type && !strcmp(m->type, "raw"); }
 static inline bool is_v6(const Ckpt__Inet *m) { return m->family && !strcmp(m->family, "inet6"); }
+/* Until the tree is let go (restore/resets.h). */
+static inline bool ends_by_reset(const Ckpt__Inet *m) { return m->tcp || m->connecting; }
 static inline int family_number(const Ckpt__Inet *m) { return is_v6(m) ? AF_INET6 : AF_INET; }
 static inline socklen_t address_size(const union address *a)
 {

@@ -282,7 +282,7 @@ static inline void plan_options(struct plan *plan, struct place at, struct arg f
 {
 	for (size_t i = 0; i < m->n_option; i++) {
 		const struct inet_option *o = find_option(m->option[i]->name);
-		bool later = m->tcp && o->type == LINGER; /* when the tree is let go */
+		bool later = ends_by_reset(m) && o->type == LINGER; /* when the tree is let go */
 		if ((o->when <= ANY) == before_bind && !later)
 			plan_one_option(plan, at, fd, o, m->option[i]);
 	}

@@ -83,6 +83,15 @@ static inline int lock_listener(struct collector *c, const struct kind *kind, st
 	return r == 0 && collector_remember(c, key, 1) < 0 ? fail_memory() : r;
 }
 
+/* What came before the end, and was not read. */
+static inline int collect_left(int fd, Ckpt__Inet *m)
+{
+	if (!is_over(m, OVER_CLOSED) || !m->unread)
+		return 0;
+	m->has_left = true;
+	return peek_queue(fd, &m->left, m->unread);
+}
+
 /* Its connection is given up: what is left is a socket that has had one. */
 static inline int give_up(Ckpt__Inet *m, const char *how)
 {
@@ -96,6 +105,25 @@ static inline int give_up(Ckpt__Inet *m, const char *how)
 	m->has_shutdown = m->has_outside = false;
 	m->outside = m->urgent = m->ended = m->error = false;
 	return message_set_string(&m->over, how) ? 0 : fail_memory();
+}
+
+/* Both ends have said that they send no more: what is still on its way has come, and the connection is over, as it would be without
+ * anything that the program does. */
+static inline int end_pair(Ckpt__Inet *a, Ckpt__Inet *b)
+{
+	Ckpt__Inet *const ends[] = { a, b };
+	bool over = (a->shutdown & 2) && (b->shutdown & 2) && !a->repair && !b->repair;
+	int r = 0;
+	for (size_t i = 0; over && r == 0 && i < ARRAY_SIZE(ends); i++) {
+		Ckpt__Inet *m = ends[i];
+		m->left = m->tcp->incoming;
+		m->has_left = m->left.len > 0;
+		m->tcp->incoming = (ProtobufCBinaryData){ 0 };
+		m->has_peer = false;
+		m->peer = 0;
+		r = give_up(m, OVER_CLOSED);
+	}
+	return r;
 }
 
 /* What it has sent and the other end has not confirmed, and what it was yet to send. A FIN counts as a byte. */
@@ -221,6 +249,34 @@ static inline void plan_outside(struct plan *plan, struct arg fd, const Ckpt__In
 		plan_call(plan, AT(PLAN_WORLD, STAGE_SETTLE), SYS_shutdown, fd, ARG(how - 1));
 }
 
+/* Its queue is filled as that of a connection with nobody, which a port of this host denies as soon as it is to end. */
+static inline void plan_left(struct plan *plan, struct arg fd, const Ckpt__Inet *m, const union address *nobody)
+{
+	const struct timespec patience = { .tv_sec = 10 };
+	const struct pollfd wait = { .fd = (int)fd.value };
+	const u32 begin = 1u << 28, next = begin + (u32)m->left.len, room = 65535;
+	const struct tcp_repair_window window = { next, room, room, room, next };
+	const Ckpt__InetOption *buffer = option_of(m, "SO_RCVBUF");
+	struct place at = AT(PLAN_WORLD, STAGE_SETTLE);
+	u32 error = plan_data(plan, NULL, sizeof(int), 8), len = plan_data(plan, &(u32){ sizeof(int) }, sizeof(u32), 8);
+	plan_int(plan, at, fd, SOL_SOCKET, SO_RCVBUFFORCE, (int)(m->left.len * 4 + (1 << 18)));
+	plan_tcp(plan, STAGE_SETTLE, fd, TCP_REPAIR, 1);
+	plan_tcp(plan, STAGE_SETTLE, fd, TCP_REPAIR_QUEUE, TCP_RECV_QUEUE);
+	plan_tcp(plan, STAGE_SETTLE, fd, TCP_QUEUE_SEQ, (int)begin);
+	plan_call(plan, at, SYS_connect, fd, arg_address(plan, nobody), ARG(address_size(nobody)));
+	plan_sends(plan, STAGE_SETTLE, fd, m->left.data, m->left.len);
+	plan_tcp(plan, STAGE_SETTLE, fd, TCP_REPAIR_QUEUE, TCP_NO_QUEUE);
+	plan_option(plan, at, fd, IPPROTO_TCP, TCP_REPAIR_WINDOW, &window, sizeof window);
+	plan_tcp(plan, STAGE_SETTLE, fd, TCP_REPAIR, -1);
+	plan_call(plan, at, SYS_shutdown, fd, ARG(SHUT_WR));
+	step_expect(plan_call(plan, at, SYS_ppoll, ARG_OF_DATA(plan_data(plan, &wait, sizeof wait, 8)), ARG(1),
+			      ARG_OF_DATA(plan_data(plan, &patience, sizeof patience, 8)), ARG(0), ARG(0)),
+		    1);
+	plan_call(plan, at, SYS_getsockopt, fd, ARG(SOL_SOCKET), ARG(SO_ERROR), ARG_OF_DATA(error), ARG_OF_DATA(len));
+	plan_buffer(plan, at, fd, SO_RCVBUF, buffer ? buffer->value : 131072);
+	step_any(plan_int(plan, at, fd, SOL_SOCKET, SO_BUF_LOCK, (option_of(m, "SO_SNDBUF") ? 1 : 0) | (buffer ? 2 : 0)));
+}
+
 /* A socket that has had a connection: shut down both ways it reads the end (inet_shutdown() does that before it tells ENOTCONN);
  * connected and disconnected it tells ECONNRESET (tcp_disconnect()). */
 static inline void plan_over(struct plan *plan, struct arg fd, const Ckpt__Inet *m)
@@ -228,6 +284,10 @@ static inline void plan_over(struct plan *plan, struct arg fd, const Ckpt__Inet 
 	struct place at = AT(PLAN_WORLD, STAGE_SETTLE);
 	union address any = { 0 }, nobody = { 0 };
 	address_make(&nobody, family_number(m), is_v6(m) ? "::1" : "127.0.0.1", 1, 0);
+	if (m->left.len) {
+		plan_left(plan, fd, m, &nobody);
+		return;
+	}
 	if (is_over(m, OVER_CLOSED)) {
 		step_expect(plan_call(plan, at, SYS_shutdown, fd, ARG(SHUT_RDWR)), -ENOTCONN);
 		return;

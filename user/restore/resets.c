@@ -21,8 +21,9 @@ int resets_keep(struct execution *x)
 {
 	for (struct object *o = NULL; (o = graph_next(x->graph, resource_inet.kind, o));) {
 		const Ckpt__Inet *m = o->data;
-		struct kept *k = m->tcp ? vector_add(&x->kept) : NULL;
-		if (m->tcp && !k)
+		bool keeps = m->tcp || m->connecting;
+		struct kept *k = keeps ? vector_add(&x->kept) : NULL;
+		if (keeps && !k)
 			return fail_memory();
 		if (k)
 			*k = (struct kept){ .fd = plan_fd((struct plan *)x->plan, o->id), .linger = linger_of(m) };

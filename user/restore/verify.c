@@ -2,6 +2,7 @@
 /* Owns the proof of a restore: the same facts, collected again, before the first instruction runs. */
 #include "collect/collect.h"
 #include "diag/diag.h"
+#include "inet.pb-c.h"
 #include "model/field.h"
 #include "model/reflect.h"
 #include "resource/registry.h"
@@ -74,6 +75,31 @@ static int settle_extended(const struct graph *then, struct graph *now)
 	return 0;
 }
 
+/* Who was asked for a connection may have answered since: then that it was asked is proven. */
+static int settle_connecting(const struct graph *then, struct graph *now)
+{
+	for (struct object *o = NULL; (o = graph_next(now, resource_inet.kind, o));) {
+		Ckpt__Inet *m = o->data;
+		const Ckpt__Inet *was = graph_data(then, resource_inet.kind, o->id);
+		if (!was || !was->connecting || m->connecting)
+			continue;
+		if (m->tcp)
+			ckpt__inet_tcp__free_unpacked(m->tcp, NULL);
+		m->tcp = NULL;
+		free(m->over);
+		m->over = NULL;
+		m->has_shutdown = m->has_outside = m->has_peer_closed = false;
+		SET(m, connecting, true);
+		m->has_local_port = was->has_local_port, m->local_port = was->local_port;
+		m->has_local_scope = was->has_local_scope, m->local_scope = was->local_scope;
+		m->has_remote_port = was->has_remote_port, m->remote_port = was->remote_port;
+		m->has_remote_scope = was->has_remote_scope, m->remote_scope = was->remote_scope;
+		if (!message_set_string(&m->local, was->local) || !message_set_string(&m->remote, was->remote))
+			return fail_memory();
+	}
+	return 0;
+}
+
 /* Where a call is seen by entering it again (arm64), one whose time has come since ends at that: with a result, nothing else. */
 static bool is_where_put(const Ckpt__Thread *was, const arch_regs *given, const Ckpt__Thread *t)
 {
@@ -118,6 +144,8 @@ int verify_restored(struct execution *x, const struct survey *survey, const stru
 		return r;
 	_cleanup_text_ struct text differences = { 0 };
 	r = settle_extended(x->graph, &now);
+	if (r == 0)
+		r = settle_connecting(x->graph, &now);
 	if (r < 0)
 		return r;
 	r = verify_registers(x, &now);
