@@ -34,7 +34,7 @@ soak: tests-built
 # BENCH_ROUNDS=N so many rounds (15), BENCH_ONLY=REGEX only programs whose name matches.
 bench: tests-built
 	$(Q)selftests/bench/run $(B)
-# Does the cost of each open file, socket and lock stay the same up to 100 000 of them?
+# Does the cost of each open file, socket, lock and pipe stay the same up to 100 000 of them?
 scale: tests-built
 	$(Q)selftests/bench/scale $(B)
 tests-built: $(B)/ckpt $(UNITS) $(SELFS) $(PROGRAMS) $(T)/run

@@ -8,6 +8,7 @@
 #include "harness/spoil.h"
 #include <signal.h>
 #include <stdio.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
@@ -271,6 +272,19 @@ TEST(soak_inject_restore_names, .root = true, .net = true, .manual = true, .seco
 TEST(soak_steps_sleeper, .root = true, .manual = true, .seconds = 7200) { sweep_steps(ARGV("sleeper"), 0); }
 TEST(soak_steps_tree, .root = true, .manual = true, .seconds = 7200) { sweep_steps(ARGV("tree"), 0); }
 TEST(soak_steps_userns, .root = true, .manual = true, .seconds = 7200) { sweep_steps(ARGV("userns"), 0); }
+
+/* So few descriptors that makers make most of the pipes. */
+#define FEW_DESCRIPTORS() CHECK_OK(setrlimit(RLIMIT_NOFILE, &(struct rlimit){ 1024, 1024 }))
+TEST(soak_inject_restore_makers, .root = true, .manual = true, .seconds = 7200)
+{
+	FEW_DESCRIPTORS();
+	sweep_restore(ARGV("crowd", "pipes", "5", "8", "1024", "800"), ALL, true);
+}
+TEST(soak_steps_makers, .root = true, .manual = true, .seconds = 7200)
+{
+	FEW_DESCRIPTORS();
+	sweep_steps(ARGV("crowd", "pipes", "5", "8", "1024", "800"), 0);
+}
 
 /* --- one program for each kind: a few calls of its dump and its restore, and in the soak all of them --- */
 

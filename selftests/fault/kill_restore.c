@@ -7,6 +7,7 @@
 #include <linux/sched.h>
 #include <signal.h>
 #include <stdio.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
@@ -260,5 +261,11 @@ TEST(soak_restore_shell, .root = true, .manual = true, .seconds = 7200) { SWEEP(
 TEST(soak_restore_connections, .root = true, .net = true, .manual = true, .seconds = 7200)
 {
 	SWEEP(1, "/usr/bin/python3", "loop.py", "tcp");
+}
+/* So few descriptors that makers make most of the pipes. */
+TEST(soak_restore_makers, .root = true, .manual = true, .seconds = 7200)
+{
+	CHECK_OK(setrlimit(RLIMIT_NOFILE, &(struct rlimit){ 1024, 1024 }));
+	SWEEP(1, "crowd", "pipes", "5", "8", "1024", "800");
 }
 TEST(soak_restore_redis, .root = true, .net = true, .manual = true, .seconds = 7200) { sweep_redis(1); }

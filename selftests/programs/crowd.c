@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* crowd DIR WHAT PROCESSES EACH [LIMIT]: so many processes, each with so many open files (files), sockets that nobody has connected
- * (sockets) or locks (locks), none of them like another. LIMIT: how many descriptors a process may have. */
+/* crowd DIR WHAT PROCESSES EACH [LIMIT [HIGH]]: so many processes, each with so many open files (files), sockets that nobody has connected
+ * (sockets) or locks (locks), none of them like another; or with so many pipes (pipes), pairs of unix sockets (pairs) or TCP connections
+ * (connections), whose other end the next process has. LIMIT: how many descriptors a process may have. HIGH: the number of
+ * one that each of them has. */
 #include "judge.h"
 #include <arpa/inet.h>
 #include <netinet/in.h>
@@ -11,6 +13,15 @@
 static int me, each;    /* of which process, how many */
 static int *made;       /* its descriptors, by number */
 static unsigned *state; /* of each process: 1 ready, 2 told to look */
+
+/* Of what two processes share: how far all of them are, and the ends that each has made for the next one. */
+static struct ring {
+	unsigned come;
+	pid_t pids[64];
+	int ends[];
+} * ring;
+static int processes;
+static int *taken; /* the ends that the one before has made */
 
 static char *own_path(int number)
 {
@@ -112,18 +123,123 @@ static void look_at_lock(int i)
 	MUST_EQ(lock.l_pid, i % 2 ? getpid() : -1);
 }
 
+/* --- what two processes share: a message waits in each when it is dumped, another one goes its way afterwards --- */
+
+static int listener = -1; /* of the connections */
+
+static void make_pipe(int i)
+{
+	int ends[2];
+	MUST_EQ(pipe2(ends, i & 1 ? O_CLOEXEC : O_NONBLOCK), 0);
+	made[i] = ends[1], ring->ends[me * each + i] = ends[0];
+}
+
+static void make_pair(int i)
+{
+	int ends[2];
+	MUST_EQ(socketpair(AF_UNIX, (i & 2 ? SOCK_DGRAM : SOCK_STREAM) | (i & 1 ? SOCK_CLOEXEC : SOCK_NONBLOCK), 0, ends), 0);
+	made[i] = ends[1], ring->ends[me * each + i] = ends[0];
+}
+
+static void make_connection(int i)
+{
+	struct sockaddr_in at = { .sin_family = AF_INET,
+				  .sin_port = htons((uint16_t)(2000 + me)),
+				  .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	if (i == 0) {
+		listener = socket(AF_INET, SOCK_STREAM, 0);
+		MUST_EQ(bind(listener, (struct sockaddr *)&at, sizeof at), 0);
+		MUST_EQ(listen(listener, 8), 0);
+	}
+	made[i] = socket(AF_INET, SOCK_STREAM | (i & 1 ? SOCK_CLOEXEC : 0), 0);
+	MUST_EQ(connect(made[i], (struct sockaddr *)&at, sizeof at), 0);
+	ring->ends[me * each + i] = accept4(listener, NULL, NULL, i & 1 ? SOCK_CLOEXEC : SOCK_NONBLOCK);
+	MUST(ring->ends[me * each + i] >= 0);
+	if (i == each - 1)
+		close(listener);
+}
+
+struct letter {
+	int from, number, round;
+};
+
+static void tell(int i, int round)
+{
+	struct letter letter = { me, i, round };
+	MUST_EQ(write(made[i], &letter, sizeof letter), sizeof letter);
+}
+
+static void hear(int i, int round)
+{
+	struct letter letter;
+	MUST_EQ(read(taken[i], &letter, sizeof letter), sizeof letter);
+	MUST_EQ(letter.from, (me + processes - 1) % processes);
+	MUST_EQ(letter.number, i);
+	MUST_EQ(letter.round, round);
+}
+
+/* All have come as far. */
+static void meet(void)
+{
+	unsigned round = __atomic_fetch_add(&ring->come, 1, __ATOMIC_SEQ_CST) / (unsigned)processes;
+	syscall(SYS_futex, &ring->come, 1 /* FUTEX_WAKE */, INT32_MAX, NULL, NULL, 0);
+	for (unsigned now; (now = __atomic_load_n(&ring->come, __ATOMIC_SEQ_CST)) < (round + 1) * (unsigned)processes;)
+		syscall(SYS_futex, &ring->come, 0 /* FUTEX_WAIT */, now, NULL, NULL, 0);
+}
+
+static void take_ends(void)
+{
+	int before = (me + processes - 1) % processes;
+	ring->pids[me] = getpid();
+	meet();
+	int process = (int)syscall(SYS_pidfd_open, ring->pids[before], 0);
+	MUST(process >= 0);
+	for (int i = 0; i < each; i++) {
+		taken[i] = (int)syscall(SYS_pidfd_getfd, process, ring->ends[before * each + i], 0);
+		MUST(taken[i] >= 0);
+		MUST_EQ(fcntl(taken[i], F_SETFD, i & 1), 0);
+	}
+	close(process);
+	meet();
+	for (int i = 0; i < each; i++)
+		close(ring->ends[me * each + i]);
+	meet();
+	for (int i = 0; i < each; i++)
+		tell(i, 1);
+	meet();
+}
+
+static void look_at_end(int i)
+{
+	if (i == 0)
+		for (int k = 0; k < each; k++) {
+			hear(k, 1);
+			tell(k, 2);
+		}
+	if (i == 0)
+		meet();
+	hear(i, 2);
+	MUST_EQ(fcntl(taken[i], F_GETFD), i & 1);
+	MUST_EQ(fcntl(made[i], F_GETFD), i & 1);
+	MUST_EQ(!!(judge_flags(taken[i]) & O_NONBLOCK), !(i & 1));
+}
+
 static const struct what {
 	const char *name;
 	void (*make)(int i), (*look)(int i);
-} whats[] = { { "files", make_file, look_at_file },
-	      { "sockets", make_socket, look_at_socket },
-	      { "locks", make_lock, look_at_lock } };
+	bool shared;
+} whats[] = { { "files", make_file, look_at_file, false }, { "sockets", make_socket, look_at_socket, false },
+	      { "locks", make_lock, look_at_lock, false }, { "pipes", make_pipe, look_at_end, true },
+	      { "pairs", make_pair, look_at_end, true },   { "connections", make_connection, look_at_end, true } };
 
 static void live(const struct what *w)
 {
 	made = calloc((size_t)each, sizeof *made);
+	taken = calloc((size_t)each, sizeof *taken);
 	for (int i = 0; i < each; i++)
 		w->make(i);
+	if (w->shared)
+		take_ends();
 	__atomic_store_n(&state[me], 1, __ATOMIC_SEQ_CST);
 	while (__atomic_load_n(&state[me], __ATOMIC_SEQ_CST) != 2)
 		syscall(SYS_futex, &state[me], 0 /* FUTEX_WAIT */, 1, NULL, NULL, 0);
@@ -145,7 +261,12 @@ int main(int argc, char **argv)
 	MUST_EQ(getrlimit(RLIMIT_NOFILE, &limit), 0);
 	limit.rlim_cur = limit.rlim_max = argc > 5 ? (rlim_t)atoi(argv[5]) : limit.rlim_max;
 	MUST_EQ(setrlimit(RLIMIT_NOFILE, &limit), 0);
+	if (argc > 6)
+		MUST(dup2(0, atoi(argv[6])) >= 0);
 	state = mmap(NULL, (size_t)n * sizeof *state, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	size_t room = sizeof *ring + (size_t)n * (size_t)each * sizeof *ring->ends;
+	ring = w->shared ? mmap(NULL, room, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0) : NULL;
+	processes = n;
 	for (me = 0; me < n; me++) {
 		pid_t child = fork();
 		MUST(child >= 0);

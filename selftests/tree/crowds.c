@@ -19,6 +19,21 @@ static void across_the_limit(const char *what)
 	target_judge(&t);
 }
 
+/* ckpt holds but a portion of them at once, and no task more than its own. */
+static void across_processes(const char *what)
+{
+	const struct rlimit limit = { 4096, 4096 };
+	struct target t;
+	target_start(&t, "crowd", what, PROCESSES, "600", "4096");
+	CHECK_OK(setrlimit(RLIMIT_NOFILE, &limit));
+	target_dump(&t, false);
+	target_restore(&t, 0);
+	target_judge(&t);
+}
+
+TEST(shared_pipes, .root = true, .seconds = 60) { across_processes("pipes"); }
+TEST(shared_pairs, .root = true, .seconds = 60) { across_processes("pairs"); }
+
 TEST(open_files, .root = true, .seconds = 60) { across_the_limit("files"); }
 TEST(sockets, .root = true, .net = true, .seconds = 60) { across_the_limit("sockets"); }
 TEST(locks, .root = true, .seconds = 60) { across_the_limit("locks"); }

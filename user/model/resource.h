@@ -45,6 +45,9 @@ struct resource {
 	/* FILE scope: may the one process that has the file make it, when nothing else in the image refers to it? What is true takes
 	 * places and flags from plan_at() and plan_cloexec(). Pure; the object was judged. May be NULL: the world makes it. */
 	bool (*at_home)(const struct graph *, const struct object *);
+	/* FILE scope: may another process than ckpt make it, with all files that it refers to and that refer to it? All of its steps are
+	 * for the world then, where nothing but these files is. Pure; the object was judged. May be NULL: no. */
+	bool (*apart)(const struct graph *, const struct object *);
 	/* Adds the steps that make the object again. Pure. May be NULL when nothing is to be made. */
 	int (*plan)(struct plan *, const struct graph *, const struct object *);
 	/* Bytes of steps and data that its plan takes beyond what the size of its message tells. May be NULL: none. */

@@ -20,6 +20,7 @@ static const char *const stage_names[STAGE_COUNT] = {
 	[STAGE_LINK] = "link",
 	[STAGE_SETTLE] = "settle",
 	[STAGE_WATCH] = "watch",
+	[STAGE_MAKERS] = "makers",
 	[STAGE_BIRTH] = "birth",
 	[STAGE_BIRTH_TTY] = "birth-tty",
 	[STAGE_ADOPT] = "adopt",
@@ -93,6 +94,7 @@ void plan_free(struct plan *plan)
 	vector_free(&plan->gated);
 	vector_free(&plan->holds);
 	vector_free(&plan->homes);
+	vector_free(&plan->makers);
 	free(plan->by_tid);
 	text_free(&plan->data);
 	free(plan);
@@ -178,6 +180,9 @@ u32 plan_stack(const struct plan *plan, u32 tid)
 
 /* --- steps --- */
 
+/* Whose array a place means. */
+static u32 array_at(const struct plan *plan, u32 tid) { return plan_array(plan, tid == PLAN_WORLD ? plan->world : tid); }
+
 /* Where steps go that can no longer be kept: callers need no check of their own, plan_seal() tells. */
 static struct plan_step *step_lost(struct plan *plan)
 {
@@ -199,7 +204,7 @@ static struct plan_step *step_new(struct plan *plan)
 
 struct plan_step *plan_op(struct plan *plan, struct place place, enum step_op op, long nr, const struct arg args[6])
 {
-	u32 index = plan_array(plan, place.tid);
+	u32 index = array_at(plan, place.tid);
 	struct plan_step *s = index == UINT32_MAX ? NULL : step_new(plan);
 	if (!s)
 		return step_lost(plan);
@@ -238,7 +243,7 @@ void step_into(struct plan_step *s, u32 slot) { s->step.slot = slot; }
 
 u32 plan_length(const struct plan *plan, u32 tid)
 {
-	u32 index = plan_array(plan, tid);
+	u32 index = array_at(plan, tid);
 	return index == UINT32_MAX ? 0 : plan->arrays.v[index].count;
 }
 
@@ -424,7 +429,7 @@ void plan_add_home(struct plan *plan, const struct plan_home *home)
 	plan->failed |= !place;
 }
 
-/* How many files with a home have a lower number. */
+/* How many files that the world does not make have a lower number. */
 static size_t homes_below(const struct plan *plan, u32 file)
 {
 	size_t low = 0, high = plan->homes.n;
@@ -444,24 +449,44 @@ const struct plan_home *plan_home(const struct plan *plan, u32 file)
 	return i < plan->homes.n && plan->homes.v[i].file == file ? &plan->homes.v[i] : NULL;
 }
 
+void plan_world_of(struct plan *plan, u32 file)
+{
+	const struct plan_home *home = plan_home(plan, file);
+	plan->world = home && home->maker ? home->pid : PLAN_WORLD;
+}
+
+u32 plan_world(const struct plan *plan) { return plan->world; }
+
+void plan_add_maker(struct plan *plan, u32 pid_slot)
+{
+	u32 *place = vector_add(&plan->makers);
+	if (place)
+		*place = pid_slot;
+	plan->failed |= !place;
+}
+
+u32 plan_maker(const struct plan *plan, u32 i) { return i < plan->makers.n ? plan->makers.v[i] : 0; }
+
 struct place plan_at(const struct plan *plan, u32 file, enum stage stage)
 {
 	const struct plan_home *home = plan_home(plan, file);
-	return home ? AT(home->pid, STAGE_HOME_CREATE + (stage - STAGE_CREATE)) : AT(PLAN_WORLD, stage);
+	if (home && !home->maker)
+		return AT(home->pid, STAGE_HOME_CREATE + (stage - STAGE_CREATE));
+	return AT(home ? home->pid : PLAN_WORLD, stage);
 }
 
 u32 plan_cloexec(const struct plan *plan, u32 file)
 {
 	const struct plan_home *home = plan_home(plan, file);
-	return home && !home->cloexec ? 0 : O_CLOEXEC;
+	return home && !home->maker && !home->cloexec ? 0 : O_CLOEXEC;
 }
 
-/* Service descriptors have no gaps where files are at home. */
+/* Service descriptors have no gaps where files are not the world's. */
 int plan_fd(struct plan *plan, u32 file)
 {
 	size_t below = homes_below(plan, file);
-	bool at_home = below < plan->homes.n && plan->homes.v[below].file == file;
-	return (int)(at_home ? plan->homes.v[below].fd : plan->config.first_service_fd + file - (u32)below);
+	bool elsewhere = below < plan->homes.n && plan->homes.v[below].file == file;
+	return (int)(elsewhere ? plan->homes.v[below].fd : plan->config.first_service_fd + file - (u32)below);
 }
 
 void plan_place_fd(struct plan *plan, u32 slot, u32 file)

@@ -16,6 +16,7 @@ enum stage {
 	STAGE_LINK,   /* what refers to other objects: queued descriptors */
 	STAGE_SETTLE, /* what begins only when all is linked: connections flow again */
 	STAGE_WATCH,  /* what wants to know how the others are: epoll */
+	STAGE_MAKERS, /* other processes do all of this for the files that ckpt has no room for */
 	/* a task */
 	STAGE_BIRTH,     /* a session whose members are born before anything else of its leader changes */
 	STAGE_BIRTH_TTY, /* its controlling terminal */
@@ -156,20 +157,29 @@ u32 plan_births(struct plan *);
 
 #define PLAN_PAGES 0u /* the file id whose service descriptor is the image's pages */
 /* A file that one process alone has is made there (at home), at the only descriptor that it has there, and nobody else ever holds it.
+ * Of what several need, a maker has what the world has no room for: a process that makes it like the world, until all have taken it.
  * Before any step for a file is added; files in ascending order. Without memory the plan remembers the failure. */
 struct plan_home {
-	u32 file, pid, fd;
-	bool cloexec;
+	u32 file, pid, fd; /* pid: of the process, or the tid of the maker's array */
+	u32 maker;         /* slot: the pidfd of the maker, in every task; 0: it is at home */
+	bool cloexec;      /* at home */
 };
 void plan_add_home(struct plan *, const struct plan_home *);
 /* NULL: the world makes the file. */
 const struct plan_home *plan_home(const struct plan *, u32 file);
-/* Where a file is made: that stage (STAGE_CREATE to STAGE_WATCH) of the world, or what stands for it at the file's home. */
+/* Steps for the world that are added from here on are for who makes this file: the world itself, or a maker. PLAN_PAGES: the world. */
+void plan_world_of(struct plan *, u32 file);
+/* The tid of that array. */
+u32 plan_world(const struct plan *);
+/* Makers: the slots of their pids, 0 behind the last. */
+void plan_add_maker(struct plan *, u32 pid_slot);
+u32 plan_maker(const struct plan *, u32 i);
+/* Where a file is made: that stage (STAGE_CREATE to STAGE_WATCH) of the world or of its maker, or what stands for it at its home. */
 struct place plan_at(const struct plan *, u32 file, enum stage);
 /* O_CLOEXEC, or 0: what the first descriptor of a file is made with. */
 u32 plan_cloexec(const struct plan *, u32 file);
 /* The descriptor of a file while it is made, and in every task that has it until STAGE_CLOSE: in the world and in all tasks its
- * service descriptor, at home the one that it has there. */
+ * service descriptor, at home the one that it has there. Of a maker: the maker's, and nobody else's. */
 int plan_fd(struct plan *, u32 file);
 /* Moves the descriptor that a step returned, or a slot holds, to where plan_fd() has it. At home it may be there already, or else
  * becomes so at once: nothing else may have taken the number meanwhile. */

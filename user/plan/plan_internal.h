@@ -46,6 +46,8 @@ struct plan {
 	VECTOR(u32) gated; /* tids */
 	VECTOR(struct plan_hold) holds;
 	VECTOR(struct plan_home) homes; /* by file */
+	VECTOR(u32) makers;             /* slots */
+	u32 world;                      /* the tid of who makes what steps for the world are about now */
 	struct text data;
 	u32 *by_tid, tid_room; /* open addressing: array index + 1 */
 	u32 slots, steps;

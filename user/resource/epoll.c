@@ -340,6 +340,16 @@ static void plan_own_entry(struct plan *plan, const struct graph *graph, const s
 	plan_call(plan, at, SYS_close, epoll);
 }
 
+/* What a process of the tree adds it has from the world. */
+static bool epoll_apart(const struct graph *graph, const struct object *o)
+{
+	const Ckpt__Epoll *m = o->data;
+	bool late = false;
+	for (size_t i = 0; i < m->n_entry; i++)
+		late |= is_added_late(graph, m->entry[i]);
+	return !late;
+}
+
 static int epoll_plan(struct plan *plan, const struct graph *graph, const struct object *o)
 {
 	const Ckpt__Epoll *m = o->data;
@@ -371,5 +381,6 @@ const struct resource resource_epoll = {
 	.collect = epoll_collect,
 	.settle = epoll_settle,
 	.judge = epoll_judge,
+	.apart = epoll_apart,
 	.plan = epoll_plan,
 };

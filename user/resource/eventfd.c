@@ -74,5 +74,6 @@ const struct resource resource_eventfd = {
 	.collect = eventfd_collect,
 	.judge = eventfd_judge,
 	.at_home = eventfd_at_home,
+	.apart = eventfd_at_home,
 	.plan = eventfd_plan,
 };

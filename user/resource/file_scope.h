@@ -189,7 +189,9 @@ static inline void plan_reopen(struct plan *plan, u32 slot, const char *name, u3
 static inline struct place plan_helper_with(struct plan *plan, struct place world, const char *name, u32 pid, u64 flags,
 					    bool *ret_new)
 {
-	u32 helper = 0x40000000u + plan_word(plan, name);
+	char own[128]; /* the world's and each maker's have descriptors of their own */
+	snprintf(own, sizeof own, "%s of %u", name, plan_world(plan));
+	u32 helper = 0x40000000u + plan_word(plan, plan_world(plan) == PLAN_WORLD ? name : own);
 	bool is_new = plan_array(plan, helper) == UINT32_MAX;
 	if (ret_new)
 		*ret_new = is_new;

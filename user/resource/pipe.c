@@ -81,14 +81,12 @@ static int peek(struct collector *c, int fd, bool readable, Ckpt__Pipe *p)
 	return read_packets(from, (u32)unread, p);
 }
 
-static u32 first_end(const struct graph *graph, const struct object *mine, const Ckpt__Pipe *my)
+static int collect_first_end(struct collector *c, const struct object *mine, Ckpt__Pipe *my)
 {
-	for (const struct object *o = NULL; (o = graph_next(graph, &kind_pipe, o));) {
-		const Ckpt__Pipe *p = o->data;
-		if (o != mine && p->inode == my->inode && p->device == my->device)
-			return p->pipe;
-	}
-	return mine->id;
+	u64 key = map_mix(map_mix((uintptr_t)&kind_pipe, my->inode), my->device);
+	u32 first = collector_recall(c, key);
+	SET(my, pipe, first ?: mine->id);
+	return first || collector_remember(c, key, mine->id) == 0 ? 0 : fail_memory();
 }
 
 static int collect_nameless(const struct subject *subject, Ckpt__Pipe *p, int fd)
@@ -131,11 +129,12 @@ static int pipe_collect(struct collector *c, const struct subject *subject, stru
 	u32 access = subject->file->flags & O_ACCMODE;
 	SET(p, inode, subject->file->ino);
 	SET(p, device, (u32)makedev(subject->file->dev_major, subject->file->dev_minor));
-	SET(p, pipe, first_end(collector_graph(c), o, p));
 	int fd = collector_fd(c);
 	if (fd < 0)
 		return fail(FD_DUPLICATE, fd, "pipe:[%llu]", (unsigned long long)p->inode);
-	int r = collect_name(subject, p, fd);
+	int r = collect_first_end(c, o, p);
+	if (r == 0)
+		r = collect_name(subject, p, fd);
 	if (r < 0)
 		return r;
 	struct pollfd poll_fd = { .fd = fd };
@@ -151,6 +150,37 @@ static int pipe_collect(struct collector *c, const struct subject *subject, stru
 
 /* --- judge --- */
 
+enum { NOTED, FIRST, NEXT, LAST }; /* what the graph remembers of pipes: FIRST, LAST: end of a pipe; NEXT: behind an end */
+
+static u64 end_key(u32 what, u32 number) { return map_mix(map_mix((uintptr_t)&kind_pipe, what), number); }
+
+/* Notes which ends each pipe has: false when there was no memory for it. */
+static bool note_ends(const struct graph *graph)
+{
+	enum { BROKEN_OFF = 1, DONE };
+	u32 noted = graph_recall(graph, end_key(NOTED, 0));
+	if (noted)
+		return noted == DONE;
+	int r = graph_remember(graph, end_key(NOTED, 0), BROKEN_OFF);
+	for (const struct object *o = NULL; r == 0 && (o = graph_next(graph, &kind_pipe, o));) {
+		u32 pipe = ((const Ckpt__Pipe *)o->data)->pipe, last = graph_recall(graph, end_key(LAST, pipe));
+		r = graph_remember(graph, last ? end_key(NEXT, last) : end_key(FIRST, pipe), o->id);
+		if (r == 0)
+			r = graph_remember(graph, end_key(LAST, pipe), o->id);
+	}
+	return r == 0 && graph_remember(graph, end_key(NOTED, 0), DONE) == 0;
+}
+
+/* The end of a pipe behind another one, in their order; NULL: behind the last. */
+static const struct object *next_end(const struct graph *graph, u32 pipe, const struct object *o)
+{
+	if (note_ends(graph))
+		return graph_find(graph, &kind_pipe, graph_recall(graph, o ? end_key(NEXT, o->id) : end_key(FIRST, pipe)));
+	while ((o = graph_next(graph, &kind_pipe, o)) && ((const Ckpt__Pipe *)o->data)->pipe != pipe)
+		;
+	return o;
+}
+
 struct ends {
 	bool reader, writer, hung_up, direct, quiet;
 };
@@ -158,11 +188,9 @@ struct ends {
 static struct ends ends_of(const struct graph *graph, u32 pipe)
 {
 	struct ends e = { 0 };
-	for (const struct object *o = NULL; (o = graph_next(graph, &kind_pipe, o));) {
+	for (const struct object *o = NULL; (o = next_end(graph, pipe, o));) {
 		const Ckpt__Pipe *p = o->data;
 		u32 flags = file_flags(graph, o->id), access = flags & O_ACCMODE;
-		if (p->pipe != pipe)
-			continue;
 		e.reader |= access != O_WRONLY;
 		e.writer |= access != O_RDONLY;
 		e.hung_up |= p->hung_up;
@@ -267,11 +295,9 @@ static void plan_contents(struct plan *plan, const Ckpt__Pipe *p, u32 writer)
 /* The member that gets what pipe2 itself makes for this side; 0: none. */
 static u32 original_end(const struct graph *graph, u32 pipe, u32 access)
 {
-	for (const struct object *o = NULL; (o = graph_next(graph, &kind_pipe, o));) {
-		const Ckpt__Pipe *p = o->data;
-		if (p->pipe == pipe && (file_flags(graph, o->id) & O_ACCMODE) == access)
+	for (const struct object *o = NULL; (o = next_end(graph, pipe, o));)
+		if ((file_flags(graph, o->id) & O_ACCMODE) == access)
 			return o->id;
-	}
 	return 0;
 }
 
@@ -284,9 +310,9 @@ static u32 member_flags(const struct graph *graph, u32 file)
 static void plan_others(struct plan *plan, const struct graph *graph, const struct object *o, u32 any_end, u32 reader,
 			u32 writer)
 {
-	for (const struct object *other = NULL; (other = graph_next(graph, &kind_pipe, other));) {
+	for (const struct object *other = NULL; (other = next_end(graph, o->id, other));) {
 		u32 flags = file_flags(graph, other->id);
-		if (((const Ckpt__Pipe *)other->data)->pipe == o->id && other->id != reader && other->id != writer)
+		if (other->id != reader && other->id != writer)
 			plan_reopen(plan, any_end, ((const Ckpt__Pipe *)o->data)->path, other->id,
 				    member_flags(graph, other->id), flags);
 	}
@@ -373,9 +399,8 @@ static int plan_unlinked(struct plan *plan, const struct graph *graph, const str
 	const Ckpt__Pipe *p = o->data;
 	struct making m = { .holder = nameless_slot(plan), .holder_flags = holder_flags(e) };
 	int r = 0;
-	for (const struct object *other = NULL; r == 0 && (other = graph_next(graph, &kind_pipe, other));)
-		if (((const Ckpt__Pipe *)other->data)->pipe == o->id)
-			r = opened_add(&m.members, plan, other->id, member_flags(graph, other->id));
+	for (const struct object *other = NULL; r == 0 && (other = next_end(graph, o->id, other));)
+		r = opened_add(&m.members, plan, other->id, member_flags(graph, other->id));
 	plan_nameless(plan,
 		      &(struct nameless){ .path = p->path, .lost = p->lost, .make = make_fifo, .use = use_fifo, .with = &m });
 	plan_check(plan, CREATE, m.holder);
@@ -390,6 +415,12 @@ static int plan_unlinked(struct plan *plan, const struct graph *graph, const str
 	plan_call(plan, CREATE, SYS_close, ARG_OF_SLOT(m.holder));
 	vector_free(&m.members.list);
 	return r;
+}
+
+/* A name that is lent for a moment a child of ckpt takes away. */
+static bool pipe_apart(const struct graph *graph _unused_, const struct object *o)
+{
+	return !((const Ckpt__Pipe *)o->data)->nameless;
 }
 
 static int pipe_plan(struct plan *plan, const struct graph *graph, const struct object *o)
@@ -416,5 +447,6 @@ const struct resource resource_pipe = {
 	.collect = pipe_collect,
 	.judge = pipe_judge,
 	.external = pipe_external,
+	.apart = pipe_apart,
 	.plan = pipe_plan,
 };

@@ -228,5 +228,6 @@ const struct resource resource_reg = {
 	.collect = reg_collect,
 	.judge = reg_judge,
 	.at_home = reg_at_home,
+	.apart = reg_at_home,
 	.plan = reg_plan,
 };

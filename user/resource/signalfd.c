@@ -43,6 +43,8 @@ static int signalfd_plan(struct plan *plan, const struct graph *graph, const str
 	return 0;
 }
 
+static bool signalfd_apart(const struct graph *graph _unused_, const struct object *o _unused_) { return true; }
+
 static const struct kind kind_signalfd = { .name = "signalfd", .desc = &ckpt__signalfd__descriptor };
 
 const struct resource resource_signalfd = {
@@ -52,5 +54,6 @@ const struct resource resource_signalfd = {
 	.claims = signalfd_claims,
 	.collect = signalfd_collect,
 	.judge = signalfd_judge,
+	.apart = signalfd_apart,
 	.plan = signalfd_plan,
 };

@@ -363,6 +363,15 @@ static bool unix_at_home(const struct graph *graph, const struct object *o)
 	return alone && !(u->has_address && (needs_reaching(u) || needs_names(graph)));
 }
 
+/* Sockets that have to do with each other by their names are known to each other only in one table. */
+static bool unix_apart(const struct graph *graph, const struct object *o)
+{
+	const Ckpt__Unix *u = o->data, *peer = u->peer ? graph_data(graph, &kind_unix, u->peer) : NULL;
+	bool paired = peer && !is_directed(graph, u) && !is_directed(graph, peer);
+	return !u->has_address && !u->has_backlog && !u->unaccepted && !u->has_lost_address && !has_sender(u) &&
+	       (paired || !u->peer);
+}
+
 static int unix_plan(struct plan *plan, const struct graph *graph, const struct object *o)
 {
 	const Ckpt__Unix *u = o->data, *peer = u->peer ? graph_data(graph, &kind_unix, u->peer) : NULL;
@@ -401,5 +410,6 @@ const struct resource resource_unix = {
 	.judge = unix_judge,
 	.external = unix_external,
 	.at_home = unix_at_home,
+	.apart = unix_apart,
 	.plan = unix_plan,
 };

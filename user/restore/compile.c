@@ -107,9 +107,14 @@ static void fill_table(struct compiler *c, const char *what, u32 id)
 	plan_for(c->plan, "descriptors of %s %u", what, id);
 	plan_call(c->plan, place, SYS_close_range, ARG(0), ARG(plan_config(c->plan)->first_service_fd - 1));
 	for (u32 i = 0; fds && i < fds->count; i++) {
-		if (plan_home(c->plan, e[i].file))
+		const struct plan_home *home = plan_home(c->plan, e[i].file);
+		if (home && !home->maker)
 			continue;
 		plan_for(c->plan, "fd %u of %s %u", e[i].fd, what, id);
+		if (home) {
+			compile_take(c, place, home, &e[i]);
+			continue;
+		}
 		step_expect(plan_call(c->plan, place, SYS_dup3, ARG(plan_fd(c->plan, e[i].file)), ARG(e[i].fd),
 				      ARG(e[i].cloexec ? O_CLOEXEC : 0)),
 			    e[i].fd);
@@ -159,7 +164,10 @@ static int compile_objects(struct compiler *c, const struct resource *resource)
 		if (resource->scope == SCOPE_FILE && file_is_external(c->graph, o->id))
 			continue;
 		plan_for(c->plan, "%s %u", resource->name, o->id);
+		if (resource->scope == SCOPE_FILE)
+			plan_world_of(c->plan, o->id);
 		int err = resource->plan(c->plan, c->graph, o);
+		plan_world_of(c->plan, PLAN_PAGES);
 		if (err < 0)
 			return err;
 	}
@@ -215,7 +223,7 @@ static u64 estimate(const struct graph *g, const struct survey *survey)
 		const struct object *o = g->objects.v[i];
 		const struct resource *resource = registry_of_kind(o->kind);
 		bytes += resource && resource->room ? resource->room(o) : 0;
-		steps += o->kind == &kind_vmas ? 8ull * o->count : o->kind == &kind_fds ? 2ull * o->count : 64;
+		steps += o->kind == &kind_vmas ? 8ull * o->count : o->kind == &kind_fds ? 6ull * o->count : 64;
 		bytes += o->kind == &kind_pages ? page_bytes(o) : o->kind == &kind_thread ? 4096 : 2048;
 		for (u32 k = 0; o->kind == &kind_memory && k < o->count; k++)
 			steps += 4 + 2 * (((const struct page_run *)o->data)[k].len >> 30);
@@ -260,6 +268,7 @@ int compile(struct plan **ret, struct site *ret_site, struct tells *ret_tells, c
 	shape_stand_ins_free(&c.stand_ins);
 	map_free(&c.members);
 	map_free(&c.table_sharers);
+	map_free(&c.makers.creators);
 	if (r == 0)
 		r = plan_seal(plan);
 	if (r < 0)

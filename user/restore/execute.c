@@ -108,8 +108,6 @@ static int report_step(struct execution *x, const struct array *array)
 
 /* --- the world --- */
 
-#define SPARE_FDS 64 /* namespaces and the like have service descriptors behind those of the files */
-
 int execute_room(const struct plan *plan, const struct graph *graph, struct image *image)
 {
 	struct rlimit limit;
@@ -122,7 +120,9 @@ int execute_room(const struct plan *plan, const struct graph *graph, struct imag
 	int pages = image_file_fd(image, "pages", NULL);
 	if (pages < 0)
 		return pages;
-	int place = plan_fd((struct plan *)plan, PAGES_FILE), last = place + (int)MIN(files + SPARE_FDS, INT32_MAX / 2u);
+	int place = plan_fd((struct plan *)plan, PAGES_FILE), last = plan_fd((struct plan *)plan, files + SPARE_FDS);
+	for (u32 i = 0; plan_maker(plan, i); i++)
+		last++;
 	_cleanup_close_ int highest = fcntl(pages, F_DUPFD_CLOEXEC, MIN(last, (int)limit.rlim_cur - 1));
 	if (highest < 0 || dup3(pages, place, O_CLOEXEC) < 0)
 		return fail(SYSCALL, neg_errno(), "dup3(pages, %d): the limit of open files is %llu", place,
@@ -423,6 +423,17 @@ static int await_threads(struct execution *x, bool early)
 	return r;
 }
 
+/* Those that have been made and not been ended yet. */
+static void end_makers(struct execution *x)
+{
+	s64 *slots = x->map ? (s64 *)(x->map + execution_arena(x)->slots) : NULL;
+	for (u32 i = 0, slot; slots && (slot = plan_maker(x->plan, i)); i++) {
+		if (slots[slot] > 0 && child_is_ours((pid_t)slots[slot]))
+			child_end((pid_t)slots[slot]);
+		slots[slot] = 0;
+	}
+}
+
 int execute_wait(struct execution *x)
 {
 	int r = pass_gate(x);
@@ -432,12 +443,15 @@ int execute_wait(struct execution *x)
 		r = await_threads(x, false);
 	if (r == 0)
 		r = leaders_await(x);
+	if (r == 0)
+		end_makers(x); /* all tasks have taken what they need */
 	return r == 0 ? bury_stand_in(x) : r;
 }
 
 void execution_free(struct execution *x)
 {
 	resets_end(x);
+	end_makers(x);
 	if (x->map) {
 		munmap((void *)(uintptr_t)x->site.code, PAGE_BYTES);
 		munmap(x->map, x->site.slot - x->site.data);

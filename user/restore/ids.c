@@ -14,6 +14,7 @@
 #define DEAD_PATIENCE 300 /* times 10 ms, until the dead have been reaped: for all ids together */
 #define SPARE_IDS 4
 #define SPARE_RANGE 200
+#define FILES_OF_ONE 64 /* a spare id for so many files more: for those who make them (compile_makers.c) */
 
 /* Looking for free ids. */
 struct ids {
@@ -121,7 +122,11 @@ int survey_ids(struct survey *s, const struct graph *g, bool fresh)
 	if (!fresh && probe < 0)
 		return fail(SYSCALL, neg_errno(), "eventfd");
 	int r = survey_wanted(&ids, g);
-	for (u32 id = ids.highest + 1; s->spare_pids.n < SPARE_IDS && id <= ids.highest + SPARE_RANGE; id++) {
+	u32 files = 0;
+	for (struct object *o = NULL; (o = graph_next(g, &kind_file, o));)
+		files++;
+	u32 want = SPARE_IDS + files / FILES_OF_ONE, last = ids.highest + SPARE_RANGE + want;
+	for (u32 id = ids.highest + 1; s->spare_pids.n < want && id <= last; id++) {
 		u32 *place = is_free(&ids, id) ? vector_add(&s->spare_pids) : NULL;
 		if (place)
 			*place = id;

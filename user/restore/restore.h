@@ -121,6 +121,7 @@ struct site {
 #define HUGE_BYTES (2ull << 20)
 #define SITE_ROOM (32ull << 20)
 #define PAGES_FILE PLAN_PAGES
+#define SPARE_FDS 64u /* service descriptors behind those of the files: namespaces and the like */
 
 /* What a thread is asked at the end of its steps. */
 struct ask_sheet;
