@@ -120,6 +120,7 @@ size_t arch_entry_call(u8 ret[ARCH_ENTRY_MAX], const char *name);
 
 /* --- the way home of a hijacked thread: code for the dead bytes behind a target's vDSO (user/infect/hijack.c) --- */
 #define ARCH_STUB_NAME "\0ckpt-1" /* with its final 0 */
+#define ARCH_STUB_ALIGN 16ul
 struct arch_stub {
 	const void *code; /* begins with its name (8 bytes) and its size (8 bytes); position-independent */
 	size_t size;

@@ -234,6 +234,8 @@ static void be_target(const struct target *t, const char *const *argv, int tell,
 
 void target_lose_bpf(void)
 {
+	if (caps_ask(NULL, CAN_VDSO_ROOM).answer == CAP_NO)
+		SKIP("nothing tells facts without eBPF: this kernel leaves no %s", caps_row(CAN_VDSO_ROOM)->interface);
 	if (caps_ask(NULL, CAN_RSEQ_CONFIG).answer == CAP_NO)
 		CHECK_OK(setenv("GLIBC_TUNABLES", "glibc.pthread.rseq=0", 1));
 }

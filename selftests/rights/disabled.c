@@ -125,6 +125,7 @@ TEST(rseq_turned_off, .root = true)
 	struct target t;
 	char pid[16], program[4096];
 	_cleanup_text_ struct text output = { 0 };
+	target_lose_bpf();
 	snprintf(program, sizeof program, "%s/selftests/programs/threads", test_build_dir());
 	const char *dir = WORK "/target1";
 	target_spawn(&t, "/usr/bin/env", "GLIBC_TUNABLES=glibc.malloc.arena_max=2:glibc.pthread.rseq=0", program, dir);
@@ -252,10 +253,30 @@ TEST(faults_that_nobody_tells, .root = true)
 TEST(typing_that_nobody_tells, .root = true)
 {
 	struct target t;
+	target_lose_bpf();
 	target_start(&t, "holds", "typed");
 	disable("BPF");
 	refused_at(&t, t.image, EXIT_KERNEL, "[TTY_DATA]");
 	disable(NULL);
+	target_judge(&t);
+}
+
+/* Neither the kernel nor the program. */
+TEST(facts_that_find_no_room, .root = true)
+{
+	struct target t;
+	char pid[16];
+	_cleanup_text_ struct text output = { 0 };
+	target_start(&t, "threads");
+	snprintf(pid, sizeof pid, "%d", t.pid);
+	disable("BPF,VDSO_ROOM");
+	int r = ckpt(&output, "dump", pid, t.image);
+	disable(NULL);
+	CHECK(r == EXIT_PRIVILEGE || r == EXIT_KERNEL); /* the kernel, where it does not tell rseq areas */
+	CHECK_CONTAINS(output.data, "[HIJACK_REFUSED]");
+	CHECK_CONTAINS(output.data, "room for code behind the vDSO");
+	CHECK_CONTAINS(output.data, "resumed unchanged");
+	CHECK(access(t.image, F_OK) < 0);
 	target_judge(&t);
 }
 
@@ -350,7 +371,8 @@ static void concerns(const char *id, const char *const *argv)
 {
 	struct target t;
 	CHECK(caps_find(id, strlen(id)) != CAN_NOTHING);
-	target_lose_bpf();
+	if (!strcmp(id, "BPF"))
+		target_lose_bpf();
 	target_startv(&t, argv);
 	dump_and_restore(&t, id);
 	target_judge(&t);
@@ -382,6 +404,7 @@ CONCERNS(MEMORY_MERGE, "advice")
 CONCERNS(MAP_DROPPABLE, "newer")
 CONCERNS(ANON_VMA_NAME, "newer")
 CONCERNS(MSEAL, "memory")
+CONCERNS(VDSO_ROOM, "threads")
 CONCERNS(MEMFD, "memfds")
 CONCERNS(MEMFD_EXEC, "memfds")
 CONCERNS(PIDFD_GETFD, "sockets")

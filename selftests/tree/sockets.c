@@ -34,7 +34,7 @@ static char *ss_shows(void)
 	char line[512], state[16], kind[8], local[80], peer[80];
 	struct text all = { 0 };
 	int unread, unsent;
-	FILE *pipe = popen("ss -Htuan | sort -k1,2 -k5", "r");
+	FILE *pipe = popen("ss -Htuan | sed 's/  */ /g' | LC_ALL=C sort -k1,2 -k5", "r");
 	while (fgets(line, sizeof line, pipe))
 		if (sscanf(line, "%7s %15s %d %d %79s %79s", kind, state, &unread, &unsent, local, peer) == 6)
 			text_addf(&all, "%s %s %d %s %s\n", kind, state, MIN(unread, FULL), local, peer);

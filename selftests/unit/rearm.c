@@ -77,7 +77,7 @@ static void freeze(pid_t pid, struct remote_home *home)
 {
 	CHECK_OK(ptrace(PTRACE_SEIZE, pid, 0, PTRACE_O_TRACESYSGOOD));
 	CHECK_OK(remote_interrupt(pid, false));
-	CHECK_OK(remote_freeze_point(pid, home));
+	CHECK_OK(remote_freeze_point(pid, false, home));
 }
 
 static void setup(void)
@@ -300,7 +300,7 @@ TEST(epoll_wait_goes_on)
 	pid_t first = start(&call, 1);
 	WAIT_UNTIL(target_call(first) == call.nr);
 	CHECK_OK(tree_freeze(&tree, first, NULL));
-	CHECK_OK(remote_freeze_point(first, &home));
+	CHECK_OK(remote_freeze_point(first, false, &home));
 	CHECK_EQ(home.call.nr, SYS_epoll_pwait);
 	CHECK_EQ(home.call.code, 514);
 	CHECK_EQ(home.call.arg[0], epoll);

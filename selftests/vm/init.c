@@ -37,6 +37,14 @@ static void mount_all(void)
 	}
 }
 
+/* What udev makes, and a security module may resolve: the kernel calls a program that is executed by descriptor /dev/fd/N
+ * (fs/exec.c), and TOMOYO looks that name up. */
+static void link_descriptors(void)
+{
+	if (symlink("/proc/self/fd", "/dev/fd") < 0)
+		fprintf(stderr, "init: /dev/fd: %m\n");
+}
+
 /* Those that tests need and that a whole system would load when they are asked for (selftests/vm/kernel). */
 static void load_modules(void)
 {
@@ -96,6 +104,7 @@ int main(void)
 	setenv("B", "/build", 1);
 	setenv("TEST_PATIENCE", "5", 1);
 	mount_all();
+	link_descriptors();
 	load_modules();
 	lift_loopback();
 	int console = open("/dev/console", O_RDWR);

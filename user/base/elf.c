@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-/* Owns the search for a build-id in the notes of an ELF image. */
+/* Owns the search for a build-id in the notes of an ELF image, and for its end. */
 #include "base/elf.h"
 #include <elf.h>
 
@@ -55,4 +55,15 @@ bool elf_build_id(const void *bytes, size_t len, const u8 **ret, size_t *ret_len
 			return true;
 	}
 	return false;
+}
+
+u64 elf_end(const void *image, size_t len)
+{
+	Elf64_Ehdr elf;
+	if (len < sizeof elf)
+		return 0;
+	memcpy(&elf, image, sizeof elf);
+	u64 table = (u64)elf.e_shnum * elf.e_shentsize;
+	bool is_elf = !memcmp(elf.e_ident, ELFMAG, SELFMAG) && elf.e_ident[EI_CLASS] == ELFCLASS64;
+	return is_elf && elf.e_shoff && elf.e_shoff <= len && table <= len - elf.e_shoff ? elf.e_shoff + table : 0;
 }

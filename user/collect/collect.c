@@ -63,6 +63,17 @@ static bool is_missing(const struct collector *c, u64 groups)
 	return !c->facts.have_sighands || !c->facts.have_timers;
 }
 
+/* May code be run in the processes of the tree? Where the kernel leaves no room for it, they are not even looked at. */
+static bool may_hijack(const struct collector *c)
+{
+	const struct cap_state *room = &c->config->caps->state[CAN_VDSO_ROOM];
+	if (c->config->live || c->config->no_hijack)
+		return false;
+	if (room->answer == CAP_NO)
+		(void)warn(HIJACK_REFUSED, 0, "%s: %s", caps_row(CAN_VDSO_ROOM)->interface, room->note);
+	return room->answer != CAP_NO;
+}
+
 /* Runs code in the processes of a tree where eBPF does not answer. What a process refuses stays unknown, and is judged. */
 static int ask_tree(struct collector *c)
 {
@@ -229,7 +240,7 @@ static int collect_facts(struct collector *c)
 		r = ask_bpf(c, BPF_COLD);
 	if (r == 0)
 		collect_hand_rseq(c);
-	if (r == 0 && !c->config->live && !c->config->no_hijack && is_missing(c, NEEDED)) {
+	if (r == 0 && is_missing(c, NEEDED) && may_hijack(c)) {
 		smaps_ahead_await(ahead); /* who runs code in a process maps some memory there for a moment */
 		r = ask_tree(c);
 	}
@@ -415,8 +426,7 @@ int collector_proc(struct collector *c, u32 pid)
 int collector_run(struct collector *c, u32 pid, struct hijack_call *calls, size_t count, void *data, size_t room)
 {
 	struct tree_process *p = tree_find(c->tree, (pid_t)pid);
-	bool may = p && !c->config->live && !c->config->no_hijack;
-	return may ? hijack_run(p, 0, calls, count, data, room) : -EPERM;
+	return p && may_hijack(c) ? hijack_run(p, 0, calls, count, data, room) : -EPERM;
 }
 
 /* The source of the collection has not answered (r): a new one, which is loaded whatever that takes. NULL: r says why not. */

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* What any socket tells of itself by a duplicate of its descriptor. */
 #pragma once
+#ifndef SO_PASSPIDFD /* Linux 6.5; of any socket until 6.16 */
+#define SO_PASSPIDFD 76
+#endif
 #include "base/base.h"
 #include <protobuf-c/protobuf-c.h>
 

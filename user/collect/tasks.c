@@ -110,7 +110,7 @@ static int thread_abort_rseq(Ckpt__Thread *m, const struct record_task *t, struc
 static int find_home(const struct tree_thread *thread, struct remote_home *ret)
 {
 	WORKING_ON_THREAD(thread->tid);
-	int r = thread->stopped ? remote_freeze_point(thread->tid, ret) : 0;
+	int r = thread->stopped ? remote_freeze_point(thread->tid, thread->held, ret) : 0;
 	return r < 0 ? fail(TASK_RACED, r, "reading its registers") : 0;
 }
 

@@ -94,6 +94,7 @@ PROBE_FN(waitid_pidfd);
 PROBE_FN(msg_copy);
 PROBE_FN(vdso_map);
 PROBE_FN(vdso_movable);
+PROBE_FN(vdso_room);
 PROBE_FN(mm_map);
 PROBE_FN(pkeys);
 /* arg: request, addr, kind of data (0 none, 1 buffer), errno that means yes, a capability without which it

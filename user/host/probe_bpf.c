@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-/* Probes of eBPF: programs of two instructions, loaded, never attached. */
+/* Probes of eBPF: programs of two instructions, loaded; attached, for a moment, where some kernels load them for nothing. */
 #include "base/bpf.h"
 #include "base/memlock.h"
 #include "host/config.h"
@@ -9,12 +9,9 @@
 #include <fcntl.h>
 #include <stdio.h>
 
-static int load_program(void *attr)
-{
-	_cleanup_close_ int fd = bpf_call(BPF_PROG_LOAD, attr, sizeof(union bpf_attr));
-	return fd < 0 ? fd : PROBE_YES;
-}
+static int load_program(void *attr) { return bpf_call(BPF_PROG_LOAD, attr, sizeof(union bpf_attr)); }
 
+/* A descriptor, or a negative errno. */
 static int load(const struct bpf_insn *code, size_t count, u32 type, u32 attach, u32 btf_id, u32 flags)
 {
 	union bpf_attr attr;
@@ -49,6 +46,16 @@ int probe_btf(struct host *host, const struct probe *p _unused_, char *note)
 	return PROBE_YES;
 }
 
+/* To what the program was loaded for. arm64 loads programs for functions long before it can call them (Linux 6.4: ENOTSUPP). */
+static int attach_for_a_moment(int program)
+{
+	union bpf_attr attr;
+	memset(&attr, 0, sizeof attr);
+	attr.raw_tracepoint.prog_fd = (u32)program;
+	_cleanup_close_ int link = bpf_call(BPF_RAW_TRACEPOINT_OPEN, &attr, sizeof attr);
+	return link < 0 ? link : PROBE_YES;
+}
+
 int probe_bpf_program(struct host *host, const struct probe *p, char *note)
 {
 	static const struct bpf_insn code[] = {
@@ -62,7 +69,8 @@ int probe_bpf_program(struct host *host, const struct probe *p, char *note)
 		snprintf(note, NOTE_BYTES, "no %s in the kernel's BTF", p->name);
 		return -ENOENT;
 	}
-	return load(code, ARRAY_SIZE(code), (u32)p->arg[0], (u32)p->arg[1], id, (u32)p->arg[3]);
+	_cleanup_close_ int fd = load(code, ARRAY_SIZE(code), (u32)p->arg[0], (u32)p->arg[1], id, (u32)p->arg[3]);
+	return fd < 0 ? fd : p->arg[4] ? attach_for_a_moment(fd) : PROBE_YES;
 }
 
 /* Lockdown in confidentiality mode takes the helper away: the verifier then does not know it. */
@@ -79,7 +87,8 @@ int probe_bpf_read_kernel(struct host *host, const struct probe *p _unused_, cha
 	};
 	if (hopeless(host, note))
 		return -EPERM;
-	return load(code, ARRAY_SIZE(code), BPF_PROG_TYPE_RAW_TRACEPOINT, 0, 0, 0);
+	_cleanup_close_ int fd = load(code, ARRAY_SIZE(code), BPF_PROG_TYPE_RAW_TRACEPOINT, 0, 0, 0);
+	return fd < 0 ? fd : PROBE_YES;
 }
 
 int probe_config(struct host *host, const struct probe *p _unused_, char *note)

@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /* Probes of what a restored process must change about itself: the fields of its mm, the place of its vDSO. */
 #include "host/probe.h"
+#include "arch/arch.h"
 #include "base/child.h"
+#include "base/elf.h"
 #include "base/file.h"
 #include "host/auxv.h"
 #include <fcntl.h>
 #include <linux/prctl.h>
 #include <stdio.h>
+#include <sys/auxv.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 
@@ -119,4 +122,20 @@ int probe_vdso_movable(struct host *host _unused_, const struct probe *p _unused
 		return PROBE_YES;
 	snprintf(note, NOTE_BYTES, "the vDSO is sealed (CONFIG_MSEAL_SYSTEM_MAPPINGS)");
 	return -EPERM;
+}
+
+/* A target's vDSO is as ckpt's own: both are the kernel's. */
+int probe_vdso_room(struct host *host _unused_, const struct probe *p _unused_, char *note)
+{
+	const void *vdso = (const void *)(uintptr_t)getauxval(AT_SYSINFO_EHDR);
+	u64 used = vdso ? elf_end(vdso, VDSO_BYTES_MAX) : 0;
+	u64 room = ALIGN_UP(used, PAGE_BYTES) - ALIGN_UP(used, ARCH_STUB_ALIGN);
+	if (used && room >= arch_stub().size)
+		return PROBE_YES;
+	if (used)
+		snprintf(note, NOTE_BYTES, "behind the vDSO %u bytes are free, and %zu are needed", (unsigned)room,
+			 arch_stub().size);
+	else
+		snprintf(note, NOTE_BYTES, "this kernel gives programs no vDSO (vdso=0)");
+	return -ENOSPC;
 }

@@ -1,16 +1,14 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /* Owns the search for places in a target that nobody else uses. */
 #include "infect/cave.h"
+#include "base/elf.h"
 #include "base/file.h"
-#include <elf.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <sys/ptrace.h>
 #include <sys/uio.h>
 
 #define STUB_NAME_BYTES sizeof ARCH_STUB_NAME
-#define STUB_ALIGN 16ul
-#define VDSO_MAX (64ul << 10)
 #define HOLE_MIN (64ul << 20) /* far from anything that grows */
 
 static int read_memory(pid_t pid, u64 address, void *to, size_t len)
@@ -104,7 +102,7 @@ static void search_tail(struct cave *cave, pid_t pid, const char *vdso)
 				cave->at = cave->at ?: at;
 				return;
 			}
-			at += STUB_ALIGN;
+			at += ARCH_STUB_ALIGN;
 			continue;
 		}
 		struct arch_stub_words words;
@@ -114,7 +112,7 @@ static void search_tail(struct cave *cave, pid_t pid, const char *vdso)
 			note_leftover(cave, at, size, &words);
 			cave->at = cave->at ?: at;
 		}
-		at += ALIGN_UP(MAX(MIN(size, 4096ul), STUB_ALIGN), STUB_ALIGN);
+		at += ALIGN_UP(MAX(MIN(size, 4096ul), ARCH_STUB_ALIGN), ARCH_STUB_ALIGN);
 	}
 }
 
@@ -127,7 +125,7 @@ int cave_find(struct cave *ret, struct tree_process *process, size_t arena_bytes
 	ret->why = ret->vdso ? "the dead bytes behind its vDSO are too few, or in use" : "it has no vDSO";
 	ret->tail = ret->end;
 	size_t len = ret->end - ret->vdso;
-	if (!ret->vdso || len > VDSO_MAX)
+	if (!ret->vdso || len > VDSO_BYTES_MAX)
 		return 0;
 	_cleanup_free_ char *vdso = malloc(len);
 	if (!vdso)
@@ -135,11 +133,10 @@ int cave_find(struct cave *ret, struct tree_process *process, size_t arena_bytes
 	err = read_memory(tree_first(process), ret->vdso, vdso, len);
 	if (err < 0)
 		return err;
-	const Elf64_Ehdr *elf = (const Elf64_Ehdr *)vdso;
-	u64 tail = ret->vdso + ALIGN_UP(elf->e_shoff + (u64)elf->e_shnum * elf->e_shentsize, STUB_ALIGN);
-	if (memcmp(elf->e_ident, ELFMAG, SELFMAG) || !elf->e_shoff || tail > ret->end)
+	u64 used = elf_end(vdso, len);
+	if (!used)
 		return 0;
-	ret->tail = tail;
+	ret->tail = ret->vdso + ALIGN_UP(used, ARCH_STUB_ALIGN);
 	search_tail(ret, tree_first(process), vdso);
 	return 0;
 }

@@ -273,14 +273,15 @@ static int go_home(struct hijack *h)
 }
 
 /* A thread that a killed ckpt left in a stub is on its way home: it runs on until it is there. */
-static int let_home(pid_t tid, const struct cave *cave)
+static int let_home(const struct tree_thread *thread, const struct cave *cave)
 {
+	pid_t tid = thread->tid;
 	struct remote_home home;
-	int err = remote_freeze_point(tid, &home);
+	int err = remote_freeze_point(tid, thread->held, &home);
 	for (int round = 0; round < LEAVE_ROUNDS && !err && cave_owns(cave, arch_pc(&home.regs)); round++) {
 		err = remote_continue(tid, false, 0);
 		sched_yield();
-		err = err ?: remote_interrupt(tid, false) ?: remote_freeze_point(tid, &home);
+		err = err ?: remote_interrupt(tid, false) ?: remote_freeze_point(tid, thread->held, &home);
 	}
 	if (!err && cave_owns(cave, arch_pc(&home.regs)))
 		err = -EBUSY;
@@ -293,7 +294,7 @@ static int let_all_home(struct tree_process *process)
 	int err = cave_find(&cave, process, PAGE_BYTES);
 	for (size_t i = 0; i < process->threads.n && !err; i++)
 		if (process->threads.v[i].stopped)
-			err = let_home(process->threads.v[i].tid, &cave);
+			err = let_home(&process->threads.v[i], &cave);
 	return err;
 }
 

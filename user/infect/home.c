@@ -55,7 +55,7 @@ static int learn_at_exit(pid_t tid, struct remote_home *home)
 	return remote_set_regs(tid, &at_exit);
 }
 
-static int freeze_point_at_exit(pid_t tid, struct remote_home *home)
+static int find_at_exit(pid_t tid, struct remote_home *home)
 {
 	/* at a syscall stop one register shows the direction of the stop (ptrace(2)) */
 	int err = is_at_syscall_stop(tid) ? remote_interrupt(tid, true) : 0;
@@ -75,14 +75,23 @@ static int freeze_point_at_exit(pid_t tid, struct remote_home *home)
 	return err ?: -EBUSY;
 }
 
-int remote_freeze_point(pid_t tid, struct remote_home *ret)
+/* A timer that expires meanwhile must not lead a restored thread into its handler before it is let go. */
+static int freeze_point_at_exit(pid_t tid, bool held, struct remote_home *home)
+{
+	u64 mask = 0;
+	int err = held ? remote_get_sigmask(tid, &mask) ?: remote_set_sigmask(tid, ~0ull) : 0;
+	err = err ?: find_at_exit(tid, home);
+	return err < 0 || !held ? err : remote_set_sigmask(tid, mask);
+}
+
+int remote_freeze_point(pid_t tid, bool held, struct remote_home *ret)
 {
 	*ret = (struct remote_home){ 0 };
 	int err = remote_get_regs(tid, &ret->regs);
 	if (err < 0)
 		return err;
 	if (arch_decides_at_exit())
-		return freeze_point_at_exit(tid, ret);
+		return freeze_point_at_exit(tid, held, ret);
 	if (arch_cure_eintr(&ret->regs, NULL))
 		err = remote_set_regs(tid, &ret->regs);
 	ret->call = arch_interrupted(&ret->regs);

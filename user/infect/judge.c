@@ -54,7 +54,7 @@ void hijack_done(struct hijack *h) { free((void *)h->home.extended); }
 /* Best is a thread in a call that goes on by itself, then one in user code, then one that waits for a signal. */
 static int rank(const struct tree_thread *thread, struct remote_home *home)
 {
-	if (!thread->stopped || thread->stop_signal || remote_freeze_point(thread->tid, home) < 0 ||
+	if (!thread->stopped || thread->stop_signal || remote_freeze_point(thread->tid, thread->held, home) < 0 ||
 	    arch_is_compat(&home->regs) || !can_come_home(thread->tid))
 		return -1;
 	return !home->call.interrupted ? 1 : home->call.code == 514 ? 0 : 2;

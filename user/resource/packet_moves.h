@@ -73,7 +73,15 @@ static void write_frame(u8 *frame, const Ckpt__Packet *m)
 	((struct ethhdr *)(frame + begin + ring_virtual(m)))->h_proto = htons(MOVE_PROTOCOL);
 }
 
-/* As many frames are sent as it has sent; the kernel stops at the first one that is not to be sent. */
+/* How long one packet is waited for. */
+static void plan_patience(const struct moving *g, struct arg fd, int option, time_t seconds)
+{
+	struct timeval patience = { .tv_sec = seconds };
+	plan_set(g->plan, MOVE_CREATE, fd, SOL_SOCKET, option, &patience, sizeof patience);
+}
+
+/* As many frames are sent as it has sent; the kernel stops at the first one that is not to be sent. It waits until they are gone, and
+ * from Linux 7.2 on, over loopback, until nobody has them in a queue any more. */
 static void plan_sent(const struct moving *g)
 {
 	const Ckpt__PacketRing *r = g->m->send;
@@ -85,9 +93,11 @@ static void plan_sent(const struct moving *g)
 	for (u32 i = 0; bytes && i < r->head; i++)
 		write_frame(bytes + ring_frame(r, i), g->m);
 	copy_data(g, g->rings + (u32)ring_bytes(g->m->receive), frames, len);
+	plan_patience(g, g->fd, SO_SNDTIMEO, MOVE_PATIENCE);
 	step_expect(plan_call(g->plan, MOVE_CREATE, SYS_sendto, g->fd, ARG(0), ARG(0), ARG(0), loopback_address(g->plan),
 			      ARG(sizeof(struct sockaddr_ll))),
 		    (s64)r->head * ETH_HLEN);
+	plan_patience(g, g->fd, SO_SNDTIMEO, 0);
 }
 
 /* --- the ring to receive --- */
@@ -116,14 +126,14 @@ static void plan_listen(struct plan *plan, struct arg fd, u32 filter)
 }
 
 /* Who sends them receives each, too, behind the ring: what it has received is in the ring. */
-static struct arg plan_sender(struct plan *plan, u32 mark, u32 filter)
+static struct arg plan_sender(const struct moving *g, u32 mark, u32 filter)
 {
-	struct timeval patience = { .tv_sec = MOVE_PATIENCE };
+	struct plan *plan = g->plan;
 	struct plan_step *make = plan_call(plan, MOVE_CREATE, SYS_socket, ARG(AF_PACKET), ARG(SOCK_RAW | SOCK_CLOEXEC), ARG(0));
 	struct arg sender = ARG_OF_SLOT(step_result(plan, make));
 	plan_call(plan, MOVE_CREATE, SYS_setsockopt, sender, ARG(SOL_SOCKET), ARG(SO_MARK), ARG_OF_DATA(mark),
 		  ARG(sizeof(u32)));
-	plan_set(plan, MOVE_CREATE, sender, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
+	plan_patience(g, sender, SO_RCVTIMEO, MOVE_PATIENCE);
 	plan_listen(plan, sender, filter);
 	return sender;
 }
@@ -207,7 +217,7 @@ static void plan_received(const struct moving *g)
 	if (!moves)
 		return;
 	mark = plan_marked(g->plan, &filter);
-	struct arg sender = plan_sender(g->plan, mark, filter);
+	struct arg sender = plan_sender(g, mark, filter);
 	plan_listen(g->plan, g->fd, filter);
 	if (ring_version(g->m) == TPACKET_V3)
 		plan_blocks(g, sender, moves);

@@ -5,9 +5,6 @@
 #include "resource/unix_name.h"
 
 #define MAX_DESCRIPTORS 253 /* of one message: unix(7) */
-#ifndef SO_PASSPIDFD
-#define SO_PASSPIDFD 76
-#endif
 #ifndef SO_PASSRIGHTS
 #define SO_PASSRIGHTS 83
 #endif

@@ -133,6 +133,7 @@ static int take_held(struct tree_process *p, struct tree_thread *t)
 
 static int seize(struct tree_process *p, struct tree_thread *t, bool held)
 {
+	t->held = held;
 	if (held && (t == p->threads.v || child_is_ours(t->tid)))
 		return take_held(p, t);
 	if (ptrace(PTRACE_SEIZE, t->tid, 0, FREEZE_OPTIONS) == 0) {

@@ -10,6 +10,7 @@
 struct tree_thread {
 	pid_t tid;
 	bool seized, stopped;
+	bool held;                  /* it dies with ckpt: what it is made to do meanwhile nobody sees */
 	bool runs_on;               /* see tree_run_on() */
 	bool read_out;              /* its children were read while it was stopped: it has no more */
 	int stop_signal;            /* not 0: was in group-stop when the freeze met it */
