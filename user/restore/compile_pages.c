@@ -146,6 +146,15 @@ static bool may_move_to(const struct reader *r, const struct vma *v)
 	return r->room && !(v->flags & other) && (v->prot | PROT_WRITE) == (PROT_READ | PROT_WRITE) && !space_keeps(r->s, v);
 }
 
+/* Registering cuts a mapping, and what is cut becomes one again when all of it has the same anon_vma: so it gets one first, by a page that
+ * goes again. Any system call that writes there will do. */
+static void prepare(const struct space *s, const struct vma *v)
+{
+	struct place place = AT(s->pid, STAGE_MAP);
+	plan_call(s->c->plan, place, SYS_getcpu, ARG(v->start), ARG(0), ARG(0));
+	plan_call(s->c->plan, place, SYS_madvise, ARG(v->start), ARG(v->end - v->start), ARG(MADV_DONTNEED));
+}
+
 /* Whole aligned blocks become huge pages without a flag that the mapping did not have: they are read where there is such a flag, and
  * moved, with no lock that the other reader would wait for. Or one byte of each is touched, and then all are made huge by
  * MADV_COLLAPSE (6.1), which fills them with zeros one after the other. Where the kernel refuses, small pages do. */
@@ -229,19 +238,23 @@ static void fill(const struct space *s, bool small)
 	half = helper ? ALIGN_UP(total / 2, HUGE_BYTES) : 0;
 	struct reader own = { .s = s, .array = s->pid, .room = room };
 	struct reader other = { .s = s, .array = helper, .room = room ? room + SITE_ROOM : 0 };
+	const struct vma *prepared = NULL;
 	for (u32 i = 0; i < s->nruns; i++) {
 		const struct page_run *run = &s->runs[i];
 		if (run->flags & PAGES_ELSEWHERE)
 			continue;
 		u64 first = share(run, half - MIN(half, done));
 		const struct vma *v = vma_at(s, run->start);
+		bool huge = run->len >= HUGE_BYTES && needs_help(s, v);
+		if (huge && v != prepared && may_move_to(&own, v))
+			prepare(s, v), prepared = v;
 		struct {
 			struct reader *r;
 			u64 start, len, offset;
 		} parts[] = { { &other, run->start, first, run->offset },
 			      { &own, run->start + first, run->len - first, run->offset + first } };
 		for (int p = 0; p < 2; p++) {
-			if (parts[p].len >= HUGE_BYTES && needs_help(s, v))
+			if (huge && parts[p].len >= HUGE_BYTES)
 				read_huge(parts[p].r, v, parts[p].start, parts[p].len, parts[p].offset);
 			else
 				reader_add(parts[p].r, parts[p].start, parts[p].len, parts[p].offset);
