@@ -4,8 +4,11 @@
 #include "diag/diag.h"
 #include "harness/left.h"
 #include "rights/tier.h"
+#include <net/if.h>
 #include <sched.h>
 #include <signal.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 
 static int status_of(pid_t pid)
@@ -97,6 +100,27 @@ INSIDE(locks, "locks")
 INSIDE(epoll, "epoll")
 INSIDE(files, "files")
 INSIDE(user_with_rights, "rights", "user")
+
+/* With a network of its own: connections and buffers, some of which are larger than most may ask for. */
+static void be_networked(void)
+{
+	struct ifreq lo = { .ifr_name = "lo", .ifr_flags = IFF_UP };
+	CHECK_OK(unshare(CLONE_NEWNET));
+	int fd = (int)CHECK_OK(socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+	CHECK_OK(ioctl(fd, SIOCSIFFLAGS, &lo));
+	close(fd);
+}
+
+#define NETWORKED(name)                                                                                                        \
+	static void name##_networked(void)                                                                                     \
+	{                                                                                                                      \
+		be_networked();                                                                                                \
+		go_round((const char *const[]){ #name, NULL });                                                                \
+	}                                                                                                                      \
+	TEST(name##_in_user_namespace, .root = true, .seconds = 60) { in_container(name##_networked); }
+
+NETWORKED(inet)
+NETWORKED(options)
 
 /* What stays out of reach is refused by its name. */
 static void refused_inside(const char *code, const char *needs, const char *program, const char *argument)

@@ -239,13 +239,19 @@ static inline struct plan_step *plan_int(struct plan *plan, struct place at, str
 	return plan_option(plan, at, fd, level, number, &value, sizeof value);
 }
 
-/* The size as it is told. More than the common net.core.?mem_max needs a right. */
+/* More than the common net.core.?mem_max needs a right that no user namespace gives: without it there is that much. */
+static inline void plan_room_of(struct plan *plan, struct place at, struct arg fd, int number, int value)
+{
+	int force = number == SO_SNDBUF ? SO_SNDBUFFORCE : SO_RCVBUFFORCE;
+	plan_int(plan, at, fd, SOL_SOCKET, number, value);
+	if (value > 212992)
+		step_any(plan_int(plan, at, fd, SOL_SOCKET, force, value));
+}
+
+/* The size as it is told. What the program has chosen is compared afterwards. */
 static inline void plan_buffer(struct plan *plan, struct place at, struct arg fd, int number, s64 size)
 {
-	int value = (int)MIN(MAX(size / 2, 1), INT32_MAX / 2);
-	if (value > 212992)
-		number = number == SO_SNDBUF ? SO_SNDBUFFORCE : SO_RCVBUFFORCE;
-	plan_int(plan, at, fd, SOL_SOCKET, number, value);
+	plan_room_of(plan, at, fd, number, (int)MIN(MAX(size / 2, 1), INT32_MAX / 2));
 }
 
 static inline void plan_one_option(struct plan *plan, struct place at, struct arg fd, const struct inet_option *o,

@@ -407,8 +407,8 @@ static inline void plan_room(struct plan *plan, struct arg fd, size_t outgoing, 
 {
 	int send = (int)(outgoing * 2 + (1 << 18)), receive = (int)(incoming * 4 + (1 << 18));
 	struct place at = AT(PLAN_WORLD, STAGE_CREATE);
-	plan_int(plan, at, fd, SOL_SOCKET, SO_SNDBUFFORCE, send);
-	plan_int(plan, at, fd, SOL_SOCKET, SO_RCVBUFFORCE, receive);
+	plan_room_of(plan, at, fd, SO_SNDBUF, send);
+	plan_room_of(plan, at, fd, SO_RCVBUF, receive);
 }
 
 static inline bool is_after(u32 a, u32 b) { return (s32)(a - b) > 0; }

@@ -111,12 +111,14 @@ static inline void plan_option(struct plan *plan, struct place at, struct arg fd
 {
 	struct timeval time = { value / 1000000, value % 1000000 };
 	int number = o->number, half = (int)MIN(MAX(value / 2, 1), INT32_MAX / 2), plain = (int)value;
-	if (o->type == BUFFER && half > 212992) /* the common net.core.?mem_max */
-		number = number == SO_SNDBUF ? SO_SNDBUFFORCE : SO_RCVBUFFORCE;
+	int force = number == SO_SNDBUF ? SO_SNDBUFFORCE : SO_RCVBUFFORCE;
 	if (o->type == TIME)
 		plan_set(plan, at, fd, o->level, number, &time, sizeof time);
 	else
 		plan_set(plan, at, fd, o->level, number, o->type == BUFFER ? &half : &plain, sizeof plain);
+	if (o->type == BUFFER &&
+	    half > 212992) /* the common net.core.?mem_max; for more a right, which no user namespace gives */
+		step_any(plan_set(plan, at, fd, o->level, force, &half, sizeof half));
 }
 
 static inline void plan_options(struct plan *plan, struct place at, struct arg fd, const struct socket_option *table,

@@ -54,10 +54,10 @@ static inline void plan_place(struct plan *plan, const struct graph *graph, u32 
 	plan_status_flags(plan, plan_at(plan, file, STAGE_CREATE), file, file_flags(graph, file), O_NONBLOCK);
 }
 
-static inline void set_option(struct plan *plan, u32 file, int name, const void *value, u32 len)
+static inline struct plan_step *set_option(struct plan *plan, u32 file, int name, const void *value, u32 len)
 {
-	plan_call(plan, plan_at(plan, file, STAGE_SETTLE), SYS_setsockopt, ARG(plan_fd(plan, file)), ARG(SOL_SOCKET), ARG(name),
-		  ARG_OF_DATA(plan_data(plan, value, len, 8)), ARG(len));
+	return plan_call(plan, plan_at(plan, file, STAGE_SETTLE), SYS_setsockopt, ARG(plan_fd(plan, file)), ARG(SOL_SOCKET),
+			 ARG(name), ARG_OF_DATA(plan_data(plan, value, len, 8)), ARG(len));
 }
 
 static inline void plan_options(struct plan *plan, u32 file, const Ckpt__Unix *u)
@@ -68,14 +68,15 @@ static inline void plan_options(struct plan *plan, u32 file, const Ckpt__Unix *u
 		if (!*(const protobuf_c_boolean *)((const char *)u + options[i].has))
 			continue;
 		if (options[i].always) {
-			/* The kernel doubles what it is given; more than the common net.core.?mem_max needs a right. */
-			value /= 2;
-			if (value > 212992)
-				name = name == SO_SNDBUF ? SO_SNDBUFFORCE : SO_RCVBUFFORCE;
+			value /= 2; /* the kernel doubles what it is given */
 		} else if (value == options[i].initial) {
 			continue;
 		}
 		set_option(plan, file, name, &value, sizeof value);
+		if (options[i].always &&
+		    value > 212992) /* the common net.core.?mem_max; for more a right, which no user namespace gives */
+			step_any(set_option(plan, file, name == SO_SNDBUF ? SO_SNDBUFFORCE : SO_RCVBUFFORCE, &value,
+					    sizeof value));
 	}
 	for (size_t i = 0; i < u->n_option; i++)
 		set_option(plan, file, find_common_option(u->option[i]->name)->number, &u->option[i]->value,
