@@ -376,6 +376,16 @@ static int unlinked(void)
 	return fd;
 }
 
+/* Its directory is gone as well, and a file has the directory's name. */
+static int displaced(void)
+{
+	MUST_EQ(mkdir(judge_path("place"), 0700), 0);
+	int fd = open(judge_path("place/file"), O_RDWR | O_CREAT, 0600);
+	MUST(write(fd, "contents", 8) == 8 && unlink(judge_path("place/file")) == 0 && rmdir(judge_path("place")) == 0);
+	judge_write("place", "another");
+	return fd;
+}
+
 static int huge_file(void)
 {
 	char name[PATH_MAX];
@@ -458,6 +468,7 @@ static const struct kind {
 	{ "lease", leased_file },
 	{ "hard-link", hard_link },
 	{ "unlinked", unlinked },
+	{ "displaced", displaced },
 	{ "on-disk", on_disk },
 	{ "mapped", mapped },
 	{ "huge-file", huge_file },

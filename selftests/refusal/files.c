@@ -84,6 +84,20 @@ TEST(ghost_limit, .root = true)
 	target_judge(&t);
 }
 
+TEST(ghost_below_a_file, .root = true)
+{
+	struct target t;
+	char name[96];
+	start_holding(&t, "displaced");
+	dump_limited(&t, "1M", EXIT_UNSUPPORTED, "[FILE_EXISTS]");
+	CHECK(access(t.image, F_OK) < 0);
+	snprintf(name, sizeof name, "%s/place", t.dir);
+	CHECK_OK(unlink(name));
+	target_dump(&t, false);
+	target_restore(&t, 0);
+	target_judge(&t);
+}
+
 TEST(ghost_name_in_use, .root = true)
 {
 	struct target t;

@@ -189,9 +189,20 @@ static int ghost_collect(struct collector *c, const struct subject *subject, str
 static bool is_directory(const Ckpt__Ghost *g) { return !strcmp(g->type, "directory"); }
 static bool is_device(const Ckpt__Ghost *g) { return !strcmp(g->type, "character"); }
 
+/* Its directory is gone too, and a file has the name that would have to be a directory's for a moment. */
+static bool is_place_taken(const Ckpt__Ghost *g)
+{
+	char dir[4096];
+	struct stat st;
+	if (g->tmpfile && !g->lost)
+		return false;
+	nameless_dir(g->path, g->lost - g->tmpfile, dir);
+	return stat(dir, &st) == 0 && !S_ISDIR(st.st_mode);
+}
+
 static int judge_dump(const Ckpt__Ghost *g)
 {
-	int r = 0;
+	int r = is_place_taken(g) ? fail(FILE_EXISTS, 0, "%s lies below another file now", g->path) : 0;
 	if (g->links && !g->has_handle)
 		r = fail(FILE_DELETED, 0, "%s has %u other name%s", g->path, g->links, g->links == 1 ? "" : "s");
 	if (g->huge)
