@@ -333,7 +333,8 @@ SOAK(netlink, true, "netlink")
 SOAK(packet_rings, true, "rings")
 SOAK(terminals_hung_up, false, "hangups")
 SOAK(terminals_with_data, false, "typeahead")
-SOAK(unix_sockets, true, "unix")
+SOAK(unix_datagrams, true, "unix", "datagrams")
+SOAK(unix_listeners, true, "unix", "listeners")
 SOAK(userfaultfd, false, "userfaults")
 
 /* What ckpt itself has attached still, because its world did not get to its end, goes away too. */

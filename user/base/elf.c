@@ -57,7 +57,7 @@ bool elf_build_id(const void *bytes, size_t len, const u8 **ret, size_t *ret_len
 	return false;
 }
 
-u64 elf_end(const void *image, size_t len)
+u64 elf_image_bytes(const void *image, size_t len)
 {
 	Elf64_Ehdr elf;
 	if (len < sizeof elf)

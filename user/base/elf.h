@@ -5,7 +5,8 @@
 
 #define VDSO_BYTES_MAX (64ul << 10) /* no vDSO is longer */
 
-/* Where an ELF image of 64 bits ends, its table of sections included, in bytes; 0 when it is none, or is longer than len. */
-u64 elf_end(const void *image, size_t len);
+/* The length of an ELF image of 64 bits up to the end of its table of sections, in bytes; 0 when it is none, or is longer than
+ * len. */
+u64 elf_image_bytes(const void *image, size_t len);
 /* The GNU build-id among the first bytes of an image; points into them. False when there is none. */
 bool elf_build_id(const void *image, size_t len, const u8 **ret, size_t *ret_len);

@@ -128,7 +128,7 @@ int probe_vdso_movable(struct host *host _unused_, const struct probe *p _unused
 int probe_vdso_room(struct host *host _unused_, const struct probe *p _unused_, char *note)
 {
 	const void *vdso = (const void *)(uintptr_t)getauxval(AT_SYSINFO_EHDR);
-	u64 used = vdso ? elf_end(vdso, VDSO_BYTES_MAX) : 0;
+	u64 used = vdso ? elf_image_bytes(vdso, VDSO_BYTES_MAX) : 0;
 	u64 room = ALIGN_UP(used, PAGE_BYTES) - ALIGN_UP(used, ARCH_STUB_ALIGN);
 	if (used && room >= arch_stub().size)
 		return PROBE_YES;

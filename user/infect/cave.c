@@ -133,7 +133,7 @@ int cave_find(struct cave *ret, struct tree_process *process, size_t arena_bytes
 	err = read_memory(tree_first(process), ret->vdso, vdso, len);
 	if (err < 0)
 		return err;
-	u64 used = elf_end(vdso, len);
+	u64 used = elf_image_bytes(vdso, len);
 	if (!used)
 		return 0;
 	ret->tail = ret->vdso + ALIGN_UP(used, ARCH_STUB_ALIGN);

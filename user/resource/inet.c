@@ -277,6 +277,15 @@ static int collect_unread(int fd, Ckpt__Inet *m)
 	return 0;
 }
 
+/* SO_ATTACH_REUSEPORT_CBPF and SO_ATTACH_REUSEPORT_EBPF: eBPF alone tells, and is asked where there can be such a program. Nobody
+ * attaches it again, so that a restored socket is not asked. */
+static bool is_chosen_by_program(struct collector *c, int fd)
+{
+	bool matters = socket_int(fd, SO_REUSEPORT) > 0 && (collector_storing(c) || collector_live(c));
+	const struct record_file *told = matters ? collector_kernel_file(c) : NULL;
+	return told && told->chosen;
+}
+
 static int inet_collect(struct collector *c, const struct subject *subject, struct object *o)
 {
 	Ckpt__Inet *m = o->data;
@@ -295,7 +304,7 @@ static int inet_collect(struct collector *c, const struct subject *subject, stru
 	if (r < 0 || !is_known(m) || head.near != 1)
 		return r;
 	SET(m, reuse, socket_int(fd, SO_REUSEADDR) != 0);
-	if (subject->file->chosen)
+	if (is_chosen_by_program(c, fd))
 		SET(m, chosen, true);
 	if (m->protocol == IPPROTO_TCP)
 		r = collect_over(fd, m) ?: collect_connecting(fd, m);

@@ -154,7 +154,7 @@ enum { NOTED, FIRST, NEXT, LAST }; /* what the graph remembers of pipes: FIRST, 
 
 static u64 end_key(u32 what, u32 number) { return map_mix(map_mix((uintptr_t)&kind_pipe, what), number); }
 
-/* Notes which ends each pipe has: false when there was no memory for it. */
+/* Notes which ends each pipe has: false when there was no memory for it, or they are in no order (a bad image). */
 static bool note_ends(const struct graph *graph)
 {
 	enum { BROKEN_OFF = 1, DONE };
@@ -164,7 +164,7 @@ static bool note_ends(const struct graph *graph)
 	int r = graph_remember(graph, end_key(NOTED, 0), BROKEN_OFF);
 	for (const struct object *o = NULL; r == 0 && (o = graph_next(graph, &kind_pipe, o));) {
 		u32 pipe = ((const Ckpt__Pipe *)o->data)->pipe, last = graph_recall(graph, end_key(LAST, pipe));
-		r = graph_remember(graph, last ? end_key(NEXT, last) : end_key(FIRST, pipe), o->id);
+		r = last >= o->id ? -EINVAL : graph_remember(graph, last ? end_key(NEXT, last) : end_key(FIRST, pipe), o->id);
 		if (r == 0)
 			r = graph_remember(graph, end_key(LAST, pipe), o->id);
 	}
