@@ -23,8 +23,8 @@ void target_startv(struct target *, const char *const *argv);
 #define target_spawn(t, ...) target_spawnv(t, (const char *const[]){ __VA_ARGS__, NULL })
 void target_spawnv(struct target *, const char *const *argv);
 /* For tests that dump without eBPF: nothing else tells of rseq areas before Linux 5.13 (PTRACE_GET_RSEQ_CONFIGURATION), so there
- * programs that the test starts from now on have none, as the diagnosis (RSEQ_CONFIG) advises. Skips the test where no code can be run in a target either
- * (VDSO_ROOM). */
+ * programs that the test starts from now on have none, as the diagnosis (RSEQ_CONFIG) advises. Skips the test where no code can be
+ * run in a target either (VDSO_ROOM). */
 void target_lose_bpf(void);
 /* Asks the program for its verdict, which must be "ok". */
 void target_judge(struct target *);
