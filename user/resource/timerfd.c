@@ -8,6 +8,7 @@
 #include "timerfd.pb-c.h"
 #include <stdio.h>
 #include <sys/ioctl.h>
+#include <poll.h>
 #include <sys/timerfd.h>
 
 #ifndef TFD_IOC_SET_TICKS
@@ -46,14 +47,19 @@ static int parse(const char *clock, Ckpt__Timerfd *t)
 	return 0;
 }
 
-/* Looks again, through ckpt's own descriptor. */
+#define DUE 100000l /* ns; of a periodic timer, which hardly anybody leaves unarmed, a thousand times that */
+
+/* Looks again, through ckpt's own descriptor: when it had to be due since, or asking how much is left. */
 static int look_again(struct collector *c, Ckpt__Timerfd *t, bool ask)
 {
 	struct itimerspec left;
+	struct timespec due = { .tv_nsec = t->interval ? 1000 * DUE : DUE };
 	_cleanup_text_ struct text fdinfo = { 0 };
 	int fd = collector_fd(c);
 	if (fd < 0)
 		return fail(FD_DUPLICATE, fd, "anon_inode:[timerfd]");
+	if (!ask)
+		ppoll(&(struct pollfd){ .fd = fd, .events = POLLIN }, 1, &due, NULL);
 	if (ask && timerfd_gettime(fd, &left) < 0)
 		return fail(SYSCALL, neg_errno(), "timerfd_gettime");
 	int r = file_readf(&fdinfo, AT_FDCWD, "/proc/self/fdinfo/%d", fd);
@@ -62,8 +68,8 @@ static int look_again(struct collector *c, Ckpt__Timerfd *t, bool ask)
 }
 
 /* The kernel counts one expiration of a periodic timer and lets it rest until somebody reads or asks: only then it knows how
- * many there were, and when the next one is. And a timer may be due while fdinfo is written: then it looks as if it were not
- * armed. */
+ * many there were, and when the next one is. And a timer may be due while fdinfo is written, and its interrupt be late: then it
+ * looks as if it were not armed. */
 static int timerfd_collect(struct collector *c, const struct subject *subject, struct object *o)
 {
 	(void)subject;
