@@ -75,11 +75,15 @@ static int find_at_exit(pid_t tid, struct remote_home *home)
 	return err ?: -EBUSY;
 }
 
-/* A timer that expires meanwhile must not lead a restored thread into its handler before it is let go. */
+#define BIT(signal) (1ull << ((signal)-1))
+#define OF_TERMINALS (BIT(SIGTTIN) | BIT(SIGTTOU))
+
+/* A timer that expires meanwhile must not lead a restored thread into its handler before it is let go. Who uses a terminal from the
+ * background gets EIO where its signals are blocked (drivers/tty/tty_jobctrl.c, __tty_check_change): these stay as they are. */
 static int freeze_point_at_exit(pid_t tid, bool held, struct remote_home *home)
 {
 	u64 mask = 0;
-	int err = held ? remote_get_sigmask(tid, &mask) ?: remote_set_sigmask(tid, ~0ull) : 0;
+	int err = held ? remote_get_sigmask(tid, &mask) ?: remote_set_sigmask(tid, mask | ~OF_TERMINALS) : 0;
 	err = err ?: find_at_exit(tid, home);
 	return err < 0 || !held ? err : remote_set_sigmask(tid, mask);
 }
