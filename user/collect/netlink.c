@@ -257,6 +257,24 @@ s64 netlink_tcp_inode(const void *local, const void *remote)
 	return m->id.idiag_dport == port_of(remote) ? (s64)m->idiag_inode : -ENOENT; /* not one that listens there */
 }
 
+/* All TCP sockets of a family in a state; port: in network order, 0: any. As ask_all(). */
+static int ask_tcp(u8 family, int state, __be16 port, reply_fn each, void *context)
+{
+	const struct {
+		struct nlmsghdr h;
+		struct inet_diag_req_v2 r;
+	} request = {
+		.h = { .nlmsg_len = sizeof request,
+		       .nlmsg_type = SOCK_DIAG_BY_FAMILY,
+		       .nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP },
+		.r = { .sdiag_family = family,
+		       .sdiag_protocol = IPPROTO_TCP,
+		       .idiag_states = 1u << state,
+		       .id = { .idiag_sport = port } },
+	};
+	return ask_all(&request, sizeof request, each, context);
+}
+
 struct connecting {
 	u64 inode;
 	struct sockaddr_in6 *ret; /* sockaddr_in of IPv4 */
@@ -283,20 +301,8 @@ static int is_connecting(const struct nlmsghdr *h, void *context)
 
 int netlink_tcp_connecting(const void *local, u64 inode, void *ret_remote)
 {
-	const struct {
-		struct nlmsghdr h;
-		struct inet_diag_req_v2 r;
-	} request = {
-		.h = { .nlmsg_len = sizeof request,
-		       .nlmsg_type = SOCK_DIAG_BY_FAMILY,
-		       .nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP },
-		.r = { .sdiag_family = (u8)((const struct sockaddr *)local)->sa_family,
-		       .sdiag_protocol = IPPROTO_TCP,
-		       .idiag_states = 1u << TCP_STATE_SYN_SENT,
-		       .id = { .idiag_sport = port_of(local) } },
-	};
 	struct connecting c = { inode, ret_remote };
-	int r = ask_all(&request, sizeof request, is_connecting, &c);
+	int r = ask_tcp((u8)((const struct sockaddr *)local)->sa_family, TCP_STATE_SYN_SENT, port_of(local), is_connecting, &c);
 	return r > 0 ? 0 : r ?: -ENOENT;
 }
 
@@ -348,20 +354,8 @@ int netlink_tcp_others(u32 number, const struct map *inodes)
 	static const u8 families[] = { AF_INET, AF_INET6 };
 	struct port port = { number, inodes };
 	int r = 0;
-	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(families); i++) {
-		const struct {
-			struct nlmsghdr h;
-			struct inet_diag_req_v2 r;
-		} request = {
-			.h = { .nlmsg_len = sizeof request,
-			       .nlmsg_type = SOCK_DIAG_BY_FAMILY,
-			       .nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP },
-			.r = { .sdiag_family = families[i],
-			       .sdiag_protocol = IPPROTO_TCP,
-			       .idiag_states = 1u << TCP_STATE_LISTEN },
-		};
-		r = ask_all(&request, sizeof request, is_other, &port);
-	}
+	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(families); i++)
+		r = ask_tcp(families[i], TCP_STATE_LISTEN, 0, is_other, &port);
 	return r;
 }
 

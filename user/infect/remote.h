@@ -60,8 +60,8 @@ struct remote_home {
 	bool at_exit; /* arm64: the thread is at the syscall-exit stop where the kernel still has to decide */
 };
 /* Of a thread at its event stop: brings it to where an interrupted call is seen, turns a call that the freeze ended with
- * EINTR into one that goes on, and says where the thread is. Call it for every thread before memory is read. Signals that wait may be delivered on the way, as
- * if the thread ran; they go on waiting when it is held (see struct tree_thread). */
+ * EINTR into one that goes on, and says where the thread is. Call it for every thread before memory is read. Signals that
+ * wait may be delivered on the way, as if the thread ran; they go on waiting when it is held (see struct tree_thread). */
 int remote_freeze_point(pid_t tid, bool held, struct remote_home *ret);
 /* Makes a thread at an event stop (or, at_exit, at its freeze point) ready to be detached: it goes on at home, and the
  * kernel decides how an interrupted call does. The signal mask is set before. */

@@ -140,8 +140,8 @@ static inline bool tells_locks(int fd, int *ret)
 	return getsockopt(fd, SOL_SOCKET, SO_BUF_LOCK, ret, &len) == 0;
 }
 
-/* Has the program left the size of this buffer to the kernel? Before Linux 5.14 nothing tells: then that is so of TCP connections, ended ones too,
- * whose buffers grow by themselves, and of what has the size that a new socket has. */
+/* Has the program left the size of this buffer to the kernel? Before Linux 5.14 nothing tells: then that is so of TCP connections,
+ * ended ones too, whose buffers grow by themselves, and of what has the size that a new socket has. */
 static inline bool is_kernels_buffer(int fd, const Ckpt__Inet *m, const struct inet_option *o)
 {
 	int locks;

@@ -259,7 +259,7 @@ static inline void plan_left(struct plan *plan, struct arg fd, const Ckpt__Inet 
 	const Ckpt__InetOption *buffer = option_of(m, "SO_RCVBUF");
 	struct place at = AT(PLAN_WORLD, STAGE_SETTLE);
 	u32 error = plan_data(plan, NULL, sizeof(int), 8), len = plan_data(plan, &(u32){ sizeof(int) }, sizeof(u32), 8);
-	plan_int(plan, at, fd, SOL_SOCKET, SO_RCVBUFFORCE, (int)(m->left.len * 4 + (1 << 18)));
+	plan_room_of(plan, at, fd, SO_RCVBUF, (int)(m->left.len * 4 + (1 << 18)));
 	plan_tcp(plan, STAGE_SETTLE, fd, TCP_REPAIR, 1);
 	plan_tcp(plan, STAGE_SETTLE, fd, TCP_REPAIR_QUEUE, TCP_RECV_QUEUE);
 	plan_tcp(plan, STAGE_SETTLE, fd, TCP_QUEUE_SEQ, (int)begin);
