@@ -244,7 +244,8 @@ TEST(actions_in_order, .root = true)
 	expect_actions(&t, 2, at_dump, true);
 	write_script("");
 	CHECK_OK(chdir(WORK));
-	CHECK_EQ(restore(&t, NULL, "--action-script", "./script"), 0);
+	CHECK_OK(rename("script", "a script"));
+	CHECK_EQ(restore(&t, NULL, "--action-script", "./a script"), 0);
 	expect_actions(&t, 4, at_restore, false);
 	target_judge(&t);
 }
@@ -280,7 +281,8 @@ TEST(actions_refuse, .root = true)
 
 /* --- what leads outside --- */
 
-static int pipe_target(struct target *t, int ends[2])
+/* A sleeper that has a file of ours at descriptor 7. */
+static void target_with(struct target *t, int file)
 {
 	char program[512], link[64];
 	start(t); /* makes the places */
@@ -291,15 +293,14 @@ static int pipe_target(struct target *t, int ends[2])
 	unlink(program);
 	snprintf(program, sizeof program, "%s/ready", t->dir);
 	unlink(program);
-	CHECK_OK(pipe2(ends, O_CLOEXEC));
 	snprintf(program, sizeof program, "%s/selftests/programs/sleeper", test_build_dir());
 	t->pid = fork();
 	if (t->pid == 0) {
 		setsid();
-		dup2(ends[1], 7);
+		dup2(file, 7);
 		int null = open("/dev/null", O_RDWR);
 		dup2(null, 0), dup2(null, 1), dup2(null, 2);
-		close(null);
+		close_range(3, 6, 0); /* what the test was started with */
 		close_range(8, ~0u, 0);
 		execl(program, program, t->dir, NULL);
 		_exit(127);
@@ -307,7 +308,6 @@ static int pipe_target(struct target *t, int ends[2])
 	snprintf(program, sizeof program, "%s/ready", t->dir);
 	while (access(program, F_OK) < 0)
 		nap_ms(2);
-	return 0;
 }
 
 static ino_t inode_of(pid_t pid, int fd)
@@ -326,7 +326,8 @@ TEST(pipe_is_cut_or_inherited, .root = true)
 	int ends[2];
 	char key[64];
 	_cleanup_text_ struct text output = { 0 };
-	pipe_target(&t, ends);
+	CHECK_OK(pipe2(ends, O_CLOEXEC));
+	target_with(&t, ends[1]);
 	CHECK_OK(fstat(ends[1], &st));
 	CHECK_EQ(dump(&t, NULL, "-v4"), 0);
 	target_gone(t.pid);
@@ -340,8 +341,50 @@ TEST(pipe_is_cut_or_inherited, .root = true)
 	CHECK_EQ(restore(&t, NULL, "--inherit-fd", key, "--inherit-fd", "fd[0]:pipe[1]", "--inherit-fd", "fd[0]:etc/passwd"),
 		 0);
 	CHECK_EQ(inode_of(t.pid, 7), st.st_ino);
+	CHECK_OK(kill(t.pid, SIGKILL));
+	target_gone(t.pid);
+	snprintf(key, sizeof key, "fd[%d]:pipe:[%llu]", inherited, (unsigned long long)st.st_ino); /* as its link is */
+	CHECK_EQ(restore(&t, NULL, "--inherit-fd", key), 0);
+	CHECK_EQ(inode_of(t.pid, 7), st.st_ino);
 	target_judge(&t);
 	CHECK_EQ(restore(&t, NULL, "--inherit-fd", "nonsense"), 1);
+}
+
+/* A path is written with its first slash or without; a mount and an inode mean the same file. */
+TEST(file_is_replaced, .root = true)
+{
+	struct target t;
+	struct stat st, other;
+	char keys[3][64];
+	unsigned mount = 0;
+	int file = (int)CHECK_OK(open(WORK "/old", O_WRONLY | O_CREAT | O_CLOEXEC, 0600));
+	int fresh = (int)CHECK_OK(open(WORK "/new", O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+	int read_only = (int)CHECK_OK(open(WORK "/new", O_RDONLY | O_CLOEXEC));
+	CHECK_OK(fstat(file, &st));
+	CHECK_OK(fstat(fresh, &other));
+	target_with(&t, file);
+	snprintf(keys[0], sizeof keys[0], "/proc/%d/fdinfo/7", t.pid);
+	_cleanup_free_ char *info = read_text(keys[0]);
+	CHECK(info && strstr(info, "mnt_id:") && sscanf(strstr(info, "mnt_id:"), "mnt_id: %u", &mount) == 1);
+	CHECK_EQ(dump(&t, NULL), 0);
+	target_gone(t.pid);
+	int given = (int)CHECK_OK(fcntl(fresh, F_DUPFD, 20)), wrong = (int)CHECK_OK(fcntl(read_only, F_DUPFD, 30));
+	snprintf(keys[0], sizeof keys[0], "fd[%d]:%s/old", given, &WORK[1]);
+	snprintf(keys[1], sizeof keys[1], "fd[%d]:%s/old", given, WORK);
+	snprintf(keys[2], sizeof keys[2], "fd[%d]:file[%x:%llx]", given, mount, (unsigned long long)st.st_ino);
+	for (int i = 0; i < 3; i++) {
+		CHECK_EQ(restore(&t, NULL, "--inherit-fd", keys[i]), 0);
+		CHECK_EQ(inode_of(t.pid, 7), other.st_ino);
+		CHECK_OK(kill(t.pid, SIGKILL));
+		target_gone(t.pid);
+	}
+	_cleanup_text_ struct text output = { 0 };
+	snprintf(keys[0], sizeof keys[0], "fd[%d]:%s/old", wrong, WORK);
+	CHECK_EQ(restore(&t, &output, "--inherit-fd", keys[0]), 1);
+	CHECK_CONTAINS(output.data, "(FILE_HANDED)");
+	CHECK_EQ(restore(&t, NULL), 0);
+	CHECK_EQ(inode_of(t.pid, 7), st.st_ino);
+	target_judge(&t);
 }
 
 TEST(join_a_namespace, .root = true)
@@ -383,7 +426,7 @@ TEST(unknown_options, .root = true)
 		{ "--verbosity=loud", "no verbosity" },
 		{ "more", "one argument too many" },
 		{ "--timeout=soon", "takes a number of seconds" },
-		{ "--timeout=0", "takes a number of seconds" },
+		{ "--timeout=-1", "takes a number of seconds" },
 		{ "--ghost-limit=much", "USAGE" },
 		{ "--lsm-profile=apparmor:x", "CRIU_OPTION" },
 	};
@@ -461,7 +504,7 @@ TEST(options_with_effect, .root = true)
 	snprintf(fd, sizeof fd, "%d", kept);
 	_cleanup_text_ struct text output = { 0 };
 	CHECK_EQ(dump(&t, &output, "-vvvv", "--pidfile", "for-restore", "--external", "mnt[/a]:b", "--external", "what[1]",
-		      "-R"),
+		      "-R", "--timeout", "0"),
 		 0);
 	CHECK_CONTAINS(output.data, "--pidfile changes nothing here: it is for restore");
 	CHECK_CONTAINS(output.data, "--external mnt[/a]:b changes nothing: mounts");
@@ -531,7 +574,8 @@ TEST(own_options, .root = true)
 	int ends[2];
 	char confirm[128];
 	_cleanup_text_ struct text output = { 0 };
-	pipe_target(&t, ends);
+	CHECK_OK(pipe2(ends, O_CLOEXEC));
+	target_with(&t, ends[1]);
 	snprintf(confirm, sizeof confirm, "test $CKPT_PID = %s && test $(cut -d' ' -f3 /proc/$CKPT_PID/stat) = t",
 		 pid_text(&t));
 	CHECK_EQ(ckpt(NULL, "dump", "--external=unix", "--leave-running", pid_text(&t), in_image(&t, "i")), 3);

@@ -42,9 +42,9 @@ static int take_seconds(const char *text, int *ret)
 {
 	char *end;
 	long seconds = strtol(text, &end, 10);
-	if (*end || end == text || seconds < 1 || seconds > INT32_MAX)
-		return fail(USAGE, 0, "--timeout takes a number of seconds, 1 or more, not \"%s\"", text);
-	*ret = (int)seconds;
+	if (*end || end == text || seconds < 0 || seconds > INT32_MAX)
+		return fail(USAGE, 0, "--timeout takes a number of seconds, or 0 for no limit, not \"%s\"", text);
+	*ret = seconds ? (int)seconds : INT32_MAX;
 	return 0;
 }
 

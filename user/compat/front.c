@@ -28,8 +28,9 @@ static const struct {
 	  NULL, NULL },
 	{ "lazy-pages", "pages are restored before the program runs", NULL, NULL, NULL },
 	{ "dedup", "pages that processes share are stored once, and no image needs another", NULL, NULL, NULL },
-	{ "service", "not there yet", NULL, NULL, NULL },
-	{ "swrk", "not there yet", NULL, NULL, NULL },
+	{ "service", "nobody answers requests of other programs: call criu dump and criu restore", NULL, NULL, NULL },
+	{ "swrk", "nobody answers requests of other programs, as libcriu makes them: call criu dump and criu restore", NULL,
+	  NULL, NULL },
 	{ "cpuinfo", "what a program uses of the processor is in its image: see `ckpt show`", NULL, NULL, NULL },
 };
 
@@ -155,7 +156,7 @@ static void say_external(const struct front *f)
 	} kinds[] = {
 		{ "unix[", NULL },
 		{ "tty[", "a terminal is known at the dump, and handed over by --inherit-fd at the restore" },
-		{ "file[", "files are opened by their path" },
+		{ "file[", "a file is opened by its path, unless --inherit-fd hands another one over at the restore" },
 		{ "dev[", "devices are opened by their path" },
 		{ "mnt[", "mounts are not restored yet" },
 		{ "veth[", "network devices are not restored yet" },

@@ -36,12 +36,31 @@ static const char *keep(struct run *r, char *text)
 	return *place = text;
 }
 
-/* fd[N]:RESOURCE. A pipe or socket has its link's name; what is told otherwise has no file that could be handed over. */
+/* What criu(8) names KIND[ID], or KIND:[ID] as /proc links are, or a path without its first slash. NULL: no memory. */
+static char *link_of(const char *resource)
+{
+	static const char *const kinds[] = { "pipe", "socket", "file" };
+	char *text = NULL;
+	int n = -1;
+	for (size_t i = 0; n < 0 && i < ARRAY_SIZE(kinds); i++) {
+		size_t len = strlen(kinds[i]);
+		const char *id = strncmp(resource, kinds[i], len) ? "" : resource + len;
+		id += *id == ':';
+		if (*id == '[')
+			n = asprintf(&text, "%s:%s", kinds[i], id);
+	}
+	if (n < 0)
+		n = strncmp(resource, "unix[", 5) ? asprintf(&text, "/%s", resource + strspn(resource, "/"))
+						  : asprintf(&text, "socket:%s", resource + 4);
+	return n < 0 ? NULL : text;
+}
+
+/* fd[N]:RESOURCE */
 static int add_inherited(struct run *r, const char *value)
 {
 	int number, skip = 0;
 	char *text = NULL;
-	if (sscanf(value, "fd[%d]:%n", &number, &skip) != 1 || !skip)
+	if (sscanf(value, "fd[%d]:%n", &number, &skip) != 1 || !skip || !value[skip])
 		return fail(USAGE, 0, "--inherit-fd takes fd[N]:RESOURCE, not \"%s\"", value);
 	const char *resource = value + skip;
 	if (!strncmp(resource, "tty[", 4)) {
@@ -49,17 +68,13 @@ static int add_inherited(struct run *r, const char *value)
 		r->config.terminal = keep(r, n < 0 ? NULL : text);
 		return r->config.terminal ? 0 : -ENOMEM;
 	}
-	if (strncmp(resource, "pipe[", 5) != 0 && strncmp(resource, "socket[", 7) != 0) {
-		log_say(&r->front->log, LOG_WARNING, "--inherit-fd", "%s changes nothing: a file is opened by its path", value);
-		return 0;
-	}
+	_cleanup_free_ char *link = link_of(resource);
 	const char **place = vector_add(&r->config.inherit);
-	int kind = (int)strcspn(resource, "["), n = asprintf(&text, "%.*s:%s=fd:%d", kind, resource, resource + kind, number);
-	const char *kept = keep(r, n < 0 ? NULL : text);
-	if (!place || !kept)
-		return place ? -ENOMEM : fail_memory();
-	*place = kept;
-	return 0;
+	if (!place || !link)
+		return fail_memory();
+	int n = asprintf(&text, "%s=fd:%d", link, number);
+	*place = keep(r, n < 0 ? NULL : text);
+	return *place ? 0 : -ENOMEM;
 }
 
 /* NS:PID or NS:FILE: the tree is restored where ckpt runs, so ckpt goes there. */

@@ -25,7 +25,9 @@ int scripts_run(const struct front *f, const char *action)
 	for (size_t at = 0; (script = option_next(&f->options, OPTION_ACTION_SCRIPT, &at));) {
 		set_environment(f, action);
 		log_say(&f->log, LOG_INFO, NULL, "action %s: %s", action, script);
-		int status = child_run((const char *const[]){ "/bin/sh", "-c", script, NULL });
+		bool is_file = *script == '/' && access(script, F_OK) == 0; /* whose name may hold anything */
+		int status = is_file ? child_run((const char *const[]){ script, NULL })
+				     : child_run((const char *const[]){ "/bin/sh", "-c", script, NULL });
 		if (status < 0)
 			return fail(CONFIRM, status, "%s at %s", script, action);
 		if (status)

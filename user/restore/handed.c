@@ -34,14 +34,39 @@ static int inherited_number(const char *text, const char *link)
 	return *end || end == text + len + 4 || number < 0 || number > INT32_MAX ? -1 : (int)number;
 }
 
-static int find_source(const struct restore_config *config, const struct graph *g, u32 file, const char *link)
+/* By what its /proc link named, or file:[MOUNT:INODE] in hexadecimal. */
+static int meant_number(const char *text, const Ckpt__File *f)
 {
-	for (size_t i = 0; i < config->inherit.n; i++) {
-		int number = inherited_number(config->inherit.v[i], link);
-		if (number >= 0)
-			return number;
+	char key[48];
+	snprintf(key, sizeof key, "file:[%x:%llx]", f->mount, (unsigned long long)f->inode);
+	int number = f->link && *f->link ? inherited_number(text, f->link) : -1;
+	return number < 0 && f->has_mount ? inherited_number(text, key) : number;
+}
+
+static int given_number(const struct restore_config *config, const Ckpt__File *f)
+{
+	int number = -1;
+	for (size_t i = 0; number < 0 && i < config->inherit.n; i++)
+		number = meant_number(config->inherit.v[i], f);
+	return number;
+}
+
+static int find_source(const struct restore_config *config, const struct graph *g, u32 file, const Ckpt__File *f)
+{
+	int number = given_number(config, f);
+	return number < 0 && config->stdio ? standard_number(g, file) : number;
+}
+
+static bool has_path(const Ckpt__File *f) { return f->kind && !strcmp(f->kind, "reg") && !(f->flags & O_PATH); }
+
+/* What would be opened by its path is external too when another file is given for it. */
+static void mark_replaced(const struct restore_config *config, const struct graph *g)
+{
+	for (struct object *o = NULL; config->inherit.n && (o = graph_next(g, &kind_file, o));) {
+		Ckpt__File *f = o->data;
+		if (has_path(f) && given_number(config, f) >= 0)
+			SET(f, external, true);
 	}
-	return config->stdio ? standard_number(g, file) : -1;
 }
 
 /* May the program do with it what it did? A socket goes both ways, but rarely both are used. */
@@ -80,7 +105,7 @@ static int open_own(int fd, u32 flags, bool dry)
 static bool can_be_external(const struct graph *g, const struct object *o)
 {
 	const struct resource *resource = registry_of_file(g, o->id);
-	return resource && resource->external && graph_find(g, resource->kind, o->id);
+	return resource && (resource->external || has_path(o->data)) && graph_find(g, resource->kind, o->id);
 }
 
 /* A pipe whose other side was closed: its reader has come to the end, its writer gets EPIPE. */
@@ -134,7 +159,7 @@ static int hand_over(struct handed_files *h, const struct restore_config *config
 	const Ckpt__File *f = o->data;
 	if (!can_be_external(g, o) || !f->link || !*f->link)
 		return fail(IMAGE_INCONSISTENT, 0, "file %u is external", o->id);
-	int source = find_source(config, g, o->id, f->link), number = standard_number(g, o->id), fd;
+	int source = find_source(config, g, o->id, f), number = standard_number(g, o->id), fd;
 	if (source < 0 && config->cut) {
 		fd = cut(g, o);
 		return fd < 0 ? fd : take(h, o->id, fd);
@@ -155,15 +180,16 @@ static int judge_inherit(const char *text, const struct graph *g)
 {
 	for (struct object *o = NULL; (o = graph_next(g, &kind_file, o));) {
 		const Ckpt__File *f = o->data;
-		if (f->external && f->link && inherited_number(text, f->link) >= 0)
+		if (f->external && meant_number(text, f) >= 0)
 			return 0;
 	}
-	return fail(FILE_HANDED, 0, "no external file of the image is meant by %s", text);
+	return fail(FILE_HANDED, 0, "no file of the image that another one could take the place of is meant by %s", text);
 }
 
 int handed_open(struct handed_files *h, const struct restore_config *config, const struct graph *g)
 {
 	int r = 0;
+	mark_replaced(config, g);
 	for (size_t i = 0; i < config->inherit.n && !config->spare_inherit; i++)
 		r = judge_inherit(config->inherit.v[i], g) < 0 ? -EINVAL : r;
 	for (struct object *o = NULL; (o = graph_next(g, &kind_file, o));)
