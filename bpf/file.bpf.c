@@ -7,6 +7,7 @@ char LICENSE[] SEC("license") = "Dual BSD/GPL";
 #define NSFS_MAGIC 0x6e736673
 #define SOCKFS_MAGIC 0x534f434b
 #define ANON_INODE_FS_MAGIC 0x09041934
+#define MQUEUE_MAGIC 0x19800202
 
 /* One reader at a time: ckpt locks a pinned program while it reads. */
 struct {
@@ -127,6 +128,19 @@ static __always_inline void read_chooser(struct file *f, struct record_file_raw 
 	raw->file.chosen = group && BPF_CORE_READ(group, prog);
 }
 
+/* mq_notify(3): who reads the queue as a file is told all but the value. */
+static __always_inline void read_notify(struct file *f, struct record_file_raw *raw)
+{
+	struct mqueue_inode_info *queue = NULL;
+
+	raw->file.notify_value = raw->file.notify_known = 0;
+	if (raw->file.magic != MQUEUE_MAGIC || !bpf_core_field_exists(queue->notify))
+		return;
+	queue = (void *)((char *)f->f_inode - bpf_core_field_offset(queue->vfs_inode));
+	raw->file.notify_value = (u64)BPF_CORE_READ(queue, notify.sigev_value.sival_ptr);
+	raw->file.notify_known = 1;
+}
+
 /* userfaultfd(2): fdinfo tells its features alone. */
 static __always_inline void read_userfault(struct file *f, struct record_file_raw *raw)
 {
@@ -186,6 +200,7 @@ int ckpt_file(struct bpf_iter__task_file *ctx)
 	read_eventfd(f, raw);
 	read_chooser(f, raw);
 	read_userfault(f, raw);
+	read_notify(f, raw);
 	state.header.tag = RECORD_FILE;
 	state.header.len = sizeof(*raw);
 	bpf_seq_write(ctx->meta->seq, &state.header, sizeof(state.header) + sizeof(*raw));

@@ -248,6 +248,8 @@ struct record_file {
 	rec_u32 userfault_flags; /* of userfaultfd(2): as it was called, O_CLOEXEC and UFFD_USER_MODE_ONLY among others */
 	rec_u32 userfault_process;  /* whose memory it is about; 0: of none in the tree */
 	rec_u32 userfault_features; /* UFFD_FEATURE_*, and USERFAULT_AGREED when UFFDIO_API has been asked */
+	rec_u64 notify_value;       /* of a POSIX message queue: what mq_notify(3) tells with its signal */
+	rec_u32 notify_known;       /* that is known */
 	rec_u32 table;              /* whose descriptor table it is in: tgid, or the first thread that has another */
 	char link
 		[48]; /* what readlink(/proc/PID/fd/N) would begin with when it is no path: "anon_inode:[eventfd]", "pipe:[123]" */

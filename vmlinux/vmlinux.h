@@ -239,6 +239,16 @@ struct inode {
 	void *i_private;     /* struct ns_common in nsfs */
 	struct file_lock_context *i_flctx;
 };
+union sigval {
+	void *sival_ptr;
+};
+struct sigevent {
+	union sigval sigev_value;
+};
+struct mqueue_inode_info {
+	struct inode vfs_inode;
+	struct sigevent notify;
+};
 struct qstr {
 	const unsigned char *name;
 };

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-/* mqueues DIR [messages | notify | keeps]: message queues with and without a name, of several open files each, empty and not: the
+/* mqueues DIR [messages | notify | told | keeps]: message queues with and without a name, of several open files each, empty and not: the
  * same queues, with their limits, rights and messages. */
 #include "judge.h"
 #include <mqueue.h>
@@ -102,12 +102,70 @@ static void judge_queues(void)
 	must_be(reader, 4, 64, 0, 0606);
 }
 
+/* --- who is told of a message --- */
+
+#define VALUE 0x1234567890abcdefl
+static volatile sig_atomic_t told_signal;
+static volatile long told_value;
+
+static void on_told(int number, siginfo_t *info, void *context)
+{
+	(void)context;
+	told_signal = number;
+	told_value = (long)info->si_value.sival_ptr;
+}
+
+static void ask(int queue, int by, int number, long value)
+{
+	struct sigevent event = { .sigev_notify = by, .sigev_signo = number, .sigev_value.sival_ptr = (void *)value };
+	MUST_EQ(mq_notify(queue, &event), 0);
+}
+
+/* Three queues: one tells by a signal, one has but a name taken, and one tells a child that has it twice. */
+static int be_told(void)
+{
+	struct sigevent none = { .sigev_notify = SIGEV_NONE };
+	struct sigaction action = { .sa_sigaction = on_told, .sa_flags = SA_SIGINFO };
+	MUST_EQ(sigaction(SIGUSR1, &action, NULL), 0);
+	MUST_EQ(sigaction(SIGRTMIN + 3, &action, NULL), 0);
+	int mine = make_queue("mine", O_RDWR, 0600, 2, 64), again = dup(mine), quiet = make_queue("quiet", O_RDWR, 0600, 2, 64);
+	int childs = make_queue("childs", O_RDWR, 0600, 2, 64);
+	MUST(again > mine && mq_unlink(name) == 0);
+	ask(mine, SIGEV_SIGNAL, SIGUSR1, VALUE);
+	ask(quiet, SIGEV_NONE, 0, 0);
+	child = fork();
+	if (child == 0) {
+		ask(childs, SIGEV_SIGNAL, SIGRTMIN + 3, -5);
+		while (!told_signal)
+			pause();
+		_exit(told_signal == SIGRTMIN + 3 && told_value == -5 ? 0 : 1);
+	}
+	judge_settled(child);
+	judge_wait();
+	MUST(mq_notify(mine, &none) == -1 && errno == EBUSY);
+	MUST(mq_notify(quiet, &none) == -1 && errno == EBUSY);
+	MUST(mq_notify(childs, &none) == -1 && errno == EBUSY);
+	MUST_EQ(told_signal, 0);
+	send_text(mine, "told", 1);
+	while (!told_signal)
+		sched_yield();
+	MUST(told_signal == SIGUSR1 && told_value == VALUE);
+	send_text(childs, "told", 1);
+	int status;
+	MUST(waitpid(child, &status, 0) == child && status == 0);
+	MUST_EQ(mq_notify(mine, &none), 0); /* once is all */
+	return judge_pass();
+}
+
+static void never(union sigval value) { (void)value; }
+
 /* What is refused, and a queue that somebody takes away. */
 static int hold(const char *what)
 {
 	int queue = make_queue("held", O_RDWR, 0600, 2, 64);
 	if (!strcmp(what, "notify"))
-		MUST_EQ(mq_notify(queue, &(struct sigevent){ .sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGUSR1 }), 0);
+		MUST_EQ(mq_notify(queue, &(struct sigevent){ .sigev_notify = SIGEV_THREAD, .sigev_notify_function = never }),
+			0);
 	else
 		send_text(queue, "held", 1);
 	if (!strcmp(what, "messages"))
@@ -121,6 +179,8 @@ static int hold(const char *what)
 int main(int argc, char **argv)
 {
 	judge_start(argc, argv);
+	if (argc > 2 && !strcmp(argv[2], "told"))
+		return be_told();
 	if (argc > 2)
 		return hold(argv[2]);
 	make();

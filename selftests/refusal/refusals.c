@@ -122,6 +122,12 @@ TEST(ldt_unreadable, .root = true) { refused_program("ldt", "filter", EXIT_UNSUP
 
 TEST(mqueue_messages, .root = true) { refused_program("mqueues", "messages", EXIT_UNSUPPORTED, "[MQUEUE_MESSAGES]"); }
 TEST(mqueue_notify, .root = true) { refused_program("mqueues", "notify", EXIT_UNSUPPORTED, "[MQUEUE_NOTIFY]"); }
+TEST(mqueue_value, .root = true)
+{
+	target_lose_bpf();
+	CHECK_OK(setenv("CKPT_DISABLE", "BPF", 1));
+	refused_program("mqueues", "told", EXIT_KERNEL, "[MQUEUE_VALUE]");
+}
 /* A queue that is gone is made anew, its messages are not. */
 TEST(mqueue_gone, .root = true)
 {

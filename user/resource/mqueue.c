@@ -6,6 +6,7 @@
 #include "resource/nameless.h"
 #include <limits.h>
 #include <mqueue.h>
+#include <signal.h>
 #include <stdio.h>
 
 #define KEPT_FLAGS ((u32)(O_ACCMODE | O_NONBLOCK))
@@ -22,16 +23,27 @@ static int queue_attributes(int fd, struct mq_attr *ret)
 }
 
 /* "QSIZE:0 NOTIFY:0 SIGNO:10 NOTIFY_PID:12": what a queue tells who reads it as a file. Another open file reads it, since this one
- * may be for writing only. */
-static u32 who_is_told(int fd)
+ * may be for writing only. The value that comes with the signal eBPF alone tells. */
+static void collect_notify(struct collector *c, int fd, Ckpt__Mqueue *m)
 {
 	char path[32], text[160];
+	unsigned by, signal, pid;
 	snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
 	_cleanup_close_ int own = open(path, O_RDONLY | O_CLOEXEC);
 	ssize_t n = own < 0 ? -1 : pread(own, text, sizeof text - 1, 0);
 	text[MAX(n, 0)] = 0;
-	const char *pid = strstr(text, "NOTIFY_PID:");
-	return pid ? (u32)strtoul(pid + sizeof "NOTIFY_PID", NULL, 10) : 0;
+	const char *notify = strstr(text, "NOTIFY:");
+	if (!notify || sscanf(notify, "NOTIFY:%u SIGNO:%u NOTIFY_PID:%u", &by, &signal, &pid) != 3 || !pid ||
+	    !graph_find(collector_graph(c), &kind_task, pid))
+		return;
+	SET(m, notifies, pid);
+	SET(m, notify_by, by);
+	if (by != SIGEV_SIGNAL)
+		return;
+	SET(m, notify_signal, signal);
+	const struct record_file *file = collector_kernel_file(c);
+	if (file && file->notify_known)
+		SET(m, notify_value, file->notify_value);
 }
 
 static int mqueue_collect(struct collector *c, const struct subject *subject, struct object *o)
@@ -59,19 +71,67 @@ static int mqueue_collect(struct collector *c, const struct subject *subject, st
 	SET(m, mode, st.st_mode & 07777);
 	SET(m, uid, st.st_uid);
 	SET(m, gid, st.st_gid);
-	u32 told = who_is_told(fd);
-	if (told && graph_find(collector_graph(c), &kind_task, told))
-		SET(m, notifies, told);
+	collect_notify(c, fd, m);
 	return 0;
 }
 
 /* --- judge --- */
 
-static int judge_dump(const Ckpt__Mqueue *m)
+/* The descriptor by which the process that is told has the open file; -1: none. */
+static int descriptor_of(const struct graph *graph, u32 pid, u32 file)
 {
-	int r = 0;
-	if (m->notifies)
-		r = fail(MQUEUE_NOTIFY, 0, "%s, to process %u", m->name, m->notifies);
+	const Ckpt__Task *task = graph_data(graph, &kind_task, pid);
+	const struct object *fds = task ? graph_find(graph, &kind_fds, task->fds) : NULL;
+	const struct fd_entry *e = fds ? fds->data : NULL;
+	for (u32 i = 0; e && i < fds->count; i++)
+		if (e[i].file == file)
+			return (int)e[i].fd;
+	return -1;
+}
+
+static bool is_same_queue(const struct graph *graph, const struct object *a, const struct object *b)
+{
+	const Ckpt__File *x = graph_data(graph, &kind_file, a->id), *y = graph_data(graph, &kind_file, b->id);
+	const Ckpt__Mqueue *p = a->data, *q = b->data;
+	return x && y && x->inode == y->inode && x->device == y->device && p->deleted == q->deleted &&
+	       !strcmp(p->name, q->name);
+}
+
+/* The open file of the queue by which the process asks again; NULL: it has none. */
+static const struct object *asks_by(const struct graph *graph, const struct object *o)
+{
+	const Ckpt__Mqueue *m = o->data;
+	const struct object *other = NULL;
+	while ((other = graph_next(graph, &kind_mqueue, other)))
+		if (is_same_queue(graph, o, other) && descriptor_of(graph, m->notifies, other->id) >= 0)
+			return other;
+	return NULL;
+}
+
+static int judge_notify(const struct graph *graph, const struct object *o)
+{
+	const Ckpt__Mqueue *m = o->data;
+	const char *why = m->notify_by == SIGEV_THREAD ? "by a thread"
+			  : !asks_by(graph, o)         ? "which has not opened it for itself"
+						       : NULL;
+	if (!why && m->notify_by == SIGEV_SIGNAL && !m->has_notify_value)
+		return fail(MQUEUE_VALUE, 0, "%s, to process %u", m->name, m->notifies);
+	return why ? fail(MQUEUE_NOTIFY, 0, "%s, to process %u, %s", m->name, m->notifies, why) : 0;
+}
+
+static int judge_notify_restore(const struct graph *graph, const struct object *o)
+{
+	const Ckpt__Mqueue *m = o->data;
+	bool by_signal = m->notify_by == SIGEV_SIGNAL && m->notify_signal - 1 < 64;
+	return (by_signal || m->notify_by == SIGEV_NONE) && asks_by(graph, o)
+		       ? 0
+		       : fail(IMAGE_INCONSISTENT, 0, "process %u is told of messages of %s", m->notifies, m->name);
+}
+
+static int judge_dump(const struct graph *graph, const struct object *o)
+{
+	const Ckpt__Mqueue *m = o->data;
+	int r = m->notifies ? judge_notify(graph, o) : 0;
 	if (m->deleted && m->messages)
 		r = fail(MQUEUE_MESSAGES, 0, "%s has %llu", m->name, (unsigned long long)m->messages);
 	return r;
@@ -109,21 +169,15 @@ static int mqueue_judge(const struct graph *graph, const struct object *o, enum 
 		return fail(IMAGE_VALUE, 0, "a queue for %llu messages of %llu bytes", (unsigned long long)m->most,
 			    (unsigned long long)m->message_size);
 	if (direction == DIRECTION_DUMP)
-		return judge_dump(m);
+		return judge_dump(graph, o);
+	if (m->notifies && judge_notify_restore(graph, o) < 0)
+		return -EINVAL;
 	return m->deleted ? 0 : judge_named(graph, o, m);
 }
 
 /* --- plan --- */
 
 #define CREATE AT(PLAN_WORLD, STAGE_CREATE)
-
-static bool is_same_queue(const struct graph *graph, const struct object *a, const struct object *b)
-{
-	const Ckpt__File *x = graph_data(graph, &kind_file, a->id), *y = graph_data(graph, &kind_file, b->id);
-	const Ckpt__Mqueue *p = a->data, *q = b->data;
-	return x && y && x->inode == y->inode && x->device == y->device && p->deleted == q->deleted &&
-	       !strcmp(p->name, q->name);
-}
 
 /* Opens the queue, or makes it: the umask of ckpt does not count. Its descriptor is closed by exec anyway; a queue that is opened
  * with O_CLOEXEC shows that for ever (ipc/mqueue.c). */
@@ -162,6 +216,18 @@ static void plan_deleted(struct plan *plan, const struct graph *graph, const str
 	step_any(plan_call(plan, CREATE, SYS_mq_unlink, arg));
 }
 
+/* To be told ends with any descriptor of the queue that the process closes: it asks when none will be closed any more. */
+static void plan_notify(struct plan *plan, const struct graph *graph, const struct object *o)
+{
+	const Ckpt__Mqueue *m = o->data;
+	if (!m->notifies || asks_by(graph, o) != o || plan_array(plan, m->notifies) == UINT32_MAX)
+		return;
+	struct sigevent event = { .sigev_notify = (int)m->notify_by, .sigev_signo = (int)m->notify_signal };
+	event.sigev_value.sival_ptr = (void *)(uintptr_t)m->notify_value;
+	plan_call(plan, AT(m->notifies, STAGE_LOCKS), SYS_mq_notify, ARG(descriptor_of(graph, m->notifies, o->id)),
+		  ARG_OF_DATA(plan_data(plan, &event, sizeof event, 8)));
+}
+
 static int mqueue_plan(struct plan *plan, const struct graph *graph, const struct object *o)
 {
 	const Ckpt__Mqueue *m = o->data;
@@ -169,6 +235,7 @@ static int mqueue_plan(struct plan *plan, const struct graph *graph, const struc
 		plan_deleted(plan, graph, o);
 	else
 		plan_open(plan, graph, o, arg_string(plan, m->name + 1));
+	plan_notify(plan, graph, o);
 	return 0;
 }
 
