@@ -3,9 +3,11 @@
 #include "diag/diag.h"
 #include "harness/refused.h"
 #include "harness/target.h"
+#include <linux/fs.h>
 #include <linux/magic.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/statfs.h>
 
@@ -53,6 +55,40 @@ TEST(directory_notified, .root = true)
 	struct target t;
 	start_holding(&t, "notified");
 	target_dump_warns(&t, "[FILE_NOTIFY]", true);
+	target_judge(&t);
+}
+
+static bool set_attribute(const char *path, int attribute)
+{
+	_cleanup_close_ int fd = (int)CHECK_OK(open(path, O_RDONLY | O_CLOEXEC));
+	int all = 0;
+	bool has = ioctl(fd, FS_IOC_GETFLAGS, &all) == 0;
+	all = (all & ~(FS_IMMUTABLE_FL | FS_APPEND_FL)) | attribute;
+	return has && ioctl(fd, FS_IOC_SETFLAGS, &all) == 0;
+}
+
+/* Nobody may open such a file for writing again: that is told before the program is gone, and when it is. */
+TEST(file_immutable, .root = true)
+{
+	struct target t;
+	char path[96], log[96];
+	target_start(&t, "files");
+	snprintf(path, sizeof path, "%s/file", t.dir);
+	snprintf(log, sizeof log, "%s/log", t.dir);
+	if (!set_attribute(path, FS_IMMUTABLE_FL)) {
+		target_judge(&t);
+		SKIP("the file system has no such attributes");
+	}
+	refused_at(&t, t.image, EXIT_UNSUPPORTED, "[FILE_IMMUTABLE]");
+	CHECK(set_attribute(path, FS_APPEND_FL));
+	refused_at(&t, t.image, EXIT_UNSUPPORTED, "[FILE_IMMUTABLE]");
+	CHECK(set_attribute(path, 0) && set_attribute(log, FS_APPEND_FL)); /* that one is open with O_APPEND */
+	target_dump(&t, false);
+	CHECK(set_attribute(path, FS_IMMUTABLE_FL));
+	restore_refused(t.image, EXIT_UNSUPPORTED, "[FILE_IMMUTABLE]");
+	CHECK(set_attribute(path, 0));
+	target_restore(&t, 0);
+	CHECK(set_attribute(log, 0));
 	target_judge(&t);
 }
 

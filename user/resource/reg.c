@@ -155,11 +155,27 @@ static bool is_known_well(const struct graph *graph, u32 file, const Ckpt__Reg *
 	       !((file_flags(graph, other) ^ file_flags(graph, file)) & O_PATH);
 }
 
+/* Nobody may open it for writing any more, not even root; who has opened it before goes on. */
+static int judge_writable(u32 flags, const Ckpt__Reg *f)
+{
+	struct statx stx;
+	if (flags & O_PATH || (flags & O_ACCMODE) == O_RDONLY || strcmp(f->type, "regular") ||
+	    statx(AT_FDCWD, f->path, AT_SYMLINK_NOFOLLOW, STATX_TYPE, &stx) < 0)
+		return 0;
+	bool appends = stx.stx_attributes & STATX_ATTR_APPEND && !(flags & O_APPEND);
+	if (!appends && !(stx.stx_attributes & STATX_ATTR_IMMUTABLE))
+		return 0;
+	return fail(FILE_IMMUTABLE, 0, "%s is %s", f->path,
+		    appends ? "append-only, and is open without O_APPEND" : "immutable, and is open for writing");
+}
+
 /* Looks at what is there now: a file that cannot be the recorded one is refused before anything is made. */
 static int judge_restore(const struct graph *graph, u32 file, const Ckpt__Reg *f)
 {
 	struct stat st;
 	u64 key = key_of(f->path);
+	if (judge_writable(file_flags(graph, file), f) < 0)
+		return -EPERM;
 	if (is_known_well(graph, file, f, key))
 		return 0;
 	if (fstatat(AT_FDCWD, f->path, &st, AT_SYMLINK_NOFOLLOW) < 0)
@@ -189,7 +205,7 @@ static int judge_dump(const struct graph *graph, u32 file, const Ckpt__Reg *f)
 		warn(FILE_NOTIFY, 0, "%s", f->path);
 	bool pressure = writes && is_pressure_file(f->path) && statfs(f->path, &fs) == 0 &&
 			(fs.f_type == PROC_SUPER_MAGIC || fs.f_type == CGROUP2_SUPER_MAGIC);
-	return pressure ? fail(FILE_PRESSURE, 0, "%s", f->path) : 0;
+	return pressure ? fail(FILE_PRESSURE, 0, "%s", f->path) : judge_writable(flags, f);
 }
 
 static int reg_judge(const struct graph *graph, const struct object *o, enum direction direction)
