@@ -220,8 +220,61 @@ static void join_groups(void)
 	MUST_EQ(setsockopt(joined6, IPPROTO_IPV6, IPV6_ADD_MEMBERSHIP, &group6, sizeof group6), 0);
 }
 
+/* A socket that hears two sources of a group alone, one that hears all of it but one, and the first over IPv6. */
+static int narrow, choosy, narrow6;
+static const char *const sources[] = { "127.0.0.8", "127.0.0.9" };
+
+static struct ip_mreq_source source_of(const char *group, const char *source)
+{
+	return (struct ip_mreq_source){ { inet_addr(group) }, { htonl(INADDR_LOOPBACK) }, { inet_addr(source) } };
+}
+
+static struct group_source_req source6(void)
+{
+	struct group_source_req r = { .gsr_interface = 1 };
+	union address group = { 0 }, source = { 0 };
+	address_of(&group, "ff15::99", 0);
+	address_of(&source, "::1", 0);
+	memcpy(&r.gsr_group, &group, sizeof group.v6);
+	memcpy(&r.gsr_source, &source, sizeof source.v6);
+	return r;
+}
+
+static void join_for_sources(void)
+{
+	struct ip_mreq_source not = source_of("239.1.2.5", sources[1]);
+	struct ip_mreqn all = { .imr_multiaddr = not .imr_multiaddr, .imr_ifindex = 1 };
+	struct group_source_req one = source6();
+	narrow = socket(AF_INET, SOCK_DGRAM, 0);
+	choosy = socket(AF_INET, SOCK_DGRAM, 0);
+	narrow6 = socket(AF_INET6, SOCK_DGRAM, 0);
+	for (int i = 0; i < 2; i++) {
+		struct ip_mreq_source some = source_of("239.1.2.4", sources[i]);
+		MUST_EQ(setsockopt(narrow, IPPROTO_IP, IP_ADD_SOURCE_MEMBERSHIP, &some, sizeof some), 0);
+	}
+	MUST_EQ(setsockopt(choosy, IPPROTO_IP, IP_ADD_MEMBERSHIP, &all, sizeof all), 0);
+	MUST_EQ(setsockopt(choosy, IPPROTO_IP, IP_BLOCK_SOURCE, &not, sizeof not ), 0);
+	MUST_EQ(setsockopt(narrow6, IPPROTO_IPV6, MCAST_JOIN_SOURCE_GROUP, &one, sizeof one), 0);
+}
+
+/* What was not asked for cannot be taken back. */
+static void judge_sources(void)
+{
+	struct ip_mreq_source no = source_of("239.1.2.4", "127.0.0.7"), not = source_of("239.1.2.5", sources[1]);
+	struct group_source_req one = source6();
+	MUST(setsockopt(narrow, IPPROTO_IP, IP_DROP_SOURCE_MEMBERSHIP, &no, sizeof no) == -1 && errno == EADDRNOTAVAIL);
+	for (int i = 0; i < 2; i++) {
+		struct ip_mreq_source some = source_of("239.1.2.4", sources[i]);
+		MUST_EQ(setsockopt(narrow, IPPROTO_IP, IP_DROP_SOURCE_MEMBERSHIP, &some, sizeof some), 0);
+	}
+	MUST_EQ(setsockopt(choosy, IPPROTO_IP, IP_UNBLOCK_SOURCE, &not, sizeof not ), 0);
+	MUST(setsockopt(choosy, IPPROTO_IP, IP_UNBLOCK_SOURCE, &not, sizeof not ) == -1 && errno == EADDRNOTAVAIL);
+	MUST_EQ(setsockopt(narrow6, IPPROTO_IPV6, MCAST_LEAVE_SOURCE_GROUP, &one, sizeof one), 0);
+}
+
 static void judge_groups(void)
 {
+	judge_sources();
 	MUST_EQ(setsockopt(joined, IPPROTO_IP, IP_DROP_MEMBERSHIP, &joining, sizeof joining), 0);
 	MUST_EQ(setsockopt(joined6, IPPROTO_IPV6, IPV6_DROP_MEMBERSHIP, &group6, sizeof group6), 0);
 }
@@ -309,6 +362,7 @@ int main(int argc, char **argv)
 	send_datagrams();
 	shut_halves();
 	join_groups();
+	join_for_sources();
 	judge_wait();
 	judge_groups();
 	judge_listeners();

@@ -189,8 +189,12 @@ static void hold_chooser(void)
 static void hold_group(void)
 {
 	struct ip_mreq_source some = { { inet_addr("239.1.2.3") }, { htonl(INADDR_LOOPBACK) }, { inet_addr("127.0.0.9") } };
-	int udp = bound(SOCK_DGRAM, 4100);
-	MUST_EQ(setsockopt(udp, IPPROTO_IP, IP_ADD_SOURCE_MEMBERSHIP, &some, sizeof some), 0);
+	int udp = bound(SOCK_DGRAM, 4100), limit = open("/proc/sys/net/ipv4/igmp_max_msf", O_WRONLY | O_CLOEXEC);
+	MUST(write(limit, "70", 2) == 2 && close(limit) == 0);
+	for (u_int i = 0; i < 65; i++) {
+		some.imr_sourceaddr.s_addr = htonl(INADDR_LOOPBACK + i);
+		MUST_EQ(setsockopt(udp, IPPROTO_IP, IP_ADD_SOURCE_MEMBERSHIP, &some, sizeof some), 0);
+	}
 }
 
 static void hold_namespace(void)

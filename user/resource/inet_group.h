@@ -5,14 +5,48 @@
 #include "base/file.h"
 #include "resource/inet_options.h"
 
+#define MOST_SOURCES 64
+
+/* struct group_filter of linux/in.h, with room. */
+struct sources {
+	u32 interface;
+	_Alignas(8) struct sockaddr_storage group;
+	u32 mode, count;
+	struct sockaddr_storage source[MOST_SOURCES];
+};
+_Static_assert(offsetof(struct sources, source) == GROUP_FILTER_SIZE(0), "the kernel's layout");
+
+static inline int level_of_group(int family) { return family == AF_INET6 ? IPPROTO_IPV6 : IPPROTO_IP; }
+
+/* It hears all, all but the sources, or none but the sources. */
+static inline int add_sources(Ckpt__InetGroup *g, const struct sources *filter)
+{
+	char text[INET6_ADDRSTRLEN];
+	u32 port, scope;
+	if (filter->mode == MCAST_INCLUDE)
+		SET(g, chosen, true);
+	if (filter->count > MOST_SOURCES)
+		SET(g, filtered, true);
+	for (u32 i = 0; i < filter->count && !g->filtered; i++) {
+		char *source;
+		address_text((const union address *)&filter->source[i], text, &port, &scope);
+		source = strdup(text);
+		if (!source || !MESSAGE_APPEND(&g->n_source, &g->source, source)) {
+			free(source);
+			return fail_memory();
+		}
+	}
+	return 0;
+}
+
 static inline int add_group(int fd, Ckpt__Inet *m, u32 interface, const union address *group)
 {
-	struct group_filter filter = { .gf_interface = interface, .gf_numsrc = 0 };
+	struct sources filter = { .interface = interface, .count = MOST_SOURCES };
 	char text[INET6_ADDRSTRLEN], device[IF_NAMESIZE] = "";
 	socklen_t len = sizeof filter;
 	u32 port, scope;
-	memcpy(&filter.gf_group, group, address_size(group));
-	if (getsockopt(fd, group->family == AF_INET6 ? IPPROTO_IPV6 : IPPROTO_IP, MCAST_MSFILTER, &filter, &len) < 0)
+	memcpy(&filter.group, group, address_size(group));
+	if (getsockopt(fd, level_of_group(group->family), MCAST_MSFILTER, &filter, &len) < 0)
 		return 0;
 	Ckpt__InetGroup *g = MESSAGE_NEW(Ckpt__InetGroup, ckpt__inet_group);
 	if (!g || !MESSAGE_APPEND(&m->n_group, &m->group, g)) {
@@ -22,9 +56,8 @@ static inline int add_group(int fd, Ckpt__Inet *m, u32 interface, const union ad
 	address_text(group, text, &port, &scope);
 	if_indextoname(interface, device);
 	SET(g, interface, interface);
-	if (filter.gf_fmode != MCAST_EXCLUDE || filter.gf_numsrc)
-		SET(g, filtered, true);
-	return message_set_string(&g->address, text) && message_set_string(&g->device, device) ? 0 : fail_memory();
+	return message_set_string(&g->address, text) && message_set_string(&g->device, device) ? add_sources(g, &filter)
+											       : fail_memory();
 }
 
 /* /proc/net/igmp: "1\tlo : ..." and below it "\t\t\t\t010000E0 ...", as the bytes lie in memory. */
@@ -74,7 +107,8 @@ static inline int judge_groups(const Ckpt__Inet *m)
 {
 	for (size_t i = 0; i < m->n_group; i++)
 		if (m->group[i]->filtered)
-			return fail(INET_GROUP, 0, "%s on %s", m->group[i]->address, m->group[i]->device);
+			return fail(INET_GROUP, 0, "%s on %s, more than %d", m->group[i]->address, m->group[i]->device,
+				    MOST_SOURCES);
 	return 0;
 }
 
@@ -85,15 +119,34 @@ static inline bool group_address(const Ckpt__InetGroup *g, union address *ret)
 
 static inline int judge_groups_restore(const Ckpt__Inet *m)
 {
-	union address a;
+	union address a, source;
 	for (size_t i = 0; i < m->n_group; i++) {
 		const Ckpt__InetGroup *g = m->group[i];
-		if (!group_address(g, &a))
+		bool sound = group_address(g, &a) && g->n_source <= MOST_SOURCES && (g->n_source || !g->chosen);
+		for (size_t k = 0; sound && k < g->n_source; k++)
+			sound = address_make(&source, a.family, g->source[k], 0, 0);
+		if (!sound)
 			return fail(IMAGE_INCONSISTENT, 0, "group %zu", i);
 		if (if_nametoindex(g->device) != g->interface)
 			return fail(INET_ADDRESS, 0, "the device %s as number %u", g->device, g->interface);
 	}
 	return 0;
+}
+
+/* Of a group that it is in. */
+static inline void plan_sources(struct plan *plan, struct place at, struct arg fd, const Ckpt__InetGroup *g,
+				const union address *group)
+{
+	struct sources filter = { .interface = g->interface,
+				  .mode = g->chosen ? MCAST_INCLUDE : MCAST_EXCLUDE,
+				  .count = (u32)g->n_source };
+	memcpy(&filter.group, group, address_size(group));
+	for (size_t i = 0; i < g->n_source; i++) {
+		union address a = { 0 };
+		address_make(&a, group->family, g->source[i], 0, 0);
+		memcpy(&filter.source[i], &a, address_size(&a));
+	}
+	plan_option(plan, at, fd, level_of_group(group->family), MCAST_MSFILTER, &filter, GROUP_FILTER_SIZE(g->n_source));
 }
 
 static inline void plan_groups(struct plan *plan, struct place at, struct arg fd, const Ckpt__Inet *m)
@@ -103,7 +156,8 @@ static inline void plan_groups(struct plan *plan, struct place at, struct arg fd
 		struct group_req request = { .gr_interface = m->group[i]->interface };
 		group_address(m->group[i], &a);
 		memcpy(&request.gr_group, &a, address_size(&a));
-		plan_option(plan, at, fd, a.family == AF_INET6 ? IPPROTO_IPV6 : IPPROTO_IP, MCAST_JOIN_GROUP, &request,
-			    sizeof request);
+		plan_option(plan, at, fd, level_of_group(a.family), MCAST_JOIN_GROUP, &request, sizeof request);
+		if (m->group[i]->n_source)
+			plan_sources(plan, at, fd, m->group[i], &a);
 	}
 }
