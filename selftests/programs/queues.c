@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-/* queues DIR: what waits in sockets and pipes comes out exactly as it went in: descriptors with their byte, senders, packets,
+/* queues DIR [large]: what waits in sockets and pipes comes out exactly as it went in: descriptors with their byte, senders, packets,
  * errors that were not told yet. */
 #include "judge.h"
 #include <sys/socket.h>
@@ -49,6 +49,51 @@ static void must_be_me(const struct ucred *who, pid_t pid)
 	MUST_EQ(who->gid, getgid());
 }
 
+/* More than a socket may have by itself: a stream, and packets. */
+#define PIECE 50000
+#define PIECES 60
+static char piece[PIECE];
+
+static int sender_of(int type, int ends[2])
+{
+	int room = 16 << 20;
+	MUST_EQ(socketpair(AF_UNIX, type, 0, ends), 0);
+	if (setsockopt(ends[0], SOL_SOCKET, SO_SNDBUFFORCE, &room, sizeof room) < 0)
+		judge_fail("skip: not without CAP_NET_ADMIN");
+	return ends[0];
+}
+
+static void receive_piece(int from, int i)
+{
+	char bytes[PIECE];
+	memset(piece, i, PIECE);
+	MUST_EQ(recv(from, bytes, PIECE, MSG_DONTWAIT | MSG_WAITALL), PIECE);
+	MUST(!memcmp(bytes, piece, PIECE));
+}
+
+static int hold_much(void)
+{
+	static const int types[] = { SOCK_STREAM, SOCK_SEQPACKET };
+	int ends[2][2], own;
+	socklen_t len = sizeof own;
+	for (int t = 0; t < 2; t++) {
+		int from = sender_of(types[t], ends[t]);
+		for (int i = 0; i < PIECES; i++) {
+			memset(piece, i, PIECE);
+			MUST_EQ(send(from, piece, PIECE, MSG_DONTWAIT), PIECE);
+		}
+	}
+	judge_wait();
+	for (int t = 0; t < 2; t++) {
+		MUST_EQ(getsockopt(ends[t][0], SOL_SOCKET, SO_SNDBUF, &own, &len), 0);
+		MUST_EQ(own, 32 << 20);
+		for (int i = 0; i < PIECES; i++)
+			receive_piece(ends[t][1], i);
+		MUST(recv(ends[t][1], piece, 1, MSG_DONTWAIT) == -1 && errno == EAGAIN);
+	}
+	return judge_pass();
+}
+
 int main(int argc, char **argv)
 {
 	int stream[2], known[2], reset[2], packets[2], deep[2], on = 1;
@@ -56,6 +101,8 @@ int main(int argc, char **argv)
 	char text[64];
 	socklen_t len = sizeof who;
 	judge_start(argc, argv);
+	if (argc > 2)
+		return hold_much();
 	int file = open(judge_path("file"), O_RDWR | O_CREAT, 0600);
 
 	MUST_EQ(socketpair(AF_UNIX, SOCK_STREAM, 0, stream), 0);

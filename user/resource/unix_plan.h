@@ -154,12 +154,17 @@ static inline void plan_send(struct plan *plan, struct arg from, const struct ob
 	step_expect(plan_helper_call(plan, at, LINK, SYS_sendmsg, args), (s64)m->data.len);
 }
 
-/* What is sent through a socket may be more than its buffer allows in the end. */
-static inline void plan_room(struct plan *plan, struct arg from)
+/* What is sent through a socket may be more than its buffer allows in the end, and each message takes room beside its bytes. More
+ * than the common net.core.wmem_max is a matter of rights. own: its buffer, which holds what it has sent elsewhere too. */
+static inline void plan_room(struct plan *plan, struct arg from, const Ckpt__Unix *to, int own)
 {
-	int room = 1 << 20;
-	step_any(plan_call(plan, LINK, SYS_setsockopt, from, ARG(SOL_SOCKET), ARG(SO_SNDBUF),
-			   ARG_OF_DATA(plan_data(plan, &room, sizeof room, 4)), ARG(sizeof room)));
+	u64 need = (own > 212992 ? (u64)own : 0) + to->n_message * 2048;
+	for (size_t i = 0; i < to->n_message; i++)
+		need += to->message[i]->data.len;
+	int room = (int)MIN(MAX(need, 1u << 20), (u64)INT32_MAX / 2);
+	for (int i = 0; i < (need > 1 << 17 ? 2 : 1); i++)
+		step_any(plan_call(plan, LINK, SYS_setsockopt, from, ARG(SOL_SOCKET), ARG(i ? SO_SNDBUFFORCE : SO_SNDBUF),
+				   ARG_OF_DATA(plan_data(plan, &room, sizeof room, 4)), ARG(sizeof room)));
 }
 
 /* Datagrams from others than its other end: from the socket of the tree that has the name, or from one that has none. */
@@ -168,13 +173,13 @@ static inline void plan_datagram(struct plan *plan, const struct graph *graph, c
 	const Ckpt__UnixMessage *m = ((const Ckpt__Unix *)to->data)->message[index];
 	const struct object *sender = m->has_source ? named(graph, &kind_unix, &m->source) : NULL;
 	if (sender) {
-		plan_room(plan, ARG(plan_fd(plan, sender->id)));
+		plan_room(plan, ARG(plan_fd(plan, sender->id)), to->data, ((const Ckpt__Unix *)sender->data)->send_buffer);
 		plan_send(plan, ARG(plan_fd(plan, sender->id)), to, index, true);
 		return;
 	}
 	struct plan_step *made = plan_call(plan, LINK, SYS_socket, ARG(AF_UNIX), ARG(SOCK_DGRAM | MADE_FLAGS), ARG(0));
 	struct arg nobody = ARG_OF_SLOT(step_result(plan, made));
-	plan_room(plan, nobody);
+	plan_room(plan, nobody, to->data, 0);
 	plan_send(plan, nobody, to, index, true);
 	plan_call(plan, LINK, SYS_close, nobody);
 }
@@ -184,7 +189,7 @@ static inline void plan_queue(struct plan *plan, const struct graph *graph, cons
 {
 	const Ckpt__Unix *u = to->data;
 	if (u->n_message && from)
-		plan_room(plan, *from);
+		plan_room(plan, *from, u, 0);
 	for (size_t i = 0; i < u->n_message; i++) {
 		if (from)
 			plan_send(plan, *from, to, i, false);
