@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-/* queues DIR [large]: what waits in sockets and pipes comes out exactly as it went in: descriptors with their byte, senders, packets,
+/* queues DIR [large | huge]: what waits in sockets and pipes comes out exactly as it went in: descriptors with their byte, senders, packets,
  * errors that were not told yet. */
 #include "judge.h"
 #include <sys/socket.h>
@@ -94,6 +94,24 @@ static int hold_much(void)
 	return judge_pass();
 }
 
+/* More than one gets without a right. */
+static int hold_more(void)
+{
+	int ends[2], scratch = socket(AF_UNIX, SOCK_DGRAM, 0), most = INT32_MAX / 2, from = 0;
+	socklen_t len = sizeof most;
+	MUST(setsockopt(scratch, SOL_SOCKET, SO_SNDBUF, &most, sizeof most) == 0);
+	MUST(getsockopt(scratch, SOL_SOCKET, SO_SNDBUF, &most, &len) == 0 && close(scratch) == 0);
+	int pieces = most / PIECE + 1;
+	from = sender_of(SOCK_STREAM, ends);
+	for (int i = 0; i < pieces; i++)
+		if (send(from, piece, PIECE, MSG_DONTWAIT) != PIECE)
+			judge_fail("skip: net.core.wmem_max is large");
+	judge_wait();
+	for (int i = 0; i < pieces; i++)
+		MUST_EQ(recv(ends[1], piece, PIECE, MSG_DONTWAIT | MSG_WAITALL), PIECE);
+	return judge_pass();
+}
+
 int main(int argc, char **argv)
 {
 	int stream[2], known[2], reset[2], packets[2], deep[2], on = 1;
@@ -102,7 +120,7 @@ int main(int argc, char **argv)
 	socklen_t len = sizeof who;
 	judge_start(argc, argv);
 	if (argc > 2)
-		return hold_much();
+		return strcmp(argv[2], "huge") ? hold_much() : hold_more();
 	int file = open(judge_path("file"), O_RDWR | O_CREAT, 0600);
 
 	MUST_EQ(socketpair(AF_UNIX, SOCK_STREAM, 0, stream), 0);

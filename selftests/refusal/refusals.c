@@ -122,6 +122,27 @@ TEST(ldt_unreadable, .root = true) { refused_program("ldt", "filter", EXIT_UNSUP
 
 TEST(mqueue_messages, .root = true) { refused_program("mqueues", "messages", EXIT_UNSUPPORTED, "[MQUEUE_MESSAGES]"); }
 TEST(mqueue_notify, .root = true) { refused_program("mqueues", "notify", EXIT_UNSUPPORTED, "[MQUEUE_NOTIFY]"); }
+/* Who may not exceed net.core.wmem_max refuses what he could not restore, and what was dumped by one who may. */
+TEST(socket_room, .root = true)
+{
+	static const char *const commands[] = { "dump", "restore" };
+	struct target t;
+	char pid[16];
+	target_start(&t, "queues", "huge");
+	snprintf(pid, sizeof pid, "%d", t.pid);
+	for (int i = 0; i < 2; i++) {
+		_cleanup_text_ struct text output = { 0 };
+		const char *const argv[] = { "setpriv",   "--bounding-set", "-net_admin", ckpt_path(),
+					     commands[i], i ? "-d" : pid,   t.image,      NULL };
+		CHECK(run_program(&output, "/usr/bin/setpriv", argv) != 0);
+		CHECK_CONTAINS(output.data, "[SOCKET_ROOM]");
+		if (i == 0)
+			target_dump(&t, false);
+	}
+	target_restore(&t, 0);
+	target_judge(&t);
+}
+
 TEST(mqueue_value, .root = true)
 {
 	target_lose_bpf();

@@ -163,7 +163,9 @@ static inline int judge_outside_dump(const Ckpt__Inet *m)
 	endpoint(b, m->remote, m->remote_port);
 	if (!m->outside)
 		return fail(INET_EXTERNAL, 0, "from %s to %s", a, b);
-	return m->repair ? fail(INET_REPAIR, -m->repair, "TCP_REPAIR of the connection from %s to %s", a, b) : 0;
+	if (m->repair)
+		return fail(INET_REPAIR, -m->repair, "TCP_REPAIR of the connection from %s to %s", a, b);
+	return judge_room(with_heads(m->tcp->unconfirmed.len), a);
 }
 
 static inline int judge_outside_restore(const struct object *o, const Ckpt__Inet *m)
@@ -175,6 +177,8 @@ static inline int judge_outside_restore(const struct object *o, const Ckpt__Inet
 	    t->unsent > t->unconfirmed.len || t->send_scale > 14 || t->receive_scale > 14)
 		return fail(IMAGE_INCONSISTENT, 0, "connection %u", o->id);
 	endpoint(text, m->remote, m->remote_port);
+	if (judge_room(with_heads(t->unconfirmed.len), text) < 0)
+		return -EINVAL;
 	return inode_of_end(m, false) < 0 ? 0 : fail(INET_TAKEN, 0, "%s:%u, connected to %s", m->local, m->local_port, text);
 }
 
@@ -235,13 +239,13 @@ static inline void plan_outside(struct plan *plan, struct arg fd, const Ckpt__In
 		    0);
 	plan_agreed(plan, fd, t);
 	plan_tcp(plan, STAGE_LINK, fd, TCP_REPAIR_QUEUE, TCP_RECV_QUEUE);
-	plan_sends(plan, STAGE_LINK, fd, t->incoming.data, t->incoming.len);
+	plan_sends(plan, STAGE_LINK, fd, t->incoming.data, t->incoming.len, REPAIRED_PIECE);
 	plan_tcp(plan, STAGE_LINK, fd, TCP_REPAIR_QUEUE, TCP_SEND_QUEUE);
-	plan_sends(plan, STAGE_LINK, fd, t->unconfirmed.data, sent);
+	plan_sends(plan, STAGE_LINK, fd, t->unconfirmed.data, sent, REPAIRED_PIECE);
 	plan_tcp(plan, STAGE_LINK, fd, TCP_REPAIR_QUEUE, TCP_NO_QUEUE);
 	plan_window(plan, fd, t, t);
 	plan_tcp(plan, STAGE_SETTLE, fd, TCP_REPAIR, -1);
-	plan_sends(plan, STAGE_SETTLE, fd, t->unconfirmed.data + sent, t->unsent);
+	plan_sends(plan, STAGE_SETTLE, fd, t->unconfirmed.data + sent, t->unsent, SENT_PIECE);
 	if (t->ended)
 		plan_end_of_other(plan, fd, m);
 	u32 how = m->shutdown & (t->ended ? 2 : 3);
@@ -264,7 +268,7 @@ static inline void plan_left(struct plan *plan, struct arg fd, const Ckpt__Inet 
 	plan_tcp(plan, STAGE_SETTLE, fd, TCP_REPAIR_QUEUE, TCP_RECV_QUEUE);
 	plan_tcp(plan, STAGE_SETTLE, fd, TCP_QUEUE_SEQ, (int)begin);
 	plan_call(plan, at, SYS_connect, fd, arg_address(plan, nobody), ARG(address_size(nobody)));
-	plan_sends(plan, STAGE_SETTLE, fd, m->left.data, m->left.len);
+	plan_sends(plan, STAGE_SETTLE, fd, m->left.data, m->left.len, REPAIRED_PIECE);
 	plan_tcp(plan, STAGE_SETTLE, fd, TCP_REPAIR_QUEUE, TCP_NO_QUEUE);
 	plan_option(plan, at, fd, IPPROTO_TCP, TCP_REPAIR_WINDOW, &window, sizeof window);
 	plan_tcp(plan, STAGE_SETTLE, fd, TCP_REPAIR, -1);

@@ -7,6 +7,7 @@
 #include "collect/netlink.h"
 #include "collect/repair.h"
 #include "resource/inet_options.h"
+#include "resource/socket_room.h"
 #include <linux/sockios.h>
 #include <sys/ioctl.h>
 
@@ -330,6 +331,15 @@ static inline int collect_connection(struct collector *c, int fd, const struct t
 
 /* --- judge --- */
 
+/* What is sent is in buffers of 64 KiB, each of which takes some room of its own. */
+static inline u64 with_heads(size_t bytes) { return bytes + bytes / 48; }
+
+/* What the other end has sent, and waits there since there is no room for it here. */
+static inline u64 on_its_way(const Ckpt__Inet *m)
+{
+	return with_heads(m->tcp->incoming.len - MIN(m->tcp->received, m->tcp->incoming.len));
+}
+
 static inline int judge_connection_dump(const struct graph *graph, const struct kind *kind, const Ckpt__Inet *m)
 {
 	char a[ENDPOINT_ROOM], b[ENDPOINT_ROOM];
@@ -341,7 +351,9 @@ static inline int judge_connection_dump(const struct graph *graph, const struct 
 		return fail(INET_EXTERNAL, 0, "from %s to %s", a, b);
 	if (!paired && has_gone_on(m))
 		return fail(INET_WAITING, 0, "data that %s has sent waits with a connection to %s", a, b);
-	return m->repair ? fail(INET_REPAIR, -m->repair, "TCP_REPAIR of the connection from %s to %s", a, b) : 0;
+	if (m->repair)
+		return fail(INET_REPAIR, -m->repair, "TCP_REPAIR of the connection from %s to %s", a, b);
+	return judge_room(on_its_way(m), a);
 }
 
 static inline int judge_connection_restore(const struct graph *graph, const struct kind *kind, const struct object *o,
@@ -354,7 +366,7 @@ static inline int judge_connection_restore(const struct graph *graph, const stru
 	if (!sound || (m->peer && (!peer || !peer->tcp || peer->peer != o->id || m->peer == o->id)) ||
 	    (!peer && !m->peer_closed && !listener_of(graph, kind, m)) || (peer && m->peer_closed))
 		return fail(IMAGE_INCONSISTENT, 0, "connection %u, other end %u", o->id, m->peer);
-	return 0;
+	return judge_room(on_its_way(m), m->local);
 }
 
 /* --- plan --- */
@@ -391,9 +403,11 @@ static inline void plan_agreed(struct plan *plan, struct arg fd, const Ckpt__Ine
 		plan_tcp(plan, STAGE_CREATE, fd, TCP_TIMESTAMP, (int)t->timestamp);
 }
 
-static inline void plan_sends(struct plan *plan, enum stage stage, struct arg fd, const u8 *data, size_t len)
+/* In repair each call makes a buffer of the kernel; else the fewest calls take the least room. */
+enum { REPAIRED_PIECE = 16384, SENT_PIECE = 1 << 20 };
+
+static inline void plan_sends(struct plan *plan, enum stage stage, struct arg fd, const u8 *data, size_t len, size_t most)
 {
-	const size_t most = 16384;
 	for (size_t n; len; data += n, len -= n) {
 		n = MIN(len, most);
 		step_expect(plan_call(plan, AT(PLAN_WORLD, stage), SYS_sendto, fd, ARG_OF_DATA(plan_data(plan, data, n, 8)),
@@ -409,6 +423,12 @@ static inline void plan_room(struct plan *plan, struct arg fd, size_t outgoing, 
 	struct place at = AT(PLAN_WORLD, STAGE_CREATE);
 	plan_room_of(plan, at, fd, SO_SNDBUF, send);
 	plan_room_of(plan, at, fd, SO_RCVBUF, receive);
+	if (incoming < 1 << 17)
+		return;
+	/* Without the right to that: who waits for much at once gets room for it (Linux 5.14: while its buffer is not fixed). */
+	step_any(plan_int(plan, at, fd, SOL_SOCKET, SO_BUF_LOCK, 1));
+	step_any(plan_int(plan, at, fd, SOL_SOCKET, SO_RCVLOWAT, (int)MIN(incoming + incoming / 4, (size_t)INT32_MAX)));
+	step_any(plan_int(plan, at, fd, SOL_SOCKET, SO_RCVLOWAT, 1));
 }
 
 static inline bool is_after(u32 a, u32 b) { return (s32)(a - b) > 0; }
@@ -458,7 +478,7 @@ static inline void plan_connection(struct plan *plan, struct arg fd, const Ckpt_
 		    0);
 	plan_agreed(plan, fd, t);
 	plan_tcp(plan, STAGE_LINK, fd, TCP_REPAIR_QUEUE, TCP_RECV_QUEUE);
-	plan_sends(plan, STAGE_LINK, fd, t->incoming.data, t->received);
+	plan_sends(plan, STAGE_LINK, fd, t->incoming.data, t->received, REPAIRED_PIECE);
 	plan_tcp(plan, STAGE_LINK, fd, TCP_REPAIR_QUEUE, TCP_NO_QUEUE);
 	plan_window(plan, fd, t, other);
 }
@@ -467,7 +487,7 @@ static inline void plan_connection(struct plan *plan, struct arg fd, const Ckpt_
 static inline void plan_flow(struct plan *plan, struct arg fd, const Ckpt__Inet *m, const Ckpt__Inet *peer)
 {
 	const Ckpt__InetTcp *to = peer->tcp;
-	plan_sends(plan, STAGE_SETTLE, fd, to->incoming.data + to->received, to->incoming.len - to->received);
+	plan_sends(plan, STAGE_SETTLE, fd, to->incoming.data + to->received, to->incoming.len - to->received, SENT_PIECE);
 	if (m->shutdown & 3)
 		plan_call(plan, AT(PLAN_WORLD, STAGE_SETTLE), SYS_shutdown, fd, ARG((m->shutdown & 3) - 1));
 }

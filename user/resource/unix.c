@@ -4,6 +4,7 @@
 #include "collect/collect.h"
 #include "collect/netlink.h"
 #include "collect/socket.h"
+#include "resource/socket_room.h"
 #include "resource/unix_plan.h"
 #include "resource/unix_queue.h"
 #include "unix.pb-c.h"
@@ -248,6 +249,17 @@ static int judge_senders(const struct graph *graph, const Ckpt__Unix *u)
 	return 0;
 }
 
+/* What one socket has sent to it: datagrams may be of many. */
+static int judge_sent(const Ckpt__Unix *u)
+{
+	char where[40];
+	u64 bytes = 0;
+	for (size_t i = 0; i < u->n_message && (!is_datagram(u) || !bytes); i++)
+		bytes += u->message[i]->data.len;
+	snprintf(where, sizeof where, "socket:[%llu]", (unsigned long long)u->inode);
+	return judge_room(bytes, where);
+}
+
 /* A connection without a name to somebody outside: standard input and output of services are such. */
 static bool unix_external(const struct graph *graph _unused_, const struct object *o)
 {
@@ -279,8 +291,8 @@ static int judge_dump(const struct graph *graph, const struct object *o)
 		r = fail(UNIX_EXTERNAL, 0, "socket:[%llu], which a socket outside has not accepted yet", inode);
 	if (u->urgent)
 		r = fail(UNIX_URGENT, 0, "socket:[%llu]", inode);
-	int waiting = judge_waiting(u), queue = judge_senders(graph, u);
-	return waiting ?: queue ?: r;
+	int waiting = judge_waiting(u), queue = judge_senders(graph, u), room = judge_sent(u);
+	return waiting ?: queue ?: room ?: r;
 }
 
 /* A process id that a short-lived helper takes must be free, or belong to the tree (that is checked elsewhere). */
@@ -321,8 +333,8 @@ static int judge_restore(const struct graph *graph, const struct object *o)
 	bool first =
 		is_accepted(graph, &kind_unix, u) || !u->peer || (o->id < u->peer && !is_accepted(graph, &kind_unix, peer));
 	int creator = first ? judge_id(graph, u->creator_pid, "made it") : 0;
-	int name = judge_name_restore(graph, &kind_unix, u), lost = judge_lost_restore(u);
-	return r ? r : creator ? creator : name ? name : lost;
+	int name = judge_name_restore(graph, &kind_unix, u), lost = judge_lost_restore(u), room = judge_sent(u);
+	return r ?: creator ?: name ?: lost ?: room;
 }
 
 static int unix_judge(const struct graph *graph, const struct object *o, enum direction direction)
