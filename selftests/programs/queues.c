@@ -2,6 +2,7 @@
 /* queues DIR [large | huge]: what waits in sockets and pipes comes out exactly as it went in: descriptors with their byte, senders, packets,
  * errors that were not told yet. */
 #include "judge.h"
+#include <grp.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 
@@ -47,6 +48,27 @@ static void must_be_me(const struct ucred *who, pid_t pid)
 	MUST_EQ(who->pid, pid);
 	MUST_EQ(who->uid, getuid());
 	MUST_EQ(who->gid, getgid());
+}
+
+/* The kernel keeps the groups that who made a pair had then. */
+static const gid_t groups[] = { 5, 7, 70000 };
+static bool grouped;
+
+static void make_grouped(int ends[2])
+{
+	grouped = setgroups(3, groups) == 0;
+	MUST_EQ(socketpair(AF_UNIX, SOCK_STREAM, 0, ends), 0);
+	MUST(!grouped || setgroups(1, groups) == 0);
+}
+
+static void judge_grouped(const int ends[2])
+{
+	gid_t now[8];
+	for (int i = 0; i < 2 && grouped; i++) {
+		socklen_t len = sizeof now;
+		MUST_EQ(getsockopt(ends[i], SOL_SOCKET, 59 /* SO_PEERGROUPS */, now, &len), 0);
+		MUST(len == sizeof groups && !memcmp(now, groups, len));
+	}
 }
 
 /* More than a socket may have by itself: a stream, and packets. */
@@ -131,7 +153,7 @@ int main(int argc, char **argv)
 	MUST_EQ(write(stream[0], "tail", 4), 4);
 
 	/* Of two senders, one of which is gone. */
-	MUST_EQ(socketpair(AF_UNIX, SOCK_STREAM, 0, known), 0);
+	make_grouped(known);
 	MUST_EQ(setsockopt(known[1], SOL_SOCKET, SO_PASSCRED, &on, sizeof on), 0);
 	pid_t child = fork();
 	if (child == 0)
@@ -168,6 +190,7 @@ int main(int argc, char **argv)
 	receive(stream[1], 100, "tail", false, NULL);
 	MUST_EQ(getsockopt(stream[0], SOL_SOCKET, SO_PEERCRED, &who, &len), 0);
 	must_be_me(&who, getpid());
+	judge_grouped(known);
 	receive(known[1], 100, "from the child", false, &who);
 	must_be_me(&who, child);
 	receive(known[1], 100, "from me", false, &who);

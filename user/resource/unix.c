@@ -142,6 +142,23 @@ static void collect_options(int fd, Ckpt__Unix *u)
 		SET(u, unsent, (u32)unsent);
 }
 
+/* The supplementary groups of who made it. */
+static int collect_groups(int fd, Ckpt__Unix *u)
+{
+	gid_t few[32];
+	socklen_t len = sizeof few;
+	_cleanup_free_ gid_t *many = NULL;
+	int r = u->creator_pid ? getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, few, &len) : -1;
+	if (r < 0 && u->creator_pid && errno == ERANGE && len > sizeof few) {
+		many = malloc(len);
+		r = many ? getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, many, &len) : fail_memory();
+	}
+	for (size_t i = 0; r == 0 && i < len / sizeof(gid_t); i++)
+		if (!MESSAGE_APPEND(&u->n_creator_group, &u->creator_group, (many ?: few)[i]))
+			return fail_memory();
+	return r < 0 && many == NULL ? 0 : r;
+}
+
 /* Only socketpair(2) tells a datagram socket who made it: this one was connected to a name, and its owner is gone. */
 static int collect_lost(int fd, Ckpt__Unix *u)
 {
@@ -179,6 +196,8 @@ static int unix_collect(struct collector *c, const struct subject *subject, stru
 		return r;
 	collect_options(fd, u);
 	r = collect_lost(fd, u);
+	if (r == 0)
+		r = collect_groups(fd, u);
 	if (r == 0)
 		r = collect_common_options(fd, u);
 	return r == 0 ? collect_queue(c, fd, u) : r;
@@ -319,7 +338,7 @@ static int judge_restore(const struct graph *graph, const struct object *o)
 {
 	const Ckpt__Unix *u = o->data, *peer = u->peer ? graph_data(graph, &kind_unix, u->peer) : NULL;
 	bool directed = is_directed(graph, u);
-	if (!type_number(u->type) ||
+	if (!type_number(u->type) || u->n_creator_group > NGROUPS_MAX ||
 	    (u->peer && (!peer || (peer->peer != o->id && !directed) || (u->peer == o->id && !directed))))
 		return fail(IMAGE_INCONSISTENT, 0, "socket %u, peer %u", o->id, u->peer);
 	int r = judge_common_options(u);

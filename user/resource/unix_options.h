@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* What all parts of unix.c know: types and options. */
 #pragma once
+#ifndef SO_PEERGROUPS
+#define SO_PEERGROUPS 59
+#endif
 #include "collect/collect.h"
 #include "resource/unix_name.h"
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* How unix sockets are made again. A part of unix.c. */
 #pragma once
+#include "base/map.h"
 #include "creds.pb-c.h"
 #include "resource/unix_options.h"
 
@@ -9,19 +10,35 @@
 #define SETTLE AT(PLAN_WORLD, STAGE_SETTLE)
 #define MADE_FLAGS (SOCK_CLOEXEC | SOCK_NONBLOCK)
 
+/* Ordinary users may set none. */
+static inline void plan_supplementary(struct plan *plan, struct place at, const u32 *groups, size_t n)
+{
+	step_any(plan_call(plan, at, SYS_setgroups, ARG(n), ARG_OF_DATA(plan_data(plan, groups, n * sizeof *groups, 4))));
+}
+
 static inline void plan_become(struct plan *plan, struct place at, const Ckpt__Unix *u)
 {
 	if (!u->creator_pid)
 		return;
+	plan_supplementary(plan, at, u->creator_group, u->n_creator_group);
 	step_any(plan_call(plan, at, SYS_setresgid, ARG(-1), ARG(u->creator_gid), ARG(-1)));
 	step_any(plan_call(plan, at, SYS_setresuid, ARG(-1), ARG(u->creator_uid), ARG(-1)));
+}
+
+static inline u64 groups_key(const Ckpt__Unix *u)
+{
+	u64 key = u->n_creator_group;
+	for (size_t i = 0; i < u->n_creator_group; i++)
+		key = map_mix(key, u->creator_group[i]);
+	return key;
 }
 
 /* SO_PEERCRED tells who called socketpair(): a process with that id and those credentials does it. */
 static inline struct place creator(struct plan *plan, const Ckpt__Unix *u)
 {
 	char name[64];
-	snprintf(name, sizeof name, "creator %u %u %u", u->creator_pid, u->creator_uid, u->creator_gid);
+	snprintf(name, sizeof name, "creator %u %u %u %llx", u->creator_pid, u->creator_uid, u->creator_gid,
+		 (unsigned long long)groups_key(u));
 	bool is_new;
 	struct place at = plan_helper(plan, CREATE, name, u->creator_pid, &is_new);
 	if (is_new)
@@ -272,7 +289,8 @@ static inline void plan_connection(struct plan *plan, const struct graph *graph,
 
 static inline bool same_creator(const Ckpt__Unix *a, const Ckpt__Unix *b)
 {
-	return a->creator_pid == b->creator_pid && a->creator_uid == b->creator_uid && a->creator_gid == b->creator_gid;
+	return a->creator_pid == b->creator_pid && a->creator_uid == b->creator_uid && a->creator_gid == b->creator_gid &&
+	       groups_key(a) == groups_key(b);
 }
 
 /* All connections that were accepted at a name, each after who listened then has listened. */
@@ -310,6 +328,7 @@ static inline void plan_waiting(struct plan *plan, const struct graph *graph, co
 		const Ckpt__Creds *creds = creds_of(graph, pid);
 		struct place at = plan_helper(plan, LINK, name, pid, NULL);
 		if (creds) {
+			plan_supplementary(plan, at, creds->group, creds->n_group);
 			step_any(plan_call(plan, at, SYS_setresgid, ARG(-1), ARG(creds->egid), ARG(-1)));
 			step_any(plan_call(plan, at, SYS_setresuid, ARG(-1), ARG(creds->euid), ARG(-1)));
 			step_any(plan_call(plan, at, SYS_setfsuid, ARG(0)));
