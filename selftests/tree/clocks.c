@@ -23,6 +23,13 @@ static void later(struct graph *g, const void *with _unused_)
 	host->boottime += 2 * LATER;
 }
 
+/* Nobody adjusts that clock: on the machine of the image it ran faster. */
+static void raw_later(struct graph *g, const void *with _unused_)
+{
+	Ckpt__Host *host = graph_find(g, &kind_host, 1)->data;
+	host->monotonic_raw += LATER;
+}
+
 static void far_too_late(struct graph *g, const void *with _unused_)
 {
 	Ckpt__Host *host = graph_find(g, &kind_host, 1)->data;
@@ -67,6 +74,17 @@ TRAVEL(clock_static, "clock.static")
 TRAVEL(clock_musl, "clock.musl")
 TRAVEL(threads, "threads", "20")
 TRAVEL(python, "/usr/bin/python3", "python.py")
+
+TEST(a_raw_clock_alone, .root = true, .seconds = 60)
+{
+	struct target t;
+	if (access("/proc/self/timens_offsets", R_OK))
+		SKIP("this kernel has no time namespaces");
+	target_start(&t, "clock");
+	edit_leg(&t, 1, raw_later);
+	check_ahead(t.pid, LATER / 1000000000, 0);
+	target_judge(&t);
+}
 
 /* What the children of this process are born into. */
 static void enter_later(void)

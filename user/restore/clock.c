@@ -16,9 +16,20 @@
 /* kernel/time/namespace.c takes no clock above this: half of what 63 bits hold. */
 #define LATEST (1ull << 62)
 
+static u64 lag(u64 then, u64 now) { return then > now ? then - now : 0; }
+
+/* Nobody adjusts the raw clock, so from machine to machine it differs from the other by more or less; a time namespace moves both
+ * together. Images of older ckpts do not tell it. */
+static u64 monotonic_lag(const Ckpt__Host *host, const struct survey *s)
+{
+	return MAX(lag(host->monotonic, s->now_monotonic), lag(host->monotonic_raw, s->now_raw));
+}
+
+static u64 boottime_lag(const Ckpt__Host *host, const struct survey *s) { return lag(host->boottime, s->now_boottime); }
+
 static bool is_behind(const Ckpt__Host *host, const struct survey *s)
 {
-	return host->monotonic > s->now_monotonic || host->boottime > s->now_boottime;
+	return monotonic_lag(host, s) || boottime_lag(host, s);
 }
 
 int judge_clock(const struct graph *g, const struct survey *s)
@@ -27,7 +38,7 @@ int judge_clock(const struct graph *g, const struct survey *s)
 	unsigned long long then = host->monotonic / SECOND, now = s->now_monotonic / SECOND;
 	if (!is_behind(host, s))
 		return 0;
-	if (host->monotonic > LATEST || host->boottime > LATEST)
+	if (MAX(host->monotonic, host->monotonic_raw) > LATEST || host->boottime > LATEST)
 		return fail(IMAGE_VALUE, 0, "clocks of %llu s and %llu s", then, (unsigned long long)(host->boottime / SECOND));
 	if (!caps_has(s->caps, CAN_TIME_NS))
 		return fail(CLOCK_BEHIND, 0, "CLOCK_MONOTONIC was %llu s, here it is %llu s", then, now);
@@ -77,9 +88,9 @@ int clock_enter(const struct graph *g, const struct survey *s)
 	int r = proc < 0 ? neg_errno() : clock_offsets_read(proc, &offsets);
 	if (r < 0)
 		return fail(PROC_READ, r, "/proc/self/timens_offsets");
-	if (host->monotonic > s->now_monotonic)
-		offsets.monotonic += (s64)(host->monotonic - s->now_monotonic) + tick();
-	if (host->boottime > s->now_boottime)
-		offsets.boottime += (s64)(host->boottime - s->now_boottime) + tick();
+	if (monotonic_lag(host, s))
+		offsets.monotonic += (s64)monotonic_lag(host, s) + tick();
+	if (boottime_lag(host, s))
+		offsets.boottime += (s64)boottime_lag(host, s) + tick();
 	return enter(proc, &offsets);
 }

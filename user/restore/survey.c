@@ -98,6 +98,7 @@ int survey_host(struct survey *s, const struct caps *caps, const struct graph *g
 	s->root_parent = (u32)(fresh || sibling ? getppid() : getpid());
 	s->ignored = ignored_signals();
 	s->now_monotonic = clock_ns(CLOCK_MONOTONIC);
+	s->now_raw = clock_ns(CLOCK_MONOTONIC_RAW);
 	s->now_boottime = clock_ns(CLOCK_BOOTTIME);
 	struct rlimit limit;
 	getrlimit(RLIMIT_NOFILE, &limit);
