@@ -169,5 +169,21 @@ long arch_ldt_call(void);
  * such a descriptor. */
 bool arch_ldt_entry(u8 ret[ARCH_LDT_ENTRY], u32 number, u64 descriptor);
 
+/* --- protections of memory besides those that every processor has (asm/mman.h) --- */
+#if defined(__aarch64__)
+#define ARCH_PROT_BTI 0x10u      /* branches land where they may */
+#define ARCH_PROT_MTE 0x20u      /* each 16 bytes have a tag of four bits */
+#define ARCH_VM_BTI (1ull << 24) /* of vm_flags */
+#else
+#define ARCH_PROT_BTI 0u
+#define ARCH_PROT_MTE 0u
+#define ARCH_VM_BTI 0ull
+#endif
+#define ARCH_TAG_BYTES 16ul /* of memory that have one tag */
+/* The feature that a protection needs and this processor or its kernel does not have; NULL: it has all. */
+const char *arch_protection_lacks(u32 prot);
+/* The request of ptrace(2) that tells the tags of memory, a byte for each; -1: there is no such. */
+long arch_tags_request(void);
+
 /* Is it a 32-bit or other foreign task? */
 bool arch_is_compat(const arch_regs *);

@@ -199,7 +199,6 @@ enum record_vma_flags {
 	VMA_MAYWRITE = 1 << 22,
 	VMA_MAYSHARE = 1 << 23,
 	VMA_SHADOW_STACK = 1 << 24,
-	VMA_TAGGED = 1 << 25, /* PROT_MTE (arm64): tags go with its memory */
 	VMA_UFFD_WP = 1 << 26,
 	VMA_UFFD_MINOR = 1 << 27,
 	VMA_UFFD = VMA_UFFD_MISSING | VMA_UFFD_WP | VMA_UFFD_MINOR, /* a userfaultfd(2) answers some of its faults */

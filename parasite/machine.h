@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* The interpreter, used by the blob in new tasks and by ckpt for the world. The includer defines
- * blob_syscall(), blob_spawn(), blob_futex_wait() and blob_futex_wake(). */
+ * blob_syscall(), blob_spawn(), blob_tag(), blob_futex_wait() and blob_futex_wake(). */
 #include "wire.h"
 #include <asm/unistd.h>
 
@@ -106,6 +106,8 @@ static inline int64_t machine_step(struct arena *arena, struct array *array, str
 			return -34;
 		array->pc += (uint32_t)a[3];
 		return 0;
+	case OP_TAG:
+		return blob_tag(a[0], (const uint8_t *)a[1]);
 	case OP_EXIT:
 		for (;;)
 			blob_exit(a[0]);

@@ -17,6 +17,7 @@ enum step_op {
 	OP_EXIT,      /* the thread ends with status a0 */
 	OP_SKIP,      /* if a1 <= a0 <= a2 (signed) the next a3 steps are left out */
 	OP_LOAD_LONG, /* result = the 64-bit word at data offset a0 */
+	OP_TAG,       /* the tags of the page at a0 = those at a1, four bits for each 16 bytes, the lower four first (arm64) */
 };
 
 enum step_expect {

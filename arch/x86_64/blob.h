@@ -32,6 +32,11 @@ static inline int64_t blob_spawn(struct arena *arena, uint64_t args, uint64_t si
 	return result;
 }
 
+static inline int64_t blob_tag(uint64_t page, const uint8_t *tags)
+{
+	(void)page, (void)tags;
+	return -38;
+}
 static inline void blob_exit(uint64_t status) { blob_syscall(60, status, 0, 0, 0, 0, 0); }
 static inline void blob_futex_wait(uint32_t *word, uint32_t value) { blob_syscall(202, (uint64_t)word, 0, value, 0, 0, 0); }
 static inline void blob_futex_wake(uint32_t *word) { blob_syscall(202, (uint64_t)word, 1, 0x7fffffff, 0, 0, 0); }

@@ -23,6 +23,7 @@ static inline int64_t blob_spawn(struct arena *arena, uint64_t args, uint64_t si
 	return result;
 }
 static inline void blob_exit(uint64_t status) { syscall(SYS_exit_group, status); }
+static inline int64_t blob_tag(uint64_t page _unused_, const uint8_t *tags _unused_) { return -ENOSYS; }
 static inline void blob_futex_wait(uint32_t *word, uint32_t value) { syscall(SYS_futex, word, 0, value, NULL); }
 static inline void blob_futex_wake(uint32_t *word) { syscall(SYS_futex, word, 1, 0x7fffffff); }
 #include "machine.h"

@@ -43,6 +43,7 @@ static inline void blob_futex_wait(uint32_t *word, uint32_t value)
 }
 static inline void blob_futex_wake(uint32_t *word) { syscall(SYS_futex, word, FUTEX_WAKE, INT32_MAX, NULL, NULL, 0); }
 static inline void blob_exit(uint64_t status) { _exit((int)status); }
+static inline int64_t blob_tag(uint64_t page _unused_, const uint8_t *tags _unused_) { return -ENOSYS; }
 static inline int64_t blob_spawn(struct arena *arena, uint64_t args, uint64_t size, uint32_t index)
 {
 	const struct array *array = (const struct array *)((char *)arena + arena->arrays) + index;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /* Owns turning the mapping programs' streams into facts: what the bits of vm_flags mean, and the names of /proc/PID/maps. */
 #include "collect/bpf_internal.h"
+#include "arch/arch.h"
 #include <stdio.h>
 #include <sys/mman.h>
 
@@ -25,7 +26,7 @@ static u32 flags_known(const struct record_config *config)
 	for (size_t i = 0; i < ARRAY_SIZE(flag_rows); i++)
 		known |= flag_rows[i].flag;
 	if (config->calibrated)
-		known |= VMA_SEALED | VMA_DROPPABLE | VMA_TAGGED | VMA_UFFD_MINOR | 0xfu << VMA_PKEY_SHIFT;
+		known |= VMA_SEALED | VMA_DROPPABLE | VMA_UFFD_MINOR | 0xfu << VMA_PKEY_SHIFT;
 	return known;
 }
 
@@ -47,8 +48,6 @@ static u32 decode_flags(const struct record_vma_raw *raw, const struct record_co
 		flags |= VMA_SEALED;
 	if (raw->vm_flags & config->droppable_mask)
 		flags |= VMA_DROPPABLE;
-	if (raw->vm_flags & config->tagged_mask)
-		flags |= VMA_TAGGED;
 	if (config->pkey_mask)
 		flags |= (u32)((raw->vm_flags & config->pkey_mask) / (config->pkey_mask & -config->pkey_mask))
 			 << VMA_PKEY_SHIFT;
@@ -59,6 +58,18 @@ static u32 decode_flags(const struct record_vma_raw *raw, const struct record_co
 	if (!raw->vma.file_id && !(flags & VMA_SHARED))
 		flags |= VMA_ANONYMOUS;
 	return flags;
+}
+
+/* VM_READ, VM_WRITE and VM_EXEC have the values of PROT_*. */
+static u32 decode_prot(const struct record_vma_raw *raw, const struct record_config *config)
+{
+	u32 prot = (u32)(raw->vm_flags & (PROT_READ | PROT_WRITE | PROT_EXEC));
+
+	if (raw->vm_flags & ARCH_VM_BTI)
+		prot |= ARCH_PROT_BTI;
+	if (raw->vm_flags & config->tagged_mask)
+		prot |= ARCH_PROT_MTE;
+	return prot;
 }
 
 #define ANON "[anon:"
@@ -83,7 +94,7 @@ static void decode(const struct record_vma_raw *raw, const struct record_config 
 	*v = raw->vma;
 	v->tgid = tgid;
 	v->pgoff = v->file_id ? v->pgoff * PAGE_BYTES : 0;
-	v->prot = (u32)(raw->vm_flags & (PROT_READ | PROT_WRITE | PROT_EXEC)); /* VM_READ.. have the same values */
+	v->prot = decode_prot(raw, config);
 	v->flags = decode_flags(raw, config);
 	v->flags_known = flags_known(config);
 	v->dev_major = raw->dev >> 20;

@@ -102,6 +102,8 @@ int collector_proc(struct collector *, u32 pid);
  * the reason warned of where that is not allowed, or not wanted. */
 struct hijack_call;
 int collector_run(struct collector *, u32 pid, struct hijack_call *, size_t count, void *data, size_t room);
+/* The tags of a process' memory from address on, as remote_get_tags() tells them. */
+int collector_tags(struct collector *, u32 pid, u64 address, u8 *ret, size_t room);
 /* Reads len bytes of a process' memory. 0, -EFAULT when not all of it can be read, or another negative errno. */
 int collector_read(struct collector *, u32 pid, u64 address, void *to, size_t len);
 /* fdinfo of the file that is being collected: the value after "name:" and white space, NULL when absent. */

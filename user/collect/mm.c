@@ -4,8 +4,10 @@
 #include "collect/collect_internal.h"
 #include "collect/vdso.h"
 #include "diag/diag.h"
+#include "infect/remote.h"
 #include <fcntl.h>
 #include <stdio.h>
+#include <sys/mman.h>
 #include <sys/uio.h>
 
 static int set_fields(Ckpt__Mm *m, const struct record_task *t)
@@ -61,6 +63,12 @@ int collector_read(struct collector *c, u32 pid, u64 address, void *to, size_t l
 	struct iovec local = { to, len }, remote = { (void *)(uintptr_t)address, len };
 	ssize_t got = process_vm_readv(p ? tree_first(p) : (pid_t)pid, &local, 1, &remote, 1, 0);
 	return got < 0 ? neg_errno() : (size_t)got == len ? 0 : -EFAULT;
+}
+
+int collector_tags(struct collector *c, u32 pid, u64 address, u8 *ret, size_t room)
+{
+	const struct tree_process *p = tree_find(c->tree, (pid_t)pid);
+	return p ? remote_get_tags(tree_first(p), address, ret, room) : -ESRCH;
 }
 
 static int add_vdso(struct collector *c, Ckpt__Mm *m, pid_t pid, const struct record_vma *vmas, size_t count)
@@ -183,8 +191,10 @@ static int add_vmas(struct collector *c, pid_t pid, const struct record_vma *vma
 		*place = (struct vma){
 			.start = v->start, .end = v->end, .pgoff = v->pgoff, .prot = v->prot, .flags = v->flags, .file = file
 		};
-		if (v->flags & VMA_SPECIAL)
+		if (v->flags & VMA_SPECIAL) {
 			place->flags = special_flags(c, v);
+			place->prot &= PROT_READ | PROT_WRITE | PROT_EXEC;
+		}
 		memcpy(place->name, v->name, sizeof place->name);
 		place->anon = anon_number(c, v->anon_id);
 		previous = place;

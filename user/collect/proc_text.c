@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /* Owns the parsers of /proc texts. */
 #include "collect/proc_text.h"
+#include "arch/arch.h"
 #include <fcntl.h>
 #include <stdio.h>
 #include <sys/mman.h>
@@ -156,12 +157,20 @@ static const struct {
 	{ "ac", VMA_ACCOUNT },    { "ht", VMA_HUGETLB },    { "io", VMA_IO },           { "pf", VMA_PFNMAP },
 	{ "sl", VMA_SEALED },     { "dp", VMA_DROPPABLE },  { "um", VMA_UFFD_MISSING }, { "uw", VMA_UFFD_WP },
 	{ "ui", VMA_UFFD_MINOR }, { "mw", VMA_MAYWRITE },   { "ms", VMA_MAYSHARE },     { "ss", VMA_SHADOW_STACK },
-	{ "mt", VMA_TAGGED },
+};
+
+/* Protections that the letters of a mapping do not tell. */
+static const struct {
+	char name[3];
+	u32 prot;
+} vm_protections[] = {
+	{ "bt", ARCH_PROT_BTI },
+	{ "mt", ARCH_PROT_MTE },
 };
 
 /* "??" is a flag that this kernel has but does not name. That of memory which is locked is VM_LOCKONFAULT, which has no name in
  * Linux 5.10 (fs/proc/task_mmu.c, show_smap_vma_flags()). */
-#define VMA_NAMED_LATE (VMA_SEALED | VMA_DROPPABLE | VMA_SHADOW_STACK | VMA_TAGGED)
+#define VMA_NAMED_LATE (VMA_SEALED | VMA_DROPPABLE | VMA_SHADOW_STACK)
 
 static void parse_vm_flags(const char *line, struct record_vma *v)
 {
@@ -176,6 +185,9 @@ static void parse_vm_flags(const char *line, struct record_vma *v)
 		for (size_t i = 0; i < ARRAY_SIZE(vm_flags); i++)
 			if (at[0] == vm_flags[i].name[0] && at[1] == vm_flags[i].name[1])
 				v->flags |= vm_flags[i].flag;
+		for (size_t i = 0; i < ARRAY_SIZE(vm_protections); i++)
+			if (at[0] == vm_protections[i].name[0] && at[1] == vm_protections[i].name[1])
+				v->prot |= vm_protections[i].prot;
 		at += 2;
 	}
 	if (v->flags & VMA_LOCKED && (v->flags_known & VMA_NAMED_LATE) != VMA_NAMED_LATE)

@@ -86,7 +86,6 @@ static const char *vma_refusal(const struct vma *v)
 		{ VMA_IO | VMA_PFNMAP, "memory of a device" },
 		{ VMA_SHADOW_STACK, "a shadow stack" },
 		{ 15u << VMA_PKEY_SHIFT, "it has a protection key" },
-		{ VMA_TAGGED, "its memory has tags (PROT_MTE), which are not carried" },
 	};
 	if (v->flags & VMA_SPECIAL)
 		return !strcmp(v->name, "[vdso]") || !strncmp(v->name, "[vvar", 5) ? NULL : "the kernel made it";

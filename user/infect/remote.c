@@ -113,6 +113,17 @@ int remote_set_extended(pid_t tid, const void *data, size_t len)
 	return err;
 }
 
+int remote_get_tags(pid_t tid, u64 address, u8 *ret, size_t room)
+{
+	struct iovec tags = { ret, room };
+	long request = arch_tags_request();
+	if (request < 0)
+		return -EOPNOTSUPP;
+	if (ptrace((enum __ptrace_request)request, tid, (void *)(uintptr_t)address, &tags) < 0)
+		return neg_errno();
+	return tags.iov_len ? (int)tags.iov_len : -EFAULT;
+}
+
 int remote_get_sigmask(pid_t tid, u64 *ret) { return trace(PTRACE_GETSIGMASK, tid, sizeof *ret, (u64)(uintptr_t)ret); }
 int remote_set_sigmask(pid_t tid, u64 mask) { return trace(PTRACE_SETSIGMASK, tid, sizeof mask, (u64)(uintptr_t)&mask); }
 

@@ -14,6 +14,9 @@ int remote_set_regs(pid_t tid, const arch_regs *);
 /* The extended registers (arch_extended_notes()); room: arch_extended_size() is enough. Who asks for many threads keeps `known`. */
 int remote_get_extended(pid_t tid, void *ret, size_t room, size_t *ret_len, struct arch_components *known);
 int remote_set_extended(pid_t tid, const void *data, size_t len);
+/* The tags of memory from address on (arm64), a byte for each ARCH_TAG_BYTES; returns how many were told, at least 1. Pages must be there,
+ * or they are made. -EOPNOTSUPP: the first page has none (Documentation/arch/arm64/memory-tagging-extension.rst). */
+int remote_get_tags(pid_t tid, u64 address, u8 *ret, size_t room);
 /* The mask that goes on holding after the call at hand: of sigsuspend and ppoll the saved one. */
 int remote_get_sigmask(pid_t tid, u64 *ret);
 int remote_set_sigmask(pid_t tid, u64 mask);

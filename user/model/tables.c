@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /* Owns the tables that a terminal shows for the records of the spine. */
+#include "arch/arch.h"
 #include "model/field.h"
 #include "model/names.h"
 #include "record.h"
@@ -32,7 +33,6 @@ static const struct {
 	{ VMA_UFFD_WP, "uffd-wp" },
 	{ VMA_UFFD_MINOR, "uffd-minor" },
 	{ VMA_SHADOW_STACK, "shadow-stack" },
-	{ VMA_TAGGED, "tagged" },
 };
 
 void text_add_vma_flags(struct text *t, u32 flags)
@@ -73,6 +73,8 @@ static void print_vma(struct text *t, const struct names *names, u32 mm, const s
 	} else if (!v->file) {
 		text_adds(t, v->flags & VMA_ANONYMOUS ? "anonymous" : "unknown");
 	}
+	text_adds(t, v->prot & ARCH_PROT_BTI ? " bti" : "");
+	text_adds(t, v->prot & ARCH_PROT_MTE ? " tagged" : "");
 	text_add_vma_flags(t, v->flags);
 	add_cow(t, names, mm, v->anon);
 	text_adds(t, "\n");

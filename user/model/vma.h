@@ -9,5 +9,9 @@ const struct vma *vma_inherited(const struct vma *child, const struct object *pa
 /* Are the contents private to the process, and may they be stored? Files, shared objects, the kernel (special mappings)
  * have the others; VM_DROPPABLE and MADV_WIPEONFORK are secrets that a second copy would betray. */
 bool vma_stored(const struct vma *);
+/* The mapping that an address belongs to, NULL: none. vmas: sorted by address. */
+const struct vma *vma_at(const struct vma *vmas, u32 count, u64 address);
+/* The index of the first run of pages that ends above an address. runs: sorted by address. */
+u32 page_run_from(const struct page_run *runs, u32 count, u64 address);
 /* By address, as they must be. */
 void vma_sort(struct object *vmas);

@@ -28,8 +28,8 @@ static void print_arg(struct text *t, const struct step *step, unsigned i)
 
 static unsigned used_args(const struct step *step)
 {
-	static const u8 of_op[] = { [OP_LOAD] = 1,   [OP_STORE] = 2, [OP_SPAWN] = 3, [OP_WAIT] = 2,     [OP_POST] = 1,
-				    [OP_BRANCH] = 4, [OP_EXIT] = 1,  [OP_SKIP] = 4,  [OP_LOAD_LONG] = 1 };
+	static const u8 of_op[] = { [OP_LOAD] = 1,   [OP_STORE] = 2, [OP_SPAWN] = 3, [OP_WAIT] = 2,      [OP_POST] = 1,
+				    [OP_BRANCH] = 4, [OP_EXIT] = 1,  [OP_SKIP] = 4,  [OP_LOAD_LONG] = 1, [OP_TAG] = 2 };
 	if (step->op != OP_CALL)
 		return of_op[step->op];
 	unsigned n = 6;
@@ -40,8 +40,8 @@ static unsigned used_args(const struct step *step)
 
 void plan_print_step(struct text *t, const struct plan *plan, const struct step *step)
 {
-	static const char *const ops[] = { "call", "load",   "store", "spawn", "wait",
-					   "post", "branch", "exit",  "skip",  "load-long" };
+	static const char *const ops[] = { "call",   "load", "store", "spawn",     "wait", "post",
+					   "branch", "exit", "skip",  "load-long", "tag" };
 	text_addf(t, "%-10s %s(", stage_name(step->stage), step->op == OP_CALL ? plan_syscall_name(step->nr) : ops[step->op]);
 	for (unsigned i = 0, n = used_args(step); i < n; i++) {
 		text_adds(t, i ? ", " : "");

@@ -29,23 +29,9 @@
 
 static struct place at(const struct space *s, enum stage stage) { return AT(s->pid, stage); }
 
-/* Index of the first run that ends above address. */
-static u32 run_from(const struct page_run *runs, u32 count, u64 address)
-{
-	u32 low = 0, high = count;
-	while (low < high) {
-		u32 mid = (low + high) / 2;
-		if (runs[mid].start + runs[mid].len <= address)
-			low = mid + 1;
-		else
-			high = mid;
-	}
-	return low;
-}
-
 static bool has_runs(const struct space *s, const struct vma *v, u32 wanted_flags)
 {
-	for (u32 i = run_from(s->runs, s->nruns, v->start); i < s->nruns && s->runs[i].start < v->end; i++)
+	for (u32 i = page_run_from(s->runs, s->nruns, v->start); i < s->nruns && s->runs[i].start < v->end; i++)
 		if ((s->runs[i].flags & PAGES_ELSEWHERE) == wanted_flags)
 			return true;
 	return false;
@@ -210,10 +196,11 @@ static void place_mappings(const struct space *s)
 
 /* --- mappings --- */
 
-/* A mapping that holds contents but may not be written is made writable first: it had been, when it got them. */
+/* A mapping that holds contents, or tags, but may not be written is made writable first: it had been, when it got them. */
 static bool writable_first(const struct space *s, const struct vma *v)
 {
-	return !(v->prot & PROT_WRITE) && vma_stored(v) && (has_runs(s, v, 0) || v->flags & VMA_ACCOUNT);
+	return !(v->prot & PROT_WRITE) && vma_stored(v) &&
+	       (has_runs(s, v, 0) || v->flags & VMA_ACCOUNT || v->prot & ARCH_PROT_MTE);
 }
 
 static void map(const struct space *s, const struct vma *v)
@@ -241,8 +228,8 @@ static bool is_cut(const struct space *s, const struct vma *v, const struct vma 
 {
 	u32 other = VMA_SHARED | VMA_GROWSDOWN | VMA_DROPPABLE | VMA_SPECIAL | VMA_HUGETLB | VMA_NORESERVE | VMA_SHADOW_STACK;
 	bool plain = !v->file && !next->file && v->flags & VMA_ACCOUNT && !(v->flags & other) && v->flags == next->flags;
-	return plain && v->end == next->start && !((v->prot | next->prot) & PROT_EXEC) && !space_keeps(s, next) &&
-	       !strcmp(v->name, next->name);
+	return plain && v->end == next->start && !((v->prot | next->prot) & ~(u32)(PROT_READ | PROT_WRITE)) &&
+	       !space_keeps(s, next) && !strcmp(v->name, next->name);
 }
 
 /* mprotect(2) takes away the account of memory that nobody has touched (mprotect_fixup(), `anon_vma`); what has one was touched. */
@@ -306,7 +293,7 @@ static void advise(const struct space *s, const struct vma *v)
 /* MADV_GUARD_INSTALL (6.13): pages that fault without a mapping of their own. */
 static void guard(const struct space *s, const struct vma *v)
 {
-	for (u32 i = run_from(s->runs, s->nruns, v->start); i < s->nruns && s->runs[i].start < v->end; i++)
+	for (u32 i = page_run_from(s->runs, s->nruns, v->start); i < s->nruns && s->runs[i].start < v->end; i++)
 		if (s->runs[i].flags & PAGES_GUARD)
 			plan_call(s->c->plan, at(s, STAGE_PROTECT), SYS_madvise, ARG(s->runs[i].start), ARG(s->runs[i].len),
 				  ARG(MADV_GUARD_INSTALL));
@@ -351,11 +338,11 @@ static void drop(const struct space *s, const struct page_run *foreign, u64 star
 /* Pages that the parent has and the child no more: they would read as the parent's contents. */
 static void drop_foreign_pages(const struct space *s, const struct vma *v)
 {
-	for (u32 i = run_from(s->parent_runs, s->nparent_runs, v->start);
+	for (u32 i = page_run_from(s->parent_runs, s->nparent_runs, v->start);
 	     i < s->nparent_runs && s->parent_runs[i].start < v->end; i++) {
 		const struct page_run *foreign = &s->parent_runs[i];
 		u64 from = MAX(foreign->start, v->start), end = MIN(foreign->start + foreign->len, v->end);
-		for (u32 own = run_from(s->runs, s->nruns, from); own < s->nruns && s->runs[own].start < end; own++) {
+		for (u32 own = page_run_from(s->runs, s->nruns, from); own < s->nruns && s->runs[own].start < end; own++) {
 			drop(s, foreign, from, MIN(s->runs[own].start, end));
 			from = MAX(from, s->runs[own].start + s->runs[own].len);
 		}
@@ -368,7 +355,7 @@ static void keep(const struct space *s, const struct vma *v)
 {
 	drop_foreign_pages(s, v);
 	const struct vma *p = vma_inherited(v, s->parent);
-	bool fill = has_runs(s, v, 0) && !(v->prot & PROT_WRITE);
+	bool fill = (has_runs(s, v, 0) || v->prot & ARCH_PROT_MTE) && !(v->prot & PROT_WRITE);
 	if (fill || p->prot != v->prot)
 		plan_call(s->c->plan, at(s, STAGE_MAP), SYS_mprotect, ARG(v->start), ARG(v->end - v->start),
 			  ARG(fill ? v->prot | PROT_WRITE : v->prot));

@@ -176,19 +176,6 @@ static void read_huge(struct reader *r, const struct vma *v, u64 start, u64 len,
 
 /* --- all pages --- */
 
-static const struct vma *vma_at(const struct space *s, u64 address)
-{
-	u32 low = 0, high = s->count;
-	while (low < high) {
-		u32 mid = (low + high) / 2;
-		if (s->vmas[mid].end <= address)
-			low = mid + 1;
-		else
-			high = mid;
-	}
-	return low < s->count && s->vmas[low].start <= address ? &s->vmas[low] : NULL;
-}
-
 /* A mapping whose flag asks for huge pages gets them without help. */
 static bool needs_help(const struct space *s, const struct vma *v)
 {
@@ -244,7 +231,7 @@ static void fill(const struct space *s, bool small)
 		if (run->flags & PAGES_ELSEWHERE)
 			continue;
 		u64 first = share(run, half - MIN(half, done));
-		const struct vma *v = vma_at(s, run->start);
+		const struct vma *v = vma_at(s->vmas, s->count, run->start);
 		bool huge = run->len >= HUGE_BYTES && needs_help(s, v);
 		if (huge && v != prepared && may_move_to(&own, v))
 			prepare(s, v), prepared = v;

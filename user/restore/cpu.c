@@ -11,9 +11,25 @@ static enum arch_fit fit_of(const Ckpt__Thread *t, char *words, size_t room)
 	return t->extended.len ? arch_extended_fit(t->extended.data, t->extended.len, words, room) : ARCH_FIT_SAME;
 }
 
+static int judge_protections(const struct object *vmas)
+{
+	const struct vma *v = vmas->data;
+	int r = 0;
+	WORKING_ON_TASK(vmas->id);
+	for (u32 i = 0; i < vmas->count; i++) {
+		const char *lacks = arch_protection_lacks(v[i].prot);
+		WORKING_ON_VMA(v[i].start, v[i].end);
+		if (lacks)
+			r = fail(CPU_FEATURE, 0, "%s", lacks);
+	}
+	return r;
+}
+
 int judge_cpu(const struct graph *g)
 {
 	int r = 0;
+	for (struct object *o = NULL; (o = graph_next(g, &kind_vmas, o));)
+		r = judge_protections(o) < 0 ? -EINVAL : r;
 	for (struct object *o = NULL; (o = graph_next(g, &kind_thread, o));) {
 		const Ckpt__Thread *t = o->data;
 		char words[80] = "";
