@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /* named DIR [WHAT]: unix sockets with a name: absolute, relative, abstract, chosen by the kernel; that listen or only wait for
- * datagrams. WHAT: "connections", which were accepted. */
+ * datagrams. WHAT: "connections", which were accepted; "moved", sockets whose name does not lead to their file. */
 #include "judge.h"
 #include <stddef.h>
 #include <sys/socket.h>
@@ -159,10 +159,53 @@ static int connections(void)
 	return judge_pass();
 }
 
+/* A file that is renamed when its socket listens; where another socket has its old name now; one that was bound through a link; and
+ * one whose name has more in it than it needs. */
+static int moved(void)
+{
+	char path[108];
+	snprintf(path, sizeof path, "%.90s/early", judge_dir);
+	MUST_EQ(chdir(judge_dir), 0);
+	MUST(mkdir("below", 0700) == 0 && symlink("below", "link") == 0);
+	int early = bound(SOCK_STREAM, path), old = bound(SOCK_DGRAM, "old"), linked = bound(SOCK_STREAM, "link/linked");
+	MUST(listen(early, 4) == 0 && listen(linked, 4) == 0);
+	MUST(chmod("early", 0640) == 0 && rename("early", "below/ready") == 0 && rename("old", "older") == 0);
+	int new = bound(SOCK_DGRAM, "old"), round = bound(SOCK_STREAM, "below/.././/below/round");
+	MUST_EQ(listen(round, 4), 0);
+	int client = connected(SOCK_STREAM, "below/ready"), server = accept(early, NULL, NULL);
+	int waiting = connected(SOCK_STREAM, "below/linked"), sender = connected(SOCK_DGRAM, "older");
+	MUST(server >= 0 && write(client, "connected", 9) == 9);
+	MUST_EQ(write(sender, "to the older one", 16), 16);
+	struct name names[] = { name_of(early), name_of(old), name_of(linked), name_of(new), name_of(round), name_of(server) };
+	int all[] = { early, old, linked, new, round, server };
+	judge_wait();
+	struct stat st;
+	for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+		judge_name(all[i], &names[i]);
+	MUST(stat("below/ready", &st) == 0 && st.st_mode == (S_IFSOCK | 0640));
+	MUST(access("early", F_OK) < 0 && errno == ENOENT);
+	must_receive(server, "connected");
+	must_receive(old, "to the older one");
+	judge_talk(waiting, accept(linked, NULL, NULL), "accepted now");
+	judge_talk(client, server, "again");
+	judge_talk(connected(SOCK_DGRAM, "old"), new, "to the new one");
+	judge_talk(sender, old, "to the older one again");
+	static const char *const reached[] = { "below/ready", "below/linked", "below/round" };
+	static const int listeners[] = { 0, 2, 4 };
+	for (size_t i = 0; i < sizeof reached / sizeof *reached; i++) {
+		int asks = connected(SOCK_STREAM, reached[i]), answers = accept(all[listeners[i]], NULL, NULL);
+		judge_talk(asks, answers, "new");
+		judge_name(answers, &names[listeners[i]]);
+	}
+	return judge_pass();
+}
+
 int main(int argc, char **argv)
 {
 	char path[108], abstract[64], text[64];
 	judge_start(argc, argv);
+	if (argc > 2 && !strcmp(argv[2], "moved"))
+		return moved();
 	if (argc > 2 && !strcmp(argv[2], "connections"))
 		return connections();
 	snprintf(path, sizeof path, "%.90s/stream", judge_dir);

@@ -17,6 +17,56 @@
 #endif
 #define NAME_ROOM sizeof(((struct sockaddr_un *)0)->sun_path)
 
+/* --- names --- */
+
+/* What was given to bind(2) as a path. */
+static inline void bound_path(const Ckpt__Unix *u, char path[NAME_ROOM + 1])
+{
+	memcpy(path, u->address.data, u->address.len);
+	path[u->address.len] = 0;
+}
+
+/* A relative name without what means nothing in it: "./s" and "a//./s" are "s" and "a/s". */
+static inline void plain_name(const Ckpt__Unix *u, char plain[NAME_ROOM + 1])
+{
+	char name[NAME_ROOM + 1], *rest = name, *part;
+	bound_path(u, name);
+	*plain = 0;
+	for (size_t len = 0; (part = strsep(&rest, "/"));)
+		if (*part && strcmp(part, ".") != 0)
+			len += (size_t)snprintf(plain + len, NAME_ROOM + 1 - len, "%s%s", len ? "/" : "", part);
+}
+
+/* The directory that a relative name was bound in; false when the file's path does not end with the name. */
+static inline bool bound_directory(const Ckpt__Unix *u, char directory[4200])
+{
+	char name[NAME_ROOM + 1];
+	plain_name(u, name);
+	size_t all = strlen(u->path), len = strlen(name);
+	if (!len || len + 1 >= all || all >= 4200 || strcmp(u->path + all - len, name) || u->path[all - len - 1] != '/')
+		return false;
+	snprintf(directory, 4200, "%.*s", (int)(all - len), u->path);
+	return true;
+}
+
+/* Does the name that it was bound to lead to its file? Not when that was moved since, or bound below another root. */
+static inline bool leads_there(const Ckpt__Unix *u, const struct stat *file)
+{
+	char name[NAME_ROOM + 1], directory[4200];
+	struct stat st;
+	if (u->address.data[0] != '/')
+		return bound_directory(u, directory);
+	bound_path(u, name);
+	return lstat(name, &st) == 0 && st.st_ino == file->st_ino && st.st_dev == file->st_dev;
+}
+
+/* What a moved one is reached by: its name in its directory. */
+static inline const char *moved_base(const Ckpt__Unix *u)
+{
+	const char *slash = u->path ? strrchr(u->path, '/') : NULL;
+	return slash ? slash + 1 : "";
+}
+
 /* --- collect --- */
 
 /* The file that bind(2) made, and whether its path still leads there. */
@@ -43,7 +93,11 @@ static inline int collect_name_file(int socket, Ckpt__Unix *u)
 		path[r - (int)(sizeof suffix - 1)] = 0;
 	if (u->deleted && u->address.data[0] == '/') /* where it was moved to does not matter any more */
 		snprintf(path, sizeof path, "%.*s", (int)u->address.len, (const char *)u->address.data);
-	return message_set_string(&u->path, path) ? 0 : fail_memory();
+	if (!message_set_string(&u->path, path))
+		return fail_memory();
+	if (!u->deleted && !leads_there(u, &st))
+		SET(u, moved, true);
+	return 0;
 }
 
 static inline int collect_name(int socket, Ckpt__Unix *u)
@@ -63,25 +117,6 @@ static inline int collect_name(int socket, Ckpt__Unix *u)
 /* --- judge --- */
 
 static inline bool is_abstract(const Ckpt__Unix *u) { return u->has_address && u->address.len && !u->address.data[0]; }
-
-/* What was given to bind(2) as a path. */
-static inline void bound_path(const Ckpt__Unix *u, char path[NAME_ROOM + 1])
-{
-	memcpy(path, u->address.data, u->address.len);
-	path[u->address.len] = 0;
-}
-
-/* The directory that a relative name was bound in; false when the file's path does not end with the name. */
-static inline bool bound_directory(const Ckpt__Unix *u, char directory[4200])
-{
-	char name[NAME_ROOM + 1];
-	bound_path(u, name);
-	size_t all = strlen(u->path), len = strlen(name);
-	if (len + 1 >= all || all >= 4200 || strcmp(u->path + all - len, name) || u->path[all - len - 1] != '/')
-		return false;
-	snprintf(directory, 4200, "%.*s", (int)(all - len), u->path);
-	return true;
-}
 
 static inline bool same_name(const Ckpt__Unix *a, const Ckpt__Unix *b)
 {
@@ -148,7 +183,8 @@ static inline int judge_name_dump(const struct graph *graph, const struct kind *
 	char directory[4200];
 	if (is_accepted(graph, kind, u))
 		return judge_accepted(graph, kind, u);
-	if (u->path && u->address.data[0] != '/' && !bound_directory(u, directory))
+	bool lost = u->path && u->address.data[0] != '/' && !u->moved && !bound_directory(u, directory);
+	if (lost || (u->moved && strlen(moved_base(u)) >= NAME_ROOM))
 		return fail(UNIX_NAME, 0, "it was bound to %s, which is %s", u->name, u->path);
 	return 0;
 }
@@ -189,11 +225,13 @@ static inline int judge_name_restore(const struct graph *graph, const struct kin
 {
 	char directory[4200];
 	if (!u->has_address)
-		return u->path ? fail(IMAGE_INCONSISTENT, 0, "a socket with a path and without a name") : 0;
+		return u->path || u->moved ? fail(IMAGE_INCONSISTENT, 0, "a socket with a path and without a name") : 0;
 	if (!u->address.len || u->address.len > NAME_ROOM || (!is_abstract(u) && (!u->path || u->path[0] != '/')) ||
 	    (is_abstract(u) && (u->path || u->deleted)))
 		return fail(IMAGE_INCONSISTENT, 0, "a name of %zu bytes", u->address.len);
-	if (u->path && u->address.data[0] != '/' && !bound_directory(u, directory))
+	if (u->moved && (!u->path || u->deleted || !*moved_base(u) || strlen(moved_base(u)) >= NAME_ROOM))
+		return fail(IMAGE_INCONSISTENT, 0, "a moved name");
+	if (u->path && u->address.data[0] != '/' && !u->moved && !bound_directory(u, directory))
 		return fail(IMAGE_INCONSISTENT, 0, "a name that is not at %s", u->path);
 	if (is_accepted(graph, kind, u)) {
 		int r = judge_accepted(graph, kind, u);
@@ -239,6 +277,16 @@ static inline void plan_private(struct plan *plan, u32 file)
 	plan_call(plan, AT(PLAN_WORLD, STAGE_WATCH), SYS_close, ARG_OF_SLOT(last));
 }
 
+/* The directory that the file of a moved one is in, with its slash. */
+static inline struct arg arg_directory(struct plan *plan, const Ckpt__Unix *u)
+{
+	char directory[4200];
+	const char *path = u->path ?: "";
+	size_t len = strlen(path) - strlen(moved_base(u));
+	snprintf(directory, sizeof directory, "%.*s", (int)len, path);
+	return arg_string(plan, directory);
+}
+
 /* A helper that is to use the name goes to where it leads to the socket. */
 static inline void plan_reach(struct plan *plan, struct place at, u32 file, const Ckpt__Unix *u)
 {
@@ -248,37 +296,62 @@ static inline void plan_reach(struct plan *plan, struct place at, u32 file, cons
 		step_any(plan_call(plan, at, SYS_fchdir, ARG_OF_SLOT(mount)));
 		step_any(plan_call(plan, at, SYS_chroot, arg_string(plan, ".")));
 	}
-	if (u->path && u->address.data[0] != '/' && bound_directory(u, directory))
+	if (u->moved)
+		step_any(plan_call(plan, at, SYS_chdir, arg_directory(plan, u)));
+	else if (u->path && u->address.data[0] != '/' && bound_directory(u, directory))
 		step_any(plan_call(plan, at, SYS_chdir, arg_string(plan, directory)));
 }
 
-static inline bool needs_reaching(const Ckpt__Unix *u) { return u->deleted || (u->path && u->address.data[0] != '/'); }
+static inline bool needs_reaching(const Ckpt__Unix *u)
+{
+	return u->deleted || u->moved || (u->path && u->address.data[0] != '/');
+}
 
-/* Its sockaddr in the arena. */
-static inline struct arg arg_name(struct plan *plan, const Ckpt__Unix *u)
+static inline struct arg arg_address(struct plan *plan, const void *name, size_t len)
 {
 	struct sockaddr_un address = { .sun_family = AF_UNIX };
-	if (u->address.len) /* protobuf-c has no pointer to no bytes, and memcpy(3) wants one */
-		memcpy(address.sun_path, u->address.data, u->address.len);
+	if (len) /* protobuf-c has no pointer to no bytes, and memcpy(3) wants one */
+		memcpy(address.sun_path, name, len);
 	return ARG_OF_DATA(plan_data(plan, &address, sizeof address, 8));
 }
-#define NAME_LEN(u) (sizeof(sa_family_t) + (u)->address.len)
+
+/* The sockaddr in the arena by which a helper that has reached it uses it. */
+static inline size_t name_len(const Ckpt__Unix *u)
+{
+	return sizeof(sa_family_t) + (u->moved ? strlen(moved_base(u)) : u->address.len);
+}
+
+static inline struct arg arg_name(struct plan *plan, const Ckpt__Unix *u)
+{
+	return u->moved ? arg_address(plan, moved_base(u), strlen(moved_base(u)))
+			: arg_address(plan, u->address.data, u->address.len);
+}
 
 /* bind(2) or connect(2) by a helper at a place, judged by the world. named: whose name it is. */
 static inline struct plan_step *plan_use_name(struct plan *plan, struct place at, struct place world, long nr,
 					      struct arg socket, u32 named, const Ckpt__Unix *u)
 {
 	plan_reach(plan, at, named, u);
-	return plan_helper_call(plan, at, world, nr, (struct arg[6]){ socket, arg_name(plan, u), ARG(NAME_LEN(u)) });
+	return plan_helper_call(plan, at, world, nr, (struct arg[6]){ socket, arg_name(plan, u), ARG(name_len(u)) });
 }
 
-/* The directories above a name, in a file system of its own. */
+/* The directories above a name, in a root of its own. */
 static inline void plan_directories(struct plan *plan, struct place at, const char *path)
 {
 	char above[4200];
 	for (const char *slash = strchr(path + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
 		snprintf(above, sizeof above, "%.*s", (int)(slash - path), path);
 		step_any(plan_call(plan, at, SYS_mkdirat, ARG(AT_FDCWD), arg_string(plan, above), ARG(0700)));
+	}
+}
+
+static inline void plan_no_directories(struct plan *plan, struct place at, const char *path)
+{
+	char above[4200];
+	snprintf(above, sizeof above, "%s", path);
+	for (char *slash; (slash = strrchr(above, '/')) && slash != above;) {
+		*slash = 0;
+		step_any(plan_call(plan, at, SYS_unlinkat, ARG(AT_FDCWD), arg_string(plan, above), ARG(AT_REMOVEDIR)));
 	}
 }
 
@@ -300,6 +373,44 @@ static inline void plan_deleted_name(struct plan *plan, struct arg socket, u32 f
 	step_any(plan_call(plan, at, SYS_fchmodat, ARG(AT_FDCWD), made, ARG(u->mode)));
 }
 
+/* One whose name leads elsewhere or nowhere: it is bound below a root of its own in the directory where its file is now, and
+ * moved out of it. The helper goes on when ckpt is killed, and leaves nothing but the file. */
+static inline void plan_moved_name(struct plan *plan, struct arg socket, u32 file, const Ckpt__Unix *u)
+{
+	struct place world = AT(PLAN_WORLD, STAGE_CREATE);
+	char name[32], bound[NAME_ROOM + 1];
+	snprintf(name, sizeof name, "binder %u", file);
+	struct place at = plan_helper(plan, world, name, 0, NULL);
+	u32 all = plan_data(plan, &(u64){ ~0ull }, 8, 8);
+	step_any(plan_call(plan, at, SYS_rt_sigprocmask, ARG(0 /* SIG_BLOCK */), ARG_OF_DATA(all), ARG(0), ARG(8)));
+	struct arg flags = ARG(O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC), above = arg_directory(plan, u);
+	struct plan_step *open = plan_call(plan, at, SYS_openat, ARG(AT_FDCWD), above, flags);
+	step_any(open);
+	struct arg there = ARG_OF_SLOT(step_result(plan, open));
+	snprintf(name, sizeof name, ".ckpt-%llu", (unsigned long long)u->name_inode);
+	struct arg own = arg_string(plan, name);
+	step_any(plan_call(plan, at, SYS_mkdirat, there, own, ARG(0700)));
+	open = plan_call(plan, at, SYS_openat, there, own, flags);
+	step_any(open);
+	struct arg root = ARG_OF_SLOT(step_result(plan, open));
+	step_any(plan_call(plan, at, SYS_fchdir, root));
+	struct plan_step *enter = plan_call(plan, at, SYS_chroot, arg_string(plan, "."));
+	step_any(enter);
+	struct plan_step *failed = plan_skip(plan, at, ARG_OF_SLOT(step_result(plan, enter)), -4095, -1);
+	bound_path(u, bound);
+	plan_directories(plan, at, bound);
+	struct arg made = arg_string(plan, bound), address = arg_address(plan, u->address.data, u->address.len);
+	struct arg len = ARG(sizeof(sa_family_t) + u->address.len);
+	step_expect(plan_helper_call(plan, at, world, SYS_bind, (struct arg[6]){ socket, address, len }), 0);
+	struct arg move[6] = { ARG(AT_FDCWD), made, there, arg_string(plan, moved_base(u)), ARG(0) };
+	step_expect(plan_helper_call(plan, at, world, SYS_renameat2, move), 0);
+	plan_no_directories(plan, at, bound);
+	plan_land(plan, at, failed);
+	step_any(plan_call(plan, at, SYS_unlinkat, there, own, ARG(AT_REMOVEDIR)));
+	step_any(plan_call(plan, at, SYS_close, root));
+	step_any(plan_call(plan, at, SYS_close, there));
+}
+
 static inline void plan_name(struct plan *plan, struct arg socket, u32 file, const Ckpt__Unix *u)
 {
 	struct place at = plan_at(plan, file, STAGE_CREATE);
@@ -314,10 +425,12 @@ static inline void plan_name(struct plan *plan, struct arg socket, u32 file, con
 		step_any(plan_call(plan, at, SYS_unlinkat, ARG(AT_FDCWD), path, ARG(0)));
 	char name[32];
 	snprintf(name, sizeof name, "binder %u", file);
-	if (needs_reaching(u))
+	if (u->moved)
+		plan_moved_name(plan, socket, file, u);
+	else if (needs_reaching(u))
 		step_expect(plan_use_name(plan, plan_helper(plan, at, name, 0, NULL), at, SYS_bind, socket, file, u), 0);
 	else
-		step_expect(plan_call(plan, at, SYS_bind, socket, arg_name(plan, u), ARG(NAME_LEN(u))), 0);
+		step_expect(plan_call(plan, at, SYS_bind, socket, arg_name(plan, u), ARG(name_len(u))), 0);
 	if (!u->path)
 		return;
 	plan_call(plan, at, SYS_fchownat, ARG(AT_FDCWD), path, ARG(u->uid), ARG(u->gid), ARG(AT_SYMLINK_NOFOLLOW));

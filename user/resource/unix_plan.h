@@ -137,7 +137,7 @@ static inline u32 plan_msghdr(struct plan *plan, const Ckpt__UnixMessage *m, con
 	u32 iov = plan_data(plan, &(struct iovec){ .iov_len = m->data.len }, sizeof(struct iovec), 8);
 	struct msghdr header = { .msg_iovlen = 1, .msg_controllen = control_len };
 	if (to)
-		header.msg_namelen = (socklen_t)NAME_LEN(to);
+		header.msg_namelen = (socklen_t)name_len(to);
 	u32 at = plan_data(plan, &header, sizeof header, 8);
 	if (to)
 		plan_pointer(plan, at + offsetof(struct msghdr, msg_name), (u32)arg_name(plan, to).value);
