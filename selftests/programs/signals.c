@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-/* signals DIR: handlers with their flags and masks, the blocked mask, alternate stacks, queued signals with their values, of the
- * process and of one thread, one of them without an entry in the queue. */
+/* signals DIR [limited]: handlers with their flags and masks, the blocked mask, alternate stacks, queued signals with their values, of
+ * the process and of one thread, one of them without an entry in the queue. limited: no more signals may be queued, nor timers made, than
+ * there are. */
 #include "judge.h"
 
 static volatile int seen[200], n_seen, on_altstack;
@@ -96,7 +97,19 @@ int main(int argc, char **argv)
 	for (int i = 0; i < 40; i++)
 		queue(SIGRTMIN + 1, i);
 	queue(SIGUSR1, 1);
+	struct sigevent event = { .sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGRTMIN + 5 };
+	struct rlimit limit, limit_now;
+	timer_t timer;
+	MUST_EQ(getrlimit(RLIMIT_SIGPENDING, &limit), 0);
+	if (argc > 2) {
+		MUST_EQ(timer_create(CLOCK_MONOTONIC, &event, &timer), 0);
+		limit.rlim_cur = 0;
+		MUST_EQ(setrlimit(RLIMIT_SIGPENDING, &limit), 0);
+	}
 	judge_wait();
+	MUST_EQ(getrlimit(RLIMIT_SIGPENDING, &limit_now), 0);
+	MUST(limit_now.rlim_cur == limit.rlim_cur && limit_now.rlim_max == limit.rlim_max);
+	MUST(argc <= 2 || timer_delete(timer) == 0);
 	sigset_t pending, mask;
 	sigpending(&pending);
 	MUST(sigismember(&pending, SIGRTMIN + 1) && sigismember(&pending, SIGRTMIN + 2) && sigismember(&pending, SIGUSR1));

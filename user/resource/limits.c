@@ -5,6 +5,7 @@
 #include "collect/collect.h"
 #include "diag/diag.h"
 #include "limits.pb-c.h"
+#include "model/kinds.h"
 #include "plan/plan.h"
 #include <stdio.h>
 #include <sys/resource.h>
@@ -15,6 +16,9 @@ static const struct kind kind_limits = { .name = "limits", .desc = &ckpt__limits
 /* In the order of their numbers, which is also that of /proc/PID/limits. */
 static const char *const names[] = { "cpu",     "fsize", "data",  "stack",      "core",     "rss",  "nproc",  "nofile",
 				     "memlock", "as",    "locks", "sigpending", "msgqueue", "nice", "rtprio", "rttime" };
+
+/* Below this a limit of pending signals was lowered: the kernel begins with more. */
+#define FEW_SIGNALS 1024u
 
 /* Column of /proc/PID/limits where the soft limit begins. */
 #define COLUMN_SOFT 26
@@ -101,17 +105,47 @@ static int limits_judge(const struct graph *graph _unused_, const struct object 
 	return r;
 }
 
+static void plan_limit(struct plan *plan, struct place at, int number, struct rlimit64 limit)
+{
+	u32 data = plan_data(plan, &limit, sizeof limit, 8);
+	plan_call(plan, at, SYS_prlimit64, ARG(0), ARG(number), ARG_OF_DATA(data));
+}
+
+/* One that signals and POSIX timers may not fit in, as it was lowered when they were there: it comes when all threads have theirs. */
+static void plan_sigpending(struct plan *plan, const Ckpt__Task *task, struct rlimit64 limit)
+{
+	char name[48];
+	struct place last = AT(task->pid, STAGE_CLOSE);
+	snprintf(name, sizeof name, "signals of threads of %u", task->pid);
+	u32 word = plan_word(plan, name), others = 0;
+	if (limit.rlim_max >= FEW_SIGNALS)
+		plan_limit(plan, AT(task->pid, STAGE_IDS), RLIMIT_SIGPENDING,
+			   (struct rlimit64){ limit.rlim_max, limit.rlim_max });
+	for (size_t i = 0; i < task->n_tid; i++)
+		if (task->tid[i] != task->pid) {
+			plan_post(plan, AT(task->tid[i], STAGE_CLOSE), word);
+			others++;
+		}
+	if (others)
+		plan_wait(plan, last, word, others);
+	plan_limit(plan, last, RLIMIT_SIGPENDING, limit);
+}
+
 /* After the threads were made (RLIMIT_NPROC) and before rights are given up: a hard limit above what ckpt inherited needs
  * CAP_SYS_RESOURCE, and the step says so with EPERM. */
-static int limits_plan(struct plan *plan, const struct graph *graph _unused_, const struct object *object)
+static int limits_plan(struct plan *plan, const struct graph *graph, const struct object *object)
 {
 	const Ckpt__Limits *m = object->data;
+	const Ckpt__Task *task = graph_data(graph, &kind_task, object->id);
 	for (size_t i = 0; i < m->n_limit; i++) {
 		const Ckpt__Limit *l = m->limit[i];
+		int number = find_name(l->name);
 		struct rlimit64 limit = limit_of(l);
-		u32 data = plan_data(plan, &limit, sizeof limit, 8);
 		plan_for(plan, "limit %s of process %u", l->name, object->id);
-		plan_call(plan, AT(object->id, STAGE_IDS), SYS_prlimit64, ARG(0), ARG(find_name(l->name)), ARG_OF_DATA(data));
+		if (task && number == RLIMIT_SIGPENDING && limit.rlim_cur < FEW_SIGNALS)
+			plan_sigpending(plan, task, limit);
+		else
+			plan_limit(plan, AT(object->id, STAGE_IDS), number, limit);
 	}
 	return 0;
 }
