@@ -329,9 +329,16 @@ static void use_directory(struct plan *plan, struct place at, struct arg name, v
 {
 	struct plan_step *own =
 		plan_call(plan, at, SYS_openat, ARG(AT_FDCWD), name, ARG(O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+	const struct making *m = with;
+	const struct opened *o = m->others.list.v;
 	step_any(own);
-	step_into(own, ((struct making *)with)->own);
-	opened_plan(&((struct making *)with)->others, plan, at, name);
+	step_into(own, m->own);
+	opened_plan(&m->others, plan, at, name);
+	for (size_t i = 0; i < m->others.list.n; i++) { /* one that is removed takes no position that its entries had */
+		const Ckpt__File *f = graph_data(m->graph, &kind_file, o[i].file);
+		if (f && f->pos)
+			step_any(plan_call(plan, at, SYS_lseek, ARG_OF_SLOT(o[i].slot), ARG(f->pos), ARG(SEEK_SET)));
+	}
 }
 
 static struct plan_step *open_tmpfile(struct making *m, struct place at, struct arg dir)
@@ -481,7 +488,8 @@ static void place_members(struct making *m)
 	for (size_t i = 0; i < m->others.list.n; i++) {
 		if (m->ghost->tmpfile)
 			plan_reopen(m->plan, m->own, NULL, o[i].file, o[i].flags, file_flags(m->graph, o[i].file));
-		plan_position(m->plan, m->graph, o[i].file);
+		if (!is_directory(m->ghost))
+			plan_position(m->plan, m->graph, o[i].file);
 	}
 }
 
