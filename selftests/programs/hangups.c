@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* hangups DIR: slaves of terminals whose masters are closed, as a program has them that a login has left behind. They read the end and
- * take nothing; the other terminals go on. */
+/* hangups DIR [fixed]: slaves of terminals whose masters are closed, as a program has them that a login has left behind. They read the
+ * end and take nothing; the other terminals go on. fixed: of one of those some settings are locked (TIOCSLCKTRMIOS). */
 #include "judge.h"
 #include <pty.h>
 #include <sys/ioctl.h>
@@ -54,11 +54,39 @@ static void judge_terminals(void)
 	MUST(!memcmp(text, "typed\n", 6));
 }
 
+/* Nobody echoes there any more, nor ends by ^C. */
+static void fix_settings(void)
+{
+	struct termios fixed = { .c_lflag = ECHO }, settings;
+	MUST_EQ(tcgetattr(living, &settings), 0);
+	settings.c_lflag &= ~(tcflag_t)ECHO;
+	settings.c_cc[VINTR] = 7;
+	MUST_EQ(tcsetattr(living, TCSANOW, &settings), 0);
+	fixed.c_cc[VINTR] = 1;
+	MUST_EQ(ioctl(living, TIOCSLCKTRMIOS, &fixed), 0);
+}
+
+static void judge_fixed(void)
+{
+	struct termios settings;
+	MUST_EQ(tcgetattr(living, &settings), 0);
+	MUST(!(settings.c_lflag & ECHO) && settings.c_cc[VINTR] == 7);
+	settings.c_lflag = (settings.c_lflag | ECHO) & ~(tcflag_t)ISIG;
+	settings.c_cc[VINTR] = 3;
+	(void)tcsetattr(living, TCSANOW, &settings);
+	MUST_EQ(tcgetattr(living, &settings), 0);
+	MUST(!(settings.c_lflag & (ECHO | ISIG)) && settings.c_cc[VINTR] == 7);
+}
+
 int main(int argc, char **argv)
 {
 	judge_start(argc, argv);
 	close_master();
+	if (argc > 2)
+		fix_settings();
 	judge_wait();
 	judge_terminals();
+	if (argc > 2)
+		judge_fixed();
 	return judge_pass();
 }

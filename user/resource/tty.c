@@ -146,6 +146,19 @@ static int collect_settings(int fd, Ckpt__Tty *t)
 	return 0;
 }
 
+/* Settings that are locked, as a rule none. */
+static int collect_fixed(int fd, Ckpt__Tty *t)
+{
+	static const struct termios none;
+	struct termios fixed = { 0 };
+	if (ioctl(fd, TIOCGLCKTRMIOS, &fixed) < 0)
+		return fail(SYSCALL, neg_errno(), "the terminal ioctls of %s", name_of(t));
+	if (!memcmp(&fixed, &none, sizeof fixed))
+		return 0;
+	t->has_fixed = message_set_bytes(&t->fixed, &fixed, sizeof fixed);
+	return t->has_fixed ? 0 : fail_memory();
+}
+
 static int collect_master(struct collector *c, int fd, Ckpt__Tty *t)
 {
 	int locked = 0, packet = 0;
@@ -162,7 +175,8 @@ static int collect_master(struct collector *c, int fd, Ckpt__Tty *t)
 	poll(&poll_fd, 1, 0);
 	SET(t, hung_up, (poll_fd.revents & POLLHUP) != 0);
 	SET(t, changed, packet && (poll_fd.revents & POLLPRI));
-	return collect_waiting(c, fd, t);
+	int r = collect_fixed(fd, t);
+	return r == 0 ? collect_waiting(c, fd, t) : r;
 }
 
 static int tty_collect(struct collector *c, const struct subject *subject, struct object *o)
@@ -318,6 +332,8 @@ static int judge_restore(const struct graph *graph, const struct object *o)
 		return fail(IMAGE_INCONSISTENT, 0, "terminal %u has two masters", t->index);
 	if (t->termios.len != sizeof(struct termios2))
 		return fail(IMAGE_INCONSISTENT, 0, "settings of terminal %u", t->index);
+	if (t->has_fixed && t->fixed.len != sizeof(struct termios))
+		return fail(IMAGE_INCONSISTENT, 0, "fixed settings of terminal %u", t->index);
 	slave_path(path, t->index);
 	int r = access(path, F_OK) < 0 ? 0 : fail(TTY_TAKEN, 0, "%s", path);
 	int session = judge_session(graph, t), waiting = judge_waiting(t, was_used(graph, o));
@@ -450,6 +466,9 @@ static void plan_modes(struct plan *plan, const struct graph *graph, const struc
 		plan_call(plan, at, SYS_ioctl, MASTER(plan, o), ARG(TIOCSPTLCK), one);
 	if (t->packet)
 		plan_call(plan, at, SYS_ioctl, MASTER(plan, o), ARG(TIOCPKT), one);
+	if (t->has_fixed)
+		plan_call(plan, at, SYS_ioctl, MASTER(plan, o), ARG(TIOCSLCKTRMIOS),
+			  ARG_OF_DATA(plan_data(plan, t->fixed.data, t->fixed.len, 4)));
 }
 
 /* The session leader takes it before it forks: a controlling terminal is inherited. The foreground group is set when its
