@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* hangups DIR [fixed]: slaves of terminals whose masters are closed, as a program has them that a login has left behind. They read the
- * end and take nothing; the other terminals go on. fixed: of one of those some settings are locked (TIOCSLCKTRMIOS). */
+/* hangups DIR [WHAT]: slaves of terminals whose masters are closed, as a program has them that a login has left behind. They read the
+ * end and take nothing; the other terminals go on. WHAT: "fixed", of one of those some
+ * settings are locked (TIOCSLCKTRMIOS); "machine": what terminals of the machine itself there are is open too. */
 #include "judge.h"
 #include <pty.h>
 #include <sys/ioctl.h>
@@ -78,15 +79,56 @@ static void judge_fixed(void)
 	MUST(!(settings.c_lflag & (ECHO | ISIG)) && settings.c_cc[VINTR] == 7);
 }
 
+/* Those that nobody has, or all have. */
+static const char *const machines[] = { "/dev/tty61", "/dev/tty62", "/dev/console" };
+static int machine[3], machine_flags[3];
+static struct termios machine_settings[3];
+
+static void open_machine(void)
+{
+	for (int i = 0; i < 3; i++) {
+		machine[i] = open(machines[i], (i == 1 ? O_WRONLY : O_RDWR) | O_NOCTTY | O_NONBLOCK);
+		if (machine[i] < 0 || tcgetattr(machine[i], &machine_settings[i]) < 0)
+			continue;
+		if (i == 0) {
+			machine_settings[0].c_lflag &= ~(tcflag_t)(ICANON | ECHO);
+			MUST_EQ(tcsetattr(machine[0], TCSANOW, &machine_settings[0]), 0);
+			MUST_EQ(fcntl(machine[0], F_SETFL, O_APPEND), 0);
+		}
+		machine_flags[i] = fcntl(machine[i], F_GETFL);
+	}
+}
+
+static void judge_machine(void)
+{
+	for (int i = 0; i < 3; i++) {
+		char link[32], name[32] = "";
+		struct termios settings;
+		if (machine[i] < 0 || !machine_flags[i])
+			continue;
+		snprintf(link, sizeof link, "/proc/self/fd/%d", machine[i]);
+		MUST(readlink(link, name, sizeof name - 1) > 0 && !strcmp(name, machines[i]));
+		MUST_EQ(fcntl(machine[i], F_GETFL), machine_flags[i]);
+		MUST_EQ(tcgetattr(machine[i], &settings), 0);
+		MUST_EQ(settings.c_lflag, machine_settings[i].c_lflag);
+	}
+	MUST(open("/dev/tty", O_RDWR) == -1 && errno == ENXIO);
+}
+
 int main(int argc, char **argv)
 {
 	judge_start(argc, argv);
+	bool fixed = argc > 2 && !strcmp(argv[2], "fixed"), of_machine = argc > 2 && !strcmp(argv[2], "machine");
 	close_master();
-	if (argc > 2)
+	if (fixed)
 		fix_settings();
+	if (of_machine)
+		open_machine();
 	judge_wait();
 	judge_terminals();
-	if (argc > 2)
+	if (fixed)
 		judge_fixed();
+	if (of_machine)
+		judge_machine();
 	return judge_pass();
 }

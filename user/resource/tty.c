@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /* Owns pseudoterminals: both sides, settings, sizes, the session that they control and its foreground group. */
+#include "resource/tty_named.h"
 #include "resource/tty_waiting.h"
 #include <stdio.h>
 #include <sys/socket.h>
@@ -279,7 +280,7 @@ static int judge_dump(const struct graph *graph, const struct object *o)
 		return fail(TTY_EXTERNAL, 0, "%s, no pseudoterminal of this /dev/pts", t->path);
 	int r = 0;
 	const struct object *other = master_of(graph, t); /* without one, what waits in it stays where it is */
-	if (!other && is_first_of_its_side(graph, o))
+	if (!other && is_first_of_its_side(graph, o) && !tty_is_named(graph, t))
 		note(TTY_GIVEN, "%s", name_of(t));
 	if (other)
 		r = judge_unread(graph, o, other);
@@ -291,16 +292,17 @@ static int judge_dump(const struct graph *graph, const struct object *o)
 	return r ? r : session;
 }
 
-/* Does a path of the image lead to /dev/ptmx or /dev/tty? To open another device may already do something. */
-static int judge_path(const char *path, unsigned minor_number)
+/* Does a path of the image lead to /dev/ptmx, /dev/tty, or a terminal of the machine (number: 1)? To open another device may already
+ * do something. */
+static int judge_path(const char *path, unsigned number)
 {
 	struct stat st;
 	if (!path || path[0] != '/')
 		return fail(IMAGE_INCONSISTENT, 0, "a terminal without a path");
 	if (stat(path, &st) < 0)
 		return fail(FILE_MISSING, neg_errno(), "%s", path);
-	return S_ISCHR(st.st_mode) && st.st_rdev == makedev(5, minor_number) ? 0
-									     : fail(FILE_CHANGED, 0, "%s is no terminal", path);
+	bool there = st.st_rdev == makedev(5, number) || (number == 1 && major(st.st_rdev) == 4);
+	return S_ISCHR(st.st_mode) && there ? 0 : fail(FILE_CHANGED, 0, "%s is no terminal", path);
 }
 
 /* Whether there is a terminal to hand over is judged where the command line is known. */
@@ -315,6 +317,8 @@ static int judge_slave(const struct graph *graph, const struct object *o)
 		return fail(IMAGE_INCONSISTENT, 0, "the side of a terminal");
 	if (!master_of(graph, t) && is_first_of_its_side(graph, o) && !has_settings)
 		return fail(IMAGE_INCONSISTENT, 0, "settings of an external terminal");
+	if (tty_is_named(graph, t))
+		return judge_path(t->name, 1);
 	return is_side(t, "current") ? judge_path(t->path, 0) : 0;
 }
 
@@ -509,6 +513,21 @@ static void plan_external(struct plan *plan, const struct graph *graph, const st
 		plan_settings(plan, o);
 }
 
+/* One of the machine: opening a serial line would wait for its carrier. */
+static void plan_named(struct plan *plan, const struct graph *graph, const struct object *o)
+{
+	const Ckpt__Tty *t = o->data;
+	u32 flags = file_flags(graph, o->id), made = (flags & O_ACCMODE) | O_NONBLOCK | O_NOCTTY;
+	struct arg name = arg_string(plan, t->name);
+	u32 fd = step_result(plan, plan_call(plan, CREATE, SYS_openat, ARG(AT_FDCWD), name, ARG(made)));
+	plan_place_fd(plan, fd, o->id);
+	if (is_first_of_its_side(graph, o))
+		plan_settings(plan, o);
+	if (t->exclusive)
+		plan_call(plan, AT(PLAN_WORLD, STAGE_LINK), SYS_ioctl, MASTER(plan, o), ARG(TIOCEXCL), ARG(0));
+	plan_status_flags(plan, CREATE, o->id, flags, made);
+}
+
 /* The slave of a master that is closed at once. */
 static void plan_dead(struct plan *plan, const struct graph *graph, const struct object *o)
 {
@@ -555,6 +574,8 @@ static int tty_plan(struct plan *plan, const struct graph *graph, const struct o
 	const Ckpt__Tty *t = o->data;
 	if (is_side(t, "master"))
 		plan_terminal(plan, graph, o);
+	else if (tty_is_named(graph, t))
+		plan_named(plan, graph, o);
 	else if (!t->dead && !master_of(graph, t))
 		plan_external(plan, graph, o);
 	if (graph_next(graph, &kind_tty, o))

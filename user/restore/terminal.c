@@ -5,6 +5,7 @@
 #include "base/file.h"
 #include "ctty.pb-c.h"
 #include "diag/diag.h"
+#include "resource/tty_named.h"
 #include "tty.pb-c.h"
 #include <dirent.h>
 #include <fcntl.h>
@@ -35,7 +36,7 @@ static bool has_master(const struct graph *g, const struct object *slave)
 static bool is_given(const struct graph *g, const struct object *o)
 {
 	const Ckpt__Tty *t = o->data;
-	return o->kind->desc == &ckpt__tty__descriptor && !t->has_index && !t->dead && !has_master(g, o);
+	return o->kind->desc == &ckpt__tty__descriptor && !t->has_index && !t->dead && !has_master(g, o) && !tty_is_named(g, t);
 }
 
 static struct need find_need(const struct graph *g)
