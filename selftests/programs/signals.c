@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-/* signals DIR [limited]: handlers with their flags and masks, the blocked mask, alternate stacks, queued signals with their values, of
- * the process and of one thread, one of them without an entry in the queue. limited: no more signals may be queued, nor timers made, than
- * there are. */
+/* signals DIR [WHAT]: handlers with their flags and masks, the blocked mask, alternate stacks, queued signals with their values, of
+ * the process and of one thread, one of them without an entry in the queue. WHAT: "limited", no more signals may be queued,
+ * nor timers made, than there are; "continued", a SIGCONT waits that is blocked, of the process and of the thread. */
 #include "judge.h"
 
 static volatile int seen[200], n_seen, on_altstack;
@@ -33,6 +33,8 @@ static void lose_info(int signal)
 	MUST_EQ(setrlimit(RLIMIT_SIGPENDING, &limit), 0);
 }
 
+static bool continued;
+
 static void *thread(void *arg)
 {
 	stack_t stack = { .ss_sp = thread_altstack, .ss_size = sizeof thread_altstack }, now;
@@ -42,6 +44,8 @@ static void *thread(void *arg)
 	sigemptyset(&set);
 	sigaddset(&set, SIGRTMIN + 5);
 	sigaddset(&set, SIGUSR2);
+	if (continued)
+		MUST_EQ(pthread_kill(pthread_self(), SIGCONT), 0);
 	MUST_EQ(pthread_sigmask(SIG_BLOCK, &set, NULL), 0);
 	MUST_EQ(sigaltstack(&stack, NULL), 0);
 	union sigval v = { .sival_int = 77 };
@@ -75,6 +79,8 @@ int main(int argc, char **argv)
 	sigset_t blocked;
 	pthread_t t;
 	judge_start(argc, argv);
+	bool limited = argc > 2 && !strcmp(argv[2], "limited");
+	continued = argc > 2 && !strcmp(argv[2], "continued");
 	sigfillset(&act.sa_mask);
 	sigdelset(&act.sa_mask, SIGCHLD);
 	MUST_EQ(sigaction(SIGRTMIN + 1, &act, NULL), 0);
@@ -88,7 +94,11 @@ int main(int argc, char **argv)
 	sigaddset(&blocked, SIGRTMIN + 5);
 	sigaddset(&blocked, SIGUSR1);
 	sigaddset(&blocked, SIGALRM);
+	if (continued)
+		sigaddset(&blocked, SIGCONT);
 	MUST_EQ(pthread_sigmask(SIG_SETMASK, &blocked, NULL), 0);
+	if (continued)
+		MUST_EQ(kill(getpid(), SIGCONT), 0);
 	MUST_EQ(pthread_create(&t, NULL, thread, NULL), 0);
 	while (!thread_tid)
 		judge_nap(1);
@@ -101,7 +111,7 @@ int main(int argc, char **argv)
 	struct rlimit limit, limit_now;
 	timer_t timer;
 	MUST_EQ(getrlimit(RLIMIT_SIGPENDING, &limit), 0);
-	if (argc > 2) {
+	if (limited) {
 		MUST_EQ(timer_create(CLOCK_MONOTONIC, &event, &timer), 0);
 		limit.rlim_cur = 0;
 		MUST_EQ(setrlimit(RLIMIT_SIGPENDING, &limit), 0);
@@ -109,11 +119,12 @@ int main(int argc, char **argv)
 	judge_wait();
 	MUST_EQ(getrlimit(RLIMIT_SIGPENDING, &limit_now), 0);
 	MUST(limit_now.rlim_cur == limit.rlim_cur && limit_now.rlim_max == limit.rlim_max);
-	MUST(argc <= 2 || timer_delete(timer) == 0);
+	MUST(!limited || timer_delete(timer) == 0);
 	sigset_t pending, mask;
 	sigpending(&pending);
 	MUST(sigismember(&pending, SIGRTMIN + 1) && sigismember(&pending, SIGRTMIN + 2) && sigismember(&pending, SIGUSR1));
 	MUST(!sigismember(&pending, SIGRTMIN + 5)); /* that one is the thread's own */
+	MUST_EQ(sigismember(&pending, SIGCONT), continued);
 	pthread_sigmask(SIG_SETMASK, NULL, &mask);
 	for (int s = 1; s < 64; s++)
 		MUST(s == 32 || s == 33 || sigismember(&mask, s) == sigismember(&blocked, s));

@@ -17,6 +17,7 @@
 #include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/ptrace.h>
 #include <sys/resource.h>
 #include <sys/rseq.h>
 #include <sys/syscall.h>
@@ -235,6 +236,13 @@ static void wait_on(u32 *word, u32 value)
 /* A thread that does not lead its process is gone when it has died. */
 static bool is_thread_there(u32 pid, u32 tid) { return pid != tid && syscall(SYS_tgkill, pid, tid, 0) == 0; }
 
+/* A thread that is held stops to tell of a SIGCONT (ptrace_trap_notify()), also of one that it has sent to itself and blocks. */
+static bool goes_on(u32 tid, const siginfo_t *stop)
+{
+	bool told = stop->si_pid && stop->si_code == CLD_TRAPPED && stop->si_status >> 8 == PTRACE_EVENT_STOP;
+	return told && ptrace(PTRACE_CONT, (pid_t)tid, 0, 0) == 0;
+}
+
 /* A task that died leaves its array running for ever. */
 static int check_alive(struct execution *x, u32 pid, u32 tid)
 {
@@ -245,6 +253,8 @@ static int check_alive(struct execution *x, u32 pid, u32 tid)
 	siginfo_t stop = { 0 };                                     /* of one that is held: a signal that would have ended it */
 	if (waitid(P_PID, tid, &stop, WSTOPPED | WNOHANG | WNOWAIT | __WALL) < 0)
 		stop.si_pid = 0;
+	if (goes_on(tid, &stop))
+		return 0;
 	_cleanup_text_ struct text stat = { 0 };
 	int r = file_readf(&stat, AT_FDCWD, "/proc/%u/stat", tid);
 	const char *state = stat.data ? strrchr(stat.data, ')') : NULL;
