@@ -107,6 +107,9 @@ bool arch_extended_same(const void *a, size_t a_len, const void *b, size_t b_len
 size_t arch_extended_convert(void *ret, const void *data, size_t len);
 /* XXH3-128 of the data, low half first, where this processor does it faster than the library; else false. */
 bool arch_hash(const void *data, size_t len, u64 ret[2]);
+/* The protection keys by which the thread may do anything, a bit for each: a new process may not, so somebody has opened them. 0 where there
+ * are no keys. */
+u32 arch_open_keys(const void *data, size_t len);
 const char *arch_name(void);
 
 /* --- code over an entry of a vDSO that another kernel made (user/collect/vdso.c) --- */

@@ -223,3 +223,15 @@ size_t arch_extended_convert(void *ret, const void *data, size_t len)
 	memcpy(ret, data, len);
 	return len;
 }
+
+/* POR_EL0: four bits for each key, of which a new process has none set but those of key 0. */
+u32 arch_open_keys(const void *data, size_t len)
+{
+	struct set overlays = find_set(data, len, NT_ARM_POE);
+	u64 word = 0;
+	u32 open = 0;
+	memcpy(&word, overlays.at ?: &word, MIN(overlays.len, sizeof word));
+	for (u32 key = 1; key < 16; key++)
+		open |= word >> 4 * key & 15 ? 1u << key : 0;
+	return open;
+}

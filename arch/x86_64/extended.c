@@ -119,3 +119,21 @@ size_t arch_extended_convert(void *ret, const void *data, size_t len)
 	}
 	return end;
 }
+
+#define PKU 9
+
+/* PKRU: two bits for each key, of which a new process has the lower one set (arch/x86/mm/pkeys.c, init_pkru_value). */
+u32 arch_open_keys(const void *data, size_t len)
+{
+	u32 size, pkru, open = 0;
+	if (len < HEADER_END || !(word_at(data, AT_ENABLED) >> PKU & 1))
+		return 0;
+	size_t end = end_of(PKU, &size);
+	if (size < sizeof pkru || end > len)
+		return 0;
+	memcpy(&pkru, (const char *)data + end - size, sizeof pkru);
+	for (u32 key = 1; key < 16; key++)
+		if ((pkru >> 2 * key & 3) != 1)
+			open |= 1u << key;
+	return open;
+}

@@ -113,10 +113,6 @@ static void take(const char *what)
 	if (!strcmp(what, "listener"))
 		MUST_EQ(close((int)syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_NEW_LISTENER, &program)),
 			0);
-	if (!strcmp(what, "key")) {
-		void *page = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-		MUST_EQ(pkey_mprotect(page, 4096, PROT_READ | PROT_WRITE, pkey_alloc(0, 0)), 0);
-	}
 	if (!strcmp(what, "thread-clock")) {
 		MUST_EQ(timer_create(CLOCK_THREAD_CPUTIME_ID, &event, &timer), 0);
 		start(sleeper, NULL);

@@ -3,7 +3,6 @@
 #include "diag/diag.h"
 #include "harness/target.h"
 #include <stdio.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 
 /* Every code must be named, with the exit class of the first; the program goes on and notices nothing. */
@@ -43,16 +42,6 @@ REFUSED(a_timer_of_a_dead_thread, CODES("[TIMER_THREAD]", "notifies thread"), "t
 REFUSED(threads_in_a_user_namespace, CODES("[USERNS_THREADS]"), "user")
 REFUSED(a_filter_with_a_supervisor, CODES("[SECCOMP_LISTENER]"), "listener")
 REFUSED(its_own_supervisor, CODES("[SECCOMP_LISTENER]", "[FD_SECCOMP]"), "supervisor")
-TEST(memory_with_a_key, .root = true)
-{
-	int key = pkey_alloc(0, 0);
-	if (key < 0)
-		SKIP("this processor has no protection keys");
-	CHECK_OK(pkey_free(key));
-	refused((const char *const[]){ "foreign", "key", NULL }, CODES("[VMA_UNSUPPORTED]", "protection key"));
-	setenv("CKPT_DISABLE", "BPF", 1);
-	refused((const char *const[]){ "foreign", "key", NULL }, CODES("[VMA_UNSUPPORTED]", "protection key"));
-}
 REFUSED(the_cpu_clock_of_another_process, CODES("[TIMER_CLOCK]", "on the CPU time of process"), "clock")
 REFUSED(the_cpu_clock_of_some_thread, CODES("[TIMER_CLOCK]", "one of 2 threads"), "thread-clock")
 REFUSED(all_at_once,

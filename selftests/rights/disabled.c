@@ -353,6 +353,16 @@ TEST(semaphores_that_nobody_tells, .root = true)
 	target_judge(&t);
 }
 
+/* Who may not be asked has the keys that can be seen from outside. */
+TEST(keys_that_nobody_tells, .root = true)
+{
+	struct target t;
+	target_start(&t, "pkeys", "filter");
+	target_dump_warns(&t, "[PKEYS_UNASKED]", false);
+	target_restore(&t, 0);
+	target_judge(&t);
+}
+
 #if defined(__x86_64__)
 /* Who may not be asked has no segments, as far as anybody can tell. */
 TEST(segments_that_nobody_tells, .root = true)

@@ -85,7 +85,6 @@ static const char *vma_refusal(const struct vma *v)
 	} reasons[] = {
 		{ VMA_IO | VMA_PFNMAP, "memory of a device" },
 		{ VMA_SHADOW_STACK, "a shadow stack" },
-		{ 15u << VMA_PKEY_SHIFT, "it has a protection key" },
 	};
 	if (v->flags & VMA_SPECIAL)
 		return !strcmp(v->name, "[vdso]") || !strncmp(v->name, "[vvar", 5) ? NULL : "the kernel made it";
