@@ -8,6 +8,12 @@ char LICENSE[] SEC("license") = "Dual BSD/GPL";
 #define SOCKFS_MAGIC 0x534f434b
 #define ANON_INODE_FS_MAGIC 0x09041934
 #define MQUEUE_MAGIC 0x19800202
+#define AF_UNIX 1
+#define AF_INET 2
+#define AF_INET6 10
+#define SOCK_DGRAM 2
+#define IPPROTO_UDP 17
+#define IPPROTO_UDPLITE 136
 
 /* One reader at a time: ckpt locks a pinned program while it reads. */
 struct {
@@ -128,6 +134,28 @@ static __always_inline void read_chooser(struct file *f, struct record_file_raw 
 	raw->file.chosen = group && BPF_CORE_READ(group, prog);
 }
 
+/* Messages wait in two queues of a UDP socket, in one of a unix socket. */
+static __always_inline void read_waiting(struct file *f, struct record_file_raw *raw)
+{
+	struct sock *sk;
+	u32 family, protocol;
+
+	raw->file.waiting = WAITING_UNKNOWN;
+	if (raw->file.magic != SOCKFS_MAGIC)
+		return;
+	sk = BPF_CORE_READ((struct socket *)f->private_data, sk);
+	if (!sk)
+		return;
+	family = BPF_CORE_READ(sk, __sk_common.skc_family);
+	protocol = BPF_CORE_READ(sk, sk_protocol);
+	if (family == AF_UNIX)
+		raw->file.waiting = BPF_CORE_READ(sk, sk_receive_queue.qlen);
+	else if ((family == AF_INET || family == AF_INET6) && BPF_CORE_READ(sk, sk_type) == SOCK_DGRAM &&
+		 (protocol == IPPROTO_UDP || protocol == IPPROTO_UDPLITE))
+		raw->file.waiting =
+			BPF_CORE_READ(sk, sk_receive_queue.qlen) + BPF_CORE_READ((struct udp_sock *)sk, reader_queue.qlen);
+}
+
 /* mq_notify(3): who reads the queue as a file is told all but the value. */
 static __always_inline void read_notify(struct file *f, struct record_file_raw *raw)
 {
@@ -201,6 +229,7 @@ int ckpt_file(struct bpf_iter__task_file *ctx)
 	read_chooser(f, raw);
 	read_userfault(f, raw);
 	read_notify(f, raw);
+	read_waiting(f, raw);
 	state.header.tag = RECORD_FILE;
 	state.header.len = sizeof(*raw);
 	bpf_seq_write(ctx->meta->seq, &state.header, sizeof(state.header) + sizeof(*raw));

@@ -225,6 +225,8 @@ enum record_locks { LOCKS_UNKNOWN, LOCKS_NONE, LOCKS_SOME }; /* as fdinfo shows 
 
 /* One descriptor. */
 enum record_eventfd { EVENTFD_UNKNOWN, EVENTFD_COUNTER, EVENTFD_SEMAPHORE }; /* unknown, or it is none */
+#define WAITING_UNKNOWN 0xffffffffu
+
 struct record_file {
 	rec_u32 tgid, fd;
 	rec_u32 flags; /* as in fdinfo: open flags without O_CLOEXEC */
@@ -247,6 +249,7 @@ struct record_file {
 	rec_u32 userfault_flags; /* of userfaultfd(2): as it was called, O_CLOEXEC and UFFD_USER_MODE_ONLY among others */
 	rec_u32 userfault_process;  /* whose memory it is about; 0: of none in the tree */
 	rec_u32 userfault_features; /* UFFD_FEATURE_*, and USERFAULT_AGREED when UFFDIO_API has been asked */
+	rec_u32 waiting;            /* of a unix socket, or one of UDP: messages that it has not read; WAITING_UNKNOWN */
 	rec_u64 notify_value;       /* of a POSIX message queue: what mq_notify(3) tells with its signal */
 	rec_u32 notify_known;       /* that is known */
 	rec_u32 table;              /* whose descriptor table it is in: tgid, or the first thread that has another */

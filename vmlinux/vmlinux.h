@@ -287,8 +287,20 @@ struct eventfd_ctx {
 struct sock_reuseport {
 	struct bpf_prog *prog;
 };
+struct sk_buff_head {
+	u32 qlen;
+};
+struct sock_common {
+	unsigned short skc_family;
+};
 struct sock {
+	struct sock_common __sk_common;
+	struct sk_buff_head sk_receive_queue;
+	u16 sk_type, sk_protocol;
 	struct sock_reuseport *sk_reuseport_cb;
+};
+struct udp_sock { /* begins with a struct sock */
+	struct sk_buff_head reader_queue;
 };
 struct socket { /* private_data of its file */
 	struct sock *sk;

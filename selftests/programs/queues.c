@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-/* queues DIR [large | huge]: what waits in sockets and pipes comes out exactly as it went in: descriptors with their byte, senders, packets,
+/* queues DIR [large | huge | empty | closed]: what waits in sockets and pipes comes out exactly as it went in: descriptors with their byte, senders, packets,
  * errors that were not told yet. */
 #include "judge.h"
 #include <grp.h>
+#include <netinet/in.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 
@@ -116,6 +117,34 @@ static int hold_much(void)
 	return judge_pass();
 }
 
+/* Messages without data, behind others and before them. */
+static int hold_empty(bool closed)
+{
+	struct sockaddr_in a = { .sin_family = AF_INET, .sin_addr = { htonl(INADDR_LOOPBACK) } };
+	static const char *const texts[] = { "", "one", "", "", "two", "" };
+	int packets[2], udp = socket(AF_INET, SOCK_DGRAM, 0), from = socket(AF_INET, SOCK_DGRAM, 0);
+	socklen_t len = sizeof a;
+	char text[8];
+	MUST_EQ(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, packets), 0);
+	MUST(bind(udp, (void *)&a, sizeof a) == 0 && getsockname(udp, (void *)&a, &len) == 0);
+	MUST_EQ(connect(from, (void *)&a, sizeof a), 0);
+	for (int i = 0; i < 6; i++) {
+		MUST_EQ(send(packets[0], texts[i], strlen(texts[i]), 0), strlen(texts[i]));
+		MUST_EQ(send(from, texts[i], strlen(texts[i]), 0), strlen(texts[i]));
+	}
+	if (closed)
+		MUST_EQ(shutdown(packets[0], SHUT_WR), 0);
+	judge_wait();
+	for (int i = 0; i < 6; i++) {
+		MUST_EQ(recv(packets[1], text, sizeof text, MSG_DONTWAIT), strlen(texts[i]));
+		poll(&(struct pollfd){ .fd = udp, .events = POLLIN }, 1, 10000);
+		MUST_EQ(recv(udp, text, sizeof text, MSG_DONTWAIT), strlen(texts[i]));
+	}
+	MUST_EQ(recv(udp, text, sizeof text, MSG_DONTWAIT), -1);
+	MUST_EQ(recv(packets[1], text, sizeof text, MSG_DONTWAIT), closed ? 0 : -1);
+	return judge_pass();
+}
+
 /* More than one gets without a right. */
 static int hold_more(void)
 {
@@ -142,7 +171,9 @@ int main(int argc, char **argv)
 	socklen_t len = sizeof who;
 	judge_start(argc, argv);
 	if (argc > 2)
-		return strcmp(argv[2], "huge") ? hold_much() : hold_more();
+		return !strcmp(argv[2], "huge")    ? hold_more()
+		       : !strcmp(argv[2], "large") ? hold_much()
+						   : hold_empty(!strcmp(argv[2], "closed"));
 	int file = open(judge_path("file"), O_RDWR | O_CREAT, 0600);
 
 	MUST_EQ(socketpair(AF_UNIX, SOCK_STREAM, 0, stream), 0);

@@ -122,6 +122,21 @@ TEST(ldt_unreadable, .root = true) { refused_program("ldt", "filter", EXIT_UNSUP
 
 TEST(mqueue_messages, .root = true) { refused_program("mqueues", "messages", EXIT_UNSUPPORTED, "[MQUEUE_MESSAGES]"); }
 TEST(mqueue_notify, .root = true) { refused_program("mqueues", "notify", EXIT_UNSUPPORTED, "[MQUEUE_NOTIFY]"); }
+/* They can be seen once. */
+TEST(socket_empty, .root = true, .net = true)
+{
+	struct target t;
+	char pid[16];
+	if (caps_ask(NULL, CAN_BPF).answer != CAP_YES)
+		SKIP("nothing else tells how many messages wait");
+	target_start(&t, "queues", "empty");
+	snprintf(pid, sizeof pid, "%d", t.pid);
+	CHECK_EQ(ckpt(NULL, "dump", "--leave-running", pid, t.image), 0);
+	refused_at(&t, WORK "/again", EXIT_UNSUPPORTED, "[SOCKET_EMPTY]");
+	target_judge(&t);
+	refused_program("queues", "closed", EXIT_UNSUPPORTED, "[SOCKET_EMPTY]");
+}
+
 /* Who may not exceed net.core.wmem_max refuses what he could not restore, and what was dumped by one who may. */
 TEST(socket_room, .root = true)
 {

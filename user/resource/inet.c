@@ -318,7 +318,7 @@ static int inet_collect(struct collector *c, const struct subject *subject, stru
 		r = collect_portless(m);
 	if (r < 0 || collector_live(c))
 		return r;
-	return is_datagram(m) && !is_raw(m) ? collect_datagrams(fd, m) : collect_unread(fd, m);
+	return is_datagram(m) && !is_raw(m) ? collect_datagrams(c, fd, m) : collect_unread(fd, m);
 }
 
 /* --- judge --- */

@@ -3,6 +3,7 @@
  * part of inet.c. */
 #pragma once
 #include "resource/inet_packet.h"
+#include "resource/socket_room.h"
 #include <linux/sockios.h>
 #include <poll.h>
 #include <sys/ioctl.h>
@@ -38,7 +39,7 @@ static inline int peek_datagrams(int fd, Ckpt__Inet *m)
 	_cleanup_free_ u8 *data = malloc(DATAGRAM_ROOM);
 	if (!data)
 		return fail_memory();
-	for (int offset = 0;;) {
+	for (int offset = -1;;) { /* an empty one that comes first is seen without */
 		union address source = { 0 };
 		socklen_t len = sizeof source;
 		int r = set_peek_offset(fd, offset);
@@ -52,11 +53,11 @@ static inline int peek_datagrams(int fd, Ckpt__Inet *m)
 		r = add_datagram(m, data, (size_t)n, &source);
 		if (r < 0)
 			return r;
-		offset += (int)n;
+		offset = MAX(offset, 0) + (int)n;
 	}
 }
 
-static inline int collect_datagrams(int fd, Ckpt__Inet *m)
+static inline int collect_datagrams(struct collector *c, int fd, Ckpt__Inet *m)
 {
 	struct pollfd poll_fd = { .fd = fd, .events = POLLIN };
 	int before = -1, held = 0;
@@ -68,6 +69,8 @@ static inline int collect_datagrams(int fd, Ckpt__Inet *m)
 	if (getsockopt(fd, SOL_SOCKET, SO_PEEK_OFF, &before, &len) < 0)
 		return fail(INET_PEEK, neg_errno(), "SO_PEEK_OFF");
 	int r = peek_datagrams(fd, m), back = set_peek_offset(fd, before);
+	if (r == 0 && back == 0 && !(m->shutdown & 1))
+		r = judge_seen(c, m->n_datagram);
 	return r < 0 ? r : back;
 }
 

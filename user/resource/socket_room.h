@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* How much may wait in a socket that ckpt makes: what is sent through it is in its buffer until somebody reads it. */
+/* What waits in sockets: how much may, in one that ckpt makes, whose buffer holds it until somebody reads it; and whether all of it can
+ * be seen. */
 #pragma once
 #include "base/base.h"
+#include "collect/collect.h"
 #include "diag/diag.h"
 #include <sys/socket.h>
 #include <unistd.h>
@@ -27,4 +29,14 @@ static inline int judge_room(u64 bytes, const char *where)
 	return bytes <= largest ? 0
 				: fail(SOCKET_ROOM, 0, "%llu bytes at %s, where there is room for %llu",
 				       (unsigned long long)bytes, where, (unsigned long long)largest);
+}
+
+/* Have all messages been seen? One without data that was looked at before is passed over (net/core/datagram.c), and is nothing else than
+ * the end where the other end sends no more. Where eBPF tells. */
+static inline int judge_seen(struct collector *c, size_t seen)
+{
+	const struct record_file *file = collector_kernel_file(c);
+	if (!file || file->waiting == WAITING_UNKNOWN || file->waiting <= seen)
+		return 0;
+	return fail(SOCKET_EMPTY, 0, "%zu of %u were seen", seen, file->waiting);
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Queues of unix sockets: data, descriptors and senders, looked at without taking them. A part of unix.c. */
 #pragma once
+#include "resource/socket_room.h"
 #include "resource/unix_options.h"
 
 struct peek {
@@ -169,7 +170,7 @@ static inline int collect_messages(struct collector *c, int fd, Ckpt__Unix *u)
 		int r = peek_at(fd, &p, offset, 0);
 		bool end = r == 0 && p.len == 0 && !p.nfds && (u->shutdown & 1);
 		if (r == -EAGAIN || end)
-			return 0;
+			return u->n_message || end || offset >= 0 ? judge_seen(c, u->n_message) : 0;
 		if (r == 0)
 			r = add_message(c, u, &p, p.data, (size_t)p.len, true);
 		if (r < 0)
