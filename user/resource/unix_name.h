@@ -404,6 +404,7 @@ static inline void plan_moved_name(struct plan *plan, struct arg socket, u32 fil
 	step_expect(plan_helper_call(plan, at, world, SYS_bind, (struct arg[6]){ socket, address, len }), 0);
 	struct arg move[6] = { ARG(AT_FDCWD), made, there, arg_string(plan, moved_base(u)), ARG(0) };
 	step_expect(plan_helper_call(plan, at, world, SYS_renameat2, move), 0);
+	step_any(plan_call(plan, at, SYS_unlinkat, ARG(AT_FDCWD), made, ARG(0))); /* there only when it was not moved */
 	plan_no_directories(plan, at, bound);
 	plan_land(plan, at, failed);
 	step_any(plan_call(plan, at, SYS_unlinkat, there, own, ARG(AT_REMOVEDIR)));
