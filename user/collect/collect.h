@@ -73,8 +73,8 @@ int collector_fd(struct collector *);
 /* A duplicate of any file that was collected, as long as the tree has it open: the caller's. FILE scope, also when all settles;
  * negative errno without the right. */
 int collector_open(struct collector *, u32 file);
-/* Remembers the socket that is being collected, as one that listens (connections_add_listener()). 0 or negative errno. */
-int collector_note_listener(struct collector *, u32 file);
+/* Remembers the socket that is being collected, a connection or one that listens (connections_add()). 0 or negative errno. */
+int collector_note_connection(struct collector *, u32 file);
 /* A number that the resource will want to know by a key of its own (mixed with map_mix): remembered until the collection is
  * done; recalled: 0 when there is none. -ENOMEM. */
 int collector_remember(struct collector *, u64 key, u32 number);

@@ -210,12 +210,11 @@ int collector_open(struct collector *c, u32 file)
 	return own < 0 ? neg_errno() : own;
 }
 
-int collector_note_listener(struct collector *c, u32 file)
+int collector_note_connection(struct collector *c, u32 file)
 {
-	const struct current *current = c->current;
-	bool own = current->own >= 0;
-	return connections_add_listener(collector_connections(c), file, own ? 0 : holder(c, current->record->table),
-					own ? current->own : (int)current->record->fd);
+	const struct record_file *record = c->current->record;
+	pid_t has = c->current->own >= 0 ? 0 : holder(c, record->table);
+	return connections_add(collector_connections(c), file, collector_fd(c), has, (int)record->fd);
 }
 
 struct connections *collector_connections(struct collector *c) { return c->config->connections ?: &c->connections; }

@@ -10,6 +10,7 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 
@@ -24,10 +25,13 @@ static int set_repair(int fd, int mode)
 	return setsockopt(fd, IPPROTO_TCP, TCP_REPAIR, &mode, sizeof mode) < 0 ? neg_errno() : 0;
 }
 
-int repair_allowed(void)
+int repair_allowed(struct connections *c)
 {
-	_cleanup_close_ int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	return fd < 0 ? neg_errno() : set_repair(fd, 1);
+	_cleanup_close_ int fd = c->asked ? -1 : socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (!c->asked)
+		c->allowed = fd < 0 ? neg_errno() : set_repair(fd, 1);
+	c->asked = true;
+	return c->allowed;
 }
 
 static int end_repair(int fd, u8 reuse)
@@ -108,51 +112,61 @@ static int start_guard(struct connections *c)
 	return 0;
 }
 
-int connections_add(struct connections *c, int fd)
+static u64 cookie_of(int fd)
 {
-	_cleanup_close_ int own = fcntl(fd, F_DUPFD_CLOEXEC, 3);
-	struct connection *place = own < 0 ? NULL : vector_add(&c->list);
+	u64 cookie = 0;
+	socklen_t len = sizeof cookie;
+	return getsockopt(fd, SOL_SOCKET, SO_COOKIE, &cookie, &len) < 0 ? 0 : cookie;
+}
+
+static u8 state_of(int fd)
+{
+	struct tcp_info info = { 0 };
+	socklen_t len = sizeof info;
+	return getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) < 0 ? 0 : info.tcpi_state;
+}
+
+int connections_add(struct connections *c, u32 file, int fd, pid_t holder, int number)
+{
+	_cleanup_close_ int own = holder ? -1 : fcntl(fd, F_DUPFD_CLOEXEC, 3);
+	if (!holder && own < 0)
+		return neg_errno();
+	struct connection *place = vector_add(&c->list);
 	if (!place)
-		return own < 0 ? neg_errno() : -ENOMEM;
-	place->fd = take_fd(&own);
-	int r = map_set(&c->place, (u64)place->fd, (u32)c->list.n);
-	return r < 0 ? r : place->fd;
+		return -ENOMEM;
+	*place = (struct connection){ .fd = take_fd(&own),
+				      .holder = holder,
+				      .number = number,
+				      .cookie = cookie_of(fd),
+				      .listens = state_of(fd) == LISTEN };
+	return map_set(&c->place, file, (u32)c->list.n);
 }
 
 static int open_connection(const struct connection *connection)
 {
-	if (!connection->holder)
-		return fcntl(connection->fd, F_DUPFD_CLOEXEC, 3);
+	if (!connection->holder) {
+		int own = fcntl(connection->fd, F_DUPFD_CLOEXEC, 3);
+		return own < 0 ? neg_errno() : own;
+	}
 	_cleanup_close_ int process = (int)syscall(SYS_pidfd_open, connection->holder, 0);
-	if (process < 0) /* it leads no process */
+	if (process < 0 && errno != EMFILE) /* it leads no process */
 		process = (int)syscall(SYS_pidfd_open, connection->holder, O_EXCL /* PIDFD_THREAD, Linux 6.9 */);
-	return process < 0 ? -1 : (int)syscall(SYS_pidfd_getfd, process, connection->number, 0);
-}
-
-int connections_add_listener(struct connections *c, u32 file, pid_t holder, int number)
-{
-	struct connection *place = vector_add(&c->list);
-	if (!place)
-		return -ENOMEM;
-	*place = (struct connection){ .fd = holder ? -1 : fcntl(number, F_DUPFD_CLOEXEC, 3),
-				      .holder = holder,
-				      .number = number };
-	if (!holder && place->fd < 0)
+	_cleanup_close_ int fd = process < 0 ? -1 : (int)syscall(SYS_pidfd_getfd, process, connection->number, 0);
+	if (fd < 0)
 		return neg_errno();
-	return map_set(&c->listeners, file, (u32)c->list.n);
+	return cookie_of(fd) == connection->cookie ? take_fd(&fd) : -ESTALE;
 }
 
-int connections_open_listener(const struct connections *c, u32 file)
+int connections_open(const struct connections *c, u32 file)
 {
-	u32 at = map_get(&c->listeners, file);
-	int fd = at ? open_connection(&c->list.v[at - 1]) : -1;
-	return fd >= 0 ? fd : at ? neg_errno() : -EBADF;
+	u32 at = map_get(&c->place, file);
+	return at ? open_connection(&c->list.v[at - 1]) : -EBADF;
 }
 
-static struct connection *find(struct connections *c, int own)
+static struct connection *find(struct connections *c, u32 file)
 {
-	u32 at = map_get(&c->place, (u64)own);
-	return at && c->list.v[at - 1].fd == own ? &c->list.v[at - 1] : NULL;
+	u32 at = map_get(&c->place, file);
+	return at ? &c->list.v[at - 1] : NULL;
 }
 
 /* What came: segments to a connection; to a socket that listens, connections that wait. */
@@ -165,27 +179,18 @@ static u32 received_of(int fd)
 	return info.tcpi_state == LISTEN ? info.tcpi_unacked : info.tcpi_segs_in;
 }
 
-void connections_mark_outside(struct connections *c, int own)
+void connections_mark_outside(struct connections *c, u32 file, int fd)
 {
-	struct connection *connection = find(c, own);
+	struct connection *connection = find(c, file);
 	if (!connection)
 		return;
 	connection->outside = true;
-	connection->received = received_of(own);
+	connection->received = received_of(fd);
 }
 
-void connections_mark_listener(struct connections *c, u32 file, int fd)
+void connections_give_up(struct connections *c, u32 file)
 {
-	u32 at = map_get(&c->listeners, file);
-	if (!at)
-		return;
-	c->list.v[at - 1].outside = true;
-	c->list.v[at - 1].received = received_of(fd);
-}
-
-void connections_give_up(struct connections *c, int own)
-{
-	struct connection *connection = find(c, own);
+	struct connection *connection = find(c, file);
 	if (connection)
 		connection->given_up = true;
 }
@@ -194,8 +199,8 @@ static bool has_moved(const struct connection *connection)
 {
 	if (!connection->outside)
 		return false;
-	_cleanup_close_ int opened = connection->fd < 0 ? open_connection(connection) : -1;
-	return received_of(connection->fd < 0 ? opened : connection->fd) != connection->received;
+	_cleanup_close_ int fd = open_connection(connection);
+	return received_of(fd) != connection->received;
 }
 
 bool connections_moved(const struct connections *c)
@@ -255,32 +260,78 @@ static void end_one(const struct connection *connection)
 {
 	const struct linger at_once = { 1, 0 };
 	const int on = 1;
-	struct tcp_info info = { 0 };
-	socklen_t len = sizeof info;
 	if (connection->given_up)
 		setsockopt(connection->fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-	else if (!connection->outside && getsockopt(connection->fd, IPPROTO_TCP, TCP_INFO, &info, &len) == 0 &&
-		 info.tcpi_state == CLOSE_WAIT)
+	else if (!connection->outside && state_of(connection->fd) == CLOSE_WAIT)
 		setsockopt(connection->fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
 	else
 		set_repair(connection->fd, 1);
 }
 
+/* --- from just before the tree's death to just behind it --- */
+
+#define PORTION 1024
+#define SPARE 64 /* descriptors that whoever ends a tree may need besides */
+
+/* Those of the list from first to before end that are open by now. */
+struct portion {
+	const struct connections *all;
+	size_t first, end;
+};
+
+static void end_portion(const void *arg)
+{
+	const struct portion *p = arg;
+	for (size_t i = p->first; i < p->end; i++)
+		if (p->all->list.v[i].fd >= 0 && !p->all->list.v[i].listens)
+			end_one(&p->all->list.v[i]);
+}
+
+/* To a process that has them from now on instead of ckpt. What nobody but ckpt has ckpt keeps. */
+static int hand_over(struct connections *c, const struct tree *tree, size_t first, size_t end)
+{
+	int r = tree_keep_files(&c->keepers, tree, end_portion, &(struct portion){ c, first, end });
+	for (size_t i = first; r == 0 && i < end; i++)
+		if (c->list.v[i].holder)
+			closep(&c->list.v[i].fd);
+	return r;
+}
+
+int connections_keep(struct connections *c, const struct tree *tree)
+{
+	struct rlimit limit = { PORTION, PORTION };
+	getrlimit(RLIMIT_NOFILE, &limit);
+	size_t first = 0, open = 0;
+	int r = 0;
+	for (size_t i = 0; r == 0 && i < c->list.n; i++) {
+		struct connection *connection = &c->list.v[i];
+		if (connection->listens || !connection->holder)
+			continue;
+		connection->fd = open_connection(connection);
+		if (connection->fd < 0)
+			return connection->fd;
+		if (++open < PORTION && (rlim_t)connection->fd + SPARE < limit.rlim_cur)
+			continue;
+		r = hand_over(c, tree, first, i + 1);
+		first = i + 1, open = 0;
+	}
+	return r == 0 && open && c->keepers.pid ? hand_over(c, tree, first, c->list.n) : r;
+}
+
 void connections_end(struct connections *c)
 {
 	end_guard(c);
-	for (size_t i = 0; i < c->list.n; i++)
-		if (c->list.v[i].fd >= 0)
-			end_one(&c->list.v[i]);
+	end_portion(&(struct portion){ c, 0, c->list.n });
+	tree_guard_end(&c->keepers);
 }
 
 void connections_free(struct connections *c)
 {
 	end_guard(c);
+	tree_guard_dismiss(&c->keepers);
 	for (size_t i = 0; i < c->list.n; i++)
 		closep(&c->list.v[i].fd);
 	vector_free(&c->list);
 	map_free(&c->place);
-	map_free(&c->listeners);
 	*c = (struct connections){ 0 };
 }

@@ -79,10 +79,14 @@ static void note_lock(struct graph *graph, const struct netlock *lock)
 		message_set_string(&host->network_lock, lock->id);
 }
 
-/* The lock outlives ckpt from before the tree dies. */
+/* The lock outlives ckpt from before the tree dies, and so do the connections. */
 static int end_tree(const struct dump_config *config, struct tree *tree, struct connections *connections, struct netlock *lock)
 {
-	int r = netlock_keep(lock, config->dir, tree->processes.v[0].pid);
+	int r = connections_keep(connections, tree);
+	if (r < 0)
+		fail(SYSCALL, r, "duplicates of all connections");
+	else
+		r = netlock_keep(lock, config->dir, tree->processes.v[0].pid);
 	if (r < 0) {
 		diag_result("dumped to %s, but the process tree runs on unchanged", config->dir);
 		return r;

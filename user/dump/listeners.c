@@ -45,7 +45,7 @@ static int check_waiting(struct connections *connections, const struct policies 
 {
 	struct tcp_info info = { 0 };
 	socklen_t len = sizeof info;
-	connections_mark_listener(connections, file, fd);
+	connections_mark_outside(connections, file, fd);
 	if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) < 0)
 		return fail(SYSCALL, neg_errno(), "TCP_INFO");
 	bool quiet = info.tcpi_unacked == m->waiting || policy_of(policies, POLICY_TCP_WAITING) == POLICY_RESET;
@@ -71,7 +71,7 @@ int dump_lock_listeners(const struct graph *graph, const struct policies *polici
 	for (const struct object *o = NULL; r == 0 && (o = graph_next(graph, kind, o));) {
 		const Ckpt__Inet *m = o->data;
 		size_t mark = diag_mark();
-		_cleanup_close_ int fd = m->listening ? connections_open_listener(connections, o->id) : -1;
+		_cleanup_close_ int fd = m->listening ? connections_open(connections, o->id) : -1;
 		if (!is_wanted(m, fd, &listeners))
 			continue;
 		WORKING_ON("file %u", o->id);

@@ -147,7 +147,7 @@ static int collect_tcp(struct collector *c, int fd, struct object *o)
 	if (info.tcpi_state == LISTEN) {
 		if (m->local_port && collector_remember(c, listener_key(m->local_port), o->id) < 0)
 			return fail_memory();
-		int noted = collector_live(c) ? 0 : collector_note_listener(c, o->id);
+		int noted = collector_live(c) ? 0 : collector_note_connection(c, o->id);
 		if (noted < 0)
 			return fail(SYSCALL, noted, "a duplicate of a listening socket");
 		SET(m, listening, true);
@@ -167,15 +167,16 @@ static int collect_tcp(struct collector *c, int fd, struct object *o)
 		SET(m, peer_closed, true);
 		forget_end(m); /* comes with it */
 	}
-	int r = collect_connection(c, fd, &info, m);
+	int r = collect_connection(c, o->id, fd, &info, m);
 	if (r == 0)
-		r = find_peer(c, &kind_inet, o, m);
+		r = find_peer(c, &kind_inet, o->id, &(struct end){ m, fd });
 	return r == 0 && m->peer && !collector_live(c) ? end_pair(m, graph_data(collector_graph(c), &kind_inet, m->peer)) : r;
 }
 
 /* An end of a connection whose other end nobody in the tree has. */
-static int settle_outside(struct collector *c, Ckpt__Inet *m)
+static int settle_outside(struct collector *c, u32 file, Ckpt__Inet *m)
 {
+	struct connections *all = collector_connections(c);
 	struct netlock *lock = collector_netlock(c);
 	enum policy_choice policy = collector_policy(c, POLICY_TCP);
 	struct tcp_info info = { 0 };
@@ -186,7 +187,7 @@ static int settle_outside(struct collector *c, Ckpt__Inet *m)
 	if (collector_live(c))
 		return 0;
 	if (policy != POLICY_KEEP) {
-		connections_give_up(collector_connections(c), m->duplicate);
+		connections_give_up(all, file);
 		return give_up(m, policy == POLICY_RESET ? OVER_RESET : OVER_CLOSED);
 	}
 	struct flow flow;
@@ -197,14 +198,17 @@ static int settle_outside(struct collector *c, Ckpt__Inet *m)
 		r = lock_listener(c, &kind_inet, lock, &flow);
 	if (r < 0)
 		return r;
-	if (getsockopt(m->duplicate, IPPROTO_TCP, TCP_INFO, &info, &len) < 0)
+	_cleanup_close_ int fd = connections_open(all, file);
+	if (fd < 0)
+		return fail(SYSCALL, fd, "a duplicate of a connection");
+	if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) < 0)
 		return fail(SYSCALL, neg_errno(), "TCP_INFO");
 	SET(m, state, info.tcpi_state);
 	if (!STATE_IN(m->state, OUTSIDE_STATES)) /* it has ended since it was looked at first */
 		return fail(TASK_RACED, 0, "a connection to %s ended", m->remote);
-	collect_moment(m->duplicate, m);
-	connections_mark_outside(collector_connections(c), m->duplicate);
-	return m->urgent ? 0 : read_outside(c, m);
+	collect_moment(fd, m);
+	connections_mark_outside(all, file, fd);
+	return m->urgent ? 0 : read_outside(c, &(struct end){ m, fd });
 }
 
 /* What waits at a listener and is given up: connections from outside, which end with the tree, and those from inside with data that
@@ -218,7 +222,7 @@ static int give_up_waiting(struct collector *c, Ckpt__Inet *listener)
 		if (listener_of(graph, &kind_inet, m) != listener || !has_gone_on(m) || !waits_inside(c, m))
 			continue;
 		if (!collector_live(c))
-			connections_give_up(collector_connections(c), m->duplicate);
+			connections_give_up(collector_connections(c), o->id);
 		r = give_up(m, OVER_RESET);
 	}
 	SET(listener, waiting, waiting_at(graph, &kind_inet, listener));
@@ -233,7 +237,7 @@ static int inet_settle(struct collector *c, struct object *o)
 		return give_up_waiting(c, m);
 	if (!m->tcp || m->peer || m->peer_closed || waits_inside(c, m))
 		return 0;
-	return settle_outside(c, m);
+	return settle_outside(c, o->id, m);
 }
 
 static int inet_choose(const struct graph *graph _unused_, struct object *o, const struct policies *policies)

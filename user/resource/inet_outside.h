@@ -75,10 +75,10 @@ static inline int lock_listener(struct collector *c, const struct kind *kind, st
 	if (!listener || collector_recall(c, key))
 		return 0;
 	int r = netlock_add(lock, &wants);
-	_cleanup_close_ int fd = connections_open_listener(collector_connections(c), id);
+	_cleanup_close_ int fd = connections_open(collector_connections(c), id);
 	if (fd >= 0 && getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) == 0) {
 		SET(listener, waiting, info.tcpi_unacked); /* nobody has come since */
-		connections_mark_listener(collector_connections(c), id, fd);
+		connections_mark_outside(collector_connections(c), id, fd);
 	}
 	return r == 0 && collector_remember(c, key, 1) < 0 ? fail_memory() : r;
 }
@@ -144,13 +144,14 @@ static inline void keep_outgoing(int fd, const Ckpt__Inet *m, Ckpt__InetTcp *t)
 }
 
 /* Nothing comes or goes any more: the moment that the image shows. */
-static inline int read_outside(struct collector *c, Ckpt__Inet *m)
+static inline int read_outside(struct collector *c, const struct end *end)
 {
-	int r = m->repair ? 0 : read_received(m);
-	if (r == 0 && !m->repair)
-		r = read_in_repair(collector_connections(c), m);
-	if (r == 0 && !m->repair)
-		keep_outgoing(m->duplicate, m, m->tcp);
+	bool may = !end->m->repair;
+	int r = may ? read_received(end) : 0;
+	if (r == 0 && may)
+		r = read_in_repair(collector_connections(c), end);
+	if (r == 0 && may)
+		keep_outgoing(end->fd, end->m, end->m->tcp);
 	return r;
 }
 

@@ -115,14 +115,20 @@ static inline int read_repaired(int fd, const Ckpt__Inet *m, Ckpt__InetTcp *t)
 	return r;
 }
 
-static inline int read_in_repair(struct connections *all, const Ckpt__Inet *m)
+/* An end of a connection, with a duplicate of it that is there for the moment. */
+struct end {
+	Ckpt__Inet *m;
+	int fd;
+};
+
+static inline int read_in_repair(struct connections *all, const struct end *end)
 {
 	u8 reuse;
-	int r = repair_begin(all, m->duplicate, &reuse);
+	int r = repair_begin(all, end->fd, &reuse);
 	if (r < 0)
 		return fail(INET_REPAIR, r, "TCP_REPAIR");
-	r = read_repaired(m->duplicate, m, m->tcp);
-	int ended = repair_end(all, m->duplicate, reuse);
+	r = read_repaired(end->fd, end->m, end->m->tcp);
+	int ended = repair_end(all, end->fd, reuse);
 	return r == 0 && ended < 0 ? fail(INET_REPAIR, ended, "TCP_REPAIR") : r;
 }
 
@@ -139,25 +145,25 @@ static inline void forget_outgoing(Ckpt__InetTcp *t)
 }
 
 /* Its own queue, which needs no repair mode. */
-static inline int read_received(Ckpt__Inet *m)
+static inline int read_received(const struct end *end)
 {
-	Ckpt__InetTcp *t = m->tcp;
+	Ckpt__InetTcp *t = end->m->tcp;
 	int unread = 0;
-	ioctl(m->duplicate, SIOCINQ, &unread);
+	ioctl(end->fd, SIOCINQ, &unread);
 	free_bytes(&t->incoming);
-	SET(m, unread, (u32)unread);
+	SET(end->m, unread, (u32)unread);
 	SET(t, received, (u32)unread);
-	int r = peek_queue(m->duplicate, &t->incoming, (u32)unread);
+	int r = peek_queue(end->fd, &t->incoming, (u32)unread);
 	t->has_incoming = t->incoming.len > 0;
 	return r;
 }
 
 /* Is something on its way that the other end has not received? What was only not confirmed yet is confirmed first. */
-static inline bool is_flowing(const Ckpt__Inet *from, const Ckpt__Inet *to)
+static inline bool is_flowing(const struct end *from, const struct end *to)
 {
 	int unsent = 0;
-	set_tcp_int(to->duplicate, TCP_QUICKACK, 1);
-	return ioctl(from->duplicate, SIOCOUTQ, &unsent) == 0 && unsent > 0;
+	set_tcp_int(to->fd, TCP_QUICKACK, 1);
+	return ioctl(from->fd, SIOCOUTQ, &unsent) == 0 && unsent > 0;
 }
 
 /* What `from` has sent and `to` has not got is moved to where it will be read. */
@@ -184,15 +190,15 @@ struct moment {
 	int state, unread, unsent;
 };
 
-static inline struct moment moment_of(const Ckpt__Inet *m)
+static inline struct moment moment_of(const struct end *end)
 {
 	struct moment now = { 0 };
 	struct tcp_info info = { 0 };
 	socklen_t len = sizeof info;
-	if (getsockopt(m->duplicate, IPPROTO_TCP, TCP_INFO, &info, &len) == 0)
+	if (getsockopt(end->fd, IPPROTO_TCP, TCP_INFO, &info, &len) == 0)
 		now.state = info.tcpi_state;
-	ioctl(m->duplicate, SIOCINQ, &now.unread);
-	ioctl(m->duplicate, SIOCOUTQ, &now.unsent);
+	ioctl(end->fd, SIOCINQ, &now.unread);
+	ioctl(end->fd, SIOCOUTQ, &now.unsent);
 	return now;
 }
 
@@ -201,25 +207,25 @@ static inline bool is_same_moment(struct moment a, struct moment b)
 	return a.state == b.state && a.unread == b.unread && a.unsent == b.unsent;
 }
 
-static inline int read_both_received(Ckpt__Inet *a, Ckpt__Inet *b)
+static inline int read_both_received(const struct end *a, const struct end *b)
 {
 	int r = read_received(a);
 	return r == 0 ? read_received(b) : r;
 }
 
-static inline int read_both_in_repair(struct connections *all, Ckpt__Inet *a, Ckpt__Inet *b)
+static inline int read_both_in_repair(struct connections *all, const struct end *a, const struct end *b)
 {
-	forget_outgoing(a->tcp);
-	forget_outgoing(b->tcp);
+	forget_outgoing(a->m->tcp);
+	forget_outgoing(b->m->tcp);
 	int r = read_in_repair(all, a);
 	return r == 0 ? read_in_repair(all, b) : r;
 }
 
 /* One look at both ends while data flow. *ret_moved: packets came meanwhile, so that what was read belongs to two moments. */
-static inline int read_flowing(struct connections *all, Ckpt__Inet *a, Ckpt__Inet *b, bool *ret_moved)
+static inline int read_flowing(struct connections *all, const struct end *a, const struct end *b, bool *ret_moved)
 {
 	struct moment at_a = moment_of(a), at_b = moment_of(b);
-	a->state = (u32)at_a.state, b->state = (u32)at_b.state;
+	a->m->state = (u32)at_a.state, b->m->state = (u32)at_b.state;
 	int r = read_both_received(a, b);
 	if (r == 0)
 		r = read_both_in_repair(all, a, b);
@@ -231,7 +237,7 @@ static inline int read_flowing(struct connections *all, Ckpt__Inet *a, Ckpt__Ine
 #define REST_PATIENCE 1000000000ull
 #define REST_PAUSE 1000000
 
-static inline int read_at_rest(struct connections *all, Ckpt__Inet *a, Ckpt__Inet *b)
+static inline int read_at_rest(struct connections *all, const struct end *a, const struct end *b)
 {
 	u64 begun = now_ns();
 	for (;;) {
@@ -248,15 +254,15 @@ static inline int read_at_rest(struct connections *all, Ckpt__Inet *a, Ckpt__Ine
 }
 
 /* Both directions of a connection. What is quiet stays so. */
-static inline int read_queues(struct connections *all, Ckpt__Inet *a, Ckpt__Inet *b)
+static inline int read_queues(struct connections *all, const struct end *a, const struct end *b)
 {
 	bool there = is_flowing(a, b), back = is_flowing(b, a);
 	if (!there && !back)
 		return read_both_received(a, b);
 	int r = read_at_rest(all, a, b);
 	if (r == 0)
-		r = move_outgoing(a->tcp, b->tcp);
-	return r == 0 ? move_outgoing(b->tcp, a->tcp) : r;
+		r = move_outgoing(a->m->tcp, b->m->tcp);
+	return r == 0 ? move_outgoing(b->m->tcp, a->m->tcp) : r;
 }
 
 static inline u64 endpoint_key(u64 key, const char *address, u32 port)
@@ -278,21 +284,26 @@ static inline void forget_end(Ckpt__Inet *m)
 	m->has_shutdown = m->shutdown != 0;
 }
 
-static inline int find_peer(struct collector *c, const struct kind *kind, const struct object *mine, Ckpt__Inet *m)
+static inline int find_peer(struct collector *c, const struct kind *kind, u32 file, const struct end *end)
 {
+	Ckpt__Inet *m = end->m;
 	u64 own = connection_key(m->local, m->local_port, m->remote, m->remote_port);
 	u32 id = collector_recall(c, connection_key(m->remote, m->remote_port, m->local, m->local_port));
-	Ckpt__Inet *other = id && id != mine->id ? graph_data(collector_graph(c), kind, id) : NULL;
+	Ckpt__Inet *other = id && id != file ? graph_data(collector_graph(c), kind, id) : NULL;
 	if (!other || !other->tcp || !are_ends(m, other))
-		return collector_remember(c, own, mine->id) < 0 ? fail_memory() : 0;
+		return collector_remember(c, own, file) < 0 ? fail_memory() : 0;
 	SET(m, peer, id);
-	SET(other, peer, mine->id);
+	SET(other, peer, file);
 	/* what ends because the other has ended is told by the other */
 	if (m->shutdown & 2)
 		forget_end(other);
 	if (other->shutdown & 2)
 		forget_end(m);
-	return collector_live(c) || m->repair ? 0 : read_queues(collector_connections(c), m, other);
+	if (collector_live(c) || m->repair)
+		return 0;
+	_cleanup_close_ int fd = connections_open(collector_connections(c), id);
+	return fd < 0 ? fail(SYSCALL, fd, "a duplicate of a connection")
+		      : read_queues(collector_connections(c), end, &(struct end){ other, fd });
 }
 
 static inline u32 buffer_size(int fd, int option)
@@ -303,7 +314,7 @@ static inline u32 buffer_size(int fd, int option)
 	return (u32)size;
 }
 
-static inline int collect_connection(struct collector *c, int fd, const struct tcp_info *info, Ckpt__Inet *m)
+static inline int collect_connection(struct collector *c, u32 file, int fd, const struct tcp_info *info, Ckpt__Inet *m)
 {
 	Ckpt__InetTcp *t = m->tcp = MESSAGE_NEW(Ckpt__InetTcp, ckpt__inet_tcp);
 	if (!t)
@@ -320,13 +331,12 @@ static inline int collect_connection(struct collector *c, int fd, const struct t
 	SET(t, receive_room, buffer_size(fd, SO_RCVBUF));
 	if (collector_live(c))
 		return 0;
-	int allowed = repair_allowed(), own = connections_add(collector_connections(c), fd);
-	if (own < 0)
-		return fail(SYSCALL, own, "a duplicate of a connection");
-	SET(m, duplicate, own);
+	int allowed = repair_allowed(collector_connections(c)), r = collector_note_connection(c, file);
+	if (r < 0)
+		return fail(SYSCALL, r, "a duplicate of a connection");
 	if (allowed < 0)
 		SET(m, repair, -allowed);
-	return read_received(m);
+	return read_received(&(struct end){ m, fd });
 }
 
 /* --- judge --- */

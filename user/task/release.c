@@ -5,6 +5,7 @@
 #include "base/file.h"
 #include "diag/diag.h"
 #include <fcntl.h>
+#include <limits.h>
 #include <signal.h>
 #include <sys/ptrace.h>
 #include <sys/syscall.h>
@@ -120,25 +121,49 @@ static _Noreturn void be_guard(int wait, const struct guard_task *task)
 	_exit(0);
 }
 
+static pid_t fork_guard(const struct tree_guard *guard, const struct guard_task *task)
+{
+	pid_t pid = fork();
+	if (pid == 0) {
+		close(guard->tell);
+		be_guard(guard->wait, task);
+	}
+	return pid < 0 ? neg_errno() : pid;
+}
+
 static int start_guard(struct tree_guard *ret, const struct guard_task *task)
 {
 	int ends[2];
 	*ret = (struct tree_guard){ 0 };
 	if (pipe2(ends, O_CLOEXEC) < 0)
 		return neg_errno();
-	pid_t pid = fork();
-	if (pid == 0) {
-		close(ends[1]);
-		be_guard(ends[0], task);
-	}
-	if (pid > 0) {
-		*ret = (struct tree_guard){ pid, ends[1], ends[0] };
+	ret->tell = ends[1], ret->wait = ends[0];
+	ret->pid = fork_guard(ret, task);
+	if (ret->pid > 0)
 		return 0;
-	}
-	int r = neg_errno();
+	int r = ret->pid;
 	close(ends[0]);
 	close(ends[1]);
+	*ret = (struct tree_guard){ 0 };
 	return r;
+}
+
+/* What one write(2) tells all of them is there as a whole or not at all. */
+#define GUARDS_MAX PIPE_BUF
+
+static int start_more(struct tree_guard *guard, const struct guard_task *task)
+{
+	if (!guard->pid)
+		return start_guard(guard, task);
+	pid_t *place = guard->more.n + 1 == GUARDS_MAX ? NULL : vector_add(&guard->more);
+	if (!place)
+		return -ENOMEM;
+	pid_t pid = fork_guard(guard, task);
+	if (pid < 0)
+		guard->more.n--;
+	else
+		*place = pid;
+	return MIN(pid, 0);
 }
 
 int tree_guard(struct tree_guard *ret, const struct tree *tree, void (*undone)(const void *arg), const void *arg)
@@ -147,15 +172,49 @@ int tree_guard(struct tree_guard *ret, const struct tree *tree, void (*undone)(c
 	return r < 0 ? fail(SYSCALL, r, "pipe2, fork") : 0;
 }
 
+int tree_guard_more(struct tree_guard *guard, const struct tree *tree, void (*undone)(const void *arg), const void *arg)
+{
+	int r = start_more(guard, &(struct guard_task){ .tree = tree, .undone = undone, .arg = arg });
+	return r < 0 ? fail(SYSCALL, r, "pipe2, fork") : 0;
+}
+
+int tree_keep_files(struct tree_guard *guard, const struct tree *tree, void (*undone)(const void *arg), const void *arg)
+{
+	return start_more(guard, &(struct guard_task){ .tree = tree, .begun = true, .undone = undone, .arg = arg });
+}
+
+static void await_guard(pid_t pid)
+{
+	while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
+		;
+}
+
 void tree_guard_end(struct tree_guard *guard)
 {
 	if (guard->pid <= 0)
 		return;
 	close(guard->tell);
-	while (waitpid(guard->pid, NULL, 0) < 0 && errno == EINTR)
-		;
+	await_guard(guard->pid);
+	for (size_t i = 0; i < guard->more.n; i++)
+		await_guard(guard->more.v[i]);
 	close(guard->wait);
+	vector_free(&guard->more);
 	guard->pid = 0;
+}
+
+/* None of them has anything to do any more, however soon ckpt dies. */
+static int tell_guards(const struct tree_guard *guard)
+{
+	static const char words[GUARDS_MAX];
+	size_t n = 1 + guard->more.n;
+	return write(guard->tell, words, n) == (ssize_t)n ? 0 : fail(SYSCALL, neg_errno(), "write");
+}
+
+void tree_guard_dismiss(struct tree_guard *guard)
+{
+	if (guard->pid > 0)
+		(void)tell_guards(guard);
+	tree_guard_end(guard);
 }
 
 /* None dies with ckpt from here on. Until the last one is let off, who was let off dies by the guard. */
@@ -178,8 +237,8 @@ int tree_let_off(struct tree *tree, struct tree_guard *guard)
 		r = tree_guard(guard, tree, NULL, NULL);
 	if (r == 0)
 		r = let_off(tree);
-	if (r == 0 && guard->pid && write(guard->tell, "", 1) != 1)
-		r = fail(SYSCALL, neg_errno(), "write");
+	if (r == 0 && guard->pid)
+		r = tell_guards(guard);
 	tree_guard_end(guard);
 	return r;
 }

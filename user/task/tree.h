@@ -64,17 +64,25 @@ int tree_stop_early(pid_t tid);
 void tree_leave_stopped(const struct tree *);
 /* A process that outlives ckpt: when ckpt dies before the tree was let off, it ends the tree and calls undone(arg), if any. */
 struct tree_guard {
-	pid_t pid;      /* 0: there is none */
-	int tell, wait; /* ends of its pipe: to write to it does not end ckpt, whatever became of the guard */
+	pid_t pid;          /* 0: there is none */
+	int tell, wait;     /* ends of its pipe: to write to it does not end ckpt, whatever became of the guard */
+	VECTOR(pid_t) more; /* others that wait at the same pipe: told with one write(2), or none of them is */
 };
 /* The tree is held and has stopped. Reports failures. */
 int tree_guard(struct tree_guard *ret, const struct tree *, void (*undone)(const void *arg), const void *arg);
+/* One more of its kind, which keeps the descriptors that ckpt has at this moment, when ckpt closes them: undone(arg) has them. */
+int tree_guard_more(struct tree_guard *, const struct tree *, void (*undone)(const void *arg), const void *arg);
+/* The same for a frozen tree that is to be killed, where it need not be the second: it does all this only when the root was killed, be it
+ * by ckpt, which has to end it (tree_guard_end()) once all of the tree is dead. 0 or negative errno. */
+int tree_keep_files(struct tree_guard *, const struct tree *, void (*undone)(const void *arg), const void *arg);
 /* Lets a held tree off, all of it or nothing: when ckpt dies before this is done, the tree dies, and none of it has run. From then
  * on it does not depend on ckpt, and stands still until tree_thaw(). Ends the guard; one that is not there is made when it
  * matters. Reports failures. */
 int tree_let_off(struct tree *, struct tree_guard *);
 /* Has the guard do what it would do if ckpt died, if it is still there. */
 void tree_guard_end(struct tree_guard *);
+/* Ends it without that. */
+void tree_guard_dismiss(struct tree_guard *);
 /* Lets every thread go on; safe to call twice. */
 void tree_thaw(struct tree *);
 /* Kills and reaps the frozen tree, the root first; when ckpt dies after that, the others are killed all the same. -errno when a task
