@@ -17,6 +17,7 @@ struct sweep {
 	int step;       /* 0: few */
 	bool fresh;     /* the files of its sockets are not there */
 	bool namespace; /* restored into a pid namespace of its own */
+	bool makers;    /* by processes that stop themselves */
 };
 
 static struct struck restore_killed_at(const struct sweep *s, const struct target *t, int n)
@@ -24,7 +25,7 @@ static struct struck restore_killed_at(const struct sweep *s, const struct targe
 	const char *argv[] = { "ckpt", "restore", t->image, "-d", s->namespace ? "--pidns" : NULL, NULL };
 	for (int tries = 0;; tries++) {
 		_cleanup_text_ struct text output = { 0 };
-		struct struck struck = strike_run(ckpt_path(), argv, &(struct strike){ .at = n }, &output);
+		struct struck struck = strike_run(ckpt_path(), argv, &(struct strike){ .at = n, .stops = s->makers }, &output);
 		if (!WIFEXITED(struck.status) || !WEXITSTATUS(struck.status))
 			return struck;
 		/* ids of the dead are out of sight a little before they are free */
@@ -262,10 +263,12 @@ TEST(soak_restore_connections, .root = true, .net = true, .manual = true, .secon
 {
 	SWEEP(1, "/usr/bin/python3", "loop.py", "tcp");
 }
-/* So few descriptors that makers make most of the pipes. */
-TEST(soak_restore_makers, .root = true, .manual = true, .seconds = 7200)
+/* So few descriptors that makers make most of the pipes or connections. */
+static void sweep_makers(int step, const char *what)
 {
 	CHECK_OK(setrlimit(RLIMIT_NOFILE, &(struct rlimit){ 1024, 1024 }));
-	SWEEP(1, "crowd", "pipes", "5", "8", "1024", "800");
+	sweep((struct sweep){ ARGV("crowd", what, "5", "8", "1024", "888"), step, .makers = true });
 }
+TEST(soak_restore_makers, .root = true, .manual = true, .seconds = 7200) { sweep_makers(1, "pipes"); }
+TEST(soak_restore_connection_makers, .root = true, .net = true, .manual = true, .seconds = 7200) { sweep_makers(1, "idle"); }
 TEST(soak_restore_redis, .root = true, .net = true, .manual = true, .seconds = 7200) { sweep_redis(1); }

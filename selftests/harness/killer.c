@@ -3,6 +3,7 @@
 #include "harness/killer.h"
 #include "arch/arch.h"
 #include "base/file.h"
+#include "base/vector.h"
 #include "harness/target.h"
 #include <elf.h>
 #include <fcntl.h>
@@ -69,6 +70,7 @@ struct run {
 	pid_t pid;
 	pid_t failing; /* in the call that fails */
 	bool counting, ready;
+	VECTOR(pid_t) known; /* whose first stop has been seen, which is only that it is traced */
 };
 
 /* The first call that is ckpt's own: the log of diagnostics is made, the C library has begun. */
@@ -151,6 +153,29 @@ static void on_call(struct run *run, pid_t tid)
 	}
 }
 
+static bool is_known(struct run *run, pid_t tid)
+{
+	for (size_t i = 0; i < run->known.n; i++)
+		if (run->known.v[i] == tid)
+			return true;
+	pid_t *place = vector_add(&run->known);
+	CHECK(place);
+	*place = tid;
+	return false;
+}
+
+/* A thread that is sent SIGSTOP tells so twice: of the signal, which it is to get, and when it stands still. True: it is seen to. */
+static bool stops(struct run *run, pid_t tid, int signal)
+{
+	siginfo_t info;
+	if (!run->strike->stops || signal != SIGSTOP || !is_known(run, tid))
+		return false;
+	if (ptrace(PTRACE_GETSIGINFO, tid, NULL, &info) < 0)
+		return true;
+	ptrace(PTRACE_SYSCALL, tid, NULL, SIGSTOP);
+	return true;
+}
+
 static void follow(struct run *run)
 {
 	int status;
@@ -165,6 +190,8 @@ static void follow(struct run *run)
 			run->counting = true;
 		if (signal == (SIGTRAP | 0x80))
 			on_call(run, tid);
+		if (!event && stops(run, tid, signal))
+			continue;
 		bool ours = event || signal == (SIGTRAP | 0x80) || signal == SIGSTOP;
 		ptrace(PTRACE_SYSCALL, tid, NULL, ours ? 0 : signal);
 	}
@@ -202,6 +229,7 @@ struct struck strike_run(const char *path, const char *const *argv, const struct
 	struct run run = { .strike = strike, .out.nr = -1 };
 	run.pid = start(path, argv, strike->children, log);
 	follow(&run);
+	vector_free(&run.known);
 	char link[32];
 	snprintf(link, sizeof link, "/proc/self/fd/%d", log);
 	if (output)

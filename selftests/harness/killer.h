@@ -11,6 +11,7 @@ struct strike {
 	int error; /* it fails with this errno (positive) without being made (but close(2)); 0: the command is killed (SIGKILL) */
 	bool children; /* those of its child processes count too; else they are not traced (a restore traces its own) */
 	int nr;        /* only calls of this number are counted, 0: all */
+	bool stops;    /* who is traced and stops itself (SIGSTOP) stands still until it is killed; else it goes on */
 	/* Called once instead of a strike, when the first call is entered that makes a child with an id of its own (clone3). */
 	void (*at_birth)(pid_t pid, void *arg);
 	/* Called at the entry and the exit of every call that is counted. */

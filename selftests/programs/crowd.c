@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* crowd DIR WHAT PROCESSES EACH [LIMIT [HIGH]]: so many processes, each with so many open files (files), sockets that nobody has connected
  * (sockets) or locks (locks), none of them like another; or with so many pipes (pipes), pairs of unix sockets (pairs) or TCP connections
- * (connections), whose other end the next process has. LIMIT: how many descriptors a process may have. HIGH: the number of
+ * (connections; idle: where nothing waits to be read), whose other end the next process has; or TCP connections whose other end a process
+ * outside of the tree has (guests). LIMIT: how many descriptors a process may have. HIGH: the number of
  * one that each of them has. */
 #include "judge.h"
 #include <arpa/inet.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <stddef.h>
+#include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 
@@ -22,6 +25,7 @@ static struct ring {
 } * ring;
 static int processes;
 static int *taken; /* the ends that the one before has made */
+static bool idle;
 
 static char *own_path(int number)
 {
@@ -141,16 +145,25 @@ static void make_pair(int i)
 	made[i] = ends[1], ring->ends[me * each + i] = ends[0];
 }
 
+/* To the listener of this process; *at: its address. */
+static void start_listening(struct sockaddr_in *at)
+{
+	int on = 1;
+	*at = (struct sockaddr_in){ .sin_family = AF_INET,
+				    .sin_port = htons((uint16_t)(2000 + me)),
+				    .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	if (listener >= 0)
+		return;
+	listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	MUST_EQ(setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on), 0);
+	MUST_EQ(bind(listener, (struct sockaddr *)at, sizeof *at), 0);
+	MUST_EQ(listen(listener, 4096), 0);
+}
+
 static void make_connection(int i)
 {
-	struct sockaddr_in at = { .sin_family = AF_INET,
-				  .sin_port = htons((uint16_t)(2000 + me)),
-				  .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
-	if (i == 0) {
-		listener = socket(AF_INET, SOCK_STREAM, 0);
-		MUST_EQ(bind(listener, (struct sockaddr *)&at, sizeof at), 0);
-		MUST_EQ(listen(listener, 8), 0);
-	}
+	struct sockaddr_in at;
+	start_listening(&at);
 	made[i] = socket(AF_INET, SOCK_STREAM | (i & 1 ? SOCK_CLOEXEC : 0), 0);
 	MUST_EQ(connect(made[i], (struct sockaddr *)&at, sizeof at), 0);
 	ring->ends[me * each + i] = accept4(listener, NULL, NULL, i & 1 ? SOCK_CLOEXEC : SOCK_NONBLOCK);
@@ -204,7 +217,7 @@ static void take_ends(void)
 	for (int i = 0; i < each; i++)
 		close(ring->ends[me * each + i]);
 	meet();
-	for (int i = 0; i < each; i++)
+	for (int i = 0; i < each && !idle; i++)
 		tell(i, 1);
 	meet();
 }
@@ -213,7 +226,8 @@ static void look_at_end(int i)
 {
 	if (i == 0)
 		for (int k = 0; k < each; k++) {
-			hear(k, 1);
+			if (!idle)
+				hear(k, 1);
 			tell(k, 2);
 		}
 	if (i == 0)
@@ -224,13 +238,92 @@ static void look_at_end(int i)
 	MUST_EQ(!!(judge_flags(taken[i]) & O_NONBLOCK), !(i & 1));
 }
 
+/* --- connections to a process that is no child of the tree's, and sends back what it gets --- */
+
+static void watch(int all, int fd)
+{
+	struct epoll_event event = { .events = EPOLLIN, .data.fd = fd };
+	if (fd < 0 || epoll_ctl(all, EPOLL_CTL_ADD, fd, &event) < 0)
+		_exit(1);
+}
+
+static _Noreturn void serve(void)
+{
+	int all = epoll_create1(EPOLL_CLOEXEC);
+	munmap(state, (size_t)processes * sizeof *state);
+	watch(all, listener);
+	for (int left = each; left;) {
+		struct letter letter;
+		struct epoll_event event;
+		if (epoll_wait(all, &event, 1, -1) != 1)
+			continue;
+		int fd = event.data.fd;
+		if (fd == listener) {
+			watch(all, accept(listener, NULL, NULL));
+			continue;
+		}
+		ssize_t len = read(fd, &letter, sizeof letter);
+		left -= len <= 0;
+		if (len <= 0)
+			close(fd);
+		else if (write(fd, &letter, (size_t)len) != len)
+			_exit(1);
+	}
+	_exit(0);
+}
+
+static void start_server(void)
+{
+	int status;
+	pid_t between = fork();
+	MUST(between >= 0);
+	if (between == 0) {
+		setsid();
+		if (fork() == 0)
+			serve();
+		_exit(0);
+	}
+	MUST_EQ(waitpid(between, &status, 0), between);
+}
+
+static void make_guest(int i)
+{
+	struct sockaddr_in at;
+	if (i == 0) {
+		start_listening(&at);
+		start_server();
+	}
+	start_listening(&at);
+	made[i] = socket(AF_INET, SOCK_STREAM | (i & 1 ? SOCK_CLOEXEC : 0), 0);
+	MUST_EQ(connect(made[i], (struct sockaddr *)&at, sizeof at), 0);
+	if (i == each - 1)
+		close(listener);
+	tell(i, 1);
+	MUST_EQ(poll(&(struct pollfd){ .fd = made[i], .events = POLLIN }, 1, -1), 1);
+}
+
+static void look_at_guest(int i)
+{
+	for (int round = 1; round <= 2; round++) {
+		struct letter letter;
+		MUST_EQ(recv(made[i], &letter, sizeof letter, MSG_WAITALL), sizeof letter);
+		MUST_EQ(letter.from, me);
+		MUST_EQ(letter.number, i);
+		MUST_EQ(letter.round, round);
+		if (round == 1)
+			tell(i, 2);
+	}
+	MUST_EQ(fcntl(made[i], F_GETFD), i & 1);
+}
+
 static const struct what {
 	const char *name;
 	void (*make)(int i), (*look)(int i);
 	bool shared;
-} whats[] = { { "files", make_file, look_at_file, false }, { "sockets", make_socket, look_at_socket, false },
-	      { "locks", make_lock, look_at_lock, false }, { "pipes", make_pipe, look_at_end, true },
-	      { "pairs", make_pair, look_at_end, true },   { "connections", make_connection, look_at_end, true } };
+} whats[] = { { "files", make_file, look_at_file, false },    { "sockets", make_socket, look_at_socket, false },
+	      { "locks", make_lock, look_at_lock, false },    { "pipes", make_pipe, look_at_end, true },
+	      { "pairs", make_pair, look_at_end, true },      { "connections", make_connection, look_at_end, true },
+	      { "idle", make_connection, look_at_end, true }, { "guests", make_guest, look_at_guest, false } };
 
 static void live(const struct what *w)
 {
@@ -255,6 +348,7 @@ int main(int argc, char **argv)
 	const struct what *w = whats;
 	while (strcmp(w->name, argv[2]) != 0)
 		MUST(++w < whats + sizeof whats / sizeof *whats);
+	idle = !strcmp(w->name, "idle");
 	int n = atoi(argv[3]), status;
 	struct rlimit limit;
 	each = atoi(argv[4]);

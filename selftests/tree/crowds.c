@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-/* More open files, sockets and locks than ckpt may have open at once: neither it nor any task ever holds those of all. */
+/* More open files, sockets, connections and locks than ckpt may have open at once: neither it nor any task ever holds those of all. */
 #include "harness/target.h"
 #include <sys/resource.h>
 
@@ -8,11 +8,11 @@
 #define LIMIT 1024
 
 /* A process has its own, service descriptors begin behind them, and ten times as many are in the tree. */
-static void across_the_limit(const char *what)
+static void across_the_limit(const char *what, const char *each)
 {
 	const struct rlimit limit = { LIMIT, LIMIT };
 	struct target t;
-	target_start(&t, "crowd", what, PROCESSES, EACH, "1024");
+	target_start(&t, "crowd", what, PROCESSES, each, "1024");
 	CHECK_OK(setrlimit(RLIMIT_NOFILE, &limit));
 	target_dump(&t, false);
 	target_restore(&t, 0);
@@ -20,20 +20,22 @@ static void across_the_limit(const char *what)
 }
 
 /* ckpt holds but a portion of them at once, and no task more than its own. */
-static void across_processes(const char *what)
+static void across_processes(const char *what, const char *each)
 {
 	const struct rlimit limit = { 4096, 4096 };
 	struct target t;
-	target_start(&t, "crowd", what, PROCESSES, "600", "4096");
+	target_start(&t, "crowd", what, PROCESSES, each, "4096");
 	CHECK_OK(setrlimit(RLIMIT_NOFILE, &limit));
 	target_dump(&t, false);
 	target_restore(&t, 0);
 	target_judge(&t);
 }
 
-TEST(shared_pipes, .root = true, .seconds = 60) { across_processes("pipes"); }
-TEST(shared_pairs, .root = true, .seconds = 60) { across_processes("pairs"); }
+TEST(shared_pipes, .root = true, .seconds = 60) { across_processes("pipes", "600"); }
+TEST(shared_pairs, .root = true, .seconds = 60) { across_processes("pairs", "600"); }
+TEST(shared_connections, .root = true, .net = true, .seconds = 180) { across_processes("connections", "300"); }
 
-TEST(open_files, .root = true, .seconds = 60) { across_the_limit("files"); }
-TEST(sockets, .root = true, .net = true, .seconds = 60) { across_the_limit("sockets"); }
-TEST(locks, .root = true, .seconds = 60) { across_the_limit("locks"); }
+TEST(open_files, .root = true, .seconds = 60) { across_the_limit("files", EACH); }
+TEST(sockets, .root = true, .net = true, .seconds = 60) { across_the_limit("sockets", EACH); }
+TEST(locks, .root = true, .seconds = 60) { across_the_limit("locks", EACH); }
+TEST(connections_to_others, .root = true, .net = true, .seconds = 180) { across_the_limit("guests", "200"); }

@@ -162,6 +162,7 @@ u32 plan_births(struct plan *);
 struct plan_home {
 	u32 file, pid, fd; /* pid: of the process, or the tid of the maker's array */
 	u32 maker;         /* slot: the pidfd of the maker, in every task; 0: it is at home */
+	u32 process;       /* slot: the id of the maker */
 	bool cloexec;      /* at home */
 };
 void plan_add_home(struct plan *, const struct plan_home *);

@@ -553,6 +553,13 @@ static void plan_reset(struct plan *plan, u32 file, struct arg fd)
 	plan_option(plan, CREATE(file), fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
 }
 
+/* Both ends of one come together (`peer`), and repair mode binds them to an address whatever others do there by then. */
+static bool inet_apart(const struct graph *graph _unused_, const struct object *o)
+{
+	const Ckpt__Inet *m = o->data;
+	return m->tcp && (m->peer || m->peer_closed || m->outside);
+}
+
 static u32 plan_socket(struct plan *plan, u32 file, const Ckpt__Inet *m)
 {
 	return step_result(plan, plan_call(plan, CREATE(file), SYS_socket, ARG(family_number(m)),
@@ -615,5 +622,6 @@ const struct resource resource_inet = {
 	.choose = inet_choose,
 	.judge = inet_judge,
 	.at_home = inet_at_home,
+	.apart = inet_apart,
 	.plan = inet_plan,
 };

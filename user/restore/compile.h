@@ -22,9 +22,10 @@ struct compiler {
 	} makers;
 };
 
-/* Who makes files that ckpt has no room for: its array, the slot of its pidfd, and where its descriptors of these files begin. */
+/* Who makes files that ckpt has no room for: its array, the slots of its id and its pidfd, and where its descriptors of these files
+ * begin. */
 struct maker {
-	u32 tid, pidfd, first_fd;
+	u32 tid, process, pidfd, first_fd;
 };
 
 int compile_site(struct site *ret, const struct graph *, const struct survey *, u64 data_size);

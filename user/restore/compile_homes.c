@@ -190,8 +190,10 @@ static void share_makers(struct uses *u, struct compiler *c, u32 most)
 			continue;
 		}
 		if (first == use) {
-			use->next =
-				(struct plan_home){ .pid = maker.tid, .maker = maker.pidfd, .fd = maker.first_fd + (u32)made };
+			use->next = (struct plan_home){ .pid = maker.tid,
+							.maker = maker.pidfd,
+							.process = maker.process,
+							.fd = maker.first_fd + (u32)made };
 			made += use->size;
 		}
 		first->next.file = use->home.file;

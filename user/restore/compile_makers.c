@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /* Owns the steps of makers: processes of ckpt that make, each in a descriptor table of its own, the files that the world has no room for,
  * and of those who take them from there (pidfd_getfd(2)). A maker is done before the next one begins and before any task is born, so it
- * may do whatever the world may; then it stands still. ckpt ends it when all tasks have what they need (execute_wait()). */
+ * may do whatever the world may; then it stands still. ckpt ends it when all have what they need of it (execute_end_makers()). */
 #include "restore/compile.h"
 #include "unix.pb-c.h"
 #include "resource/registry.h"
@@ -105,7 +105,7 @@ int compile_maker(struct compiler *c, struct maker *ret)
 	end(c, tid);
 	u32 slot = spawn(c, tid, pid);
 	plan_add_maker(c->plan, slot);
-	*ret = (struct maker){ tid, open_pidfd(c, slot), plan_config(c->plan)->first_service_fd + 1 };
+	*ret = (struct maker){ tid, slot, open_pidfd(c, slot), plan_config(c->plan)->first_service_fd + 1 };
 	return 0;
 }
 

@@ -435,7 +435,7 @@ static int await_threads(struct execution *x, bool early)
 }
 
 /* Those that have been made and not been ended yet. */
-static void end_makers(struct execution *x)
+void execute_end_makers(struct execution *x)
 {
 	s64 *slots = x->map ? (s64 *)(x->map + execution_arena(x)->slots) : NULL;
 	for (u32 i = 0, slot; slots && (slot = plan_maker(x->plan, i)); i++) {
@@ -454,15 +454,13 @@ int execute_wait(struct execution *x)
 		r = await_threads(x, false);
 	if (r == 0)
 		r = leaders_await(x);
-	if (r == 0)
-		end_makers(x); /* all tasks have taken what they need */
 	return r == 0 ? bury_stand_in(x) : r;
 }
 
 void execution_free(struct execution *x)
 {
 	resets_end(x);
-	end_makers(x);
+	execute_end_makers(x);
 	if (x->map) {
 		munmap((void *)(uintptr_t)x->site.code, PAGE_BYTES);
 		munmap(x->map, x->site.slot - x->site.data);

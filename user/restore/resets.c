@@ -4,9 +4,16 @@
 #include "diag/diag.h"
 #include "inet.pb-c.h"
 #include "resource/registry.h"
+#include "restore/execute_internal.h"
+#include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 
-static int order_kept(const void *a, const void *b) { return ((const struct kept *)a)->fd - ((const struct kept *)b)->fd; }
+static int order_kept(const void *a, const void *b)
+{
+	const struct kept *x = a, *y = b;
+	return x->maker != y->maker ? (x->maker > y->maker) - (x->maker < y->maker) : x->fd - y->fd;
+}
 
 /* Seconds; -1: off. */
 static s64 linger_of(const Ckpt__Inet *m)
@@ -19,14 +26,19 @@ static s64 linger_of(const Ckpt__Inet *m)
 
 int resets_keep(struct execution *x)
 {
+	const s64 *slots = (const s64 *)(x->map + execution_arena(x)->slots);
 	for (struct object *o = NULL; (o = graph_next(x->graph, resource_inet.kind, o));) {
 		const Ckpt__Inet *m = o->data;
+		const struct plan_home *home = plan_home(x->plan, o->id);
 		bool keeps = m->tcp || m->connecting;
 		struct kept *k = keeps ? vector_add(&x->kept) : NULL;
 		if (keeps && !k)
 			return fail_memory();
 		if (k)
-			*k = (struct kept){ .fd = plan_fd((struct plan *)x->plan, o->id), .linger = linger_of(m) };
+			*k = (struct kept){ .fd = plan_fd((struct plan *)x->plan, o->id),
+					    .maker = home && home->maker ? (pid_t)slots[home->process] : 0,
+					    .linger = linger_of(m) };
+		x->own_kept += k && !k->maker;
 	}
 	if (x->kept.n)
 		qsort(x->kept.v, x->kept.n, sizeof *x->kept.v, order_kept);
@@ -36,7 +48,7 @@ int resets_keep(struct execution *x)
 void resets_close_others(const struct execution *x)
 {
 	unsigned from = plan_config(x->plan)->first_service_fd;
-	for (size_t i = 0; i < x->kept.n; i++) {
+	for (size_t i = 0; i < x->own_kept; i++) {
 		unsigned kept = (unsigned)x->kept.v[i].fd;
 		if (kept > from)
 			close_range(from, kept - 1, 0);
@@ -45,30 +57,81 @@ void resets_close_others(const struct execution *x)
 	close_range(from, ~0u, 0);
 }
 
-static void reset_all(const void *arg)
+/* Connections that ckpt has open, by its own descriptors. */
+struct portion {
+	const struct kept *v;
+	size_t n;
+};
+
+static void reset_portion(const void *arg)
 {
-	const struct execution *x = arg;
+	const struct portion *p = arg;
 	const struct linger at_once = { 1, 0 };
-	for (size_t i = 0; i < x->kept.n; i++)
-		setsockopt(x->kept.v[i].fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
+	for (size_t i = 0; i < p->n; i++)
+		setsockopt(p->v[i].fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
 }
 
-int resets_lift(struct execution *x)
+/* From here on another process resets them when the tree comes to nothing. */
+static int lift_portion(struct execution *x, const struct portion *p)
 {
-	int r = x->kept.n ? tree_guard(&x->guard, &x->tree, reset_all, x) : 0;
-	for (size_t i = 0; r == 0 && i < x->kept.n; i++) {
-		s64 seconds = x->kept.v[i].linger;
+	int r = x->guard.pid ? tree_guard_more(&x->guard, &x->tree, reset_portion, p)
+			     : tree_guard(&x->guard, &x->tree, reset_portion, p);
+	for (size_t i = 0; r == 0 && i < p->n; i++) {
+		s64 seconds = p->v[i].linger;
 		const struct linger linger = { seconds >= 0, (int)MAX(seconds, 0) };
-		if (setsockopt(x->kept.v[i].fd, SOL_SOCKET, SO_LINGER, &linger, sizeof linger) < 0)
+		if (setsockopt(p->v[i].fd, SOL_SOCKET, SO_LINGER, &linger, sizeof linger) < 0)
 			r = fail(SYSCALL, neg_errno(), "SO_LINGER");
 	}
 	return r;
 }
 
+#define SPARE 64
+
+/* How many of those from here on ckpt may have open at once, all of one maker; they are duplicated. Negative errno: not even one. */
+static int open_portion(struct kept *v, size_t n, int maker)
+{
+	struct rlimit limit = { 0 };
+	size_t open = 0;
+	int fd = 0;
+	getrlimit(RLIMIT_NOFILE, &limit);
+	while (open < n && v[open].maker == v->maker && (rlim_t)fd + SPARE < limit.rlim_cur) {
+		fd = (int)syscall(SYS_pidfd_getfd, maker, v[open].fd, 0);
+		if (fd < 0)
+			break;
+		v[open++].fd = fd;
+	}
+	return open ? (int)open : neg_errno();
+}
+
+/* What makers have ckpt takes from them for the moment, a portion at a time; its guard keeps it. */
+static int lift_others(struct execution *x)
+{
+	int r = 0;
+	for (size_t i = x->own_kept, n; r == 0 && i < x->kept.n; i += n) {
+		struct kept *first = &x->kept.v[i];
+		_cleanup_close_ int maker = (int)syscall(SYS_pidfd_open, first->maker, 0);
+		int open = maker < 0 ? neg_errno() : open_portion(first, x->kept.n - i, maker);
+		if (open < 0)
+			return fail(SYSCALL, open, "a connection of a maker");
+		n = (size_t)open;
+		r = lift_portion(x, &(struct portion){ first, n });
+		for (size_t k = 0; k < n; k++)
+			close(first[k].fd);
+	}
+	return r;
+}
+
+int resets_lift(struct execution *x)
+{
+	int r = x->own_kept ? lift_portion(x, &(struct portion){ x->kept.v, x->own_kept }) : 0;
+	return r == 0 ? lift_others(x) : r;
+}
+
 void resets_end(struct execution *x)
 {
 	tree_guard_end(&x->guard);
-	for (size_t i = 0; i < x->kept.n; i++)
+	for (size_t i = 0; i < x->own_kept; i++)
 		close(x->kept.v[i].fd);
 	vector_free(&x->kept);
+	x->own_kept = 0;
 }

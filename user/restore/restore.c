@@ -154,6 +154,8 @@ static int run(const struct restore_config *config, struct execution *x, const s
 		r = execute_finish(x);
 	if (r == 0)
 		r = resets_lift(x);
+	if (r == 0)
+		execute_end_makers(x);
 	cpu_leave(x->stay); /* nobody waits for anybody any more, and the proof reads in two threads */
 	if (r == 0 && config->verify)
 		r = groups_verify(graph);

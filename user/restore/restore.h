@@ -163,9 +163,11 @@ struct execution {
 	struct tree_guard guard; /* from when on connections may end without a reset: resets.h */
 	VECTOR(struct kept {
 		int fd;
-		s64 linger; /* the image's, in seconds; -1: off */
+		pid_t maker; /* the process that has it there; 0: ckpt itself has */
+		s64 linger;  /* the image's, in seconds; -1: off */
 	})
-	kept;                        /* connections, ascending */
+	kept;                        /* connections: ckpt's, ascending, then those of one maker after the other */
+	size_t own_kept;             /* so many are ckpt's */
 	VECTOR(u32) own_sigchld;     /* processes that have a SIGCHLD of their own pending */
 	VECTOR(arch_regs) registers; /* what each thread was given, in the order of the graph */
 };
@@ -177,6 +179,8 @@ int execute_room(const struct plan *, const struct graph *, struct image *);
 int execute_start(struct execution *, const struct plan *, const struct site *, const struct graph *);
 /* Waits until every array is parked. */
 int execute_wait(struct execution *);
+/* Ends the makers: all tasks have taken what they need, and nobody else takes anything any more. */
+void execute_end_makers(struct execution *);
 /* Arms restart blocks, unmaps the arena, writes registers: every thread is as it was, and stopped. */
 int execute_finish(struct execution *);
 void execute_undo(struct execution *); /* kills what was made */
