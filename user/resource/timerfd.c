@@ -67,6 +67,21 @@ static int look_again(struct collector *c, Ckpt__Timerfd *t, bool ask)
 				     : parse(status_field(fdinfo.data, "clockid"), t);
 }
 
+static bool is_resting(const Ckpt__Timerfd *t) { return !t->left && t->ticks && t->interval; }
+
+#define ASKED 16 /* times at most */
+
+/* Asked, the kernel arms it again, and it may have expired anew before fdinfo is read: one whose interval is too short for that is due. */
+static int wake(struct collector *c, Ckpt__Timerfd *t)
+{
+	int r = 0;
+	for (int i = 0; r == 0 && i < ASKED && is_resting(t); i++)
+		r = look_again(c, t, true);
+	if (r == 0 && is_resting(t))
+		SET(t, left, 1);
+	return r;
+}
+
 /* The kernel counts one expiration of a periodic timer and lets it rest until somebody reads or asks: only then it knows how
  * many there were, and when the next one is. And a timer may be due while fdinfo is written, and its interrupt be late: then it
  * looks as if it were not armed. */
@@ -77,8 +92,8 @@ static int timerfd_collect(struct collector *c, const struct subject *subject, s
 	int r = parse(collector_fdinfo(c, "clockid"), t);
 	if (r == 0 && !t->left && !t->ticks)
 		r = look_again(c, t, false);
-	if (r == 0 && !t->left && t->ticks && t->interval && !collector_live(c))
-		r = look_again(c, t, true);
+	if (r == 0 && !collector_live(c))
+		r = wake(c, t);
 	if (r == 0 && t->left && t->flags & TFD_TIMER_ABSTIME)
 		SET(t, expires, (u64)collector_clock(c, t->clock) + t->left);
 	return r;
