@@ -291,6 +291,19 @@ static bool wanted(const struct test *test, char **patterns)
 	return false;
 }
 
+/* A name that no test has, perhaps no more: who asks for it would think that it passed. */
+static const char *unknown_pattern(const struct test **tests, int n, char **patterns)
+{
+	for (; *patterns; patterns++) {
+		int i = 0;
+		while (i < n && fnmatch(*patterns, tests[i]->name, FNM_EXTMATCH) != 0)
+			i++;
+		if (i == n)
+			return *patterns;
+	}
+	return NULL;
+}
+
 /* usage: TEST [-l] [-v] [PATTERN]...   PATTERN: as of a shell, also "!(*_a|*_b)" (fnmatch(3), FNM_EXTMATCH). */
 int main(int argc, char **argv)
 {
@@ -312,6 +325,11 @@ int main(int argc, char **argv)
 	}
 	if (list)
 		return 0;
+	const char *unknown = unknown_pattern(tests, n, argv + optind);
+	if (unknown) {
+		printf("# no test here is called %s\n", unknown);
+		return 2;
+	}
 	printf("KTAP version 1\n1..%d\n", plan);
 	bool caged = can_cage();
 	for (int i = 0; i < n; i++)

@@ -56,6 +56,13 @@ static int run_self(const char *pattern, struct text *output)
 	return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 }
 
+TEST(nothing_is_no_success)
+{
+	_cleanup_text_ struct text output = { 0 };
+	CHECK_EQ(run_self("such_a_test", &output), 2);
+	CHECK_CONTAINS(output.data, "no test here is called such_a_test");
+}
+
 TEST(failures_are_seen)
 {
 	_cleanup_text_ struct text output = { 0 };

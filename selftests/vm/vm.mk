@@ -6,7 +6,7 @@ VM_MATRIX := 5.10 6.1 6.12 6.18 7.2 newest pre
 # command line of criu(8), they do what they do on any kernel.
 VM_PARTS  := !(*alone|*by_criu)
 VM_TESTS  := tree/programs:$(VM_PARTS) tree/trees:python_$(VM_PARTS),loop_$(VM_PARTS),pty_$(VM_PARTS) \
-             tree/redis:redis_dump_restore,redis_leave_running tree/resources:rseq_own_$(VM_PARTS)
+             tree/redis:redis tree/resources:rseq_own_$(VM_PARTS)
 VM_ONCE   := $(addprefix resource/,bpf_stores capabilities creds facts_differential files:*_dump_restore,*_without_bpf seccomp) \
              $(addprefix tree/,resources:*_dump_restore calls:*_dump_restore clocks:a_*,clock_*,its_* kin:leader* sockets:*_dump_restore,ss_* vdso why) \
              $(addprefix rights/,capable:sleeper_*,rights_*,zombies_* container:filters_*,hidden_*,as_* disabled:*_tells*,rseq_*,no_* types \
