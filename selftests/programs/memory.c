@@ -182,8 +182,10 @@ static void judge_anonymous(void)
 	judge_fill(grow, 16, 10, "growing memory");
 }
 
-static void judge_guard(bool guards)
+static void judge_guard(bool guards, unsigned char *in_file)
 {
+	if (in_file)
+		must_fault(in_file + 2 * PAGE, false, "a guard page of a file");
 	if (guards) {
 		must_fault(guard + 2 * PAGE, false, "a guard page");
 		MUST_EQ(guard[1 * PAGE + 1], (unsigned char)(PAGE * 13 + 13 + 1 + 11));
@@ -199,12 +201,15 @@ int main(int argc, char **argv)
 	make_files(fd);
 	make_anonymous();
 	bool guards = argc > 2 && madvise(guard + 2 * PAGE, PAGE, 102 /* MADV_GUARD_INSTALL */) == 0;
+	unsigned char *in_file = guards ? map(4, PROT_READ | PROT_WRITE, MAP_SHARED, fd) : NULL;
+	if (in_file && madvise(in_file + 2 * PAGE, PAGE, 102) < 0) /* Linux 6.15 */
+		in_file = NULL;
 	read_maps(maps_before);
 	judge_wait();
 	judge_maps();
 	signal(SIGSEGV, on_fault);
 	judge_anonymous();
 	judge_files(fd);
-	judge_guard(guards);
+	judge_guard(guards, in_file);
 	return judge_pass();
 }

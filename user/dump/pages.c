@@ -35,10 +35,11 @@ static int scan_process(const struct caps *caps, struct tree *tree, struct graph
 		return fail(PROC_READ, neg_errno(), "/proc/%d/pagemap", p->pid);
 	const struct vma *v = vmas->data;
 	for (u32 i = 0; i < vmas->count; i++) {
-		if (!vma_stored(&v[i]))
-			continue;
-		int from = inherit >= 0 && vma_inherited(&v[i], parent_vmas) ? inherit : 0;
-		int r = memory_scan(caps, own, from, v[i].start, v[i].end, pages);
+		int from = inherit >= 0 && vma_inherited(&v[i], parent_vmas) ? inherit : 0, r = 0;
+		if (vma_stored(&v[i]))
+			r = memory_scan(caps, own, from, v[i].start, v[i].end, pages);
+		else if (v[i].flags & VMA_SHARED)
+			r = memory_scan_guards(caps, own, v[i].start, v[i].end, pages);
 		if (r < 0)
 			return r;
 	}

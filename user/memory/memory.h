@@ -11,6 +11,8 @@
  * inherit: 0, or the fd of the parent's pagemap: a page with the same frame there gets PAGES_INHERITED (only with
  * CAP_SYS_ADMIN: without it frames are hidden and nothing is inherited). */
 int memory_scan(const struct caps *, int pagemap, int inherit, u64 start, u64 end, struct object *pages);
+/* Of a mapping whose pages belong to a file or to others: appends its guards alone. */
+int memory_scan_guards(const struct caps *, int pagemap, u64 start, u64 end, struct object *pages);
 /* What userfaultfd(2) may have done to a page, which its contents do not tell. */
 enum userfault_pages {
 	PAGES_ZERO = 1,      /* private, and the zero page: it is there */

@@ -177,6 +177,30 @@ int memory_scan(const struct caps *caps, int pagemap, int inherit, u64 start, u6
 	return r;
 }
 
+int memory_scan_guards(const struct caps *caps, int pagemap, u64 start, u64 end, struct object *pages)
+{
+	struct scan s = { .pagemap = pagemap, .first = pages->count, .pages = pages };
+	struct scan_region region[64];
+	struct scan_arg arg = { .size = sizeof arg,
+				.start = start,
+				.end = end,
+				.vec = (u64)(uintptr_t)region,
+				.vec_len = ARRAY_SIZE(region),
+				.category_mask = SCAN_GUARD,
+				.return_mask = SCAN_GUARD };
+	while (caps_has(caps, CAN_PAGEMAP_GUARD_SCAN) && arg.start < end) {
+		int n = ioctl(pagemap, IOCTL_PAGEMAP_SCAN, &arg);
+		if (n < 0)
+			return fail(MEMORY_PAGEMAP, neg_errno(), "PAGEMAP_SCAN of %llx-%llx", (unsigned long long)arg.start,
+				    (unsigned long long)end);
+		for (int i = 0; i < n; i++)
+			if (add_run(&s, region[i].start, region[i].end, PAGES_GUARD) < 0)
+				return -ENOMEM;
+		arg.start = arg.walk_end;
+	}
+	return 0;
+}
+
 static u32 userfault_state(struct scan *s, u64 entry)
 {
 	u32 there = !(entry & PM_PRESENT) ? 0 : entry & PM_FILE ? PAGES_MAPPED : is_zero_page(s, entry) ? PAGES_ZERO : 0;
