@@ -289,11 +289,12 @@ static void hold(const char *what)
 		int listener = listening(SOCK_STREAM, "stream", 5), client = made(SOCK_STREAM, "client");
 		connect_to(client, "stream");
 		MUST(accept(listener, NULL, NULL) >= 0 && close(listener) == 0);
-	} else if (!strcmp(what, "moved")) {
+	} else if (!strcmp(what, "moved")) { /* and then removed */
 		struct sockaddr_un a = { .sun_family = AF_UNIX, .sun_path = "name" };
 		MUST_EQ(chdir(judge_dir), 0);
 		MUST_EQ(bind(socket(AF_UNIX, SOCK_STREAM, 0), (void *)&a, sizeof a), 0);
 		MUST_EQ(rename("name", "other"), 0);
+		MUST_EQ(unlink("other"), 0);
 	} else if (!strcmp(what, "creator")) {
 		int listener = listening(SOCK_STREAM, "stream", 5), client = socket(AF_UNIX, SOCK_STREAM, 0);
 		char text[16];
