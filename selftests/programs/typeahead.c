@@ -252,6 +252,7 @@ static void judge_written(void)
 {
 	gives_all(written.master, all, 11000);
 	say(written.slave, "\t:\n"); /* it stands at column 20 */
+	arrived(written.master, 6);
 	gives(written.master, "    :\n", 6);
 }
 
