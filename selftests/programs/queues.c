@@ -163,6 +163,24 @@ static int hold_more(void)
 	return judge_pass();
 }
 
+/* Of sockets each of which has the next one in flight, and is closed when that was taken out. */
+static int innermost(int outermost, int levels)
+{
+	char text[64];
+	for (int inner = outermost; levels--; outermost = inner) {
+		_Alignas(struct cmsghdr) char control[CMSG_SPACE(sizeof(int))];
+		struct iovec iov = { text, sizeof text };
+		struct msghdr m = {
+			.msg_iov = &iov, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control
+		};
+		MUST_EQ(recvmsg(outermost, &m, MSG_DONTWAIT), 6);
+		MUST(CMSG_FIRSTHDR(&m));
+		memcpy(&inner, CMSG_DATA(CMSG_FIRSTHDR(&m)), sizeof inner);
+		MUST_EQ(close(outermost), 0);
+	}
+	return outermost;
+}
+
 int main(int argc, char **argv)
 {
 	int stream[2], known[2], reset[2], packets[2], deep[2], on = 1;
@@ -232,17 +250,7 @@ int main(int argc, char **argv)
 	MUST_EQ(read(reset[0], text, sizeof text), 0);
 	MUST_EQ(read(packets[0], text, 2), 2); /* the rest of a packet is lost with it */
 	MUST_EQ(read(packets[0], text, sizeof text), 5);
-	for (int inner = outermost; levels--; outermost = inner) {
-		_Alignas(struct cmsghdr) char control[CMSG_SPACE(sizeof(int))];
-		struct iovec iov = { text, sizeof text };
-		struct msghdr m = {
-			.msg_iov = &iov, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control
-		};
-		MUST_EQ(recvmsg(outermost, &m, MSG_DONTWAIT), 6);
-		MUST(CMSG_FIRSTHDR(&m));
-		memcpy(&inner, CMSG_DATA(CMSG_FIRSTHDR(&m)), sizeof inner);
-		MUST_EQ(close(outermost), 0);
-	}
+	outermost = innermost(outermost, levels);
 	MUST_EQ(read(outermost, text, sizeof text), 10);
 	MUST_EQ(write(outermost, "answer", 6), 6);
 	MUST_EQ(read(deep[0], text, sizeof text), 6);

@@ -9,8 +9,8 @@
 #define LONG 1000
 #define TICK_MS 40
 
-static int idle, armed, periodic, absolute, past, realtime, boottime, expired, unread, cancel, nonblock, resting, alarm_clock,
-	ep, edge;
+static int idle, armed, periodic, busy, absolute, past, realtime, boottime, expired, unread, cancel, nonblock, resting,
+	alarm_clock, ep, edge;
 static double absolute_at, started, realtime_at;
 
 static int make_timer(clockid_t clock, int flags, int set_flags, double value, double interval)
@@ -78,6 +78,7 @@ static void make(void)
 	idle = make_timer(CLOCK_MONOTONIC, TFD_CLOEXEC, 0, 0, 0);
 	armed = make_timer(CLOCK_MONOTONIC, 0, 0, LONG, 0);
 	periodic = make_timer(CLOCK_MONOTONIC, TFD_NONBLOCK, 0, TICK_MS / 1000.0, TICK_MS / 1000.0);
+	busy = make_timer(CLOCK_MONOTONIC, TFD_NONBLOCK, 0, 0.000001, 0.000001);
 	absolute = make_timer(CLOCK_MONOTONIC, 0, TFD_TIMER_ABSTIME, absolute_at, 0);
 	past = make_timer(CLOCK_MONOTONIC, 0, TFD_TIMER_ABSTIME, 1, 0);
 	realtime = make_timer(CLOCK_REALTIME, 0, 0, LONG, 7);
@@ -139,6 +140,9 @@ static void judge_timers(void)
 	MUST_EQ(epoll_wait(edge, events, 4, 0), 0); /* disarmed */
 	MUST_EQ(ticks_of(expired), 1);
 	MUST_EQ(fcntl(nonblock, F_GETFL) & O_NONBLOCK, O_NONBLOCK);
+	MUST(ticks_of(busy) > 0);
+	MUST_EQ(poll(&(struct pollfd){ .fd = busy, .events = POLLIN }, 1, 5000),
+		1); /* it goes on, though it was due whenever it was asked */
 	uint64_t none;
 	MUST(read(nonblock, &none, 8) == -1 && errno == EAGAIN);
 	MUST(fcntl(idle, F_GETFD) == FD_CLOEXEC && fcntl(armed, F_GETFD) == 0);

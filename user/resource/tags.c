@@ -152,15 +152,16 @@ static const struct page_run *run_at(const struct object *runs, u64 address)
 	return runs && at < runs->count && run[at].start <= address ? &run[at] : NULL;
 }
 
-/* A page that is shared with the parent has the parent's tags. */
+/* A page that is shared with the parent has the parent's tags. One that may only be read somebody else has tagged: it has to be there, to be
+ * asked for it. */
 static void tag(const struct space *s, u64 address, const u8 *tags)
 {
 	const struct page_run *run = run_at(s->runs, address);
 	const struct vma *v = vma_of(s->vmas, address);
+	bool read_only = v->flags & VMA_SHARED && !(v->prot & PROT_WRITE);
 	if (run && run->flags & PAGES_INHERITED)
 		return;
-	if (v->flags & VMA_SHARED &&
-	    !(v->prot & PROT_WRITE)) { /* tagged by somebody else; it only has to be there, to be asked for it */
+	if (read_only) {
 		step_any(plan_call(s->plan, AT(s->pid, STAGE_FILL), SYS_madvise, ARG(address), ARG(PAGE_BYTES),
 				   ARG(MADV_POPULATE_READ)));
 		return;

@@ -148,15 +148,19 @@ static int collect_groups(int fd, Ckpt__Unix *u)
 	gid_t few[32];
 	socklen_t len = sizeof few;
 	_cleanup_free_ gid_t *many = NULL;
-	int r = u->creator_pid ? getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, few, &len) : -1;
-	if (r < 0 && u->creator_pid && errno == ERANGE && len > sizeof few) {
+	if (!u->creator_pid)
+		return 0;
+	int r = getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, few, &len);
+	if (r < 0 && errno == ERANGE && len > sizeof few) {
 		many = malloc(len);
-		r = many ? getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, many, &len) : fail_memory();
+		if (!many)
+			return fail_memory();
+		r = getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, many, &len);
 	}
 	for (size_t i = 0; r == 0 && i < len / sizeof(gid_t); i++)
 		if (!MESSAGE_APPEND(&u->n_creator_group, &u->creator_group, (many ?: few)[i]))
 			return fail_memory();
-	return r < 0 && many == NULL ? 0 : r;
+	return 0;
 }
 
 /* Only socketpair(2) tells a datagram socket who made it: this one was connected to a name, and its owner is gone. */
