@@ -43,6 +43,7 @@ static __always_inline void read_inode(struct inode *inode, struct record_file_r
 	raw->file.ino = inode->i_ino;
 	raw->file.mode = inode->i_mode;
 	raw->rdev = inode->i_rdev;
+	raw->links = inode->i_nlink;
 	raw->dev = sb->s_dev;
 	raw->file.magic = sb->s_magic;
 	raw->file.locks = inode_locks(inode);

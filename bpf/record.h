@@ -20,7 +20,7 @@ typedef int rec_s32;
 typedef short rec_s16;
 #endif
 
-#define RECORD_WIRE_VERSION 8
+#define RECORD_WIRE_VERSION 9
 
 /* Which groups of a task record hold facts; a group that is not known is left 0. */
 enum record_known {
@@ -370,7 +370,8 @@ struct record_file_raw {
 	rec_u64 close_on_exec; /* the word of the descriptor table that holds its bit */
 	struct record_pid reader, owner;
 	rec_u64 userfault_mm; /* mm_id */
-	rec_u32 dev, rdev, ns_inum, pad;
+	rec_u32 dev, rdev, ns_inum;
+	rec_u32 links; /* of the inode: an overlay tells others to stat(2) */
 };
 
 /* A context of asynchronous I/O as the program reads it: a part of its processors. */

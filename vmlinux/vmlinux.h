@@ -236,7 +236,8 @@ struct inode {
 	u32 i_rdev;
 	struct super_block *i_sb;
 	unsigned long i_ino; /* u64 from 7.2 on */
-	void *i_private;     /* struct ns_common in nsfs */
+	u32 i_nlink;
+	void *i_private; /* struct ns_common in nsfs */
 	struct file_lock_context *i_flctx;
 };
 union sigval {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /* ghosts DIR: files and directories that have lost their names: contents, holes, attributes, links in /proc, positions, and what
  * may still be done with them stay; nothing else in their directories is touched. */
-#include "judge.h"
+#include "overlay.h"
 #include <sys/socket.h>
 #include <sys/xattr.h>
 
@@ -319,6 +319,38 @@ static int elsewhere(void)
 	return judge_pass();
 }
 
+/* Files of the layer below an overlay that were taken away above it: stat(2) tells that each has one name all the same. */
+static int overlay(void)
+{
+	struct stat st, other;
+	char text[16];
+	MUST_EQ(mkdir(judge_path("lower"), 0700), 0);
+	judge_write("lower/library", "mapped code");
+	judge_write("lower/data", "contents");
+	if (!judge_overlay())
+		judge_fail("skip: no overlay can be mounted here");
+	char *library = strdup(judge_path("merged/library"));
+	int mapped = open(library, O_RDONLY), data = open(judge_path("merged/data"), O_RDONLY);
+	int second = open(judge_path("merged/data"), O_RDONLY | O_CLOEXEC);
+	private = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE, mapped, 0);
+	MUST(private != MAP_FAILED && close(mapped) == 0 && lseek(data, 3, SEEK_SET) == 3);
+	judge_write("merged/newer", "another library");
+	MUST_EQ(rename(judge_path("merged/newer"), library), 0);
+	MUST(unlink(judge_path("merged/data")) == 0 && fstat(data, &st) == 0 && st.st_nlink == 1);
+	note_link(&data);
+	note_link(&second);
+	judge_wait();
+	check_links();
+	MUST(!memcmp(private, "mapped code", 11) && read(data, text, 16) == 5 && !memcmp(text, "tents", 5));
+	MUST(pread(second, text, 16, 0) == 8 && !memcmp(text, "contents", 8) && lseek(second, 0, SEEK_CUR) == 0);
+	MUST(fstat(data, &st) == 0 && fstat(second, &other) == 0 && st.st_ino == other.st_ino && st.st_size == 8);
+	MUST(access(judge_path("merged/data"), F_OK) < 0 && stat(library, &other) == 0 && other.st_size == 15);
+	MUST_EQ(munmap(private, 4096), 0);
+	MUST(close(data) == 0 && close(second) == 0);
+	umount2(judge_path("merged"), MNT_DETACH);
+	return judge_pass();
+}
+
 int main(int argc, char **argv)
 {
 	int up[2], down[2], status;
@@ -326,6 +358,8 @@ int main(int argc, char **argv)
 	judge_start(argc, argv);
 	if (argc > 2 && !strcmp(argv[2], "elsewhere"))
 		return elsewhere();
+	if (argc > 2 && !strcmp(argv[2], "overlay"))
+		return overlay();
 	umask(0);
 	make_file();
 	make_others();

@@ -49,6 +49,17 @@ TEST(found_by_handle, .root = true)
 	restore_refused(t.image, EXIT_UNSUPPORTED, "[FILE_MISSING]");
 }
 
+/* Nothing but eBPF tells that it is gone. */
+TEST(overlay_uncounted, .root = true)
+{
+	struct target t;
+	target_start(&t, "ghosts", "overlay");
+	CHECK_OK(setenv("CKPT_DISABLE", "BPF", 1));
+	refused_at(&t, t.image, EXIT_KERNEL, "[FILE_UNCOUNTED]");
+	CHECK_OK(unsetenv("CKPT_DISABLE"));
+	target_judge(&t);
+}
+
 /* Said, and not refused. */
 TEST(directory_notified, .root = true)
 {

@@ -476,6 +476,17 @@ int collector_tty(struct collector *c, int master, struct terminal_queues *ret)
 	return cold ? bpf_tty(cold, self, fd, ret) : r;
 }
 
+int collector_links(struct collector *c, u32 *ret)
+{
+	u32 self = (u32)getpid();
+	int fd = collector_fd(c);
+	if (fd < 0)
+		return fd;
+	int r = c->bpf ? bpf_links(c->bpf, self, (u32)fd, ret) : -EOPNOTSUPP;
+	_cleanup_bpf_ struct bpf_source *cold = r >= 0 ? NULL : ask_cold(c, &r);
+	return cold ? bpf_links(cold, self, (u32)fd, ret) : r;
+}
+
 int collector_packet(struct collector *c, struct record_packet *ret)
 {
 	const struct record_file *f = c->current->record;

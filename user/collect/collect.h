@@ -131,6 +131,8 @@ const struct record_file *collector_descriptor_of(struct collector *, u64 identi
 static inline u64 collector_ring_key(u32 pid, u32 fd) { return map_mix(map_mix(0x72696e67, pid), fd); }
 /* bpf_tty() by whichever effort answers, of a master that ckpt itself has at a descriptor. */
 int collector_tty(struct collector *, int master, struct terminal_queues *ret);
+/* bpf_links() by whichever effort answers, of the file that is being collected. */
+int collector_links(struct collector *, u32 *ret);
 /* bpf_packet() by whichever effort answers, of the descriptor that is being collected. */
 int collector_packet(struct collector *, struct record_packet *ret);
 /* The file object of a descriptor that ckpt itself holds (a file in flight); collects it when it is new. fd stays the

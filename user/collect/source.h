@@ -67,6 +67,9 @@ int bpf_await(struct bpf_source *);
 int bpf_tasks(struct bpf_source *, struct facts *, struct tree *);
 int bpf_vmas(struct bpf_source *, struct facts *, struct tree *);
 int bpf_files(struct bpf_source *, struct facts *, struct tree *);
+/* How many names the inode of a file has that a process has at a descriptor, as the file system itself counts: 1, or 0: there is no such
+ * descriptor. Negative errno. */
+int bpf_links(struct bpf_source *, u32 tgid, u32 fd, u32 *ret);
 /* The context of asynchronous I/O of a process whose ring is at the address: 1, or 0 when there is none. -EOPNOTSUPP, -EINVAL, ...:
  * this kernel does not tell (it takes Linux 6.1: bpf_map_lookup_percpu_elem(), and iterators that know one process). */
 int bpf_aio(struct bpf_source *, u32 tgid, u64 address, struct record_aio *ret);

@@ -137,6 +137,19 @@ static int collect_handle(Ckpt__Ghost *g, int fd, const struct stat *st)
 	return g->has_handle ? 0 : fail_memory();
 }
 
+/* Has it another name? stat(2) tells of an overlay's file what the layer below counts, which keeps its name when it is taken away
+ * above (ovl_getattr(); the overlay's own inode counts right, ovl_drop_nlink()). */
+static bool is_linked(struct collector *c, Ckpt__Ghost *g, int fd, const struct stat *st)
+{
+	struct statfs fs;
+	u32 links = 1;
+	if (S_ISDIR(st->st_mode) || !st->st_nlink || fstatfs(fd, &fs) < 0 || fs.f_type != OVERLAYFS_SUPER_MAGIC)
+		return !S_ISDIR(st->st_mode) && st->st_nlink;
+	if (collector_links(c, &links) <= 0)
+		SET(g, uncounted, true);
+	return links;
+}
+
 /* What is made again with it. */
 static int collect_attributes(struct collector *c, Ckpt__Ghost *g, int fd, const struct stat *st)
 {
@@ -156,12 +169,11 @@ static int collect_attributes(struct collector *c, Ckpt__Ghost *g, int fd, const
 
 static int collect_first(struct collector *c, const struct subject *subject, Ckpt__Ghost *g, int fd, const struct stat *st)
 {
-	bool linked = !S_ISDIR(st->st_mode) && st->st_nlink;
 	const char *type = S_ISREG(st->st_mode) ? "regular" : S_ISDIR(st->st_mode) ? "directory" : "character";
 	if (!message_set_string(&g->type, type))
 		return fail_memory();
 	SET(g, mtime, st->st_mtim.tv_sec * SECOND + st->st_mtim.tv_nsec);
-	int r = linked ? collect_handle(g, fd, st) : collect_attributes(c, g, fd, st);
+	int r = is_linked(c, g, fd, st) ? collect_handle(g, fd, st) : collect_attributes(c, g, fd, st);
 	return r == 0 ? collect_path(g, subject->link, st->st_ino) : r;
 }
 
@@ -203,7 +215,9 @@ static bool is_place_taken(const Ckpt__Ghost *g)
 static int judge_dump(const Ckpt__Ghost *g)
 {
 	int r = is_place_taken(g) ? fail(FILE_EXISTS, 0, "%s lies below another file now", g->path) : 0;
-	if (g->links && !g->has_handle)
+	if (g->uncounted)
+		r = fail(FILE_UNCOUNTED, 0, "%s", g->path);
+	else if (g->links && !g->has_handle)
 		r = fail(FILE_DELETED, 0, "%s has %u other name%s", g->path, g->links, g->links == 1 ? "" : "s");
 	if (g->huge)
 		r = fail(SHMEM_HUGE, 0, "%s", g->path);
