@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* hangups DIR [WHAT]: slaves of terminals whose masters are closed, as a program has them that a login has left behind. They read the
- * end and take nothing; the other terminals go on. WHAT: "fixed", of one of those some
+ * end and take nothing; the other terminals go on, and a path of one is held (O_PATH). WHAT: "fixed", of one of those some
  * settings are locked (TIOCSLCKTRMIOS); "machine": what terminals of the machine itself there are is open too. */
 #include "judge.h"
 #include <pty.h>
@@ -8,7 +8,7 @@
 #include <sys/sysmacros.h>
 #include <termios.h>
 
-static int orphan, reader, living, living_master;
+static int orphan, reader, living, living_master, living_path;
 
 static int open_pty(int *ret_slave)
 {
@@ -28,6 +28,8 @@ static void close_master(void)
 	close(first_master);
 	close(master);
 	living_master = open_pty(&living);
+	living_path = open(ttyname(living), O_PATH);
+	MUST(living_path >= 0);
 }
 
 static void judge_dead(int fd, int flags)
@@ -48,11 +50,14 @@ static void judge_dead(int fd, int flags)
 static void judge_terminals(void)
 {
 	char text[16];
+	struct stat st, path;
 	judge_dead(orphan, O_RDWR | O_NONBLOCK);
 	judge_dead(reader, O_RDONLY);
 	MUST_EQ(write(living_master, "typed\n", 6), 6);
 	MUST_EQ(read(living, text, sizeof text), 6);
 	MUST(!memcmp(text, "typed\n", 6));
+	MUST(fstat(living, &st) == 0 && fstat(living_path, &path) == 0 && st.st_ino == path.st_ino && st.st_rdev == path.st_rdev);
+	MUST(fcntl(living_path, F_GETFL) & O_PATH);
 }
 
 /* Nobody echoes there any more, nor ends by ^C. */

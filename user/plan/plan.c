@@ -489,9 +489,11 @@ int plan_fd(struct plan *plan, u32 file)
 	return (int)(elsewhere ? plan->homes.v[below].fd : plan->config.first_service_fd + file - (u32)below);
 }
 
-void plan_place_fd(struct plan *plan, u32 slot, u32 file)
+void plan_place_fd(struct plan *plan, u32 slot, u32 file) { plan_place_fd_at(plan, STAGE_CREATE, slot, file); }
+
+void plan_place_fd_at(struct plan *plan, enum stage stage, u32 slot, u32 file)
 {
-	struct place at = plan_at(plan, file, STAGE_CREATE);
+	struct place at = plan_at(plan, file, stage);
 	int fd = plan_fd(plan, file);
 	struct plan_step *there = plan_home(plan, file) ? plan_skip(plan, at, ARG_OF_SLOT(slot), fd, fd) : NULL;
 	step_expect(plan_call(plan, at, SYS_dup3, ARG_OF_SLOT(slot), ARG(fd), ARG(plan_cloexec(plan, file))), fd);

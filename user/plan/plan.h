@@ -185,6 +185,8 @@ int plan_fd(struct plan *, u32 file);
 /* Moves the descriptor that a step returned, or a slot holds, to where plan_fd() has it. At home it may be there already, or else
  * becomes so at once: nothing else may have taken the number meanwhile. */
 void plan_place_fd(struct plan *, u32 slot, u32 file);
+/* The same at a later stage than STAGE_CREATE. */
+void plan_place_fd_at(struct plan *, enum stage, u32 slot, u32 file);
 
 /* Steps that are added from here on are for this object: its name stands in plans and diagnostics. */
 void plan_for(struct plan *, const char *format, ...) _printf_(2, 3);

@@ -8,6 +8,7 @@
 #include "reg.pb-c.h"
 #include "resource/device.h"
 #include "resource/nameless.h"
+#include "resource/tty_named.h"
 #include <linux/magic.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
@@ -169,6 +170,12 @@ static int judge_writable(u32 flags, const Ckpt__Reg *f)
 		    appends ? "append-only, and is open without O_APPEND" : "immutable, and is open for writing");
 }
 
+/* The slave of a pseudoterminal, which is there when its master has been made. */
+static bool waits_for_terminal(const struct graph *graph, u32 file, const Ckpt__Reg *f)
+{
+	return file_flags(graph, file) & O_PATH && tty_makes(graph, f->path);
+}
+
 /* Looks at what is there now: a file that cannot be the recorded one is refused before anything is made. */
 static int judge_restore(const struct graph *graph, u32 file, const Ckpt__Reg *f)
 {
@@ -178,8 +185,10 @@ static int judge_restore(const struct graph *graph, u32 file, const Ckpt__Reg *f
 		return -EPERM;
 	if (is_known_well(graph, file, f, key))
 		return 0;
-	if (fstatat(AT_FDCWD, f->path, &st, AT_SYMLINK_NOFOLLOW) < 0)
-		return errno == ENOENT && cgroup_makes(graph, f->path) ? 0 : fail(FILE_MISSING, neg_errno(), "%s", f->path);
+	if (fstatat(AT_FDCWD, f->path, &st, AT_SYMLINK_NOFOLLOW) < 0) {
+		bool made = cgroup_makes(graph, f->path) || waits_for_terminal(graph, file, f);
+		return errno == ENOENT && made ? 0 : fail(FILE_MISSING, neg_errno(), "%s", f->path);
+	}
 	if (strcmp(type_of(st.st_mode), f->type) || (f->has_rdev && (u32)st.st_rdev != f->rdev))
 		return fail(FILE_CHANGED, 0, "%s is now of type %s, was %s", f->path, type_of(st.st_mode), f->type);
 	if (!may_be_opened(file_flags(graph, file), &st))
@@ -222,15 +231,21 @@ static int reg_judge(const struct graph *graph, const struct object *o, enum dir
 
 static bool reg_at_home(const struct graph *graph _unused_, const struct object *o _unused_) { return true; }
 
+static struct plan_step *plan_open(struct plan *plan, const struct object *o, enum stage stage, u32 flags)
+{
+	const Ckpt__Reg *f = o->data;
+	return plan_call(plan, plan_at(plan, o->id, stage), SYS_openat, ARG(AT_FDCWD), arg_string(plan, f->path),
+			 ARG(flags | plan_cloexec(plan, o->id)));
+}
+
 static int reg_plan(struct plan *plan, const struct graph *graph, const struct object *o)
 {
 	const Ckpt__Reg *f = o->data;
 	bool device = strcmp(f->type, "regular") && strcmp(f->type, "directory");
 	bool tells = device && (f->rdev == makedev(1, 8) || f->rdev == makedev(1, 9)); /* random, urandom: by fcntl(2) */
 	u32 flags = (file_reopen_flags(graph, o->id) & ~(u32)O_CLOEXEC) | (tells ? 0 : file_async(graph, o->id));
-	struct plan_step *open = plan_call(plan, plan_at(plan, o->id, STAGE_CREATE), SYS_openat, ARG(AT_FDCWD),
-					   arg_string(plan, f->path), ARG(flags | plan_cloexec(plan, o->id)));
-	plan_place_fd(plan, step_result(plan, open), o->id);
+	enum stage stage = waits_for_terminal(graph, o->id, f) ? STAGE_LINK : STAGE_CREATE;
+	plan_place_fd_at(plan, stage, step_result(plan, plan_open(plan, o, stage, flags)), o->id);
 	if (!device)
 		plan_position(plan, graph, o->id);
 	return 0;
