@@ -56,7 +56,8 @@ static void judge_terminals(void)
 	MUST_EQ(write(living_master, "typed\n", 6), 6);
 	MUST_EQ(read(living, text, sizeof text), 6);
 	MUST(!memcmp(text, "typed\n", 6));
-	MUST(fstat(living, &st) == 0 && fstat(living_path, &path) == 0 && st.st_ino == path.st_ino && st.st_rdev == path.st_rdev);
+	MUST(fstat(living, &st) == 0 && fstat(living_path, &path) == 0 && st.st_ino == path.st_ino &&
+	     st.st_rdev == path.st_rdev);
 	MUST(fcntl(living_path, F_GETFL) & O_PATH);
 }
 

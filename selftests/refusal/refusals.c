@@ -75,6 +75,13 @@ KIND(pressure, "FILE_PRESSURE", "/proc/pressure/memory")
 KIND(secret, "SHMEM_SECRET", "secret memory")
 KIND(vsock, "SOCKET_FAMILY", "(vsock) socket")
 
+TEST(memory_full, .root = true)
+{
+	struct target t;
+	target_start(&t, "full");
+	refused_at(&t, t.image, EXIT_UNSUPPORTED, "[ARENA_ROOM]");
+	target_judge(&t);
+}
 TEST(epoll_disarmed, .root = true) { refused_program("epoll", "disarmed", EXIT_UNSUPPORTED, "[EPOLL_DISARMED]"); }
 TEST(epoll_signalfd, .root = true) { refused_program("signalfds", "flight", EXIT_UNSUPPORTED, "[EPOLL_SIGNALFD]"); }
 TEST(signalfd_disarmed, .root = true) { refused_program("signalfds", "disarmed", EXIT_UNSUPPORTED, "[EPOLL_DISARMED]"); }

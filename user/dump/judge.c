@@ -3,6 +3,7 @@
 #include "base/map.h"
 #include "diag/diag.h"
 #include "dump/dump.h"
+#include "model/holes.h"
 #include "model/shape.h"
 #include "resource/registry.h"
 
@@ -213,6 +214,13 @@ static int judge_resource(const struct graph *g, const struct object *o, const s
 	return resource->judge(g, o, DIRECTION_DUMP);
 }
 
+/* A restore runs its plan in the address spaces that it makes. */
+static int judge_room(const struct graph *g)
+{
+	int r = holes_judge(g);
+	return r == -ENOSPC ? fail(ARENA_ROOM, 0, "in all its processes together, at one address") : r;
+}
+
 int judge_dump(const struct graph *g)
 {
 	_cleanup_(users_free) struct users users = { 0 };
@@ -220,6 +228,8 @@ int judge_dump(const struct graph *g)
 	if (r < 0)
 		return r;
 	r = shape_judge(g);
+	int room = judge_room(g);
+	r = room < 0 ? room : r;
 	if (judge_untold(g) < 0)
 		return -EINVAL;
 	for (size_t i = 0; i < g->objects.n; i++) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /* Owns the pure step from a model to a plan: the arena's site, then process by process. */
 #include "diag/diag.h"
+#include "model/holes.h"
 #include "model/reflect.h"
 #include "resource/registry.h"
 #include "restore/compile.h"
@@ -8,19 +9,7 @@
 #include <stdio.h>
 #include <sys/syscall.h>
 
-#define SITE_LOWEST 0x1000000000ull /* 64 GiB: above programs that are linked low, below what mmap gives first */
-#define SITE_MARGIN 0x1000000ull    /* room below growing stacks */
 #define SITE_CODE PAGE_BYTES
-
-struct range {
-	u64 start, end;
-};
-
-static int order_ranges(const void *a, const void *b)
-{
-	u64 x = *(const u64 *)a, y = *(const u64 *)b;
-	return x < y ? -1 : x > y;
-}
 
 /* Are there pages that make a huge one? */
 static bool has_huge(const struct graph *g)
@@ -32,39 +21,23 @@ static bool has_huge(const struct graph *g)
 	return false;
 }
 
-/* The lowest place that is free in all layouts: one sweep over all mappings in the order of addresses. */
+/* Room for huge pages is left out where there is none. */
 int compile_site(struct site *ret, const struct graph *g, const struct survey *survey, u64 data_size)
 {
-	VECTOR(struct range) used = { 0 };
-	int r = 0;
-	for (size_t i = 0; r == 0 && i < survey->own.n; i++) {
-		struct range *u = vector_add(&used);
-		if (!u)
-			r = -ENOMEM;
-		else
-			u->start = survey->own.v[i].start, u->end = survey->own.v[i].end;
-	}
-	for (struct object *o = NULL; r == 0 && (o = graph_next(g, &kind_vmas, o));)
-		for (u32 i = 0; r == 0 && i < o->count; i++) {
-			const struct vma *v = &((const struct vma *)o->data)[i];
-			struct range *u = vector_add(&used);
-			if (!u)
-				r = -ENOMEM;
-			else
-				u->start = v->start, u->end = v->end;
-		}
-	if (r < 0) {
-		vector_free(&used);
+	u64 arena = SITE_CODE + data_size + VDSO_SLOT, at = 0;
+	u64 room = caps_has(survey->caps, CAN_UFFD_MOVE) && has_huge(g) ? HUGE_BYTES + 2 * SITE_ROOM : 0;
+	_cleanup_free_ struct hole_range *own = calloc(survey->own.n + 1, sizeof *own);
+	if (!own)
 		return fail_memory();
+	for (size_t i = 0; i < survey->own.n; i++)
+		own[i] = (struct hole_range){ survey->own.v[i].start, survey->own.v[i].end };
+	int r = holes_find(&at, g, own, survey->own.n, arena + room);
+	if (r == -ENOSPC && room) {
+		room = 0;
+		r = holes_find(&at, g, own, survey->own.n, arena);
 	}
-	if (used.n)
-		qsort(used.v, used.n, sizeof *used.v, order_ranges);
-	u64 arena = SITE_CODE + data_size + VDSO_SLOT, at = SITE_LOWEST;
-	u64 room = caps_has(survey->caps, CAN_UFFD_MOVE) && has_huge(g) ? HUGE_BYTES + 2 * SITE_ROOM : 0, need = arena + room;
-	for (size_t i = 0; i < used.n; i++)
-		if (used.v[i].end + SITE_MARGIN > at && used.v[i].start < at + need + SITE_MARGIN)
-			at = ALIGN_UP(used.v[i].end + SITE_MARGIN, 0x10000ull);
-	vector_free(&used);
+	if (r < 0)
+		return r == -ENOSPC ? fail(ARENA_ROOM, 0, "%llu bytes are needed", (unsigned long long)arena) : r;
 	*ret = (struct site){ .code = at, .data = at + SITE_CODE, .slot = at + SITE_CODE + data_size, .end = at + arena };
 	ret->room = room ? ALIGN_UP(ret->end, HUGE_BYTES) : 0;
 	for (size_t i = 0; i < survey->own.n; i++)
