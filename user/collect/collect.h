@@ -9,10 +9,14 @@
 #include "model/resource.h"
 #include <sys/stat.h>
 
-/* Memory objects whose contents are wanted: readable descriptors, owned by the receiver. */
+/* Memory objects whose contents are wanted: readable descriptors, owned by the receiver; of more than MEMORY_SOURCES_OPEN (fd negative)
+ * who has it, at which descriptor. */
+#define MEMORY_SOURCES_OPEN 64
 struct memory_source {
 	u32 file;
 	int fd;
+	pid_t holder;
+	u32 held;
 };
 struct memory_sources {
 	VECTOR(struct memory_source) list;

@@ -219,28 +219,26 @@ int collector_note_connection(struct collector *c, u32 file)
 
 struct connections *collector_connections(struct collector *c) { return c->config->connections ?: &c->connections; }
 
-/* To read it is no access of the program's; but only its owner may have it so (open(2), O_NOATIME). */
-static int open_unnoticed(int fd)
-{
-	char path[32];
-	snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
-	int own = open(path, O_RDONLY | O_NOATIME | O_CLOEXEC);
-	return own < 0 && errno == EPERM ? open(path, O_RDONLY | O_CLOEXEC) : own;
-}
-
 int collector_keep_memory(struct collector *c, u32 file)
 {
 	struct memory_sources *all = c->config->memory;
-	int fd = all ? collector_fd(c) : -1;
+	struct memory_source *place = all ? vector_add(&all->list) : NULL;
+	const struct record_file *record = c->current->record;
 	if (!all)
 		return 0;
-	if (fd < 0)
-		return fail(FD_DUPLICATE, fd, "to read its contents");
-	struct memory_source *place = vector_add(&all->list);
 	if (!place)
 		return fail_memory();
-	*place = (struct memory_source){ file, open_unnoticed(fd) };
-	return place->fd < 0 ? fail(MEMORY_READ, neg_errno(), "open of what its descriptor leads to") : 0;
+	*place = (struct memory_source){ .file = file, .fd = -1 };
+	if (all->list.n > MEMORY_SOURCES_OPEN && c->current->own < 0 && record->table && record->fd != UINT32_MAX) {
+		place->holder = holder(c, record->table);
+		place->held = record->fd;
+		return 0;
+	}
+	int fd = collector_fd(c);
+	if (fd < 0)
+		return fail(FD_DUPLICATE, fd, "to read its contents");
+	place->fd = file_open_unnoticed(0, (unsigned)fd);
+	return place->fd < 0 ? fail(MEMORY_READ, place->fd, "open of what its descriptor leads to") : 0;
 }
 
 void memory_sources_free(struct memory_sources *all)

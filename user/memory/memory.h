@@ -29,8 +29,10 @@ int memory_scan_file(int fd, u64 size, struct object *pages);
 
 /* One process or memory object to copy: its runs get their offsets in the pages file. */
 struct memory_job {
-	pid_t pid;            /* process_vm_readv from here, or */
-	int fd;               /* (pid 0) pread from this file at run.start */
+	pid_t pid;    /* process_vm_readv from here, or */
+	int fd;       /* (pid 0) pread from this file at run.start, or, negative: */
+	pid_t holder; /* from what this process has open at descriptor `held` */
+	u32 held;
 	struct object *pages; /* kind_pages */
 };
 struct memory_stats {

@@ -31,13 +31,16 @@ struct store {
 	bool failed;
 };
 
-/* What one thread keeps: its buffer, its place among the pieces, and the open /proc/PID/mem and pagemap of one process. */
+/* What one thread keeps: its buffer, its place among the pieces, the open /proc/PID/mem and pagemap of one process, and the open file of
+ * one job. */
 struct reader {
 	struct store *store;
 	u8 *buffer;
 	size_t piece;
 	pid_t pid;
 	int mem, pagemap;
+	const struct memory_job *job;
+	int file;
 };
 
 static int lay_out_run(struct store *s, const struct memory_job *job, struct page_run *run, struct memory_stats *stats)
@@ -183,11 +186,24 @@ static int read_vm(struct reader *r, size_t first, struct iovec *remote, size_t 
 	return 0;
 }
 
-static int read_file(const struct piece *piece, u64 address, u8 *to, size_t len)
+static int file_of(struct reader *r, const struct memory_job *job)
+{
+	if (job->fd >= 0 || r->job == job)
+		return job->fd >= 0 ? job->fd : r->file;
+	closep(&r->file);
+	r->file = file_open_unnoticed(job->holder, job->held);
+	r->job = job;
+	return r->file;
+}
+
+static int read_file(struct reader *r, const struct piece *piece, u64 address, u8 *to, size_t len)
 {
 	size_t done = 0;
+	int fd = file_of(r, piece->job);
+	if (fd < 0)
+		return read_failed(piece, address, fd);
 	while (done < len) {
-		ssize_t n = pread(piece->job->fd, to + done, len - done, (off_t)(address + done));
+		ssize_t n = pread(fd, to + done, len - done, (off_t)(address + done));
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0)
@@ -209,7 +225,7 @@ static int read_pieces(struct reader *r, size_t first, struct iovec *remote, siz
 	if (pieces[first].job->pid)
 		return read_vm(r, first, remote, n, to);
 	for (size_t i = 0; i < n; to += remote[i++].iov_len) {
-		int err = read_file(&pieces[first + i], (u64)(uintptr_t)remote[i].iov_base, to, remote[i].iov_len);
+		int err = read_file(r, &pieces[first + i], (u64)(uintptr_t)remote[i].iov_base, to, remote[i].iov_len);
 		if (err < 0)
 			return err;
 	}
@@ -270,7 +286,7 @@ static int copy(void *arg)
 {
 	struct store *s = arg;
 	_cleanup_free_ u8 *buffer = malloc(MIN(BATCH, s->size));
-	struct reader r = { .store = s, .buffer = buffer, .mem = -1, .pagemap = -1 };
+	struct reader r = { .store = s, .buffer = buffer, .mem = -1, .pagemap = -1, .file = -1 };
 	int err = 0;
 	if (!buffer)
 		return fail_memory();
@@ -285,6 +301,7 @@ static int copy(void *arg)
 		__atomic_store_n(&s->failed, true, __ATOMIC_RELAXED);
 	closep(&r.mem);
 	closep(&r.pagemap);
+	closep(&r.file);
 	return err;
 }
 
