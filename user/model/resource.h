@@ -48,6 +48,9 @@ struct resource {
 	/* FILE scope: may another process than ckpt make it, with all files that it refers to and that refer to it? All of its steps are
 	 * for the world then, where nothing but these files is. Pure; the object was judged. May be NULL: no. */
 	bool (*apart)(const struct graph *, const struct object *);
+	/* FILE scope: does it need what it refers to only when all of that is made (STAGE_WATCH)? Then the world may have made that for a
+	 * file that is made apart. */
+	bool watches;
 	/* Adds the steps that make the object again. Pure. May be NULL when nothing is to be made. */
 	int (*plan)(struct plan *, const struct graph *, const struct object *);
 	/* Bytes of steps and data that its plan takes beyond what the size of its message tells. May be NULL: none. */

@@ -21,6 +21,7 @@ static const char *const stage_names[STAGE_COUNT] = {
 	[STAGE_SETTLE] = "settle",
 	[STAGE_WATCH] = "watch",
 	[STAGE_MAKERS] = "makers",
+	[STAGE_NOTIFY] = "notify",
 	[STAGE_BIRTH] = "birth",
 	[STAGE_BIRTH_TTY] = "birth-tty",
 	[STAGE_ADOPT] = "adopt",

@@ -17,6 +17,7 @@ enum stage {
 	STAGE_SETTLE, /* what begins only when all is linked: connections flow again */
 	STAGE_WATCH,  /* what wants to know how the others are: epoll */
 	STAGE_MAKERS, /* other processes do all of this for the files that ckpt has no room for */
+	STAGE_NOTIFY, /* what would be told of files that are opened: inotify, fanotify */
 	/* a task */
 	STAGE_BIRTH,     /* a session whose members are born before anything else of its leader changes */
 	STAGE_BIRTH_TTY, /* its controlling terminal */
@@ -163,7 +164,9 @@ struct plan_home {
 	u32 file, pid, fd; /* pid: of the process, or the tid of the maker's array */
 	u32 maker;         /* slot: the pidfd of the maker, in every task; 0: it is at home */
 	u32 process;       /* slot: the id of the maker */
-	bool cloexec;      /* at home */
+	u32 holder,
+		held; /* a descriptor table that has it in the end, that of its owner if it has one, and the number there; 0: none */
+	bool cloexec; /* at home */
 };
 void plan_add_home(struct plan *, const struct plan_home *);
 /* NULL: the world makes the file. */

@@ -382,5 +382,6 @@ const struct resource resource_epoll = {
 	.settle = epoll_settle,
 	.judge = epoll_judge,
 	.apart = epoll_apart,
+	.watches = true,
 	.plan = epoll_plan,
 };

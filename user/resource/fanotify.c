@@ -208,7 +208,7 @@ static int fanotify_judge(const struct graph *graph, const struct object *o, enu
 static void add(struct plan *plan, u32 file, const Ckpt__FanotifyMark *m, u32 flags, u64 mask)
 {
 	if (mask)
-		step_expect(plan_call(plan, AT(PLAN_WORLD, STAGE_WATCH), SYS_fanotify_mark, ARG(plan_fd(plan, file)),
+		step_expect(plan_call(plan, AT(PLAN_WORLD, STAGE_NOTIFY), SYS_fanotify_mark, ARG(plan_fd(plan, file)),
 				      ARG(FAN_MARK_ADD | FAN_MARK_DONT_FOLLOW | m->type | flags), ARG(mask), ARG(AT_FDCWD),
 				      arg_string(plan, m->path)),
 			    0);

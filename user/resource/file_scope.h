@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* What FILE-scope resources share: their file object and its status flags. Inline, since resources do not use each other. */
 #pragma once
+#include "base/map.h"
 #include "diag/diag.h"
 #include "model/kinds.h"
 #include "model/resource.h"
@@ -84,9 +85,27 @@ static inline u32 table_origin(const struct graph *graph, u32 table)
 	return task ? task->fds : table;
 }
 
-/* The first process that has the file at a descriptor of a table of its own, or of one that is made from it; 0: none. */
+static inline u64 holder_key(u32 file) { return map_mix(0x484f4c44, file); }
+
+static inline int note_holders(const struct graph *graph)
+{
+	int r = 0;
+	for (const struct object *o = NULL; r == 0 && (o = graph_next(graph, &kind_fds, o));) {
+		u32 origin = table_origin(graph, o->id);
+		for (u32 i = 0; r == 0 && i < o->count; i++) {
+			u64 key = holder_key(((const struct fd_entry *)o->data)[i].file);
+			r = graph_recall(graph, key) ? 0 : graph_remember(graph, key, origin);
+		}
+	}
+	return r == 0 ? graph_remember(graph, holder_key(0), 1) : r;
+}
+
+/* The first process that has the file at a descriptor of a table of its own, or of one that is made from it; 0: none. Of all files
+ * at once, since there may be very many. */
 static inline u32 first_holder(const struct graph *graph, u32 file)
 {
+	if (graph_recall(graph, holder_key(0)) || note_holders(graph) == 0)
+		return graph_recall(graph, holder_key(file));
 	for (const struct object *o = NULL; (o = graph_next(graph, &kind_fds, o));)
 		if (table_has(o, file))
 			return table_origin(graph, o->id);
@@ -160,12 +179,28 @@ static inline void plan_status_flags(struct plan *plan, struct place at, u32 fil
 /* A string in the arena. */
 static inline struct arg arg_string(struct plan *plan, const char *string) { return ARG_OF_DATA(plan_string(plan, string)); }
 
+/* Does making a file under a name, or opening it by one, have to be over before somebody is told of such? */
+static inline bool names_are_watched(const struct graph *graph)
+{
+	return graph_kind(graph, "inotify") || graph_kind(graph, "fanotify");
+}
+
 /* Where what runs by a clock is set going: late, by the root of the tree. A plan without tasks has only the world. */
 static inline struct place plan_late(struct plan *plan, const struct graph *graph)
 {
 	const Ckpt__Host *host = graph_data(graph, &kind_host, 1);
 	bool has_root = host && plan_array(plan, host->root_pid) != UINT32_MAX;
 	return has_root ? AT(host->root_pid, STAGE_TIMERS) : AT(PLAN_WORLD, STAGE_WATCH);
+}
+
+/* The same for a file, and by which descriptor: what the world does not make, a task does that has it. */
+static inline struct place plan_late_of(struct plan *plan, const struct graph *graph, u32 file, struct arg *ret_fd)
+{
+	const struct plan_home *home = plan_home(plan, file);
+	*ret_fd = ARG(home && home->holder ? (s64)home->held : plan_fd(plan, file));
+	if (!home)
+		return plan_late(plan, graph);
+	return home->holder ? AT(home->holder, STAGE_TIMERS) : plan_at(plan, file, STAGE_WATCH);
 }
 
 /* Another open file description of what a slot's descriptor leads to, as a program makes it: by its name, or without one

@@ -6,6 +6,7 @@
 #include "ghost.pb-c.h"
 #include "resource/device.h"
 #include "resource/nameless.h"
+#include "resource/same_inode.h"
 #include <linux/magic.h>
 #include <sys/statfs.h>
 #include <sys/sysmacros.h>
@@ -29,16 +30,6 @@ static bool ghost_claims(const struct record_file *file, const char *link)
 }
 
 /* --- collect --- */
-
-static u32 first_of(const struct graph *graph, const struct object *mine, const Ckpt__Ghost *my)
-{
-	for (const struct object *o = NULL; (o = graph_next(graph, &kind_ghost, o));) {
-		const Ckpt__Ghost *g = o->data;
-		if (o != mine && g->inode == my->inode && g->device == my->device)
-			return g->memory;
-	}
-	return mine->id;
-}
 
 /* What is a part of the file; labels of security modules and the like belong to the host. */
 static bool is_carried(const char *xattr)
@@ -183,7 +174,9 @@ static int ghost_collect(struct collector *c, const struct subject *subject, str
 	struct stat st;
 	SET(g, inode, subject->file->ino);
 	SET(g, device, (u32)makedev(subject->file->dev_major, subject->file->dev_minor));
-	SET(g, memory, first_of(collector_graph(c), o, g));
+	if (same_inode_first(collector_graph(c), &kind_ghost, g->device, g->inode, o->id, &g->memory) < 0)
+		return fail_memory();
+	g->has_memory = true;
 	if (g->memory != o->id)
 		return 0;
 	int fd = collector_fd(c);
@@ -307,18 +300,18 @@ struct making {
 	struct opened_list others;
 };
 
+static u32 first_of(const void *ghost) { return ((const Ckpt__Ghost *)ghost)->memory; }
+
 /* O_TMPFILE stands in the flags of whom it was made by: that one cannot be opened another time. */
 static int find_members(struct making *m)
 {
-	int r = 0;
-	for (const struct object *o = NULL; r == 0 && (o = graph_next(m->graph, &kind_ghost, o));) {
-		if (((const Ckpt__Ghost *)o->data)->memory != m->o->id)
-			continue;
-		if (m->ghost->tmpfile && !m->own_is && file_flags(m->graph, o->id) & TMPFILE_FLAG)
-			m->own_is = o->id;
+	int r = same_inode_index(m->graph, &kind_ghost, first_of) < 0 ? fail_memory() : 0;
+	for (u32 file = m->o->id; r == 0 && file; file = same_inode_next(m->graph, &kind_ghost, file)) {
+		if (m->ghost->tmpfile && !m->own_is && file_flags(m->graph, file) & TMPFILE_FLAG)
+			m->own_is = file;
 		else
-			r = opened_add(&m->others, m->plan, o->id,
-				       file_reopen_flags(m->graph, o->id) | file_async(m->graph, o->id));
+			r = opened_add(&m->others, m->plan, file,
+				       file_reopen_flags(m->graph, file) | file_async(m->graph, file));
 	}
 	return r;
 }
@@ -507,6 +500,8 @@ static void place_members(struct making *m)
 	}
 }
 
+static bool ghost_apart(const struct graph *graph _unused_, const struct object *o _unused_) { return true; }
+
 static int ghost_plan(struct plan *plan, const struct graph *graph, const struct object *o)
 {
 	struct making m = { .plan = plan, .graph = graph, .o = o, .ghost = o->data };
@@ -545,5 +540,6 @@ const struct resource resource_ghost = {
 	.claims = ghost_claims,
 	.collect = ghost_collect,
 	.judge = ghost_judge,
+	.apart = ghost_apart,
 	.plan = ghost_plan,
 };

@@ -157,16 +157,16 @@ static int inotify_judge(const struct graph *graph, const struct object *o, enum
 
 /* --- plan --- */
 
-#define WATCH AT(PLAN_WORLD, STAGE_WATCH)
+#define NOTIFY AT(PLAN_WORLD, STAGE_NOTIFY)
 
 /* Watches are made and removed until the number before the wanted one was met; each leaves an event, which is read. */
 static void count_up(struct plan *plan, struct arg fd, struct arg path, u32 follow, s32 wanted)
 {
-	struct plan_step *add = plan_call(plan, WATCH, SYS_inotify_add_watch, fd, path, ARG(IN_DELETE_SELF | follow));
+	struct plan_step *add = plan_call(plan, NOTIFY, SYS_inotify_add_watch, fd, path, ARG(IN_DELETE_SELF | follow));
 	struct arg got = ARG_OF_SLOT(step_result(plan, add));
-	plan_call(plan, WATCH, SYS_inotify_rm_watch, fd, got);
-	plan_call(plan, WATCH, SYS_read, fd, ARG_OF_DATA(plan_data(plan, NULL, 4096, 8)), ARG(4096));
-	plan_op(plan, WATCH, OP_BRANCH, 0, (struct arg[6]){ got, ARG(wanted - 1), ARG(3), ARG(WD_ROUNDS) });
+	plan_call(plan, NOTIFY, SYS_inotify_rm_watch, fd, got);
+	plan_call(plan, NOTIFY, SYS_read, fd, ARG_OF_DATA(plan_data(plan, NULL, 4096, 8)), ARG(4096));
+	plan_op(plan, NOTIFY, OP_BRANCH, 0, (struct arg[6]){ got, ARG(wanted - 1), ARG(3), ARG(WD_ROUNDS) });
 }
 
 /* The path is that of what is watched: a last symbolic link is not followed, but for that of an open file. */
@@ -178,10 +178,10 @@ static void plan_watch(struct plan *plan, u32 file, const Ckpt__InotifyWatch *w,
 	struct arg fd = ARG(plan_fd(plan, file)), path = arg_string(plan, w->path ?: open_file);
 	u32 follow = w->path ? IN_DONT_FOLLOW : 0;
 	if (!is_next && caps && caps_has(caps, CAN_INOTIFY_NEXT_WD))
-		plan_call(plan, WATCH, SYS_ioctl, fd, ARG(INOTIFY_IOC_SETNEXTWD), ARG(w->wd));
+		plan_call(plan, NOTIFY, SYS_ioctl, fd, ARG(INOTIFY_IOC_SETNEXTWD), ARG(w->wd));
 	else if (!is_next)
 		count_up(plan, fd, path, follow, w->wd);
-	step_expect(plan_call(plan, WATCH, SYS_inotify_add_watch, fd, path, ARG(w->mask | follow)), w->wd);
+	step_expect(plan_call(plan, NOTIFY, SYS_inotify_add_watch, fd, path, ARG(w->mask | follow)), w->wd);
 }
 
 static int inotify_plan(struct plan *plan, const struct graph *graph, const struct object *o)

@@ -324,6 +324,13 @@ static int locks_judge(const struct graph *graph, const struct object *o, enum d
 
 /* --- plan --- */
 
+/* What the world has made a process has at its service descriptor too, be it a descriptor of a thread of its own. */
+static struct arg locked_by(struct plan *plan, const struct graph *graph, u32 pid, const Ckpt__Lock *l)
+{
+	const struct plan_home *home = plan_home(plan, l->file);
+	return ARG(home && home->maker ? descriptor_of(graph, pid, l) : plan_fd(plan, l->file));
+}
+
 /* Every call says at once when somebody was faster. Processes take their locks themselves, so that they are named as those who
  * have them. A POSIX lock goes with any descriptor of the file that its process closes: it is taken when none will be closed
  * any more. */
@@ -331,13 +338,13 @@ static void plan_lock(struct plan *plan, const struct graph *graph, u32 pid, con
 {
 	struct place with_service = AT(pid, STAGE_TIMERS);
 	struct flock range = range_of(l);
+	struct arg fd = locked_by(plan, graph, pid, l);
 	if (is_flock(l)) {
-		plan_call(plan, with_service, SYS_flock, ARG(plan_fd(plan, l->file)), ARG(flock_of(l) | LOCK_NB));
+		plan_call(plan, with_service, SYS_flock, fd, ARG(flock_of(l) | LOCK_NB));
 		return;
 	}
 	if (is_lease(l)) { /* somebody else's file needs CAP_LEASE: while the task has the rights of ckpt */
-		plan_call(plan, AT(pid, STAGE_TASK), SYS_fcntl, ARG(plan_fd(plan, l->file)), ARG(F_SETLEASE),
-			  ARG(range.l_type));
+		plan_call(plan, AT(pid, STAGE_TASK), SYS_fcntl, fd, ARG(F_SETLEASE), ARG(range.l_type));
 		return;
 	}
 	struct arg data = ARG_OF_DATA(plan_data(plan, &range, sizeof range, 8));
@@ -345,7 +352,7 @@ static void plan_lock(struct plan *plan, const struct graph *graph, u32 pid, con
 		plan_call(plan, AT(l->table ?: pid, STAGE_LOCKS), SYS_fcntl, ARG(descriptor_of(graph, pid, l)), ARG(F_SETLK),
 			  data);
 	else
-		plan_call(plan, with_service, SYS_fcntl, ARG(plan_fd(plan, l->file)), ARG(F_OFD_SETLK), data);
+		plan_call(plan, with_service, SYS_fcntl, fd, ARG(F_OFD_SETLK), data);
 }
 
 static int locks_plan(struct plan *plan, const struct graph *graph, const struct object *o)

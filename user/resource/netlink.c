@@ -167,6 +167,8 @@ static void plan_address(struct plan *plan, struct arg fd, long call, u32 port, 
 	step_expect(plan_call(plan, CREATE, call, fd, ARG_OF_DATA(plan_data(plan, &a, sizeof a, 8)), ARG(sizeof a)), 0);
 }
 
+static bool netlink_apart(const struct graph *graph _unused_, const struct object *o _unused_) { return true; }
+
 static int netlink_plan(struct plan *plan, const struct graph *graph, const struct object *o)
 {
 	const Ckpt__Netlink *m = o->data;
@@ -194,5 +196,6 @@ const struct resource resource_netlink = {
 	.claims = netlink_claims,
 	.collect = netlink_collect,
 	.judge = netlink_judge,
+	.apart = netlink_apart,
 	.plan = netlink_plan,
 };

@@ -6,12 +6,38 @@
 #include "resource/file_scope.h"
 #include <sys/socket.h>
 
+static inline u64 referred_key(u32 file, bool watched) { return map_mix(watched ? 0x52454645 : 0x52454646, file); }
+
+struct referred {
+	const struct graph *graph;
+	bool watched, failed;
+};
+
+static inline bool note_referred(void *arg, const struct object *o _unused_, u32 file)
+{
+	struct referred *r = arg;
+	r->failed = graph_remember(r->graph, referred_key(file, r->watched), 1) < 0;
+	return r->failed;
+}
+
+/* Does something else than these refer to the file? Found out for all files at once. */
+static inline bool is_referred(const struct graph *graph, u32 file, bool watched, const char *const *but)
+{
+	struct referred r = { .graph = graph, .watched = watched };
+	u64 known = referred_key(0, watched);
+	if (!graph_recall(graph, known)) {
+		graph_references(graph, but, note_referred, &r);
+		r.failed = r.failed || graph_remember(graph, known, 1) < 0;
+	}
+	return r.failed ? graph_refers(graph, file, but) : graph_recall(graph, referred_key(file, watched)) != 0;
+}
+
 /* Who opens the file; 0: no process has it, or something other than a descriptor refers to it. watched: an epoll entry may, which is
  * added when the file is there (STAGE_OWN_WATCH). */
 static inline u32 opener_of(const struct graph *graph, u32 file, bool watched)
 {
 	const char *const later[] = { "fds", watched ? "epoll" : NULL, NULL };
-	return graph_refers(graph, file, later) ? 0 : first_holder(graph, file);
+	return is_referred(graph, file, watched, later) ? 0 : first_holder(graph, file);
 }
 
 /* Where the opener does it; a plan without tasks has only the world. */

@@ -204,16 +204,34 @@ static void await_end(struct plan *plan, struct place at, u32 slot)
 	step_expect(plan_call(plan, at, SYS_ppoll, ARG_OF_DATA(poll), ARG(1), ARG(0), ARG(0), ARG(0)), 1);
 }
 
+/* Who alone has it opens it when all others have been born. */
+static bool pidfd_at_home(const struct graph *graph _unused_, const struct object *o)
+{
+	return ((const Ckpt__Pidfd *)o->data)->has_pid;
+}
+
+/* pidfd_open(2) says close-on-exec, of the descriptor that may be in its place already. */
+static void place_at_home(struct plan *plan, struct place at, u32 slot, u32 file)
+{
+	plan_place_fd(plan, slot, file);
+	if (!plan_cloexec(plan, file))
+		plan_call(plan, at, SYS_fcntl, ARG(plan_fd(plan, file)), ARG(F_SETFD), ARG(0));
+}
+
 static void plan_inside(struct plan *plan, const struct graph *graph, const struct object *o, u32 pid)
 {
-	u32 opener = opener_of(graph, o->id, true);
-	struct place at = opener_place(plan, opener);
+	bool at_home = plan_home(plan, o->id);
+	u32 opener = at_home ? 0 : opener_of(graph, o->id, true);
+	struct place at = at_home ? plan_at(plan, o->id, STAGE_CREATE) : opener_place(plan, opener);
 	const Ckpt__Task *task = graph_data(graph, &kind_task, pid);
 	plan_await_birth(plan, at, pid);
 	u32 slot = step_result(plan, plan_call(plan, at, SYS_pidfd_open, ARG(pid), ARG(open_flags(graph, o->id))));
 	if (task && shape_is_zombie(task))
 		await_end(plan, at, slot);
-	plan_hand_out(plan, graph, o->id, opener, slot);
+	if (at_home)
+		place_at_home(plan, at, slot, o->id);
+	else
+		plan_hand_out(plan, graph, o->id, opener, slot);
 }
 
 static int pidfd_plan(struct plan *plan, const struct graph *graph, const struct object *o)
@@ -239,5 +257,6 @@ const struct resource resource_pidfd = {
 	.collect = pidfd_collect,
 	.judge = pidfd_judge,
 	.choose = pidfd_choose,
+	.at_home = pidfd_at_home,
 	.plan = pidfd_plan,
 };

@@ -229,7 +229,9 @@ static int reg_judge(const struct graph *graph, const struct object *o, enum dir
 
 /* --- plan --- */
 
-static bool reg_at_home(const struct graph *graph _unused_, const struct object *o _unused_) { return true; }
+static bool reg_at_home(const struct graph *graph, const struct object *o _unused_) { return !names_are_watched(graph); }
+
+static bool reg_apart(const struct graph *graph _unused_, const struct object *o _unused_) { return true; }
 
 static struct plan_step *plan_open(struct plan *plan, const struct object *o, enum stage stage, u32 flags)
 {
@@ -259,6 +261,6 @@ const struct resource resource_reg = {
 	.collect = reg_collect,
 	.judge = reg_judge,
 	.at_home = reg_at_home,
-	.apart = reg_at_home,
+	.apart = reg_apart,
 	.plan = reg_plan,
 };

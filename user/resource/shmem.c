@@ -3,6 +3,7 @@
  * huge pages (MAP_HUGETLB), be it shared or private. */
 #include "collect/collect.h"
 #include "resource/memory_object.h"
+#include "resource/same_inode.h"
 #include "shmem.pb-c.h"
 #include <linux/memfd.h>
 #include <sys/stat.h>
@@ -54,23 +55,15 @@ static void collect_seals(Ckpt__Shmem *s, int fd)
 		SET(s, seals, (u32)seals);
 }
 
-static u32 first_of(const struct graph *graph, const struct object *mine, const Ckpt__Shmem *my)
-{
-	for (const struct object *o = NULL; (o = graph_next(graph, &kind_shmem, o));) {
-		const Ckpt__Shmem *s = o->data;
-		if (o != mine && s->inode == my->inode && s->device == my->device)
-			return s->memory;
-	}
-	return mine->id;
-}
-
 static int shmem_collect(struct collector *c, const struct subject *subject, struct object *o)
 {
 	Ckpt__Shmem *s = o->data;
 	struct stat st;
 	SET(s, inode, subject->file->ino);
 	SET(s, device, (u32)makedev(subject->file->dev_major, subject->file->dev_minor));
-	SET(s, memory, first_of(collector_graph(c), o, s));
+	if (same_inode_first(collector_graph(c), &kind_shmem, s->device, s->inode, o->id, &s->memory) < 0)
+		return fail_memory();
+	s->has_memory = true;
 	share_huge_page(collector_graph(c), s->memory, o->id);
 	if (s->memory != o->id)
 		return 0;
@@ -188,29 +181,31 @@ static void plan_attributes(struct plan *plan, const Ckpt__Shmem *s, u32 fd)
 #define OPENED (O_ACCMODE | O_DSYNC | O_SYNC | O_PATH | O_ASYNC)
 
 /* is_made: fd itself, as memfd_create(2) gave it, which is no writer to the kernel: the program in the memory may be executed. */
-static void plan_member(struct plan *plan, const struct graph *graph, const struct object *o, u32 fd, bool is_made)
+static void plan_member(struct plan *plan, const struct graph *graph, u32 file, u32 fd, bool is_made)
 {
-	u32 flags = file_flags(graph, o->id);
+	u32 flags = file_flags(graph, file);
 	if (is_made) {
-		plan_call(plan, CREATE, SYS_dup3, ARG_OF_SLOT(fd), ARG(plan_fd(plan, o->id)), ARG(O_CLOEXEC));
-		plan_status_flags(plan, CREATE, o->id, flags, O_RDWR);
+		plan_call(plan, CREATE, SYS_dup3, ARG_OF_SLOT(fd), ARG(plan_fd(plan, file)), ARG(O_CLOEXEC));
+		plan_status_flags(plan, CREATE, file, flags, O_RDWR);
 	} else {
-		plan_reopen(plan, fd, NULL, o->id, flags & (OPENED | O_APPEND | O_NONBLOCK | O_NOATIME), flags);
+		plan_reopen(plan, fd, NULL, file, flags & (OPENED | O_APPEND | O_NONBLOCK | O_NOATIME), flags);
 	}
-	plan_position(plan, graph, o->id);
+	plan_position(plan, graph, file);
 }
 
+static u32 first_of(const void *shmem) { return ((const Ckpt__Shmem *)shmem)->memory; }
+
 /* All files of the memory; of a memfd the first that could be what memfd_create(2) gave is taken for that. */
-static void plan_members(struct plan *plan, const struct graph *graph, const struct object *o, u32 fd)
+static int plan_members(struct plan *plan, const struct graph *graph, const struct object *o, u32 fd)
 {
 	bool made = !((const Ckpt__Shmem *)o->data)->name;
-	for (const struct object *member = NULL; (member = graph_next(graph, &kind_shmem, member));) {
-		if (((const Ckpt__Shmem *)member->data)->memory != o->id)
-			continue;
-		bool is_made = !made && (file_flags(graph, member->id) & OPENED) == O_RDWR;
+	int r = same_inode_index(graph, &kind_shmem, first_of);
+	for (u32 member = o->id; r == 0 && member; member = same_inode_next(graph, &kind_shmem, member)) {
+		bool is_made = !made && (file_flags(graph, member) & OPENED) == O_RDWR;
 		plan_member(plan, graph, member, fd, is_made);
 		made |= is_made;
 	}
+	return r < 0 ? fail_memory() : 0;
 }
 
 /* Writable mappings that are older than F_SEAL_FUTURE_WRITE are made before it: the root seals when all have theirs. */
@@ -236,6 +231,8 @@ static u32 plan_late_seals(struct plan *plan, const struct graph *graph, const s
 	return late;
 }
 
+static bool shmem_apart(const struct graph *graph _unused_, const struct object *o _unused_) { return true; }
+
 static int shmem_plan(struct plan *plan, const struct graph *graph, const struct object *o)
 {
 	const Ckpt__Shmem *s = o->data;
@@ -248,12 +245,12 @@ static int shmem_plan(struct plan *plan, const struct graph *graph, const struct
 		plan_call(plan, CREATE, SYS_munmap, ARG(WINDOW), ARG(len));
 	if (s->name || s->uid || s->gid) /* shared anonymous memory belongs to who has mapped it */
 		plan_attributes(plan, s, fd);
-	plan_members(plan, graph, o, fd);
+	int r = plan_members(plan, graph, o, fd);
 	u32 seals = s->name ? s->seals & ~plan_late_seals(plan, graph, o) : 0;
 	if (seals)
 		plan_call(plan, CREATE, SYS_fcntl, ARG_OF_SLOT(fd), ARG(F_ADD_SEALS), ARG(seals));
 	plan_call(plan, CREATE, SYS_close, ARG_OF_SLOT(fd));
-	return 0;
+	return r;
 }
 
 const struct resource resource_shmem = {
@@ -263,5 +260,6 @@ const struct resource resource_shmem = {
 	.claims = shmem_claims,
 	.collect = shmem_collect,
 	.judge = shmem_judge,
+	.apart = shmem_apart,
 	.plan = shmem_plan,
 };

@@ -126,46 +126,48 @@ static int timerfd_judge(const struct graph *graph, const struct object *o, enum
 
 /* --- plan --- */
 
-static void set_ticks(struct plan *plan, struct place at, u32 file, u64 ticks)
+static void set_ticks(struct plan *plan, struct place at, struct arg fd, u64 ticks)
 {
-	plan_call(plan, at, SYS_ioctl, ARG(plan_fd(plan, file)), ARG(TFD_IOC_SET_TICKS),
-		  ARG_OF_DATA(plan_data(plan, &ticks, sizeof ticks, 8)));
+	plan_call(plan, at, SYS_ioctl, fd, ARG(TFD_IOC_SET_TICKS), ARG_OF_DATA(plan_data(plan, &ticks, sizeof ticks, 8)));
 }
 
-static void set_time(struct plan *plan, struct place at, u32 file, u32 flags, u64 value, u64 interval)
+static void set_time(struct plan *plan, struct place at, struct arg fd, u32 flags, u64 value, u64 interval)
 {
 	struct itimerspec v = { .it_value = timespec_of(value), .it_interval = timespec_of(interval) };
-	plan_call(plan, at, SYS_timerfd_settime, ARG(plan_fd(plan, file)), ARG(flags),
-		  ARG_OF_DATA(plan_data(plan, &v, sizeof v, 8)), ARG(0));
+	plan_call(plan, at, SYS_timerfd_settime, fd, ARG(flags), ARG_OF_DATA(plan_data(plan, &v, sizeof v, 8)), ARG(0));
 }
 
 /* Of a clock that wakes the machine; to set it needs CAP_WAKE_ALARM, which the program may have given up since. */
 static bool is_alarm(const Ckpt__Timerfd *t) { return t->clock == CLOCK_REALTIME_ALARM || t->clock == CLOCK_BOOTTIME_ALARM; }
+
+static bool timerfd_at_home(const struct graph *graph _unused_, const struct object *o _unused_) { return true; }
 
 /* It can be read from the beginning (epoll looks at it), and begins to run late. Where the kernel does not take the number of
  * expirations it must expire once. */
 static int timerfd_plan(struct plan *plan, const struct graph *graph, const struct object *o)
 {
 	const Ckpt__Timerfd *t = o->data;
-	struct place at = AT(PLAN_WORLD, STAGE_CREATE), late = is_alarm(t) ? at : plan_late(plan, graph);
+	struct arg own = ARG(plan_fd(plan, o->id)), there = own;
+	struct place at = plan_at(plan, o->id, STAGE_CREATE),
+		     late = is_alarm(t) ? at : plan_late_of(plan, graph, o->id, &there);
 	const struct caps *caps = plan_config(plan)->caps;
 	bool can_tick = caps && caps_has(caps, CAN_TIMERFD_TICKS);
-	u32 flags = file_flags(graph, o->id), made = TFD_CLOEXEC | (flags & O_NONBLOCK);
+	u32 flags = file_flags(graph, o->id), made = plan_cloexec(plan, o->id) | (flags & O_NONBLOCK);
 	u32 fd = step_result(plan, plan_call(plan, at, SYS_timerfd_create, ARG(t->clock), ARG(made)));
 	plan_place_fd(plan, fd, o->id);
 	plan_status_flags(plan, at, o->id, flags, made);
 	if (t->ticks && can_tick)
-		set_ticks(plan, at, o->id, t->ticks);
+		set_ticks(plan, at, own, t->ticks);
 	else if (t->ticks)
-		set_time(plan, at, o->id, 0, 1, 0);
+		set_time(plan, at, own, 0, 1, 0);
 	if (t->left || t->interval || t->flags)
-		set_time(plan, late, o->id, t->flags,
+		set_time(plan, late, there, t->flags,
 			 t->ticks && !can_tick ? 1
 			 : t->has_expires      ? t->expires
 					       : t->left,
 			 t->interval);
 	if ((t->left || t->interval || t->flags) && t->ticks && can_tick)
-		set_ticks(plan, late, o->id, t->ticks);
+		set_ticks(plan, late, there, t->ticks);
 	return 0;
 }
 
@@ -178,5 +180,7 @@ const struct resource resource_timerfd = {
 	.claims = timerfd_claims,
 	.collect = timerfd_collect,
 	.judge = timerfd_judge,
+	.at_home = timerfd_at_home,
+	.apart = timerfd_at_home,
 	.plan = timerfd_plan,
 };

@@ -395,7 +395,18 @@ static bool unix_at_home(const struct graph *graph, const struct object *o)
 	const Ckpt__Unix *u = o->data;
 	bool alone = !u->connected && !u->peer && !u->peer_closed && !u->has_backlog && !u->unaccepted && !u->n_message &&
 		     !u->has_lost_address;
-	return alone && !(u->has_address && (needs_reaching(u) || needs_names(graph)));
+	return alone && !(u->has_address && (needs_reaching(u) || needs_names(graph) || (u->path && names_are_watched(graph))));
+}
+
+/* A connection at a name where the world listens, to the end as who does so now: it is made there, also by others who have that socket. */
+static bool is_accepted_apart(const struct graph *graph, const Ckpt__Unix *accepted)
+{
+	const Ckpt__Unix *client = accepted->peer ? graph_data(graph, &kind_unix, accepted->peer) : NULL;
+	const struct object *at =
+		client && is_accepted(graph, &kind_unix, accepted) ? listener_of(graph, &kind_unix, accepted) : NULL;
+	const Ckpt__Unix *listens = at ? at->data : NULL;
+	return listens && !listens->n_file && !needs_reaching(listens) && same_creator(client, listens) &&
+	       !client->has_address && !is_directed(graph, client);
 }
 
 /* Sockets that have to do with each other by their names are known to each other only in one table. */
@@ -403,7 +414,9 @@ static bool unix_apart(const struct graph *graph, const struct object *o)
 {
 	const Ckpt__Unix *u = o->data, *peer = u->peer ? graph_data(graph, &kind_unix, u->peer) : NULL;
 	bool paired = peer && !is_directed(graph, u) && !is_directed(graph, peer);
-	return !u->has_address && !u->has_backlog && !u->unaccepted && !u->has_lost_address && !has_sender(u) &&
+	bool accepted =
+		u->has_address ? is_accepted_apart(graph, u) : peer && peer->has_address && is_accepted_apart(graph, peer);
+	return (accepted || !u->has_address) && !u->has_backlog && !u->unaccepted && !u->has_lost_address && !has_sender(u) &&
 	       (paired || !u->peer);
 }
 
@@ -412,7 +425,10 @@ static int unix_plan(struct plan *plan, const struct graph *graph, const struct 
 	const Ckpt__Unix *u = o->data, *peer = u->peer ? graph_data(graph, &kind_unix, u->peer) : NULL;
 	u32 slots[2];
 	if (is_accepted(graph, &kind_unix, u)) {
-		if (!listener_of(graph, &kind_unix, u) && first_accepted(graph, &kind_unix, u) == o)
+		const struct object *listener = plan_home(plan, o->id) ? listener_of(graph, &kind_unix, u) : NULL;
+		if (listener)
+			plan_connection(plan, graph, ARG(plan_fd(plan, listener->id)), listener, o);
+		else if (!listener_of(graph, &kind_unix, u) && first_accepted(graph, &kind_unix, u) == o)
 			plan_orphans(plan, graph, o);
 		return 0; /* its listener makes it */
 	}

@@ -2,6 +2,7 @@
 /* Names of unix sockets: how they are told, judged, and made again. A part of unix.c. */
 #pragma once
 #include "base/file.h"
+#include "base/map.h"
 #include "collect/netlink.h"
 #include "resource/file_scope.h"
 #include "unix.pb-c.h"
@@ -127,12 +128,42 @@ static inline bool same_name(const Ckpt__Unix *a, const Ckpt__Unix *b)
 
 static inline bool is_datagram(const Ckpt__Unix *u) { return u->type && !strcmp(u->type, "datagram"); }
 
-/* The socket that listens at the name that this one has. */
+static inline bool listens_by_name(const Ckpt__Unix *u) { return u->has_backlog && u->has_address; }
+
+/* Of a socket with a name, by its bytes: the first one that listens there. NULL: that of whether these are known. */
+static inline u64 listener_key(const Ckpt__Unix *u)
+{
+	u64 key = map_mix(0x4c495354, u ? u->address.len : ~0ull);
+	for (size_t i = 0; u && i < u->address.len; i++)
+		key = map_mix(key, u->address.data[i]);
+	return key;
+}
+
+static inline bool know_listeners(const struct graph *graph, const struct kind *kind)
+{
+	int r = 0;
+	if (graph_recall(graph, listener_key(NULL)))
+		return true;
+	for (const struct object *o = NULL; r == 0 && (o = graph_next(graph, kind, o));)
+		if (listens_by_name(o->data) && !graph_recall(graph, listener_key(o->data)))
+			r = graph_remember(graph, listener_key(o->data), o->id);
+	return r == 0 && graph_remember(graph, listener_key(NULL), 1) == 0;
+}
+
+/* The socket that listens at the name that this one has. Very many may have been accepted there. */
 static inline const struct object *listener_of(const struct graph *graph, const struct kind *kind, const Ckpt__Unix *accepted)
 {
+	if (!accepted->has_address)
+		return NULL;
+	if (know_listeners(graph, kind)) {
+		u32 first = graph_recall(graph, listener_key(accepted));
+		const struct object *o = first ? graph_find(graph, kind, first) : NULL;
+		if (!o || same_name(o->data, accepted))
+			return o;
+	}
 	for (const struct object *o = NULL; (o = graph_next(graph, kind, o));) {
 		const Ckpt__Unix *u = o->data;
-		if (u->has_backlog && u->has_address && same_name(u, accepted))
+		if (listens_by_name(u) && same_name(u, accepted))
 			return o;
 	}
 	return NULL;

@@ -265,8 +265,8 @@ static inline void plan_listen(struct plan *plan, u32 socket, u32 number, const 
 
 /* The ends of a connection to the socket that listens at a slot: connected by a process with the old id, accepted at once. It
  * may have had rights to reach the name that the credentials it has now would not give. named: whose name it is. */
-static inline void plan_connection(struct plan *plan, const struct graph *graph, u32 listener, const struct object *named,
-				   const struct object *o)
+static inline void plan_connection(struct plan *plan, const struct graph *graph, struct arg listener,
+				   const struct object *named, const struct object *o)
 {
 	const Ckpt__Unix *u = o->data, *client = u->peer ? graph_data(graph, &kind_unix, u->peer) : NULL;
 	char name[32];
@@ -279,8 +279,7 @@ static inline void plan_connection(struct plan *plan, const struct graph *graph,
 	plan_become(plan, at, u);
 	step_any(plan_call(plan, at, SYS_setfsuid, ARG(0)));
 	step_expect(plan_use_name(plan, at, CREATE, SYS_connect, ARG_OF_SLOT(slots[1]), named->id, named->data), 0);
-	slots[0] =
-		step_result(plan, plan_call(plan, CREATE, SYS_accept4, ARG_OF_SLOT(listener), ARG(0), ARG(0), ARG(MADE_FLAGS)));
+	slots[0] = step_result(plan, plan_call(plan, CREATE, SYS_accept4, listener, ARG(0), ARG(0), ARG(MADE_FLAGS)));
 	if (u->peer)
 		plan_pair(plan, graph, o, slots);
 	else
@@ -299,13 +298,13 @@ static inline void plan_accepted(struct plan *plan, const struct graph *graph, u
 {
 	for (struct object *o = NULL; (o = graph_next(graph, &kind_unix, o));) {
 		const Ckpt__Unix *u = o->data, *client = u->peer ? graph_data(graph, &kind_unix, u->peer) : NULL;
-		if (!is_accepted(graph, &kind_unix, u) || !same_name(u, named->data))
+		if (!is_accepted(graph, &kind_unix, u) || !same_name(u, named->data) || plan_home(plan, o->id))
 			continue;
 		if (client && (!listens || !same_creator(client, listens)))
 			plan_listen(plan, listener, o->id, listens = client, 5);
 		else if (!listens)
 			plan_listen(plan, listener, o->id, listens = u, 5);
-		plan_connection(plan, graph, listener, named, o);
+		plan_connection(plan, graph, ARG_OF_SLOT(listener), named, o);
 	}
 }
 

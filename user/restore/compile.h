@@ -17,15 +17,14 @@ struct compiler {
 	struct map table_sharers; /* descriptor table -> processes that have it besides its owner */
 	struct map members;       /* process group -> how many are in it besides its leader */
 	struct {
-		u32 count, above, ckpt; /* data offset of where their pidfds begin; slot of ckpt's own id */
+		u32 count, above, ckpt; /* data offset of where their pidfds and files begin; slot of ckpt's own id */
 		struct map creators;    /* ids that sockets tell of */
 	} makers;
 };
 
-/* Who makes files that ckpt has no room for: its array, the slots of its id and its pidfd, and where its descriptors of these files
- * begin. */
+/* Who makes files that ckpt has no room for: its array, and the slots of its id and its pidfd. */
 struct maker {
-	u32 tid, process, pidfd, first_fd;
+	u32 tid, process, pidfd;
 };
 
 int compile_site(struct site *ret, const struct graph *, const struct survey *, u64 data_size);
@@ -33,7 +32,7 @@ int compile_tree(struct compiler *);  /* arrays, fork, sessions, groups, threads
 int compile_homes(struct compiler *); /* which files are made by the only process that has them: before all other steps */
 int compile_kin(struct compiler *);   /* arrays of all, births, stand-ins, zombies: before compile_tree */
 int compile_maker(struct compiler *, struct maker *ret); /* one more; negative: the kernel does not let tasks take from it */
-void compile_makers_end(struct compiler *);              /* when it is known which files the world makes */
+void compile_makers_end(struct compiler *, u32 first); /* behind all descriptors of the world: theirs, and in each its files */
 /* One descriptor of a table, from a maker. */
 void compile_take(struct compiler *, struct place, const struct plan_home *, const struct fd_entry *);
 void compile_session(struct compiler *, const Ckpt__Task *); /* session and process group of one process */

@@ -43,14 +43,19 @@ static u32 spare_id(struct compiler *c)
 	return 0;
 }
 
-/* It dies with ckpt, has no descriptor of the world but the image's pages, and lets tasks take its own. */
+static struct arg above(struct compiler *c, struct place at)
+{
+	return ARG_OF_SLOT(step_result(c->plan, plan_op(c->plan, at, OP_LOAD, 0, (struct arg[6]){ ARG(c->makers.above) })));
+}
+
+/* It dies with ckpt, has what the world has made but nothing of other makers, and lets tasks take its own. */
 static void begin(struct compiler *c, u32 tid, u32 ckpt)
 {
 	struct place at = AT(tid, BEGIN);
 	plan_call(c->plan, at, SYS_prctl, ARG(PR_SET_PDEATHSIG), ARG(SIGKILL));
 	u32 parent = step_result(c->plan, plan_call(c->plan, at, SYS_getppid));
 	plan_op(c->plan, at, OP_BRANCH, 0, (struct arg[6]){ ARG_OF_SLOT(parent), ARG_OF_SLOT(ckpt), ARG(0), ARG(0) });
-	plan_call(c->plan, at, SYS_close_range, ARG(plan_config(c->plan)->first_service_fd + 1), ARG(~0u));
+	plan_call(c->plan, at, SYS_close_range, above(c, at), ARG(~0u));
 	step_any(plan_call(c->plan, at, SYS_prctl, ARG(PR_SET_PTRACER), ARG(PR_SET_PTRACER_ANY)));
 }
 
@@ -80,10 +85,9 @@ static u32 spawn(struct compiler *c, u32 tid, u32 pid)
 /* What tasks inherit of it. */
 static u32 open_pidfd(struct compiler *c, u32 pid_slot)
 {
-	struct arg above =
-		ARG_OF_SLOT(step_result(c->plan, plan_op(c->plan, WORLD, OP_LOAD, 0, (struct arg[6]){ ARG(c->makers.above) })));
+	struct arg from = above(c, WORLD);
 	u32 low = step_result(c->plan, plan_call(c->plan, WORLD, SYS_pidfd_open, ARG_OF_SLOT(pid_slot), ARG(0)));
-	u32 slot = step_result(c->plan, plan_call(c->plan, WORLD, SYS_fcntl, ARG_OF_SLOT(low), ARG(F_DUPFD_CLOEXEC), above));
+	u32 slot = step_result(c->plan, plan_call(c->plan, WORLD, SYS_fcntl, ARG_OF_SLOT(low), ARG(F_DUPFD_CLOEXEC), from));
 	plan_call(c->plan, WORLD, SYS_close, ARG_OF_SLOT(low));
 	return slot;
 }
@@ -105,18 +109,15 @@ int compile_maker(struct compiler *c, struct maker *ret)
 	end(c, tid);
 	u32 slot = spawn(c, tid, pid);
 	plan_add_maker(c->plan, slot);
-	*ret = (struct maker){ tid, slot, open_pidfd(c, slot), plan_config(c->plan)->first_service_fd + 1 };
+	*ret = (struct maker){ tid, slot, open_pidfd(c, slot) };
 	return 0;
 }
 
-void compile_makers_end(struct compiler *c)
+void compile_makers_end(struct compiler *c, u32 first)
 {
-	u32 last = 0;
-	for (struct object *o = NULL; (o = graph_next(c->graph, &kind_file, o));)
-		last = MAX(last, o->id);
-	s32 *above = c->makers.count ? plan_bytes(c->plan, c->makers.above) : NULL;
-	if (above)
-		*above = plan_fd(c->plan, last + SPARE_FDS);
+	u32 *place = c->makers.count ? plan_bytes(c->plan, c->makers.above) : NULL;
+	if (place)
+		*place = first;
 }
 
 /* What is taken comes to the lowest number that is free, which may be the right one. */

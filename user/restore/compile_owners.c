@@ -22,6 +22,12 @@ static const struct fd_entry *first_entry(const struct object *fds, u32 file)
  * A file that is only on its way through a socket has none. */
 static void set_async(struct compiler *c, struct place at, u32 id, const Ckpt__File *f)
 {
+	const struct plan_home *home = plan_home(c->plan, id);
+	if (home) {
+		plan_call(c->plan, AT(home->holder, STAGE_TIMERS), SYS_fcntl, ARG(home->held), ARG(F_SETFL),
+			  ARG(f->flags & STATUS_FLAGS));
+		return;
+	}
 	const Ckpt__Task *owner = shape_file_owner(c->graph, f);
 	const struct object *table = owner ? graph_find(c->graph, &kind_fds, owner->fds) : NULL;
 	const struct fd_entry *e = first_entry(table, id);
@@ -34,7 +40,8 @@ static void set_async(struct compiler *c, struct place at, u32 id, const Ckpt__F
 
 static void set_owner(struct compiler *c, struct place at, u32 id, const Ckpt__File *f)
 {
-	struct arg fd = ARG(plan_fd(c->plan, id));
+	const struct plan_home *home = plan_home(c->plan, id);
+	struct arg fd = ARG(home ? (s64)home->held : plan_fd(c->plan, id));
 	struct f_owner_ex owner = { (enum __pid_type)f->owner_type, f->owner };
 	plan_for(c->plan, "owner of file %u (%s)", id, f->link ? f->link : "?");
 	if (f->owner)
@@ -51,12 +58,13 @@ int compile_owners(struct compiler *c)
 	for (struct object *o = NULL; (o = graph_next(c->graph, &kind_file, o));) {
 		const Ckpt__File *f = o->data;
 		const Ckpt__Task *task = shape_file_owner(c->graph, f);
+		const struct plan_home *home = plan_home(c->plan, o->id);
 		if (f->external) /* others may have it too */
 			continue;
 		if (task)
 			set_owner(c, AT(task->pid, STAGE_TIMERS), o->id, f);
 		else if (f->owner_signal || f->flags & O_ASYNC)
-			set_owner(c, AT(PLAN_WORLD, STAGE_LINK), o->id, f);
+			set_owner(c, home ? AT(home->holder, STAGE_TIMERS) : AT(PLAN_WORLD, STAGE_LINK), o->id, f);
 	}
 	return 0;
 }
