@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* crowd DIR WHAT PROCESSES EACH [LIMIT [HIGH]]: so many processes, each with so many open files (files), sockets that nobody has connected
- * (sockets) or locks (locks), none of them like another; or with so many pipes (pipes), pairs of unix sockets (pairs) or TCP connections
- * (connections; idle: where nothing waits to be read), whose other end the next process has; or TCP connections whose other end a process
- * outside of the tree has (guests). LIMIT: how many descriptors a process may have. HIGH: the number of
- * one that each of them has. */
-#include "judge.h"
+ * (sockets), locks (locks) or what else its name says (crowd_kinds.h), none of them like another; or with so many pipes (pipes), pairs of
+ * unix sockets (pairs), unix sockets that were accepted at a name (accepted) or TCP connections (connections; idle: where nothing waits to
+ * be read), whose other end the next process has, or locked files (shared_locks) or timers (shared_timers) that the next one has, too; or
+ * TCP connections whose other end a process outside of the tree has (guests). LIMIT: how many descriptors a process may have. HIGH: the
+ * number of one that each of them has. */
+#include "crowd_kinds.h"
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <poll.h>
@@ -13,8 +14,6 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 
-static int me, each;    /* of which process, how many */
-static int *made;       /* its descriptors, by number */
 static unsigned *state; /* of each process: 1 ready, 2 told to look */
 
 /* Of what two processes share: how far all of them are, and the ends that each has made for the next one. */
@@ -25,14 +24,7 @@ static struct ring {
 } * ring;
 static int processes;
 static int *taken; /* the ends that the one before has made */
-static bool idle;
-
-static char *own_path(int number)
-{
-	static char path[PATH_MAX + 64];
-	snprintf(path, sizeof path, "%s/%d.%d", judge_dir, me, number);
-	return path;
-}
+static bool idle;  /* nothing is told */
 
 /* --- files: told apart by position, open flags and close-on-exec --- */
 
@@ -170,6 +162,60 @@ static void make_connection(int i)
 	MUST(ring->ends[me * each + i] >= 0);
 	if (i == each - 1)
 		close(listener);
+}
+
+/* Of unix sockets, by the name of a file. */
+static void make_accepted(int i)
+{
+	struct sockaddr_un at = { .sun_family = AF_UNIX };
+	MUST(snprintf(at.sun_path, sizeof at.sun_path, "%s/%d", judge_dir, me) < (int)sizeof at.sun_path);
+	if (listener < 0) {
+		listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+		MUST_EQ(bind(listener, (struct sockaddr *)&at, sizeof at), 0);
+		MUST_EQ(listen(listener, 100), 0);
+	}
+	made[i] = socket(AF_UNIX, SOCK_STREAM | (i & 1 ? SOCK_CLOEXEC : 0), 0);
+	MUST_EQ(connect(made[i], (struct sockaddr *)&at, sizeof at), 0);
+	ring->ends[me * each + i] = accept4(listener, NULL, NULL, i & 1 ? SOCK_CLOEXEC : SOCK_NONBLOCK);
+	MUST(ring->ends[me * each + i] >= 0);
+}
+
+/* --- what two processes have in common that is not two ends: a file with a lock of its own, a timer --- */
+
+static void make_shared_lock(int i)
+{
+	struct flock lock = { F_WRLCK, SEEK_SET, i, 1, 0 };
+	made[i] = open(own_path(i), O_CREAT | O_RDWR | O_CLOEXEC, 0600);
+	MUST(made[i] >= 0);
+	MUST_EQ(i & 1 ? flock(made[i], LOCK_EX) : fcntl(made[i], F_OFD_SETLK, &lock), 0);
+	ring->ends[me * each + i] = dup(made[i]);
+}
+
+static void look_at_shared_lock(int i)
+{
+	struct flock lock = { F_WRLCK, SEEK_SET, i, 1, 0 };
+	int other = open(own_path(i), O_RDWR | O_CLOEXEC);
+	if (i & 1)
+		MUST_EQ(flock(other, LOCK_EX | LOCK_NB), -1);
+	else
+		MUST_EQ(fcntl(other, F_OFD_GETLK, &lock), 0);
+	MUST(i & 1 || lock.l_type == F_WRLCK);
+	close(other);
+}
+
+static void make_shared_timer(int i)
+{
+	make_timer(i);
+	ring->ends[me * each + i] = dup(made[i]);
+	fcntl(ring->ends[me * each + i], F_SETFD, i & 1);
+}
+
+static void look_at_shared_timer(int i)
+{
+	struct itimerspec t;
+	look_at_timer(i);
+	MUST_EQ(timerfd_gettime(taken[i], &t), 0);
+	MUST_EQ(t.it_interval.tv_sec, i);
 }
 
 struct letter {
@@ -320,10 +366,30 @@ static const struct what {
 	const char *name;
 	void (*make)(int i), (*look)(int i);
 	bool shared;
-} whats[] = { { "files", make_file, look_at_file, false },    { "sockets", make_socket, look_at_socket, false },
-	      { "locks", make_lock, look_at_lock, false },    { "pipes", make_pipe, look_at_end, true },
-	      { "pairs", make_pair, look_at_end, true },      { "connections", make_connection, look_at_end, true },
-	      { "idle", make_connection, look_at_end, true }, { "guests", make_guest, look_at_guest, false } };
+} whats[] = { { "files", make_file, look_at_file, false },
+	      { "sockets", make_socket, look_at_socket, false },
+	      { "locks", make_lock, look_at_lock, false },
+	      { "pipes", make_pipe, look_at_end, true },
+	      { "pairs", make_pair, look_at_end, true },
+	      { "connections", make_connection, look_at_end, true },
+	      { "idle", make_connection, look_at_end, true },
+	      { "guests", make_guest, look_at_guest, false },
+	      { "timers", make_timer, look_at_timer, false },
+	      { "signalfds", make_signalfd, look_at_signalfd, false },
+	      { "eventfds", make_eventfd, look_at_eventfd, false },
+	      { "memfds", make_memfd, look_at_memfd, false },
+	      { "removed", make_removed, look_at_nameless, false },
+	      { "tmpfiles", make_tmpfile, look_at_nameless, false },
+	      { "fifos", make_fifo, look_at_fifo, false },
+	      { "owned", make_owned, look_at_owned, false },
+	      { "flocks", make_flock, look_at_flock, false },
+	      { "watched", make_watched, look_at_watched, false },
+	      { "notified", make_notified, look_at_notified, false },
+	      { "netlinks", make_netlink, look_at_netlink, false },
+	      { "pidfds", make_pidfd, look_at_pidfd, false },
+	      { "accepted", make_accepted, look_at_end, true },
+	      { "shared_locks", make_shared_lock, look_at_shared_lock, true },
+	      { "shared_timers", make_shared_timer, look_at_shared_timer, true } };
 
 static void live(const struct what *w)
 {
@@ -348,7 +414,7 @@ int main(int argc, char **argv)
 	const struct what *w = whats;
 	while (strcmp(w->name, argv[2]) != 0)
 		MUST(++w < whats + sizeof whats / sizeof *whats);
-	idle = !strcmp(w->name, "idle");
+	idle = !strcmp(w->name, "idle") || !strncmp(w->name, "shared_", 7);
 	int n = atoi(argv[3]), status;
 	struct rlimit limit;
 	each = atoi(argv[4]);

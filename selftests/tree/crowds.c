@@ -39,3 +39,22 @@ TEST(open_files, .root = true, .seconds = 60) { across_the_limit("files", EACH);
 TEST(sockets, .root = true, .net = true, .seconds = 60) { across_the_limit("sockets", EACH); }
 TEST(locks, .root = true, .seconds = 60) { across_the_limit("locks", EACH); }
 TEST(connections_to_others, .root = true, .net = true, .seconds = 180) { across_the_limit("guests", "200"); }
+
+#define SOME "150" /* of what takes more work: together still more than the limit */
+
+TEST(timers, .root = true, .seconds = 60) { across_the_limit("timers", SOME); }
+TEST(signalfds, .root = true, .seconds = 60) { across_the_limit("signalfds", SOME); }
+TEST(eventfds, .root = true, .seconds = 60) { across_the_limit("eventfds", SOME); }
+TEST(memfds, .root = true, .seconds = 60) { across_the_limit("memfds", SOME); }
+TEST(removed_files, .root = true, .seconds = 180) { across_the_limit("removed", SOME); }
+TEST(files_without_name, .root = true, .seconds = 180) { across_the_limit("tmpfiles", SOME); }
+TEST(named_pipes, .root = true, .seconds = 60) { across_the_limit("fifos", SOME); }
+TEST(owned_files, .root = true, .seconds = 60) { across_the_limit("owned", SOME); }
+TEST(flocks, .root = true, .seconds = 60) { across_the_limit("flocks", SOME); }
+TEST(watched_listeners, .root = true, .net = true, .seconds = 60) { across_the_limit("watched", SOME); }
+TEST(notified_files, .root = true, .seconds = 60) { across_the_limit("notified", SOME); }
+TEST(netlinks, .root = true, .net = true, .seconds = 60) { across_the_limit("netlinks", SOME); }
+TEST(pidfds, .root = true, .seconds = 60) { across_the_limit("pidfds", SOME); }
+TEST(accepted, .root = true, .seconds = 180) { across_the_limit("accepted", SOME); }
+TEST(shared_locks, .root = true, .seconds = 60) { across_the_limit("shared_locks", SOME); }
+TEST(shared_timers, .root = true, .seconds = 60) { across_the_limit("shared_timers", SOME); }

@@ -132,21 +132,8 @@ int execute_room(const struct plan *plan, const struct graph *graph, struct imag
 	return 0;
 }
 
-static int run_world(struct execution *x)
-{
-	struct array *world = array_of(x, 0);
-	machine_run(execution_arena(x), world);
-	if (world->state == ARRAY_PARKED)
-		return 0;
-	for (u32 i = 1; i < execution_arena(x)->narrays; i++) /* what failed in a helper says more */
-		if (array_of(x, i)->state == ARRAY_FAILED)
-			return report_step(x, array_of(x, i));
-	return report_step(x, world);
-}
-
-/* --- the root --- */
-
-/* New tasks inherit the registration of the C library (clone without CLONE_VM keeps it), and their memory has it not. */
+/* New tasks inherit the registration of the C library (clone without CLONE_VM keeps it), and their memory has it not.
+ * The C library does without. */
 static void drop_own_rseq(void)
 {
 	if (!__rseq_size)
@@ -158,9 +145,7 @@ static void drop_own_rseq(void)
 			return;
 }
 
-#define CLONE_PATIENCE 1000 /* times 2 ms */
-
-/* The new task leaves for the blob at once: without ckpt's heap neither has to copy a page of it. */
+/* A new task leaves for the blob at once: without ckpt's heap neither has to copy a page of it, nor its page tables. */
 static int keep_heap(const struct execution *x, int advice)
 {
 	uintptr_t end = (uintptr_t)sbrk(0);
@@ -168,6 +153,27 @@ static int keep_heap(const struct execution *x, int advice)
 		return 0;
 	return madvise((void *)(uintptr_t)x->site.heap, end - x->site.heap, advice) < 0 ? neg_errno() : 0;
 }
+
+static int run_world(struct execution *x)
+{
+	struct array *world = array_of(x, 0);
+	drop_own_rseq();
+	(void)keep_heap(x, MADV_DONTFORK);
+	machine_run(execution_arena(x), world);
+	int kept = keep_heap(x, MADV_DOFORK); /* guards are yet to be forked */
+	if (kept < 0)
+		return fail(SYSCALL, kept, "madvise(MADV_DOFORK)");
+	if (world->state == ARRAY_PARKED)
+		return 0;
+	for (u32 i = 1; i < execution_arena(x)->narrays; i++) /* what failed in a helper says more */
+		if (array_of(x, i)->state == ARRAY_FAILED)
+			return report_step(x, array_of(x, i));
+	return report_step(x, world);
+}
+
+/* --- the root --- */
+
+#define CLONE_PATIENCE 1000 /* times 2 ms */
 
 /* ckpt's only child: the root, or the stand-in that leads its session and makes it. */
 static int clone_first(struct execution *x, u32 pid)
@@ -185,7 +191,6 @@ static int clone_first(struct execution *x, u32 pid)
 	u32 index = plan_array(x->plan, pid);
 	u64 entry = x->site.code, arena = x->site.data, stack = arena + array_of(x, index)->stack_top;
 	u64 all = ~0ull, old;
-	drop_own_rseq();
 	syscall(SYS_rt_sigprocmask, SIG_SETMASK, &all, &old, sizeof old);
 	(void)keep_heap(x, MADV_DONTFORK);
 	long child;

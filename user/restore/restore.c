@@ -14,6 +14,7 @@
 #include "restore/pidns.h"
 #include "restore/resets.h"
 #include "restore/terminal.h"
+#include <malloc.h>
 
 struct work {
 	const struct restore_config *config;
@@ -312,9 +313,13 @@ static int restore_graph(const struct restore_config *config, struct graph *grap
 	return r < 0 ? r : damaged;
 }
 
+/* What is allocated from here on is all in the heap, which new tasks need not copy (execute.c). */
+static void allocate_in_heap(void) { mallopt(M_MMAP_MAX, 0); }
+
 int restore_tree(const struct restore_config *config, struct restored *ret, struct text *plan_text)
 {
 	_cleanup_graph_ struct graph graph = { 0 };
+	allocate_in_heap();
 	return restore_graph(config, &graph, ret, plan_text);
 }
 
