@@ -19,7 +19,7 @@ static unsigned *state; /* of each process: 1 ready, 2 told to look */
 /* Of what two processes share: how far all of them are, and the ends that each has made for the next one. */
 static struct ring {
 	unsigned come;
-	pid_t pids[64];
+	pid_t pids[256];
 	int ends[];
 } * ring;
 static int processes;
