@@ -10,8 +10,6 @@ struct smaps_ahead *smaps_ahead(const struct tree *);
 /* Until it has read all that it will; nothing to do for NULL. */
 void smaps_ahead_await(struct smaps_ahead *);
 void smaps_ahead_end(struct smaps_ahead *);
-static inline void smaps_aheadp(struct smaps_ahead **ahead) { smaps_ahead_end(*ahead); }
-#define _cleanup_smaps_ _cleanup_(smaps_aheadp)
 /* The text of /proc/PID/smaps of one process, by its place in the tree; the caller frees it. False: it was not read, or there is no
  * such thread (NULL). Waits for the thread. */
 bool smaps_ahead_take(struct smaps_ahead *, size_t process, struct text *ret);

@@ -172,12 +172,12 @@ static void expect_heap(const struct collector *c)
 	heap_expect(c->facts.tasks.n * HEAP_PER_TASK + count_vmas(c) * HEAP_PER_VMA + count_files(c) * HEAP_PER_FILE);
 }
 
-static int ask_vmas(struct collector *c, struct smaps_ahead *ahead)
+static int ask_vmas(struct collector *c)
 {
 	size_t count = count_vmas(c);
 	if (c->bpf && bpf_is_pinned(c->bpf))
 		count = MAX(count, (size_t)MANY); /* a program that is there already is faster in any case */
-	return ask_many(c, count, bpf_vmas) ? 0 : proc_vmas(&c->facts, c->tree, ahead);
+	return ask_many(c, count, bpf_vmas) ? 0 : proc_vmas(&c->facts, c->tree, c->smaps);
 }
 
 static int ask_files(struct collector *c)
@@ -226,7 +226,8 @@ static int collect_facts(struct collector *c)
 	if (facts_begin(&c->facts, c->tree) < 0)
 		return fail_memory();
 	bool maps_at_hand = c->config->live || (c->config->bpf && bpf_is_pinned(c->config->bpf));
-	_cleanup_smaps_ struct smaps_ahead *ahead = maps_at_hand ? NULL : smaps_ahead(c->tree);
+	if (!maps_at_hand)
+		c->smaps = smaps_ahead(c->tree);
 	int r = c->config->live ? 0 : collect_homes(c);
 	if (r == 0 && has_told(c))
 		r = take_told(c);
@@ -242,20 +243,23 @@ static int collect_facts(struct collector *c)
 	if (r == 0)
 		collect_hand_rseq(c);
 	if (r == 0 && is_missing(c, NEEDED) && may_hijack(c)) {
-		smaps_ahead_await(ahead); /* who runs code in a process maps some memory there for a moment */
+		smaps_ahead_await(c->smaps); /* who runs code in a process maps some memory there for a moment */
 		r = ask_tree(c);
 	}
 	if (r == 0 && !c->config->live)
 		collect_tunables(c);
 	if (r == 0)
 		expect_heap(c);
-	if (r == 0)
-		r = ask_files(c);
-	if (r == 0)
-		r = ask_vmas(c, ahead);
+	return r == 0 ? ask_files(c) : r;
+}
+
+/* As late as can be: their text is on its way since the begin. */
+static int collect_mappings(struct collector *c)
+{
+	int r = ask_vmas(c);
 	if (r == 0 && c->config->live)
 		collect_anons(c);
-	return r;
+	return r == 0 ? collect_memory(c) : r;
 }
 
 static const struct record_task *leader_of(struct collector *c, const struct tree_process *p, size_t *at)
@@ -318,6 +322,7 @@ static int settle(struct collector *c)
 
 void collector_free(struct collector *c)
 {
+	smaps_ahead_end(c->smaps);
 	for (size_t i = 0; i < c->own_fds.n; i++)
 		close(c->own_fds.v[i]);
 	vector_free(&c->own_fds);
@@ -365,9 +370,9 @@ int collect(struct graph *ret, struct tree *tree, const struct collect_config *c
 	if (r == 0)
 		r = collect_sharing(&c);
 	if (r == 0)
-		r = collect_memory(&c);
-	if (r == 0)
 		r = collect_files(&c);
+	if (r == 0)
+		r = collect_mappings(&c);
 	if (r == 0)
 		r = collect_resources(&c, SCOPE_TASK);
 	if (r == 0)

@@ -20,11 +20,13 @@ struct known_file {
 	u32 locks; /* enum record_locks */
 };
 
+struct smaps_ahead;
 struct collector {
 	const struct collect_config *config;
 	struct tree *tree;
 	struct graph *graph;
 	struct facts facts;
+	struct smaps_ahead *smaps;        /* on their way; or NULL */
 	VECTOR(struct remote_home) homes; /* of the threads in facts.tasks; none: to be asked for */
 	struct clock_offsets ahead;       /* of the tree's clocks before ckpt's: another time namespace */
 	struct clock_offsets own_clocks;  /* of ckpt's before the kernel's */
