@@ -202,25 +202,79 @@ static int hold_refused(const char *what)
 		MUST_EQ(events_of(ep, ends[0]), EPOLLONESHOT);
 		return judge_pass();
 	}
-	/* in flight inside of a socket is the only descriptor of what is watched */
-	int sockets[2];
+	/* a process that is no child of this one has it */
+	int kept = eventfd(0, 0);
+	pid_t child = fork();
+	if (child == 0 && fork() > 0)
+		_exit(0);
+	if (child == 0) { /* until this one ends */
+		close(ends[1]);
+		_exit(read(ends[0], &status, 1) != 0);
+	}
+	MUST_EQ(waitpid(child, &status, 0), child);
+	add(ep, kept, EPOLLIN, 1);
+	close(kept);
+	close(ends[0]);
+	judge_wait();
+	MUST(events_of(ep, kept) >= 0);
+	return judge_pass();
+}
+
+static void send_away(int to, int fd)
+{
 	char control[CMSG_SPACE(sizeof(int))] = { 0 };
 	struct iovec iov = { "x", 1 };
 	struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control };
-	MUST_EQ(socketpair(AF_UNIX, SOCK_DGRAM, 0, sockets), 0);
 	*CMSG_FIRSTHDR(&m) = (struct cmsghdr){ CMSG_LEN(sizeof(int)), SOL_SOCKET, SCM_RIGHTS };
-	memcpy(CMSG_DATA(CMSG_FIRSTHDR(&m)), &ends[0], sizeof(int));
-	add(ep, ends[0], EPOLLIN, 1);
-	MUST_EQ(sendmsg(sockets[0], &m, 0), 1);
-	close(ends[0]);
+	memcpy(CMSG_DATA(CMSG_FIRSTHDR(&m)), &fd, sizeof(int));
+	MUST_EQ(sendmsg(to, &m, 0), 1);
+	close(fd);
+}
+
+static int receive(int from)
+{
+	char control[CMSG_SPACE(sizeof(int))] = { 0 }, c;
+	struct iovec iov = { &c, 1 };
+	struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control };
+	int fd;
+	MUST(recvmsg(from, &m, 0) == 1 && m.msg_controllen);
+	memcpy(&fd, CMSG_DATA(CMSG_FIRSTHDR(&m)), sizeof fd);
+	return fd;
+}
+
+/* What is watched is open nowhere but on its way through a socket: two pipes that had one number, and an eventfd that has been told. */
+static int in_flight(void)
+{
+	int ep = epoll_create1(0), sockets[2], ends[2], other[2], told = eventfd(1, 0), number;
+	uint64_t one = 1;
+	MUST(socketpair(AF_UNIX, SOCK_DGRAM, 0, sockets) == 0 && pipe(ends) == 0 && pipe(other) == 0);
+	add(ep, told, EPOLLIN | EPOLLET, 3);
+	MUST(next(ep).data.u64 == 3 && nothing(ep));
+	number = ends[0];
+	add(ep, number, EPOLLIN, 2);
+	send_away(sockets[0], number);
+	MUST_EQ(dup2(other[0], number), number);
+	close(other[0]);
+	add(ep, number, EPOLLIN | EPOLLRDHUP, 1);
+	send_away(sockets[0], number);
+	send_away(sockets[0], told);
 	judge_wait();
-	MUST(events_of(ep, ends[0]) >= 0);
+	MUST(events_of(ep, number) >= 0 && nothing(ep));
+	MUST_EQ(write(ends[1], "x", 1), 1);
+	MUST(next(ep).data.u64 == 2);
+	int first_of_all = receive(sockets[1]), then = receive(sockets[1]), last = receive(sockets[1]);
+	char c;
+	MUST(read(first_of_all, &c, 1) == 1 && nothing(ep) && write(other[1], "y", 1) == 1);
+	MUST(next(ep).data.u64 == 1 && read(then, &c, 1) == 1 && c == 'y' && nothing(ep));
+	MUST(write(last, &one, 8) == 8 && next(ep).data.u64 == 3 && nothing(ep));
 	return judge_pass();
 }
 
 int main(int argc, char **argv)
 {
 	judge_start(argc, argv);
+	if (argc > 2 && !strcmp(argv[2], "flight"))
+		return in_flight();
 	if (argc > 2 && strcmp(argv[2], "shared"))
 		return hold_refused(argv[2]);
 	make();

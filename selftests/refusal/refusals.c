@@ -121,7 +121,7 @@ TEST(inotify_nameless, .root = true)
 	refused_program("watches", "overlay-open", EXIT_UNSUPPORTED, "[INOTIFY_TARGET]");
 }
 TEST(timerfd_cancelled, .root = true) { refused_program("timerfds", "cancelled", EXIT_RACED, "[TIMERFD_CANCELLED]"); }
-TEST(epoll_target, .root = true) { refused_program("epoll", "flight", EXIT_UNSUPPORTED, "[EPOLL_TARGET]"); }
+TEST(epoll_target, .root = true) { refused_program("epoll", "outside", EXIT_UNSUPPORTED, "[EPOLL_TARGET]"); }
 
 #if defined(__x86_64__)
 TEST(ldt_unreadable, .root = true) { refused_program("ldt", "filter", EXIT_UNSUPPORTED, "[LDT_READ]"); }

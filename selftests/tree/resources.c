@@ -16,6 +16,7 @@ PROGRAM(urings_registered, QUIET | NEEDS(IO_URING_TABLES), "urings", "registered
 PROGRAM(urings_worker, NEEDS(IO_URING), "urings", "worker")
 PROGRAM(epoll, PLAIN, "epoll")
 PROGRAM(epoll_shared, PLAIN, "epoll", "shared")
+PROGRAM(epoll_flight, PLAIN, "epoll", "flight")
 PROGRAM(fanotify, QUIET, "fanotify")
 PROGRAM(files, QUIET, "files")
 PROGRAM(named, NET, "named")

@@ -147,6 +147,8 @@ int collector_add_file(struct collector *, int fd, u32 *ret_file);
  * no process of the tree has the file open. *ret_ready (may be NULL): what poll(2) tells of it. Negative errno: kcmp(2) does
  * not answer. */
 int collector_add_watched(struct collector *, int epoll, u32 tfd, u32 nth, u64 inode, u32 *ret_file, u32 *ret_ready);
+/* The same among files that were met in flight, when all is collected: 0, or the file object. */
+u32 collector_watched_in_flight(struct collector *, int epoll, u32 tfd, u32 nth, u64 inode, u32 *ret_ready);
 /* The file object of a path-like reference that no descriptor names (mapped file, cwd, root, exe): a magic link below
  * /proc/PID that leads to a directory, such as "cwd" and "root". Collects it when it is new. */
 int collector_add_link(struct collector *, u32 pid, const char *magic_link, u32 *ret_file);

@@ -537,6 +537,21 @@ int collector_add_watched(struct collector *c, int epoll, u32 tfd, u32 nth, u64 
 	return 0;
 }
 
+u32 collector_watched_in_flight(struct collector *c, int epoll, u32 tfd, u32 nth, u64 inode, u32 *ret_ready)
+{
+	for (size_t i = 0; i < c->known_files.n; i++) {
+		const struct known_file *k = &c->known_files.v[i];
+		const Ckpt__File *file = k->table ? NULL : graph_data(c->graph, &kind_file, k->id);
+		struct record_file f = { .fd = (u32)k->fd };
+		struct pollfd poll_fd = { .fd = k->fd, .events = POLLIN | POLLPRI | POLLOUT | POLLRDHUP };
+		if (!file || file->inode != inode || is_watched(c, &f, epoll, tfd, nth) <= 0)
+			continue;
+		*ret_ready = poll(&poll_fd, 1, 0) == 1 ? (u32)poll_fd.revents : 0;
+		return k->id;
+	}
+	return 0;
+}
+
 /* --- files that no descriptor of the tree names --- */
 
 static void record_of_stat(struct record_file *f, const struct stat *st)

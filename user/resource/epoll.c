@@ -117,26 +117,55 @@ static enum manner manner_of(const Ckpt__EpollEntry *e)
 	return e->events & EPOLLET && !(e->events & EPOLLONESHOT) ? ON_EDGES : ORDINARY;
 }
 
+static bool watches(const Ckpt__Epoll *m, u32 number, u32 file)
+{
+	for (size_t i = 0; i < m->n_entry; i++)
+		if (m->entry[i]->fd == number && m->entry[i]->file == file)
+			return true;
+	return false;
+}
+
+/* What no process has open may be on its way to one through a socket. The entries have been sorted meanwhile: each place among those of
+ * one number is tried. */
+static void find_in_flight(struct collector *c, const Ckpt__Epoll *m, int fd)
+{
+	for (size_t i = 0; i < m->n_entry; i++) {
+		Ckpt__EpollEntry *e = m->entry[i];
+		for (u32 nth = 0, ready = 0; !e->file && nth < m->n_entry; nth++) {
+			u32 file = collector_watched_in_flight(c, fd, e->fd, nth, e->inode, &ready);
+			if (!file || watches(m, e->fd, file))
+				continue;
+			SET(e, file, file);
+			if (is_disarmed(e) && !is_touchy(collector_graph(c), file, 0))
+				SET(e, ready, ready);
+		}
+	}
+}
+
 /* Does nothing wait to be told? Then what is ready and watched with EPOLLET has been told. The kernel asks every file that
  * may be ready, and forgets those that are not. What comes from outside may come until all has settled (data of a connection, until
  * the network is locked), and is told later: so this is asked last. */
 static int epoll_settle(struct collector *c, struct object *o)
 {
 	Ckpt__Epoll *m = o->data;
-	bool has_edges = false;
-	for (size_t i = 0; i < m->n_entry; i++) {
-		if (is_touchy(collector_graph(c), m->entry[i]->file, 0))
-			return 0;
-		has_edges |= manner_of(m->entry[i]) == ON_EDGES;
-	}
-	if (!has_edges)
-		return 0;
+	bool has_edges = false, lacks = false;
 	WORKING_ON("file %u", o->id);
+	for (size_t i = 0; i < m->n_entry; i++) {
+		has_edges |= manner_of(m->entry[i]) == ON_EDGES;
+		lacks |= !m->entry[i]->file;
+	}
+	if (!has_edges && !lacks)
+		return 0;
 	_cleanup_close_ int fd = collector_open(c, o->id);
-	struct pollfd poll_fd = { .fd = fd, .events = POLLIN };
 	if (fd < 0)
 		return fail(FD_DUPLICATE, fd, "anon_inode:[eventpoll]");
-	if (poll(&poll_fd, 1, 0) == 0)
+	if (lacks)
+		find_in_flight(c, m, fd);
+	for (size_t i = 0; i < m->n_entry; i++)
+		if (is_touchy(collector_graph(c), m->entry[i]->file, 0))
+			return 0;
+	struct pollfd poll_fd = { .fd = fd, .events = POLLIN };
+	if (has_edges && poll(&poll_fd, 1, 0) == 0)
 		SET(m, quiet, true);
 	return 0;
 }
