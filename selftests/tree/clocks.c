@@ -30,6 +30,12 @@ static void raw_later(struct graph *g, const void *with _unused_)
 	host->monotonic_raw += LATER;
 }
 
+static void coarse_later(struct graph *g, const void *with _unused_)
+{
+	Ckpt__Host *host = graph_find(g, &kind_host, 1)->data;
+	host->monotonic_coarse += LATER;
+}
+
 static void far_too_late(struct graph *g, const void *with _unused_)
 {
 	Ckpt__Host *host = graph_find(g, &kind_host, 1)->data;
@@ -75,16 +81,18 @@ TRAVEL(clock_musl, "clock.musl")
 TRAVEL(threads, "threads", "20")
 TRAVEL(python, "/usr/bin/python3", "python.py")
 
-TEST(a_raw_clock_alone, .root = true, .seconds = 60)
+static void one_is_later(void (*later)(struct graph *, const void *))
 {
 	struct target t;
 	if (access("/proc/self/timens_offsets", R_OK))
 		SKIP("this kernel has no time namespaces");
 	target_start(&t, "clock");
-	edit_leg(&t, 1, raw_later);
+	edit_leg(&t, 1, later);
 	check_ahead(t.pid, LATER / 1000000000, 0);
 	target_judge(&t);
 }
+TEST(a_raw_clock_alone, .root = true, .seconds = 60) { one_is_later(raw_later); }
+TEST(a_coarse_clock_alone, .root = true, .seconds = 60) { one_is_later(coarse_later); }
 
 /* What the children of this process are born into. */
 static void enter_later(void)

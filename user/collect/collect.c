@@ -19,6 +19,7 @@ static int collect_host(struct collector *c)
 	SET(host, realtime, (u64)collector_clock(c, CLOCK_REALTIME));
 	SET(host, monotonic, (u64)collector_clock(c, CLOCK_MONOTONIC));
 	SET(host, monotonic_raw, (u64)collector_clock(c, CLOCK_MONOTONIC_RAW));
+	SET(host, monotonic_coarse, (u64)collector_clock(c, CLOCK_MONOTONIC_COARSE));
 	SET(host, boottime, (u64)collector_clock(c, CLOCK_BOOTTIME));
 	SET(host, page_size, PAGE_BYTES);
 	if (c->config->live)

@@ -18,11 +18,12 @@
 
 static u64 lag(u64 then, u64 now) { return then > now ? then - now : 0; }
 
-/* Nobody adjusts the raw clock, so from machine to machine it differs from the other by more or less; a time namespace moves both
- * together. Images of older ckpts do not tell it. */
+/* Nobody adjusts the raw clock, so from machine to machine it differs from the first by more or less, and the coarse one is behind it by
+ * more or less; a time namespace moves all together. Images of older ckpts tell the first alone. */
 static u64 monotonic_lag(const Ckpt__Host *host, const struct survey *s)
 {
-	return MAX(lag(host->monotonic, s->now_monotonic), lag(host->monotonic_raw, s->now_raw));
+	u64 others = MAX(lag(host->monotonic_raw, s->now_raw), lag(host->monotonic_coarse, s->now_coarse));
+	return MAX(lag(host->monotonic, s->now_monotonic), others);
 }
 
 static u64 boottime_lag(const Ckpt__Host *host, const struct survey *s) { return lag(host->boottime, s->now_boottime); }
@@ -38,7 +39,7 @@ int judge_clock(const struct graph *g, const struct survey *s)
 	unsigned long long then = host->monotonic / SECOND, now = s->now_monotonic / SECOND;
 	if (!is_behind(host, s))
 		return 0;
-	if (MAX(host->monotonic, host->monotonic_raw) > LATEST || host->boottime > LATEST)
+	if (monotonic_lag(host, s) > LATEST || boottime_lag(host, s) > LATEST)
 		return fail(IMAGE_VALUE, 0, "clocks of %llu s and %llu s", then, (unsigned long long)(host->boottime / SECOND));
 	if (!caps_has(s->caps, CAN_TIME_NS))
 		return fail(CLOCK_BEHIND, 0, "CLOCK_MONOTONIC was %llu s, here it is %llu s", then, now);

@@ -70,8 +70,8 @@ struct survey {
 	u64 core_limit;  /* how large a core file may be */
 	char *core_dir;  /* where core files go; NULL: not to files, or not asked since no zombie has left one */
 	u64 ignored;     /* signals that ckpt ignores, and a new task with it: bit 0 is signal 1 */
-	u64 now_monotonic, now_raw, now_boottime; /* ns */
-	u32 nofile;                               /* descriptors that ckpt may open */
+	u64 now_monotonic, now_raw, now_coarse, now_boottime; /* ns */
+	u32 nofile;                                           /* descriptors that ckpt may open */
 };
 /* fresh: nobody has an id of the image in the pid namespace where it will be. sibling: the root's parent is ckpt's. */
 int survey_host(struct survey *ret, const struct caps *, const struct graph *, bool fresh, bool sibling);

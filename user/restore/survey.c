@@ -99,6 +99,7 @@ int survey_host(struct survey *s, const struct caps *caps, const struct graph *g
 	s->ignored = ignored_signals();
 	s->now_monotonic = clock_ns(CLOCK_MONOTONIC);
 	s->now_raw = clock_ns(CLOCK_MONOTONIC_RAW);
+	s->now_coarse = clock_ns(CLOCK_MONOTONIC_COARSE);
 	s->now_boottime = clock_ns(CLOCK_BOOTTIME);
 	struct rlimit limit;
 	getrlimit(RLIMIT_NOFILE, &limit);
