@@ -49,6 +49,21 @@ TEST(found_by_handle, .root = true)
 	restore_refused(t.image, EXIT_UNSUPPORTED, "[FILE_MISSING]");
 }
 
+TEST(covered_without_rights, .root = true)
+{
+	struct target t;
+	_cleanup_text_ struct text output = { 0 };
+	target_start(&t, "covered");
+	target_dump(&t, false);
+	CHECK_EQ(run_program(&output, "/usr/bin/setpriv",
+			     (const char *const[]){ "setpriv", "--bounding-set", "-dac_read_search", ckpt_path(), "restore",
+						    "-d", t.image, NULL }),
+		 EXIT_PRIVILEGE);
+	CHECK_CONTAINS(output.data, "[FILE_COVERED]");
+	target_restore(&t, 0);
+	target_judge(&t);
+}
+
 /* Nothing but eBPF tells that it is gone. */
 TEST(overlay_uncounted, .root = true)
 {
@@ -221,6 +236,7 @@ TEST(mapped_data_changed, .root = true)
 	target_judge(&t);
 }
 
+/* Of what is below another mount, a fifo. */
 TEST(file_covered, .root = true)
 {
 	struct target t;

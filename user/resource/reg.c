@@ -8,6 +8,7 @@
 #include "reg.pb-c.h"
 #include "resource/device.h"
 #include "resource/nameless.h"
+#include "resource/reg_covered.h"
 #include "resource/tty_named.h"
 #include <linux/magic.h>
 #include <sys/stat.h>
@@ -67,7 +68,10 @@ static int identify(struct collector *c, const struct record_file *file, Ckpt__R
 		return fail(FD_DUPLICATE, fd, "pidfd_getfd");
 	if (fd >= 0 && fstat(fd, st) < 0)
 		return fail(SYSCALL, neg_errno(), "fstat");
-	if (!path_leads_to(c, file, f->path, st))
+	if (path_leads_to(c, file, f->path, st))
+		return 0;
+	f->covered = covered_find(c, file, f->path, st);
+	if (!f->covered)
 		SET(f, moved, true);
 	return 0;
 }
@@ -78,11 +82,37 @@ static bool is_read_by_mapping(const struct record_file *file)
 	return file->fd == UINT32_MAX && S_ISREG(file->mode) && (file->flags & (O_ACCMODE | O_PATH)) == O_RDONLY;
 }
 
-/* Of the file that a path leads to; 0: it has none, or it may not be read. */
-static size_t read_build_id(const char *path, u8 bytes[PAGE_BYTES], const u8 **ret)
+/* How ckpt gets at a file: by its path, or, when it is covered, by a descriptor of ckpt's (path is a link of /proc then). */
+struct reach {
+	const char *path;
+	int fd;
+	char link[32];
+};
+
+static int reach(const Ckpt__Reg *f, struct reach *ret)
+{
+	*ret = (struct reach){ .path = f->path, .fd = f->covered ? covered_open(f->path, f->covered) : -1 };
+	if (!f->covered)
+		return 0;
+	snprintf(ret->link, sizeof ret->link, "/proc/self/fd/%d", ret->fd);
+	ret->path = ret->link;
+	return MIN(ret->fd, 0);
+}
+static void reach_end(struct reach *r) { closep(&r->fd); }
+#define _cleanup_reach_ _cleanup_(reach_end)
+
+/* 0; a file that is covered: found. */
+static int reach_stat(const struct reach *r, struct stat *ret)
+{
+	int failed = r->fd < 0 ? fstatat(AT_FDCWD, r->path, ret, AT_SYMLINK_NOFOLLOW) : fstat(r->fd, ret);
+	return failed ? neg_errno() : 0;
+}
+
+/* 0: it has none, or it may not be read. */
+static size_t read_build_id(const struct reach *r, u8 bytes[PAGE_BYTES], const u8 **ret)
 {
 	size_t len = 0;
-	_cleanup_close_ int fd = open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	_cleanup_close_ int fd = open(r->path, O_RDONLY | (r->fd < 0 ? O_NOFOLLOW : 0) | O_NONBLOCK | O_CLOEXEC);
 	ssize_t n = fd < 0 ? -1 : pread(fd, bytes, PAGE_BYTES, 0);
 	return n > 0 && elf_build_id(bytes, (size_t)n, ret, &len) ? len : 0;
 }
@@ -91,7 +121,8 @@ static int collect_build_id(Ckpt__Reg *f)
 {
 	u8 bytes[PAGE_BYTES];
 	const u8 *id = NULL;
-	size_t len = read_build_id(f->path, bytes, &id);
+	_cleanup_reach_ struct reach r;
+	size_t len = reach(f, &r) < 0 ? 0 : read_build_id(&r, bytes, &id);
 	f->has_build_id = len && message_set_bytes(&f->build_id, id, len);
 	return len && !f->has_build_id ? fail_memory() : 0;
 }
@@ -117,11 +148,11 @@ static int reg_collect(struct collector *c, const struct subject *subject, struc
 
 /* --- judge --- */
 
-static int judge_mapped(const Ckpt__Reg *f, const struct stat *st)
+static int judge_mapped(const Ckpt__Reg *f, const struct reach *r, const struct stat *st)
 {
 	u8 bytes[PAGE_BYTES];
 	const u8 *id = NULL;
-	size_t len = f->build_id.len ? read_build_id(f->path, bytes, &id) : 0;
+	size_t len = f->build_id.len ? read_build_id(r, bytes, &id) : 0;
 	bool same = len && len == f->build_id.len && !memcmp(id, f->build_id.data, len);
 	if (len && !same)
 		return fail(FILE_REPLACED, 0, "%s has another build-id", f->path);
@@ -151,17 +182,17 @@ static bool is_known_well(const struct graph *graph, u32 file, const Ckpt__Reg *
 {
 	u32 other = graph_recall(graph, key);
 	const Ckpt__Reg *o = other ? graph_data(graph, &kind_reg, other) : NULL;
-	return o && !strcmp(o->path, f->path) && !strcmp(o->type, f->type) && o->has_rdev == f->has_rdev &&
+	return o && !o->covered && !strcmp(o->path, f->path) && !strcmp(o->type, f->type) && o->has_rdev == f->has_rdev &&
 	       o->rdev == f->rdev && o->size == f->size && o->mtime == f->mtime &&
 	       !((file_flags(graph, other) ^ file_flags(graph, file)) & O_PATH);
 }
 
 /* Nobody may open it for writing any more, not even root; who has opened it before goes on. */
-static int judge_writable(u32 flags, const Ckpt__Reg *f)
+static int judge_writable(u32 flags, const Ckpt__Reg *f, const struct reach *r)
 {
 	struct statx stx;
 	if (flags & O_PATH || (flags & O_ACCMODE) == O_RDONLY || strcmp(f->type, "regular") ||
-	    statx(AT_FDCWD, f->path, AT_SYMLINK_NOFOLLOW, STATX_TYPE, &stx) < 0)
+	    statx(AT_FDCWD, r->path, r->fd < 0 ? AT_SYMLINK_NOFOLLOW : 0, STATX_TYPE, &stx) < 0)
 		return 0;
 	bool appends = stx.stx_attributes & STATX_ATTR_APPEND && !(flags & O_APPEND);
 	if (!appends && !(stx.stx_attributes & STATX_ATTR_IMMUTABLE))
@@ -181,23 +212,27 @@ static int judge_restore(const struct graph *graph, u32 file, const Ckpt__Reg *f
 {
 	struct stat st;
 	u64 key = key_of(f->path);
-	if (judge_writable(file_flags(graph, file), f) < 0)
+	_cleanup_reach_ struct reach way;
+	int r = reach(f, &way);
+	if (r < 0)
+		return fail(FILE_COVERED, r, "%s, of the mount at %s", f->path, f->covered);
+	if (judge_writable(file_flags(graph, file), f, &way) < 0)
 		return -EPERM;
-	if (is_known_well(graph, file, f, key))
+	if (!f->covered && is_known_well(graph, file, f, key))
 		return 0;
-	if (fstatat(AT_FDCWD, f->path, &st, AT_SYMLINK_NOFOLLOW) < 0) {
+	if ((r = reach_stat(&way, &st)) < 0) {
 		bool made = cgroup_makes(graph, f->path) || waits_for_terminal(graph, file, f);
-		return errno == ENOENT && made ? 0 : fail(FILE_MISSING, neg_errno(), "%s", f->path);
+		return r == -ENOENT && made ? 0 : fail(FILE_MISSING, r, "%s", f->path);
 	}
 	if (strcmp(type_of(st.st_mode), f->type) || (f->has_rdev && (u32)st.st_rdev != f->rdev))
 		return fail(FILE_CHANGED, 0, "%s is now of type %s, was %s", f->path, type_of(st.st_mode), f->type);
 	if (!may_be_opened(file_flags(graph, file), &st))
 		return fail(IMAGE_VALUE, 0, "%s, of type %s, is to be opened", f->path, f->type);
-	int r = S_ISREG(st.st_mode) ? file_judge_size(f->path, &st, f->size) : 0;
+	r = S_ISREG(st.st_mode) ? file_judge_size(f->path, &st, f->size) : 0;
 	if (r < 0)
 		return r;
 	if (S_ISREG(st.st_mode) && !file_unchanged(&st, f->size, f->mtime))
-		return file_is_mapped(graph, file) ? judge_mapped(f, &st) : 0;
+		return file_is_mapped(graph, file) ? judge_mapped(f, &way, &st) : 0;
 	graph_remember(graph, key, file); /* else it is looked at again */
 	return 0;
 }
@@ -214,7 +249,10 @@ static int judge_dump(const struct graph *graph, u32 file, const Ckpt__Reg *f)
 		warn(FILE_NOTIFY, 0, "%s", f->path);
 	bool pressure = writes && is_pressure_file(f->path) && statfs(f->path, &fs) == 0 &&
 			(fs.f_type == PROC_SUPER_MAGIC || fs.f_type == CGROUP2_SUPER_MAGIC);
-	return pressure ? fail(FILE_PRESSURE, 0, "%s", f->path) : judge_writable(flags, f);
+	_cleanup_reach_ struct reach r;
+	if (pressure)
+		return fail(FILE_PRESSURE, 0, "%s", f->path);
+	return reach(f, &r) < 0 ? 0 : judge_writable(flags, f, &r);
 }
 
 static int reg_judge(const struct graph *graph, const struct object *o, enum direction direction)
@@ -222,6 +260,8 @@ static int reg_judge(const struct graph *graph, const struct object *o, enum dir
 	const Ckpt__Reg *f = o->data;
 	if (!f->path || f->path[0] != '/' || !f->type)
 		return fail(IMAGE_INCONSISTENT, 0, "a file without a path");
+	if (f->covered && !covered_rest(f->path, f->covered))
+		return fail(IMAGE_INCONSISTENT, 0, "%s is not below %s", f->path, f->covered);
 	if (direction == DIRECTION_RESTORE)
 		return judge_restore(graph, o->id, f);
 	return judge_dump(graph, o->id, f);
@@ -229,8 +269,13 @@ static int reg_judge(const struct graph *graph, const struct object *o, enum dir
 
 /* --- plan --- */
 
-static bool reg_at_home(const struct graph *graph, const struct object *o _unused_) { return !names_are_watched(graph); }
+/* What is covered the world makes, which has the rights to. */
+static bool reg_at_home(const struct graph *graph, const struct object *o)
+{
+	return !names_are_watched(graph) && !((const Ckpt__Reg *)o->data)->covered;
+}
 
+/* Terminals are made by the world. */
 static bool reg_apart(const struct graph *graph _unused_, const struct object *o _unused_) { return true; }
 
 static struct plan_step *plan_open(struct plan *plan, const struct object *o, enum stage stage, u32 flags)
@@ -247,7 +292,8 @@ static int reg_plan(struct plan *plan, const struct graph *graph, const struct o
 	bool tells = device && (f->rdev == makedev(1, 8) || f->rdev == makedev(1, 9)); /* random, urandom: by fcntl(2) */
 	u32 flags = (file_reopen_flags(graph, o->id) & ~(u32)O_CLOEXEC) | (tells ? 0 : file_async(graph, o->id));
 	enum stage stage = waits_for_terminal(graph, o->id, f) ? STAGE_LINK : STAGE_CREATE;
-	plan_place_fd_at(plan, stage, step_result(plan, plan_open(plan, o, stage, flags)), o->id);
+	u32 fd = f->covered ? covered_plan(plan, f, flags) : step_result(plan, plan_open(plan, o, stage, flags));
+	plan_place_fd_at(plan, stage, fd, o->id);
 	if (!device)
 		plan_position(plan, graph, o->id);
 	return 0;
