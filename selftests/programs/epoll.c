@@ -225,8 +225,10 @@ static void send_away(int to, int fd)
 	char control[CMSG_SPACE(sizeof(int))] = { 0 };
 	struct iovec iov = { "x", 1 };
 	struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control };
-	*CMSG_FIRSTHDR(&m) = (struct cmsghdr){ CMSG_LEN(sizeof(int)), SOL_SOCKET, SCM_RIGHTS };
-	memcpy(CMSG_DATA(CMSG_FIRSTHDR(&m)), &fd, sizeof(int));
+	struct cmsghdr *header = CMSG_FIRSTHDR(&m);
+	MUST(header != NULL);
+	*header = (struct cmsghdr){ CMSG_LEN(sizeof(int)), SOL_SOCKET, SCM_RIGHTS };
+	memcpy(CMSG_DATA(header), &fd, sizeof(int));
 	MUST_EQ(sendmsg(to, &m, 0), 1);
 	close(fd);
 }
@@ -238,7 +240,9 @@ static int receive(int from)
 	struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control };
 	int fd;
 	MUST(recvmsg(from, &m, 0) == 1 && m.msg_controllen);
-	memcpy(&fd, CMSG_DATA(CMSG_FIRSTHDR(&m)), sizeof fd);
+	struct cmsghdr *header = CMSG_FIRSTHDR(&m);
+	MUST(header != NULL);
+	memcpy(&fd, CMSG_DATA(header), sizeof fd);
 	return fd;
 }
 
