@@ -59,6 +59,7 @@ static void hold(void)
 	sigemptyset(&set);
 	sigaddset(&set, SIGUSR1);
 	sigaddset(&set, SIGUSR2);
+	sigaddset(&set, SIGWINCH);
 	MUST_EQ(pthread_sigmask(SIG_BLOCK, &set, NULL), 0);
 	MUST_EQ(chdir(judge_dir), 0);
 	umask(027);
@@ -74,6 +75,7 @@ static void hold(void)
 	kid = start_kid();
 	judge_settled(kid);
 	MUST_EQ(sigqueue(getpid(), SIGUSR1, (union sigval){ .sival_int = 4711 }), 0);
+	MUST_EQ(kill(getpid(), SIGWINCH), 0); /* only who it is for may queue what kill(2) sends */
 }
 
 static void judge_rights(void)
@@ -118,6 +120,9 @@ static void judge_held(void)
 	sigaddset(&set, SIGUSR1);
 	MUST(sigtimedwait(&set, &info, &(struct timespec){ 0 }) == SIGUSR1 && info.si_value.sival_int == 4711);
 	MUST(sigtimedwait(&set, &info, &(struct timespec){ 0 }) < 0 && errno == EAGAIN);
+	sigaddset(&set, SIGWINCH);
+	MUST(sigtimedwait(&set, &info, &(struct timespec){ 0 }) == SIGWINCH && info.si_code == SI_USER &&
+	     info.si_pid == getpid());
 	MUST(getcwd(cwd, sizeof cwd) && !strcmp(cwd, judge_dir) && umask(0) == 027);
 	MUST(read(ends[0], text, sizeof text) == 9 && !strcmp(text, "in flight"));
 	MUST_EQ(lseek(file, 0, SEEK_CUR), 4);

@@ -192,7 +192,7 @@ static u32 info_data(struct plan *plan, const Ckpt__QueuedSignal *q)
 /* SIGSTOP cannot be blocked: it is sent when all are held (restore/stopped.c). */
 static void send_signal(struct plan *plan, u32 pid, u32 tid, const Ckpt__QueuedSignal *q, bool to_process)
 {
-	struct place at = AT(tid, STAGE_TIMERS);
+	struct place at = AT(to_process ? pid : tid, STAGE_TIMERS);
 	if (q->signal == SIGSTOP)
 		return;
 	u32 info = info_data(plan, q);
@@ -203,7 +203,7 @@ static void send_signal(struct plan *plan, u32 pid, u32 tid, const Ckpt__QueuedS
 }
 
 /* A thread may send itself any si_code (rt_sigqueueinfo(2)), so every thread fills its own queue, the leader that of the
- * process. Every signal is blocked while the plan runs: none is delivered, and none dropped because it is ignored. POSIX
+ * process, also the one that is to end (restore/leaders.c). Every signal is blocked while the plan runs: none is delivered, and none dropped because it is ignored. POSIX
  * timers send theirs themselves, and those of setitimer are not queued twice. */
 static int signals_plan(struct plan *plan, const struct graph *graph, const struct object *object)
 {
