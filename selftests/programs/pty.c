@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-/* pty DIR [ahead]: the master of a pseudo terminal and an interactive bash on it, with a stopped job and one in the background. After
- * it the terminal has its size and modes, `fg` works, ^Z and ^C reach the job, and bash still has job control. ahead: bash waits for
- * something else, and what was typed meanwhile waits for bash: it does that when it can. */
+/* pty DIR [ahead|watched]: the master of a pseudo terminal and an interactive bash on it, with a stopped job and one in the
+ * background. After it the terminal has its size and modes, `fg` works, ^Z and ^C reach the job, and bash still has job control. ahead:
+ * bash waits for something else, and what was typed meanwhile waits for bash: it does that when it can. watched: somebody has a pidfd
+ * of bash. */
 #include "judge.h"
 #include <pty.h>
 #include <sys/ioctl.h>
@@ -123,10 +124,12 @@ int main(int argc, char **argv)
 	judge_start(argc, argv);
 	judge_need((const char *const[]){ "/bin/bash", "/bin/cat", "/bin/sed", "/bin/sleep", "/bin/stty", "/bin/wc", NULL });
 	pid_t shell = start_shell();
-	if (argc > 2)
+	int pidfd = argc > 2 && !strcmp(argv[2], "watched") ? (int)syscall(SYS_pidfd_open, shell, 0) : -1;
+	if (argc > 2 && !strcmp(argv[2], "ahead"))
 		type_ahead(shell);
 	else
 		run_jobs(shell);
+	MUST(pidfd < 0 || syscall(SYS_pidfd_send_signal, pidfd, 0, NULL, 0) == 0);
 	say("exit 7\n");
 	for (int tries = 0; waitpid(shell, &status, WNOHANG) == 0; tries++) {
 		MUST(tries < 500);

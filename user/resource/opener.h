@@ -54,7 +54,7 @@ static inline void plan_await_birth(struct plan *plan, struct place at, u32 pid)
 		return;
 	snprintf(name, sizeof name, "born %u", pid);
 	u32 word = plan_word(plan, name);
-	plan_post(plan, AT(pid, STAGE_BIRTH), word);
+	plan_post(plan, AT(pid, STAGE_UNMAP), word); /* STAGE_BIRTH is for who makes its session there */
 	plan_wait(plan, at, word, 1);
 }
 
