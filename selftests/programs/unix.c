@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /* unix DIR [WHAT]: unix sockets and their names: datagrams to names and from names, deleted and replaced names, connections
- * whose listener is gone, connections that nobody has accepted yet, clients with a name. WHAT: what ckpt refuses. */
+ * whose listener is gone, connections that nobody has accepted yet, clients with a name, a circle of sockets in flight. WHAT: what
+ * ckpt refuses. */
 #include "judge.h"
 #include <stddef.h>
 #include <sys/socket.h>
@@ -322,6 +323,32 @@ static void hold(const char *what)
 	}
 }
 
+/* A circle of sockets, each in the queue of the other, and one that listens with them, of which nobody has a descriptor. */
+static int circle(void)
+{
+	union {
+		char bytes[CMSG_SPACE(3 * sizeof(int))];
+		struct cmsghdr header;
+	} control = { .header = { CMSG_LEN(3 * sizeof(int)), SOL_SOCKET, SCM_RIGHTS } };
+	int ends[2], listener = listening(SOCK_STREAM, "@ckpt circle", 5);
+	MUST_EQ(socketpair(AF_UNIX, SOCK_STREAM, 0, ends), 0);
+	int sent[3] = { ends[0], ends[1], listener };
+	char byte = 'x';
+	struct msghdr m = { .msg_iov = &(struct iovec){ &byte, 1 },
+			    .msg_iovlen = 1,
+			    .msg_control = &control,
+			    .msg_controllen = sizeof control };
+	memcpy(CMSG_DATA(&control.header), sent, sizeof sent);
+	MUST_EQ(sendmsg(ends[0], &m, 0), 1);
+	close(listener);
+	judge_wait();
+	MUST_EQ(recvmsg(ends[1], &m, MSG_DONTWAIT), 1);
+	memcpy(sent, CMSG_DATA(CMSG_FIRSTHDR(&m)), sizeof sent);
+	int client = connected(SOCK_STREAM, "@ckpt circle");
+	must_talk(client, accept(sent[2], NULL, NULL));
+	return judge_pass();
+}
+
 /* So many that the kernel is asked for all of them at once; each pair and each connection is known by its number. */
 static int many(void)
 {
@@ -364,6 +391,8 @@ int main(int argc, char **argv)
 		return waiting();
 	if (!strcmp(what, "many"))
 		return many();
+	if (!strcmp(what, "circle"))
+		return circle();
 	hold(what);
 	judge_wait();
 	return judge_pass();

@@ -4,6 +4,7 @@
 #include "dump/dump.h"
 #include "collect/collect.h"
 #include "diag/diag.h"
+#include "dump/flights.h"
 #include "dump/listeners.h"
 #include "dump/pages.h"
 #include "image/image.h"
@@ -80,8 +81,11 @@ static void note_lock(struct graph *graph, const struct netlock *lock)
 }
 
 /* The lock outlives ckpt from before the tree dies, and so do the connections. */
-static int end_tree(const struct dump_config *config, struct tree *tree, struct connections *connections, struct netlock *lock)
+static int end_tree(const struct dump_config *config, struct held *h)
 {
+	struct tree *tree = &h->tree;
+	struct connections *connections = &h->connections;
+	struct netlock *lock = &h->lock;
 	int r = connections_keep(connections, tree);
 	if (r < 0)
 		fail(SYSCALL, r, "duplicates of all connections");
@@ -92,20 +96,22 @@ static int end_tree(const struct dump_config *config, struct tree *tree, struct 
 		return r;
 	}
 	r = tree_kill(tree);
-	if (r == 0)
+	if (r == 0) {
 		connections_end(connections);
+		dump_await_flights(&h->graph);
+	}
 	netlock_kept(lock);
 	return r;
 }
 
 /* What becomes of the tree once its image is whole. */
-static int release(const struct dump_config *config, struct tree *tree, struct connections *connections, struct netlock *lock)
+static int release(const struct dump_config *config, struct held *h)
 {
 	if (config->after == DUMP_KILL)
-		return end_tree(config, tree, connections, lock);
+		return end_tree(config, h);
 	if (config->after == DUMP_LEAVE_STOPPED)
-		tree_leave_stopped(tree);
-	tree_thaw(tree);
+		tree_leave_stopped(&h->tree);
+	tree_thaw(&h->tree);
 	return 0;
 }
 
@@ -229,7 +235,7 @@ int dump_tree(const struct dump_config *config, struct dump_result *ret)
 	for (size_t i = 0; i < h.tree.processes.n; i++)
 		ret->threads += h.tree.processes.v[i].threads.n;
 	diag_result("dumped to %s; the process tree %s", config->dir, fate(config->after));
-	r = release(config, &h.tree, &h.connections, &h.lock);
+	r = release(config, &h);
 	ret->frozen_ns = now_ns() - frozen;
 	return r;
 }

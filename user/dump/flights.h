@@ -1,0 +1,6 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+#include "model/model.h"
+
+/* Waits, two seconds at most, until the sockets are gone that lay in queues of the tree, which has been ended. */
+void dump_await_flights(const struct graph *);
