@@ -97,8 +97,12 @@ static int datagrams(void)
 	int server = made(SOCK_DGRAM, "server"), client = made(SOCK_DGRAM, "client"), nobody = made(SOCK_DGRAM, NULL);
 	int left = made(SOCK_DGRAM, "left"), right = made(SOCK_DGRAM, "@ckpt right"), gone = made(SOCK_DGRAM, "gone");
 	int log = connected(SOCK_DGRAM, "server"), to_gone = connected(SOCK_DGRAM, "gone"), half[2], on = 1;
-	int self = made(SOCK_DGRAM, "self");
+	int self = made(SOCK_DGRAM, "self"), relay = made(SOCK_DGRAM, "relay"), to_relay = connected(SOCK_DGRAM, "relay");
+	int to_self = connected(SOCK_DGRAM, "self");
 	connect_to(client, "server");
+	MUST_EQ(write(to_relay, "to the relay", 12), 12);
+	MUST_EQ(write(to_self, "before it was alone", 19), 19);
+	connect_to(relay, "server"); /* from then on nobody else is heard there */
 	send_to(left, "server", "from left");
 	send_to(nobody, "server", "from nobody");
 	MUST_EQ(write(client, "from the client", 15), 15);
@@ -119,6 +123,9 @@ static int datagrams(void)
 	MUST_EQ(setsockopt(nobody, SOL_SOCKET, SO_PASSCRED, &on, sizeof on), 0);
 	MUST_EQ(setsockopt(nobody, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on), 0);
 	judge_wait();
+	must_get(relay, "to the relay", NULL);
+	MUST(write(to_relay, "more", 4) < 0 && errno == EPERM && write(to_self, "more", 4) < 0 && errno == EPERM);
+	must_get(self, "before it was alone", NULL);
 	must_get(self, "to myself", "self");
 	MUST_EQ(write(self, "again", 5), 5);
 	must_get(self, "again", "self");
@@ -343,7 +350,7 @@ static int circle(void)
 	close(listener);
 	judge_wait();
 	MUST_EQ(recvmsg(ends[1], &m, MSG_DONTWAIT), 1);
-	memcpy(sent, CMSG_DATA(CMSG_FIRSTHDR(&m)), sizeof sent);
+	memcpy(sent, CMSG_DATA(&control.header), sizeof sent);
 	int client = connected(SOCK_STREAM, "@ckpt circle");
 	must_talk(client, accept(sent[2], NULL, NULL));
 	return judge_pass();

@@ -26,8 +26,8 @@ static bool unix_claims(const struct record_file *file, const char *link)
 /* --- collect: the socket --- */
 
 /* What is remembered of a socket: its number; the last one whose other end it is, and the one before that one; who has not
- * accepted its connection. Of all of them: are they looked for by name? */
-enum { OF_INODE = 1, WANTS_INODE, WANTED_BEFORE, LISTENER_OF, NEEDS_NAMES };
+ * accepted its connection. Of all of them: are they looked for by name, and are those connected that send to a name? */
+enum { OF_INODE = 1, WANTS_INODE, WANTED_BEFORE, LISTENER_OF, NEEDS_NAMES, DIRECTED };
 static u64 unix_key(u64 what, u64 number) { return map_mix(map_mix(what, 0x756e6978), number); }
 
 static int find_peer(struct collector *c, const struct object *mine, Ckpt__Unix *u)
@@ -420,6 +420,29 @@ static bool unix_apart(const struct graph *graph, const struct object *o)
 	       (paired || !u->peer);
 }
 
+/* Of two that send to each other and of which one has no name the pair is made at once. */
+static bool has_direction(const struct graph *graph, const Ckpt__Unix *u)
+{
+	const Ckpt__Unix *peer = u->peer ? graph_data(graph, &kind_unix, u->peer) : NULL;
+	return is_directed(graph, u) || (peer && is_directed(graph, peer));
+}
+
+/* All that send to a name are connected in one order, when the first of them is planned. */
+static int plan_directions(struct plan *plan, const struct graph *graph, const struct object *mine)
+{
+	u32 deepest = 0, first = graph_recall(graph, unix_key(DIRECTED, 0));
+	if (first && first != mine->id)
+		return 0;
+	for (struct object *o = NULL; (o = graph_next(graph, &kind_unix, o));)
+		if (has_direction(graph, o->data))
+			deepest = MAX(deepest, depth_of(graph, o->data));
+	for (u32 depth = deepest; depth > 0; depth--)
+		for (struct object *o = NULL; (o = graph_next(graph, &kind_unix, o));)
+			if (has_direction(graph, o->data) && depth_of(graph, o->data) == depth)
+				plan_directed(plan, graph, o);
+	return graph_remember(graph, unix_key(DIRECTED, 0), mine->id) < 0 ? fail_memory() : 0;
+}
+
 static int unix_plan(struct plan *plan, const struct graph *graph, const struct object *o)
 {
 	const Ckpt__Unix *u = o->data, *peer = u->peer ? graph_data(graph, &kind_unix, u->peer) : NULL;
@@ -439,7 +462,7 @@ static int unix_plan(struct plan *plan, const struct graph *graph, const struct 
 		return 0; /* its peer makes it */
 	if (!pair && (!u->peer_closed || u->has_lost_address)) {
 		plan_alone(plan, graph, o);
-		return 0;
+		return u->peer || u->has_lost_address ? plan_directions(plan, graph, o) : 0;
 	}
 	plan_socketpair(plan, u, slots);
 	plan_name(plan, ARG_OF_SLOT(slots[0]), o->id, u);

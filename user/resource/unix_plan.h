@@ -397,6 +397,33 @@ static inline void plan_lost(struct plan *plan, const struct object *o, const Ck
 	plan_call(plan, SETTLE, SYS_close, ARG_OF_SLOT(socket));
 }
 
+static inline void plan_directed(struct plan *plan, const struct graph *graph, const struct object *o)
+{
+	const Ckpt__Unix *u = o->data;
+	plan_for(plan, "unix %u", o->id);
+	if (u->peer)
+		plan_direction(plan, o, graph_find(graph, &kind_unix, u->peer));
+	if (u->has_lost_address)
+		plan_lost(plan, o, u);
+}
+
+#define DEEPEST 1024u
+
+/* Who sends to somebody hears nobody else, and nobody else may be connected to it (unix_may_send() in net/unix/af_unix.c). So the
+ * longer the way from a socket to one that sends to nobody, the earlier it is connected. */
+static inline u32 depth_of(const struct graph *graph, const Ckpt__Unix *u)
+{
+	u32 depth = 1;
+	for (; depth < DEEPEST; depth++) {
+		const Ckpt__Unix *next = u->peer ? graph_data(graph, &kind_unix, u->peer) : NULL;
+		if (!next || next == u || !(next->peer || next->has_lost_address) ||
+		    (next->peer && graph_data(graph, &kind_unix, next->peer) == u))
+			break;
+		u = next;
+	}
+	return depth;
+}
+
 static inline void plan_alone(struct plan *plan, const struct graph *graph, const struct object *o)
 {
 	const Ckpt__Unix *u = o->data;
@@ -406,9 +433,5 @@ static inline void plan_alone(struct plan *plan, const struct graph *graph, cons
 		plan_listener(plan, graph, o, socket);
 	plan_place(plan, graph, socket, o->id);
 	plan_queue(plan, graph, NULL, o);
-	if (u->peer)
-		plan_direction(plan, o, graph_find(graph, &kind_unix, u->peer));
-	if (u->has_lost_address)
-		plan_lost(plan, o, u);
 	plan_shutdown(plan, o->id, u);
 }
