@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /* cow DIR: memory that parent and children share by copy-on-write, and memory that they share for good, stays shared: contents,
- * and the number of pages that the kernel counts as shared. */
+ * and the number of pages that the kernel counts as shared. And what a debugger has written where nobody else may write. */
 #include "judge.h"
 
 #define MEGABYTES 16
 #define SIZE ((size_t)MEGABYTES << 20)
 enum { CHILDREN = 3 };
 
-static unsigned char *region;
+static unsigned char *region, *poked;
+static bool may_poke;
 static uint32_t *shared;
 
 /* kB of the region that some other process has as well. */
@@ -50,6 +51,24 @@ static void change(int child)
 			memset(region + at, 0x80 + child, 4096);
 }
 
+/* A breakpoint that was taken away again, and memory that never was writable. Some kernels permit it to nobody. */
+static void poke(void)
+{
+	unsigned char code;
+	int fd = open("/proc/self/mem", O_RDWR | O_CLOEXEC);
+	off_t in_code = (off_t)(uintptr_t)expected;
+	poked = mmap(NULL, 4 * 4096, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	MUST_EQ(pread(fd, &code, 1, in_code), 1);
+	may_poke = pwrite(fd, &code, 1, in_code) == 1 && pwrite(fd, "poked", 5, (off_t)(uintptr_t)poked + 4096) == 5;
+	close(fd);
+}
+
+static void judge_poked(void)
+{
+	if (may_poke)
+		MUST(!strcmp((char *)poked + 4096, "poked") && !*poked);
+}
+
 int main(int argc, char **argv)
 {
 	int status, go[2];
@@ -61,6 +80,7 @@ int main(int argc, char **argv)
 	madvise(region, SIZE, MADV_NOHUGEPAGE);
 	for (size_t at = 0; at < SIZE; at += 4096)
 		memset(region + at, expected(at, -1), 4096);
+	poke();
 	MUST_EQ(pipe(go), 0);
 	for (int i = 0; i < CHILDREN; i++) {
 		children[i] = fork();
@@ -72,6 +92,7 @@ int main(int argc, char **argv)
 		__atomic_add_fetch(&shared[0], 1, __ATOMIC_SEQ_CST);
 		MUST_EQ(read(go[0], &c, 1), 0);
 		judge_region(i);
+		judge_poked();
 		/* 15 of 16 pages were never changed by this child; a page or two may have been taken along by the kernel. */
 		if (shared_kilobytes() < MEGABYTES * 1024 * 14 / 16)
 			judge_fail("child %d shares %ld kB of %d only", i, shared_kilobytes(), MEGABYTES * 1024 * 15 / 16);
@@ -92,6 +113,7 @@ int main(int argc, char **argv)
 		judge_nap(5);
 	}
 	judge_region(-1);
+	judge_poked();
 	MUST(shared_kilobytes() >= MEGABYTES * 1024 * 14 / 16);
 	__atomic_store_n(&shared[2], 1, __ATOMIC_SEQ_CST);
 	for (int i = 0; i < CHILDREN; i++) {

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-/* Owns what mappings of an image become on a kernel that does not have their kind, where programs cannot tell the difference. Pure. */
+/* Owns what mappings of an image become on a kernel that does not have their kind, or that nobody can make just so, where programs
+ * cannot tell the difference. Pure. */
 #include "diag/diag.h"
 #include "model/kinds.h"
 #include "model/vma.h"
 #include "restore/restore.h"
+#include <sys/mman.h>
 
 /* Memory that the kernel may throw away, not kept by children and not in core files (state of getrandom(3)): such that it keeps. */
 static void keep_droppable(struct vma *v)
@@ -87,8 +89,34 @@ static int adapt_guards(struct graph *g)
 	return r;
 }
 
+/* --- pages that a debugger has written (ptrace(2), /proc/PID/mem), or uprobes, in memory that was never writable --- */
+
+static bool has_contents(const struct object *pages, const struct vma *v)
+{
+	const struct page_run *run = pages->data;
+	for (u32 i = page_run_from(run, pages->count, v->start); i < pages->count && run[i].start < v->end; i++)
+		if (!(run[i].flags & PAGES_GUARD))
+			return true;
+	return false;
+}
+
+/* They are written anew where the memory is writable for a moment, and what could be written is accounted from then on. */
+static void adapt_written(struct graph *g)
+{
+	u32 other = VMA_SHARED | VMA_ACCOUNT | VMA_NORESERVE | VMA_HUGETLB | VMA_SPECIAL | VMA_DROPPABLE | VMA_SHADOW_STACK;
+	for (struct object *o = NULL; (o = graph_next(g, &kind_vmas, o));) {
+		const struct object *pages = graph_find(g, &kind_pages, o->id);
+		struct vma *v = o->data;
+		for (u32 i = 0; pages && i < o->count; i++)
+			if (!(v[i].prot & PROT_WRITE) && !(v[i].flags & other) && vma_stored(&v[i]) &&
+			    has_contents(pages, &v[i]))
+				v[i].flags |= VMA_ACCOUNT;
+	}
+}
+
 int adapt_mappings(struct graph *g, const struct survey *s)
 {
+	adapt_written(g);
 	bool drops = !caps_lacks(s->caps, CAN_MAP_DROPPABLE), names = !caps_lacks(s->caps, CAN_ANON_VMA_NAME);
 	for (struct object *o = NULL; !(drops && names) && (o = graph_next(g, &kind_vmas, o));) {
 		struct vma *v = o->data;
