@@ -2,14 +2,12 @@
 /* Owns the tags of memory (PROT_MTE, arm64): an access by a pointer with another tag is a fault. They belong to the pages, so a child
  * shares them by copy-on-write as it shares the contents. */
 #include "arch/arch.h"
-#include "collect/collect.h"
-#include "diag/diag.h"
 #include "memory/pagemap.h"
 #include "model/shape.h"
 #include "model/vma.h"
 #include "plan/plan.h"
+#include "resource/mapping_walk.h"
 #include "tags.pb-c.h"
-#include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 
@@ -69,8 +67,9 @@ static int read_pages(struct collector *c, Ckpt__Tags *m, u32 pid, u64 start, u6
 
 static bool is_there(u64 entry) { return entry & (PM_PRESENT | PM_SWAPPED) && !(entry & PM_GUARD); }
 
-static int collect_mapping(struct collector *c, Ckpt__Tags *m, u32 pid, int pagemap, const struct vma *v)
+static int collect_mapping(struct collector *c, void *data, u32 pid, int pagemap, const struct vma *v)
 {
+	Ckpt__Tags *m = data;
 	u64 entry[BATCH], from = 0; /* of pages that are there; 0: none yet */
 	int r = 0;
 	WORKING_ON_VMA(v->start, v->end);
@@ -95,21 +94,9 @@ static int collect_mapping(struct collector *c, Ckpt__Tags *m, u32 pid, int page
 
 static int tags_collect(struct collector *c, const struct subject *subject, struct object *o)
 {
-	const u32 pid = subject->task->tgid;
-	const struct object *vmas = graph_find(collector_graph(c), &kind_vmas, pid);
-	_cleanup_close_ int pagemap = -1;
-	int r = 0;
-	for (u32 i = 0; r == 0 && vmas && !collector_live(c) && i < vmas->count; i++) {
-		const struct vma *v = (const struct vma *)vmas->data + i;
-		if (!is_tagged(v))
-			continue;
-		if (pagemap < 0)
-			pagemap = openat(collector_proc(c, pid), "pagemap", O_RDONLY | O_CLOEXEC);
-		if (pagemap < 0)
-			return fail(PROC_READ, neg_errno(), "/proc/%u/pagemap", pid);
-		r = collect_mapping(c, o->data, pid, pagemap, v);
-	}
-	return r;
+	if (collector_live(c))
+		return 0;
+	return each_mapping(c, subject->task->tgid, is_tagged, collect_mapping, o->data);
 }
 
 /* --- judge --- */

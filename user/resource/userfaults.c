@@ -1,14 +1,12 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /* Owns what userfaultfd(2) has to do with the memory of a process: which of its mappings it answers for, and what it has done to their
  * pages. All of it is made again when the pages have their contents and every child has been born: a fork is an event, too. */
-#include "collect/collect.h"
-#include "diag/diag.h"
 #include "memory/memory.h"
 #include "model/vma.h"
 #include "plan/plan.h"
+#include "resource/mapping_walk.h"
 #include "resource/userfault.h"
 #include "userfaultfd.pb-c.h"
-#include <fcntl.h>
 #include <linux/userfaultfd.h>
 #include <sys/ioctl.h>
 #include <sys/syscall.h>
@@ -78,8 +76,9 @@ static bool can_read_pages(const struct caps *caps, const struct vma *v, Ckpt__U
 	return frames && protection;
 }
 
-static int collect_mapping(struct collector *c, Ckpt__Userfaults *m, u32 pid, int pagemap, const struct vma *v)
+static int collect_mapping(struct collector *c, void *data, u32 pid, int pagemap, const struct vma *v)
 {
+	Ckpt__Userfaults *m = data;
 	u64 identity = collector_userfault(c, pid, v->start);
 	int r = add_range(m, v, identity ? collector_recall(c, userfault_key(identity)) : 0);
 	if (r < 0 || collector_live(c))
@@ -91,21 +90,7 @@ static int collect_mapping(struct collector *c, Ckpt__Userfaults *m, u32 pid, in
 
 static int userfaults_collect(struct collector *c, const struct subject *subject, struct object *o)
 {
-	const u32 pid = subject->task->tgid;
-	const struct object *vmas = graph_find(collector_graph(c), &kind_vmas, pid);
-	_cleanup_close_ int pagemap = -1;
-	int r = 0;
-	for (u32 i = 0; r == 0 && vmas && i < vmas->count; i++) {
-		const struct vma *v = (const struct vma *)vmas->data + i;
-		if (!is_registered(v))
-			continue;
-		if (pagemap < 0)
-			pagemap = openat(collector_proc(c, pid), "pagemap", O_RDONLY | O_CLOEXEC);
-		if (pagemap < 0)
-			return fail(PROC_READ, neg_errno(), "/proc/%u/pagemap", pid);
-		r = collect_mapping(c, o->data, pid, pagemap, v);
-	}
-	return r;
+	return each_mapping(c, subject->task->tgid, is_registered, collect_mapping, o->data);
 }
 
 /* --- judge --- */
