@@ -192,7 +192,7 @@ static void look_at_flock(int i)
 	MUST_EQ(flock(made[i], LOCK_UN), 0);
 }
 
-/* --- an epoll instance that watches a socket that listens and what it serves --- */
+/* --- an epoll instance that watches a socket that listens, a signalfd, and what it serves --- */
 
 static int all = -1;
 
@@ -212,6 +212,11 @@ static void make_watched(int i)
 		watch_one(all, made[0], 0, EPOLLIN);
 		return;
 	}
+	if (i == 1) {
+		make_signalfd(i);
+		watch_one(all, made[i], i, EPOLLIN);
+		return;
+	}
 	made[i] = eventfd(0, EFD_NONBLOCK);
 	watch_one(all, made[i], i, i & 1 ? EPOLLIN : EPOLLIN | EPOLLET);
 }
@@ -228,13 +233,18 @@ static void look_at_watched(int i)
 		MUST_EQ(getsockname(made[0], (struct sockaddr *)&name, &len), 0);
 		fd = socket(AF_INET, SOCK_STREAM, 0);
 		MUST_EQ(connect(fd, (struct sockaddr *)&name, len), 0);
+	} else if (i == 1) {
+		MUST_EQ(raise(SIGRTMIN + 1), 0);
 	} else {
 		MUST_EQ(write(fd, &one, sizeof one), sizeof one);
 	}
 	MUST_EQ(epoll_wait(all, &event, 1, -1), 1);
 	MUST_EQ(event.data.fd, i);
+	struct signalfd_siginfo info;
 	if (i == 0)
 		close(accept(made[0], NULL, NULL));
+	else if (i == 1)
+		MUST_EQ(read(fd, &info, sizeof info), sizeof info);
 	else
 		MUST_EQ(read(fd, &one, sizeof one), sizeof one);
 }

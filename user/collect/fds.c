@@ -516,11 +516,35 @@ static u32 poll_now(struct collector *c, const struct record_file *f)
 	return fd >= 0 && poll(&poll_fd, 1, 0) == 1 ? (u32)poll_fd.revents : 0;
 }
 
-/* The number is the one that the file had when it was added: most files have it still, so it is tried first. Then its inode,
- * which some file systems number otherwise than stat(2). */
+static u64 number_key(u64 table, u32 fd) { return map_mix(map_mix(0x4e554d42, table), fd); }
+
+/* What the table has at this number; NULL: nothing, or it is not known. */
+static const struct record_file *file_at(struct collector *c, u32 table, u32 fd)
+{
+	u64 known = number_key(~0ull, 0); /* how many of them */
+	bool fresh = collector_recall(c, known) != c->facts.files.n;
+	int r = 0;
+	for (size_t i = 0; fresh && r == 0 && i < c->facts.files.n; i++)
+		r = collector_remember(c, number_key(c->facts.files.v[i].table, c->facts.files.v[i].fd), (u32)i + 1);
+	if (fresh && r == 0)
+		r = collector_remember(c, known, (u32)c->facts.files.n);
+	u32 place = r == 0 ? collector_recall(c, number_key(table, fd)) : 0;
+	const struct record_file *f = place && place <= c->facts.files.n ? &c->facts.files.v[place - 1] : NULL;
+	return f && f->table == table && f->fd == fd ? f : NULL;
+}
+
+/* The number is the one that the file had when it was added: most files have it still, and in the table that has the instance, so that
+ * is tried first: the kernel goes through all entries for each question. Then its inode, which some file systems number otherwise than
+ * stat(2). */
 int collector_add_watched(struct collector *c, int epoll, u32 tfd, u32 nth, u64 inode, u32 *ret_file, u32 *ret_ready)
 {
+	const struct record_file *likely = file_at(c, c->current->record->table, tfd);
 	*ret_file = 0;
+	if (likely && is_watched(c, likely, epoll, tfd, nth) == 1) {
+		if (ret_ready)
+			*ret_ready = poll_now(c, likely);
+		return file_of(c, likely, ret_file);
+	}
 	for (int rank = 0; rank < 3; rank++)
 		for (size_t i = 0; i < c->facts.files.n; i++) {
 			const struct record_file *f = &c->facts.files.v[i];

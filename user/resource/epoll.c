@@ -336,6 +336,13 @@ static void plan_told(struct plan *plan, const struct object *o, u32 count)
 						  ARG(8) });
 }
 
+/* It has been told, and nothing else waits to be. */
+static void plan_told_one(struct plan *plan, struct place at, struct arg epoll)
+{
+	u32 event = plan_data(plan, NULL, sizeof(struct epoll_event), 8);
+	step_any(plan_call(plan, at, SYS_epoll_pwait, epoll, ARG_OF_DATA(event), ARG(1), ARG(0), ARG(0), ARG(8)));
+}
+
 /* Added by the process itself. Its table is still without the descriptors of the program; a service descriptor that has the
  * number makes room for a moment. */
 static void plan_own_entry(struct plan *plan, const struct graph *graph, const struct object *o, const Ckpt__EpollEntry *e)
@@ -359,9 +366,8 @@ static void plan_own_entry(struct plan *plan, const struct graph *graph, const s
 	step_expect(plan_call(plan, at, SYS_epoll_ctl, epoll, ARG(EPOLL_CTL_ADD), fd,
 			      ARG_OF_DATA(plan_data(plan, &event, sizeof event, 8))),
 		    0);
-	if (is_quiet && manner_of(e) == ON_EDGES) /* it has been told, and nothing else waits to be */
-		step_any(plan_call(plan, at, SYS_epoll_pwait, epoll, ARG_OF_DATA(plan_data(plan, NULL, sizeof event, 8)),
-				   ARG(1), ARG(0), ARG(0), ARG(8)));
+	if (is_quiet && manner_of(e) == ON_EDGES)
+		plan_told_one(plan, at, epoll);
 	if (!is_high)
 		return;
 	step_any(plan_call(plan, at, SYS_dup3, kept, fd, ARG(O_CLOEXEC)));
@@ -369,14 +375,47 @@ static void plan_own_entry(struct plan *plan, const struct graph *graph, const s
 	plan_call(plan, at, SYS_close, epoll);
 }
 
-/* What a process of the tree adds it has from the world. */
+/* The number at which the table has the file: `wanted`, when that is one of them (else, or UINT32_MAX: any); -1: none. */
+static int number_of(const struct object *fds, u32 file, u32 wanted)
+{
+	int found = -1;
+	for (u32 i = 0; fds && i < fds->count; i++) {
+		const struct fd_entry *e = (const struct fd_entry *)fds->data + i;
+		if (e->file == file && (found < 0 || e->fd == wanted))
+			found = (int)e->fd;
+	}
+	return found;
+}
+
+/* The number at which the process that adds an entry has the instance, when it has what is watched under the entry's number: then it can
+ * add it when its descriptors have their places. -1: not so. */
+static int number_in_place(const struct graph *graph, const struct object *o, const Ckpt__EpollEntry *e)
+{
+	const Ckpt__Task *task = graph_data(graph, &kind_task, process_of_entry(graph, o, e));
+	const struct object *fds = task ? graph_find(graph, &kind_fds, task->fds) : NULL;
+	return number_of(fds, e->file, e->fd) == (int)e->fd ? number_of(fds, o->id, UINT32_MAX) : -1;
+}
+
+/* What a process of the tree adds otherwise it has from the world. */
 static bool epoll_apart(const struct graph *graph, const struct object *o)
 {
 	const Ckpt__Epoll *m = o->data;
-	bool late = false;
 	for (size_t i = 0; i < m->n_entry; i++)
-		late |= is_added_late(graph, m->entry[i]);
-	return !late;
+		if (is_added_late(graph, m->entry[i]) && number_in_place(graph, o, m->entry[i]) < 0)
+			return false;
+	return true;
+}
+
+static void plan_entry_in_place(struct plan *plan, const struct graph *graph, const struct object *o, const Ckpt__EpollEntry *e)
+{
+	struct place at = AT(process_of_entry(graph, o, e), STAGE_HOME_WATCH);
+	struct epoll_event event = { .events = e->events, .data.u64 = e->data };
+	struct arg epoll = ARG(number_in_place(graph, o, e));
+	step_expect(plan_call(plan, at, SYS_epoll_ctl, epoll, ARG(EPOLL_CTL_ADD), ARG(e->fd),
+			      ARG_OF_DATA(plan_data(plan, &event, sizeof event, 8))),
+		    0);
+	if (((const Ckpt__Epoll *)o->data)->quiet && manner_of(e) == ON_EDGES)
+		plan_told_one(plan, at, epoll);
 }
 
 static int epoll_plan(struct plan *plan, const struct graph *graph, const struct object *o)
@@ -397,7 +436,9 @@ static int epoll_plan(struct plan *plan, const struct graph *graph, const struct
 		plan_told(plan, o, told);
 	plan_entries(plan, graph, o, ORDINARY);
 	for (size_t i = 0; i < m->n_entry; i++)
-		if (is_added_late(graph, m->entry[i]))
+		if (is_added_late(graph, m->entry[i]) && plan_home(plan, o->id))
+			plan_entry_in_place(plan, graph, o, m->entry[i]);
+		else if (is_added_late(graph, m->entry[i]))
 			plan_own_entry(plan, graph, o, m->entry[i]);
 	return 0;
 }
