@@ -40,7 +40,7 @@ int compile_site(struct site *ret, const struct graph *g, const struct survey *s
 		return r == -ENOSPC ? fail(ARENA_ROOM, 0, "%llu bytes are needed", (unsigned long long)arena) : r;
 	*ret = (struct site){ .code = at, .data = at + SITE_CODE, .slot = at + SITE_CODE + data_size, .end = at + arena };
 	ret->room = room ? ALIGN_UP(ret->end, HUGE_BYTES) : 0;
-	for (size_t i = 0; i < survey->own.n; i++)
+	for (size_t i = survey->own.n; i-- > 0;) /* it may consist of several mappings */
 		if (!strcmp(survey->own.v[i].name, "[heap]"))
 			ret->heap = survey->own.v[i].start;
 	return 0;

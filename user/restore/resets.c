@@ -86,31 +86,45 @@ static int lift_portion(struct execution *x, const struct portion *p)
 }
 
 #define SPARE 64
+#define MOST 4096 /* that ckpt has open at once */
 
-/* How many of those from here on ckpt may have open at once, all of one maker; they are duplicated. Negative errno: not even one. */
-static int open_portion(struct kept *v, size_t n, int maker)
+/* Duplicates those from here on that the first one's maker has, as far as ckpt may have more: how many. */
+static size_t open_of_maker(struct kept *v, size_t n, rlim_t limit)
 {
-	struct rlimit limit = { 0 };
+	_cleanup_close_ int maker = (int)syscall(SYS_pidfd_open, v->maker, 0);
+	pid_t of = v->maker;
 	size_t open = 0;
-	int fd = 0;
-	getrlimit(RLIMIT_NOFILE, &limit);
-	while (open < n && v[open].maker == v->maker && (rlim_t)fd + SPARE < limit.rlim_cur) {
-		fd = (int)syscall(SYS_pidfd_getfd, maker, v[open].fd, 0);
+	while (maker >= 0 && open < n && v[open].maker == of) {
+		int fd = (int)syscall(SYS_pidfd_getfd, maker, v[open].fd, 0);
 		if (fd < 0)
 			break;
 		v[open++].fd = fd;
+		if ((rlim_t)fd + SPARE >= limit)
+			break;
 	}
+	return open;
+}
+
+/* Those of one maker after the other. Negative errno: not even one. */
+static int open_portion(struct kept *v, size_t n)
+{
+	struct rlimit limit = { 0 };
+	size_t open = 0, more = 1;
+	getrlimit(RLIMIT_NOFILE, &limit);
+	for (; open < n && more && (!open || (rlim_t)v[open - 1].fd + SPARE < limit.rlim_cur); open += more)
+		more = open_of_maker(v + open, n - open, limit.rlim_cur);
 	return open ? (int)open : neg_errno();
 }
 
-/* What makers have ckpt takes from them for the moment, a portion at a time; its guard keeps it. */
+/* What makers have ckpt takes from them for the moment, a portion at a time; a guard keeps it, which is a copy of all of ckpt: so there
+ * are not many. */
 static int lift_others(struct execution *x)
 {
 	int r = 0;
+	size_t most = MAX(MOST - SPARE, x->own_kept + SPARE) - x->own_kept;
 	for (size_t i = x->own_kept, n; r == 0 && i < x->kept.n; i += n) {
 		struct kept *first = &x->kept.v[i];
-		_cleanup_close_ int maker = (int)syscall(SYS_pidfd_open, first->maker, 0);
-		int open = maker < 0 ? neg_errno() : open_portion(first, x->kept.n - i, maker);
+		int open = open_portion(first, MIN(x->kept.n - i, most));
 		if (open < 0)
 			return fail(SYSCALL, open, "a connection of a maker");
 		n = (size_t)open;
