@@ -94,6 +94,19 @@ static void hold_urgent(void)
 	MUST_EQ(send(ends[0], "!", 1, MSG_OOB), 1);
 }
 
+/* Urgent data was read, and what was sent after it was not. */
+static void hold_behind_urgent(void)
+{
+	int ends[2];
+	char text[8];
+	connection(ends);
+	MUST_EQ(send(ends[0], "!", 1, MSG_OOB), 1);
+	while (recv(ends[1], text, 1, MSG_OOB) != 1)
+		judge_nap(1);
+	MUST_EQ(write(ends[0], "behind", 6), 6);
+	MUST_EQ(recv(ends[1], text, 6, MSG_PEEK | MSG_WAITALL), 6);
+}
+
 static void hold_layer(void)
 {
 	int ends[2];
@@ -235,6 +248,7 @@ static const struct state {
 	{ "waiting-outside", hold_waiting_outside },
 	{ "waiting-data", hold_waiting_data },
 	{ "urgent", hold_urgent },
+	{ "behind-urgent", hold_behind_urgent },
 	{ "layer", hold_layer },
 	{ "keys", hold_keys },
 	{ "signed", hold_signed },

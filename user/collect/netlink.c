@@ -317,10 +317,12 @@ static const struct rtattr *inet_attribute(const struct nlmsghdr *h, int type)
 	return NULL;
 }
 
-int netlink_tcp_signs(const void *local, const void *remote)
+int netlink_tcp_signs(const void *local, const void *remote, u32 *ret_received)
 {
 	_Alignas(struct nlmsghdr) char reply[16384];
 	int r = inet_ask(SOCK_DIAG_BY_FAMILY, 0, IPPROTO_TCP, local, remote, reply, sizeof reply);
+	const struct inet_diag_msg *m = NLMSG_DATA((const void *)reply);
+	*ret_received = r < 0 ? 0 : m->idiag_rqueue;
 	return r < 0 ? r : inet_attribute((const void *)reply, INET_DIAG_MD5SIG) != NULL;
 }
 

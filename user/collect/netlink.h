@@ -45,8 +45,9 @@ s64 netlink_tcp_inode(const void *local, const void *remote);
 /* Where the socket of an inode wants to be connected to (room for a sockaddr_in6) that nobody has answered yet: 0 or negative errno. */
 int netlink_tcp_connecting(const void *local, u64 inode, void *ret_remote);
 /* Has it keys of TCP-MD5 (RFC 2385)? remote: zeroed for one that listens. 1; 0, also where cap_net_admin is missing (Linux 4.14 tells who has
- * it); or negative errno. */
-int netlink_tcp_signs(const void *local, const void *remote);
+ * it); or negative errno. *ret_received: how much a connection has received that was not read, with its end and urgent data (each as a
+ * byte). */
+int netlink_tcp_signs(const void *local, const void *remote, u32 *ret_received);
 /* What shutdown(2) has ended of the connected UDP or UDP-Lite socket of an inode (1: receiving, 2: sending), or negative errno: -ENOENT when
  * the kernel finds another one with these ends. */
 int netlink_udp_shutdown(int protocol, const void *local, const void *remote, u64 inode);

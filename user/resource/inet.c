@@ -118,16 +118,17 @@ static int collect_over(int fd, Ckpt__Inet *m)
 	return message_set_string(&m->over, poll_fd.revents & POLLERR ? OVER_RESET : OVER_CLOSED) ? 0 : fail_memory();
 }
 
-/* Are its segments signed, by TCP-MD5 or TCP-AO? */
-static bool has_keys(int fd, const Ckpt__Inet *m)
+/* Are its segments signed, by TCP-MD5 or TCP-AO? *ret_received: as netlink_tcp_signs() tells it, or 0. */
+static bool has_keys(int fd, const Ckpt__Inet *m, u32 *ret_received)
 {
 	union address local = { 0 }, remote = { 0 };
 	u8 info[128] = { 0 }; /* struct tcp_ao_info_opt, which may grow */
 	socklen_t local_len = sizeof local, len = sizeof info;
+	*ret_received = 0;
 	if (getsockopt(fd, IPPROTO_TCP, TCP_AO_INFO, info, &len) == 0)
 		return true;
 	remote_address(m, &remote); /* one that listens has none */
-	return getsockname(fd, (void *)&local, &local_len) == 0 && netlink_tcp_signs(&local, &remote) > 0;
+	return getsockname(fd, (void *)&local, &local_len) == 0 && netlink_tcp_signs(&local, &remote, ret_received) > 0;
 }
 
 static int collect_tcp(struct collector *c, int fd, struct object *o)
@@ -136,6 +137,7 @@ static int collect_tcp(struct collector *c, int fd, struct object *o)
 	struct tcp_info info = { 0 };
 	char layer[32] = "";
 	socklen_t len = sizeof info, layer_len = sizeof layer - 1;
+	u32 received = 0;
 	if (is_multipath(m) && m->remote) /* which is refused */
 		return 0;
 	if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) < 0)
@@ -154,12 +156,15 @@ static int collect_tcp(struct collector *c, int fd, struct object *o)
 		SET(m, backlog, info.tcpi_sacked);
 		SET(m, waiting, info.tcpi_unacked);
 	}
-	if ((m->listening || m->remote) && !is_multipath(m) && has_keys(fd, m))
+	if ((m->listening || m->remote) && !is_multipath(m) && has_keys(fd, m, &received))
 		SET(m, keys, true);
 	SET(m, sent, info.tcpi_bytes_acked > 1 || info.tcpi_unacked || info.tcpi_notsent_bytes);
 	collect_moment(fd, m);
 	if (m->over)
 		return collect_left(fd, m);
+	/* what lies behind urgent data that was read already (SIOCINQ counts up to there) */
+	if (m->remote && !m->listening && received > m->unread + (m->shutdown & 1) + 1)
+		SET(m, urgent, true);
 	bool connected = m->local && m->remote && STATE_IN(m->state, OUTSIDE_STATES);
 	if (m->protocol != IPPROTO_TCP || !connected || m->urgent)
 		return 0;
