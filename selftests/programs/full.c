@@ -48,7 +48,11 @@ static void read_maps(void)
 
 static void fill_all(void)
 {
-	static const unsigned long ends[] = { 1ul << 48, (1ul << 47) - 4096, 1ul << 47, 1ul << 42, 1ul << 39 };
+#if defined(__x86_64__) /* there may be more where a program asks for it */
+	static const unsigned long ends[] = { (1ul << 47) - 4096 };
+#else
+	static const unsigned long ends[] = { 1ul << 48, 1ul << 47, 1ul << 42, 1ul << 39 };
+#endif
 	unsigned long at = LOWEST, start, end;
 	read_maps();
 	for (const char *line = text; line && sscanf(line, "%lx-%lx", &start, &end) == 2 && start < 1ul << 48;) {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /* Owns the refusals of a dump that no resource can see by itself: all of them at once, before anything is written. */
+#include "arch/arch.h"
 #include "base/map.h"
 #include "diag/diag.h"
 #include "dump/dump.h"
@@ -89,6 +90,8 @@ static const char *vma_refusal(const struct vma *v)
 	};
 	if (v->flags & VMA_SPECIAL)
 		return !strcmp(v->name, "[vdso]") || !strncmp(v->name, "[vvar", 5) ? NULL : "the kernel made it";
+	if (v->end > arch_task_size())
+		return "it lies above what programs are given unless they ask for more (page tables of five levels)";
 	for (size_t i = 0; i < ARRAY_SIZE(reasons); i++)
 		if (v->flags & reasons[i].flag)
 			return reasons[i].words;
