@@ -380,6 +380,7 @@ static const struct what {
 	      { "memfds", make_memfd, look_at_memfd, false },
 	      { "removed", make_removed, look_at_nameless, false },
 	      { "tmpfiles", make_tmpfile, look_at_nameless, false },
+	      { "mapped", make_mapped, look_at_mapped, false },
 	      { "fifos", make_fifo, look_at_fifo, false },
 	      { "owned", make_owned, look_at_owned, false },
 	      { "flocks", make_flock, look_at_flock, false },

@@ -137,6 +137,31 @@ static void look_at_nameless(int i)
 	MUST_EQ(fcntl(made[i], F_GETFD), i & 1);
 }
 
+/* --- mapped, and open no more: files, memfds and files that were removed --- */
+
+static int *mapped[10000];
+
+static void make_mapped(int i)
+{
+	if (i % 3 == 0)
+		made[i] = open(own_path(i), O_CREAT | O_RDWR, 0600);
+	if (i % 3 == 0)
+		put_number(made[i], i);
+	else if (i % 3 == 1)
+		make_memfd(i);
+	else
+		make_removed(i);
+	mapped[i] = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, made[i], 0);
+	MUST(mapped[i] != MAP_FAILED);
+	close(made[i]);
+}
+
+static void look_at_mapped(int i)
+{
+	MUST_EQ(*mapped[i], me * each + i);
+	*mapped[i] = 0;
+}
+
 /* --- named pipes, which one process has open for both --- */
 
 static void make_fifo(int i)

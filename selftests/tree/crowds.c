@@ -48,6 +48,7 @@ TEST(eventfds, .root = true, .seconds = 60) { across_the_limit("eventfds", SOME)
 TEST(memfds, .root = true, .seconds = 60) { across_the_limit("memfds", SOME); }
 TEST(removed_files, .root = true, .seconds = 180) { across_the_limit("removed", SOME); }
 TEST(files_without_name, .root = true, .seconds = 180) { across_the_limit("tmpfiles", SOME); }
+TEST(mapped_files, .root = true, .seconds = 180) { across_the_limit("mapped", SOME); }
 TEST(named_pipes, .root = true, .seconds = 60) { across_the_limit("fifos", SOME); }
 TEST(owned_files, .root = true, .seconds = 60) { across_the_limit("owned", SOME); }
 TEST(flocks, .root = true, .seconds = 60) { across_the_limit("flocks", SOME); }

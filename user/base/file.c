@@ -77,13 +77,13 @@ int file_readlink(int dirfd, const char *path, char *target, size_t room)
 	return (int)n;
 }
 
-int file_open_unnoticed(pid_t pid, unsigned fd)
+int file_open_unnoticed(pid_t pid, const char *place)
 {
-	char path[48] = "/proc/self/fd";
+	char path[96];
 	if (pid)
-		snprintf(path, sizeof path, "/proc/%d/fd", (int)pid);
-	size_t len = strlen(path);
-	snprintf(path + len, sizeof path - len, "/%u", fd);
+		snprintf(path, sizeof path, "/proc/%d/%s", (int)pid, place);
+	else
+		snprintf(path, sizeof path, "/proc/self/%s", place);
 	int own = open(path, O_RDONLY | O_NOATIME | O_CLOEXEC);
 	if (own < 0 && errno == EPERM)
 		own = open(path, O_RDONLY | O_CLOEXEC);

@@ -25,9 +25,9 @@ int file_readf(struct text *, int dirfd, const char *format, ...) _printf_(3, 4)
 struct dirent *file_next(DIR *, int *ret_err);
 /* The target of a symbolic link, NUL-terminated; -ENAMETOOLONG when it does not fit. */
 int file_readlink(int dirfd, const char *path, char *target, size_t room);
-/* Opens what a process (0: the caller) has at a descriptor, to read it, as no access of the program's where its owner alone may have it
+/* Opens what a process (0: the caller) has at a place below /proc/PID ("fd/3"), to read it, as no access of the program's where its owner alone may have it
  * so (open(2), O_NOATIME). A descriptor of the caller's, or -errno. */
-int file_open_unnoticed(pid_t, unsigned fd);
+int file_open_unnoticed(pid_t, const char *place);
 /* Transfers exactly len bytes or fails; a read that meets the end of the file gives -ENODATA. */
 int file_pread_full(int fd, void *data, size_t len, off_t offset);
 int file_pwrite_full(int fd, const void *data, size_t len, off_t offset);

@@ -10,13 +10,13 @@
 #include <sys/stat.h>
 
 /* Memory objects whose contents are wanted: readable descriptors, owned by the receiver; of more than MEMORY_SOURCES_OPEN (fd negative)
- * who has it, at which descriptor. */
+ * who has it, and where below /proc/PID. */
 #define MEMORY_SOURCES_OPEN 64
 struct memory_source {
 	u32 file;
 	int fd;
 	pid_t holder;
-	u32 held;
+	char place[64];
 };
 struct memory_sources {
 	VECTOR(struct memory_source) list;

@@ -219,6 +219,14 @@ int collector_note_connection(struct collector *c, u32 file)
 
 struct connections *collector_connections(struct collector *c) { return c->config->connections ?: &c->connections; }
 
+static void name_place(const struct current *current, char place[64])
+{
+	if (current->magic_link)
+		snprintf(place, 64, "%s", current->magic_link);
+	else
+		snprintf(place, 64, "fd/%u", current->record->fd);
+}
+
 int collector_keep_memory(struct collector *c, u32 file)
 {
 	struct memory_sources *all = c->config->memory;
@@ -229,15 +237,16 @@ int collector_keep_memory(struct collector *c, u32 file)
 	if (!place)
 		return fail_memory();
 	*place = (struct memory_source){ .file = file, .fd = -1 };
-	if (all->list.n > MEMORY_SOURCES_OPEN && c->current->own < 0 && record->table && record->fd != UINT32_MAX) {
-		place->holder = holder(c, record->table);
-		place->held = record->fd;
+	if (all->list.n > MEMORY_SOURCES_OPEN && c->current->own < 0 && (record->table || c->current->magic_link)) {
+		place->holder = holder(c, c->current->magic_link ? record->tgid : record->table);
+		name_place(c->current, place->place);
 		return 0;
 	}
 	int fd = collector_fd(c);
 	if (fd < 0)
 		return fail(FD_DUPLICATE, fd, "to read its contents");
-	place->fd = file_open_unnoticed(0, (unsigned)fd);
+	snprintf(place->place, sizeof place->place, "fd/%d", fd);
+	place->fd = file_open_unnoticed(0, place->place);
 	return place->fd < 0 ? fail(MEMORY_READ, place->fd, "open of what its descriptor leads to") : 0;
 }
 

@@ -64,13 +64,13 @@ static int scan_memory(struct graph *g, const struct memory_source *source, stru
 	if (!pages)
 		return fail_memory();
 	struct stat st;
-	_cleanup_close_ int own = source->fd < 0 ? file_open_unnoticed(source->holder, source->held) : -1;
+	_cleanup_close_ int own = source->fd < 0 ? file_open_unnoticed(source->holder, source->place) : -1;
 	int fd = source->fd < 0 ? own : source->fd;
 	if (fd < 0)
 		return fail(MEMORY_READ, fd, "open of what its descriptor leads to");
 	if (fstat(fd, &st) < 0)
 		return fail(MEMORY_READ, neg_errno(), "fstat");
-	*job = (struct memory_job){ .fd = source->fd, .holder = source->holder, .held = source->held, .pages = pages };
+	*job = (struct memory_job){ .fd = source->fd, .holder = source->holder, .place = source->place, .pages = pages };
 	return memory_scan_file(fd, (u64)st.st_size, pages);
 }
 

@@ -31,8 +31,8 @@ int memory_scan_file(int fd, u64 size, struct object *pages);
 struct memory_job {
 	pid_t pid;    /* process_vm_readv from here, or */
 	int fd;       /* (pid 0) pread from this file at run.start, or, negative: */
-	pid_t holder; /* from what this process has open at descriptor `held` */
-	u32 held;
+	pid_t holder; /* from what this process has at `place`, as file_open_unnoticed() takes it */
+	const char *place;
 	struct object *pages; /* kind_pages */
 };
 struct memory_stats {

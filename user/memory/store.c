@@ -191,7 +191,7 @@ static int file_of(struct reader *r, const struct memory_job *job)
 	if (job->fd >= 0 || r->job == job)
 		return job->fd >= 0 ? job->fd : r->file;
 	closep(&r->file);
-	r->file = file_open_unnoticed(job->holder, job->held);
+	r->file = file_open_unnoticed(job->holder, job->place);
 	r->job = job;
 	return r->file;
 }

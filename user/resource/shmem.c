@@ -231,7 +231,12 @@ static u32 plan_late_seals(struct plan *plan, const struct graph *graph, const s
 	return late;
 }
 
-static bool shmem_apart(const struct graph *graph _unused_, const struct object *o _unused_) { return true; }
+/* Seals that come late are set by the root, which has what the world has made. */
+static bool shmem_apart(const struct graph *graph, const struct object *o)
+{
+	const Ckpt__Shmem *first = graph_data(graph, &kind_shmem, ((const Ckpt__Shmem *)o->data)->memory);
+	return first && !(first->seals & F_SEAL_FUTURE_WRITE);
+}
 
 static int shmem_plan(struct plan *plan, const struct graph *graph, const struct object *o)
 {

@@ -153,7 +153,8 @@ static void note_watch(struct uses *u, const struct use *watcher, const struct u
 	u->failed |= !w;
 }
 
-/* What files tell of each other they tell where all of them are; others refer to what tasks have inherited. */
+/* What files tell of each other they tell where all of them are; who maps one can take it from its maker; others refer to what tasks have
+ * inherited. */
 static bool note_reference(void *arg, const struct object *o, u32 file)
 {
 	struct use *use = use_of(arg, file), *referring = NULL;
@@ -165,6 +166,8 @@ static bool note_reference(void *arg, const struct object *o, u32 file)
 		return false;
 	}
 	use->by_others = true;
+	if (o->kind == &kind_vmas)
+		return false;
 	if (resource && resource->scope == SCOPE_FILE)
 		referring = use_of(arg, o->id);
 	if (referring && resource->watches)

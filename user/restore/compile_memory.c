@@ -203,6 +203,13 @@ static bool writable_first(const struct space *s, const struct vma *v)
 	       (has_runs(s, v, 0) || v->flags & VMA_ACCOUNT || v->prot & ARCH_PROT_MTE);
 }
 
+/* What is mapped is never at home. */
+static struct arg take_for_mapping(const struct space *s, const struct plan_home *home)
+{
+	return ARG_OF_SLOT(step_result(s->c->plan, plan_call(s->c->plan, at(s, STAGE_MAP), SYS_pidfd_getfd,
+							     ARG_OF_SLOT(home->maker), ARG(home->fd), ARG(0))));
+}
+
 static void map(const struct space *s, const struct vma *v)
 {
 	const struct resource *own = mapped_by(s, v);
@@ -218,9 +225,13 @@ static void map(const struct space *s, const struct vma *v)
 	flags |= v->flags & VMA_GROWSDOWN ? MAP_GROWSDOWN : 0;
 	flags |= v->flags & VMA_NORESERVE ? MAP_NORESERVE : 0;
 	u32 prot = v->prot | (writable_first(s, v) ? PROT_WRITE : 0);
+	const struct plan_home *home = v->file ? plan_home(s->c->plan, v->file) : NULL;
+	struct arg fd = home ? take_for_mapping(s, home) : ARG(v->file ? plan_fd(s->c->plan, v->file) : -1);
 	step_expect(plan_call(s->c->plan, at(s, STAGE_MAP), SYS_mmap, ARG(v->start), ARG(v->end - v->start), ARG(prot),
-			      ARG(flags), ARG(v->file ? plan_fd(s->c->plan, v->file) : -1), ARG(v->file ? v->pgoff : 0)),
+			      ARG(flags), fd, ARG(v->file ? v->pgoff : 0)),
 		    (s64)v->start);
+	if (home)
+		plan_call(s->c->plan, at(s, STAGE_MAP), SYS_close, fd);
 }
 
 /* One mapping at first, which mprotect(2) cut into many: all of it was writable when its memory was accounted. */
