@@ -94,6 +94,17 @@ static void hold_urgent(void)
 	MUST_EQ(send(ends[0], "!", 1, MSG_OOB), 1);
 }
 
+/* It is in its place among the other data, and marked. */
+static void hold_urgent_inline(void)
+{
+	int ends[2], on = 1;
+	char text[8];
+	connection(ends);
+	MUST_EQ(setsockopt(ends[1], SOL_SOCKET, SO_OOBINLINE, &on, sizeof on), 0);
+	MUST_EQ(send(ends[0], "marked!", 7, MSG_OOB), 7);
+	MUST_EQ(recv(ends[1], text, 6, MSG_PEEK | MSG_WAITALL), 6);
+}
+
 /* Urgent data was read, and what was sent after it was not. */
 static void hold_behind_urgent(void)
 {
@@ -249,6 +260,7 @@ static const struct state {
 	{ "waiting-data", hold_waiting_data },
 	{ "urgent", hold_urgent },
 	{ "behind-urgent", hold_behind_urgent },
+	{ "urgent-inline", hold_urgent_inline },
 	{ "layer", hold_layer },
 	{ "keys", hold_keys },
 	{ "signed", hold_signed },

@@ -99,7 +99,8 @@ static void collect_moment(int fd, Ckpt__Inet *m)
 				 : datagram_shutdown(fd, m, poll_fd.revents);
 	if (shutdown && !m->ended)
 		SET(m, shutdown, shutdown);
-	if (is_tcp(m) && m->remote && recv(fd, &byte, 1, MSG_OOB | MSG_PEEK | MSG_DONTWAIT) > 0)
+	bool marked = poll_fd.revents & POLLPRI; /* with SO_OOBINLINE recv(2) tells nothing */
+	if (is_tcp(m) && m->remote && (marked || recv(fd, &byte, 1, MSG_OOB | MSG_PEEK | MSG_DONTWAIT) > 0))
 		SET(m, urgent, true);
 }
 
