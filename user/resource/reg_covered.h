@@ -16,7 +16,7 @@ struct covered_handle {
 /* The path within the mount; NULL: it does not lead there. */
 static inline const char *covered_rest(const char *path, const char *mount)
 {
-	size_t len = mount[1] ? strlen(mount) : 0;
+	size_t len = strcmp(mount, "/") ? strlen(mount) : 0;
 	return mount[0] == '/' && !strncmp(path, mount, len) && path[len] == '/' && path[len + 1] ? path + len + 1 : NULL;
 }
 
