@@ -201,10 +201,10 @@ TEST(files, .root = true, .seconds = 60)
 	write_text(WORK "/data", "eight...");
 	CHECK_OK(rename(WORK "/program", WORK "/program.moved"));
 	copy_program("/bin/ls", WORK "/program");
-	REFUSED(t.image, EXIT_UNSUPPORTED, "FILE_REPLACED", "FILE_CHANGED");
+	REFUSED(t.image, EXIT_UNSUPPORTED, "FILE_CHANGED", "FILE_REPLACED");
 	CHECK_OK(unlink(WORK "/data"));
 	CHECK_OK(mkdir(WORK "/data", 0755));
-	REFUSED(t.image, EXIT_UNSUPPORTED, "FILE_REPLACED", "FILE_CHANGED");
+	REFUSED(t.image, EXIT_UNSUPPORTED, "FILE_CHANGED", "FILE_REPLACED");
 	CHECK_OK(rmdir(WORK "/data"));
 	CHECK_OK(rename(WORK "/moved", WORK "/data"));
 	CHECK_OK(rename(WORK "/program.moved", WORK "/program"));
