@@ -268,11 +268,24 @@ static int hold_other(bool flies)
 	return judge_pass();
 }
 
+/* What is refused: no process is meant by what is opened again. */
+static int hold_path(void)
+{
+	char path[64];
+	int fd = pidfd_of(getpid(), 0);
+	snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+	MUST(fd >= 0 && open(path, O_PATH) >= 0);
+	judge_wait();
+	return judge_pass();
+}
+
 int main(int argc, char **argv)
 {
 	judge_start(argc, argv);
 	if (argc > 2 && !strcmp(argv[2], "outside"))
 		return hold_outside();
+	if (argc > 2 && !strcmp(argv[2], "path"))
+		return hold_path();
 	if (argc > 2)
 		return hold_other(!strcmp(argv[2], "flight"));
 	make();

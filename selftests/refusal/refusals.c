@@ -198,6 +198,7 @@ TEST(mqueue_gone, .root = true)
 
 TEST(pidfd_flight, .root = true) { refused_program("pidfds", "flight", EXIT_UNSUPPORTED, "[PIDFD_FLIGHT]"); }
 TEST(pidfd_thread, .root = true) { refused_program("pidfds", "thread", EXIT_UNSUPPORTED, "[PIDFD_THREAD]"); }
+TEST(pidfd_path, .root = true) { refused_program("pidfds", "path", EXIT_UNSUPPORTED, "[FD_UNSUPPORTED]"); }
 TEST(pidfd_outside, .root = true) { refused_program("pidfds", "outside", EXIT_UNSUPPORTED, "[PIDFD_OUTSIDE]"); }
 /* Who is outside is there still, or another has its id, or the program is to find that it has ended. */
 TEST(pidfd_policies, .root = true)

@@ -25,10 +25,11 @@ struct pidfd_told {
 
 static const struct kind kind_pidfd = { .name = "pidfd", .desc = &ckpt__pidfd__descriptor };
 
+/* Not what was opened again by its name in /proc: pidfd_open(2) and clone(2) give no other access than this. */
 static bool pidfd_claims(const struct record_file *file, const char *link)
 {
-	(void)file;
-	return !strcmp(link, "anon_inode:[pidfd]") || !strncmp(link, "pidfd:", 6);
+	bool is_pidfd = !strcmp(link, "anon_inode:[pidfd]") || !strncmp(link, "pidfd:", 6);
+	return is_pidfd && (file->flags & (O_PATH | O_ACCMODE)) == O_RDWR;
 }
 
 /* --- collect --- */
