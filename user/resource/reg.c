@@ -249,9 +249,9 @@ static int judge_dump(const struct graph *graph, u32 file, const Ckpt__Reg *f)
 		warn(FILE_NOTIFY, 0, "%s", f->path);
 	bool pressure = writes && is_pressure_file(f->path) && statfs(f->path, &fs) == 0 &&
 			(fs.f_type == PROC_SUPER_MAGIC || fs.f_type == CGROUP2_SUPER_MAGIC);
-	_cleanup_reach_ struct reach r;
 	if (pressure)
 		return fail(FILE_PRESSURE, 0, "%s", f->path);
+	_cleanup_reach_ struct reach r;
 	return reach(f, &r) < 0 ? 0 : judge_writable(flags, f, &r);
 }
 
