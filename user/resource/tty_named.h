@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What a path leads to of terminals. Terminals of the machine itself: virtual consoles, serial lines, /dev/console. They are there at every restore, under the same name, so
- * they are opened again, unless one controls a process of the tree: then the tree goes on in the terminal that is handed over. */
+/* What a path leads to of terminals. Those of the machine itself (virtual consoles, serial lines, /dev/console) are there at every
+ * restore, under the same name, so they are opened again, unless one controls a process of the tree: then the tree goes on in the
+ * terminal that is handed over. */
 #pragma once
 #include "ctty.pb-c.h"
 #include "model/model.h"
