@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Sockets in flight, which outlive their tree. Private to dump/. */
 #pragma once
 #include "model/model.h"
 
