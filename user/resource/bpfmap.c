@@ -8,6 +8,7 @@
 #include "bpfmap.pb-c.h"
 #include "collect/collect.h"
 #include "resource/file_scope.h"
+#include "resource/same_inode.h"
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <stdlib.h>
@@ -60,16 +61,6 @@ static size_t value_bytes(const Ckpt__Bpfmap *m)
 static size_t entry_bytes(const Ckpt__Bpfmap *m) { return m->key_size + value_bytes(m); }
 
 /* --- collect --- */
-
-static u32 first_of(const struct graph *graph, const struct object *mine, u32 id)
-{
-	for (const struct object *o = NULL; (o = graph_next(graph, &kind_bpfmap, o));) {
-		const Ckpt__Bpfmap *m = o->data;
-		if (o != mine && m->id == id)
-			return m->memory;
-	}
-	return mine->id;
-}
 
 static bool is_zero(const u8 *bytes, size_t len) { return !bytes[0] && !memcmp(bytes, bytes + 1, len - 1); }
 
@@ -189,7 +180,9 @@ static int bpfmap_collect(struct collector *c, const struct subject *subject, st
 	const struct form *form = form_of(info.type);
 	const char *lost = kind_lost(&info, form);
 	SET(m, id, info.id);
-	SET(m, memory, first_of(collector_graph(c), o, info.id));
+	if (same_inode_first(collector_graph(c), &kind_bpfmap, 0, info.id, o->id, &m->memory) < 0)
+		return fail_memory();
+	m->has_memory = true;
 	int r = collect_shape(m, &info, collector_fdinfo(c, "frozen"));
 	if (r == 0)
 		r = read_boot(boot, sizeof boot);

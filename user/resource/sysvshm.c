@@ -3,6 +3,7 @@
  * processes: at a restore the very segment may still be there. */
 #include "collect/collect.h"
 #include "resource/memory_object.h"
+#include "resource/same_inode.h"
 #include "resource/sysv.h"
 #include "sysvshm.pb-c.h"
 #include <sys/mman.h>
@@ -26,16 +27,6 @@ static bool sysvshm_claims(const struct record_file *file, const char *link)
 
 /* --- collect --- */
 
-static u32 first_of(const struct graph *graph, const struct object *mine, u32 id)
-{
-	for (const struct object *o = NULL; (o = graph_next(graph, &kind_sysvshm, o));) {
-		const Ckpt__Sysvshm *s = o->data;
-		if (o != mine && s->id == id)
-			return s->memory;
-	}
-	return mine->id;
-}
-
 /* The inode of a segment has its id as number (ipc/shm.c, newseg()). */
 static int sysvshm_collect(struct collector *c, const struct subject *subject, struct object *o)
 {
@@ -43,7 +34,9 @@ static int sysvshm_collect(struct collector *c, const struct subject *subject, s
 	struct shmid_ds ds;
 	SET(s, id, (u32)subject->file->ino);
 	SET(s, device, (u32)makedev(subject->file->dev_major, subject->file->dev_minor));
-	SET(s, memory, first_of(collector_graph(c), o, s->id));
+	if (same_inode_first(collector_graph(c), &kind_sysvshm, 0, s->id, o->id, &s->memory) < 0)
+		return fail_memory();
+	s->has_memory = true;
 	share_huge_page(collector_graph(c), s->memory, o->id);
 	if (s->memory != o->id)
 		return 0;
