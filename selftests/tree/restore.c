@@ -147,7 +147,7 @@ TEST(a_job_of_a_shell, .root = true)
 	CHECK_EQ(ckpt(NULL, "dump", pid, t.image), 0);
 	target_gone(t.pid);
 	CHECK_EQ(ckpt(NULL, "restore", "-d", t.image), 0);
-	CHECK_EQ(target_state(t.pid), 'S');
+	WAIT_UNTIL(target_asleep(t.pid, "sleep")); /* let go, it may not have come to its call yet */
 	CHECK_EQ(getsid(t.pid), getsid(0));
 	CHECK_OK(kill(t.pid, SIGKILL));
 }
