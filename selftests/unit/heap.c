@@ -5,6 +5,8 @@
 #include "harness/test.h"
 #include <fcntl.h>
 #include <stdio.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
 
 #define MUCH (16u << 20)
 
@@ -53,4 +55,27 @@ TEST(little_is_left_to_the_allocator)
 	memset(some, 1, 1000);
 	flags_of(some, flags);
 	CHECK(*flags && !strstr(flags, " hg"));
+}
+
+/* What a small command takes is there at once: a page fault for each of its pages would take longer than to make them. */
+TEST(room_is_made_at_the_start)
+{
+	struct rusage before, after;
+	char *blocks[20];
+#ifdef __SANITIZE_ADDRESS__
+	SKIP("the sanitizer has a heap of its own");
+#endif
+	if (madvise(NULL, 0, MADV_POPULATE_WRITE) < 0)
+		SKIP("the kernel has no MADV_POPULATE_WRITE");
+	heap_begin();
+	CHECK_OK(getrusage(RUSAGE_SELF, &before));
+	for (size_t i = 0; i < ARRAY_SIZE(blocks); i++) {
+		blocks[i] = malloc(10000);
+		CHECK(blocks[i]);
+		memset(blocks[i], 1, 10000);
+	}
+	CHECK_OK(getrusage(RUSAGE_SELF, &after));
+	CHECK(after.ru_minflt - before.ru_minflt < (long)ARRAY_SIZE(blocks));
+	for (size_t i = 0; i < ARRAY_SIZE(blocks); i++)
+		free(blocks[i]);
 }

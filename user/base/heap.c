@@ -24,14 +24,14 @@ static size_t grow(size_t least, uintptr_t *ret)
 
 void heap_begin(void)
 {
-	uintptr_t from;
 	mallopt(M_ARENA_MAX, 1);
 	mallopt(M_TOP_PAD, MORE);
 	mallopt(M_MMAP_THRESHOLD, LITTLE); /* what is set no more grows by itself */
 	mallopt(M_TRIM_THRESHOLD, LITTLE);
-	size_t len = MIN(grow(FIRST / 2, &from), (size_t)FIRST);
-	if (len)
-		madvise((void *)from, len, MADV_POPULATE_WRITE); /* Linux 5.14 */
+	void *volatile first = malloc(FIRST);
+	if (first) /* what is free there now is what the next blocks are taken from */
+		madvise((void *)ALIGN_DOWN((uintptr_t)first, PAGE_BYTES), FIRST, MADV_POPULATE_WRITE); /* Linux 5.14 */
+	free(first);
 }
 
 void heap_expect(size_t bytes)
