@@ -5,7 +5,17 @@
 #include <fcntl.h>
 #include <stdio.h>
 
-/* What the links of a directory of /proc/PID lead to; of files, what is in them but for what a timer has left, since it runs. */
+/* What a timer has left, and how long the kernel's thread of an io_uring(7) has lived and worked: they go on. */
+static bool goes_on(const char *line)
+{
+	static const char *const names[] = { "it_value:", "SqThreadCpu:", "SqTotalTime:", "SqWorkTime:" };
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+		if (!strncmp(line, names[i], strlen(names[i])))
+			return true;
+	return false;
+}
+
+/* What the links of a directory of /proc/PID lead to; of files, what is in them but for what goes on by itself. */
 static void add_entries(struct text *facts, pid_t pid, const char *name)
 {
 	char path[300], value[512];
@@ -21,7 +31,7 @@ static void add_entries(struct text *facts, pid_t pid, const char *name)
 		text_addf(facts, "%s -> %s\n", path, value);
 		FILE *file = n < 0 ? fopen(path, "r") : NULL;
 		while (file && fgets(value, sizeof value, file))
-			if (strncmp(value, "it_value:", 9))
+			if (!goes_on(value))
 				text_adds(facts, value);
 		if (file)
 			fclose(file);
@@ -55,6 +65,37 @@ static char *facts_of(pid_t pid)
 	return text_take(&facts);
 }
 
+/* The facts of one that has come to rest: what it did before it was ready may show a little later. */
+static char *facts_at_rest(pid_t pid)
+{
+	char *now = facts_of(pid);
+	for (bool same = false; !same;) {
+		char *before = now;
+		nap_ms(30);
+		now = facts_of(pid);
+		same = !strcmp(before, now);
+		free(before);
+	}
+	return now;
+}
+
+/* The facts once they are these again, or what they are in the end: who was let go may not have been there yet. */
+static char *facts_again(pid_t pid, const char *wanted)
+{
+	char *now = facts_of(pid);
+	for (long long begin = clock_ms(); strcmp(now, wanted) && clock_ms() - begin < WAIT_MS * test_patience(); nap_ms(10)) {
+		free(now);
+		now = facts_of(pid);
+	}
+	return now;
+}
+
+static bool lives(pid_t pid)
+{
+	char state = target_state(pid);
+	return state == 'S' || state == 'R';
+}
+
 /* Names the first line that differs. */
 static void check_same(const char *before, const char *after)
 {
@@ -74,19 +115,16 @@ void refused_at(const struct target *t, const char *image, int exit_class, const
 	snprintf(pid, sizeof pid, "%d", t->pid);
 	bool existed = access(image, F_OK) == 0;
 	_cleanup_text_ struct text output = { 0 };
-	nap_ms(30);
-	_cleanup_free_ char *before = facts_of(t->pid);
+	_cleanup_free_ char *before = facts_at_rest(t->pid);
 	int status = ckpt(&output, "dump", pid, image);
-	nap_ms(30);
-	_cleanup_free_ char *after = facts_of(t->pid);
+	_cleanup_free_ char *after = facts_again(t->pid, before);
 	CHECK_CONTAINS(output.data, code);
 	CHECK_CONTAINS(output.data, "  why:");
 	CHECK_CONTAINS(output.data, "  do:");
 	CHECK_CONTAINS(output.data, "  result:");
 	CHECK_EQ(status, exit_class);
 	check_same(before, after);
-	char state = target_state(t->pid);
-	CHECK(state == 'S' || state == 'R');
+	WAIT_UNTIL(lives(t->pid));
 	CHECK_EQ(access(image, F_OK) == 0, existed);
 }
 

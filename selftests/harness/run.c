@@ -254,6 +254,7 @@ int main(int argc, char **argv)
 	}
 	struct tally total = { 0 };
 	struct job jobs[64];
+	signal(SIGCHLD, SIG_DFL); /* else nobody could be waited for */
 	char pool[24];
 	pool_read(pool);
 	int running = 0, number = 0, n = argc - optind;

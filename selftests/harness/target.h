@@ -83,7 +83,7 @@ char *wait_text(const char *path);
 long long clock_ms(void);
 void nap_ms(int);
 /* Until the condition holds, which is no matter of the machine's speed: the limit is there for what would never end. */
-#define WAIT_MS 30000ll
+#define WAIT_MS 100000ll
 #define WAIT_UNTIL(condition)                                                                                                  \
 	for (long long begin_ = clock_ms(); !(condition); nap_ms(2))                                                           \
 		if (clock_ms() - begin_ > WAIT_MS * test_patience())                                                           \

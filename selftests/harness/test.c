@@ -14,7 +14,9 @@
 #include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
@@ -172,11 +174,35 @@ static void heed_signals(void)
 	sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
+static void raise_limit(int which, rlim_t least)
+{
+	struct rlimit limit;
+	if (getrlimit(which, &limit) || limit.rlim_max >= least)
+		return;
+	limit.rlim_max = least;
+	setrlimit(which, &limit);
+}
+
+/* What shells and services have set as they like, and tests take for granted. */
+static void be_plain(void)
+{
+	struct rlimit stack;
+	umask(022);
+	raise_limit(RLIMIT_CORE, RLIM_INFINITY);
+	raise_limit(RLIMIT_STACK, RLIM_INFINITY);
+	raise_limit(RLIMIT_NOFILE, 1 << 16);
+	if (getrlimit(RLIMIT_STACK, &stack) == 0 && stack.rlim_cur == RLIM_INFINITY) {
+		stack.rlim_cur = 8 << 20;
+		setrlimit(RLIMIT_STACK, &stack);
+	}
+}
+
 /* Between the harness and the cage: killing it kills the cage. */
 static int be_keeper(const struct test *test, bool caged)
 {
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	heed_signals();
+	be_plain();
 	if (!caged)
 		run_test(test);
 	if (unshare(CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWIPC | (test->net ? CLONE_NEWNET : 0)) || (test->net && !raise_lo())) {
@@ -203,7 +229,7 @@ static void replay(int log)
 }
 
 /* A test tells what it takes at most where nothing else runs; a limit is there for what would never end. */
-#define LOADED 3
+#define LOADED 6
 
 static int seconds_of(const struct test *test) { return (test->seconds ?: 60) * LOADED * test_patience(); }
 
@@ -313,6 +339,7 @@ int main(int argc, char **argv)
 			return 2;
 		*(option == 'l' ? &list : &verbose) = true;
 	}
+	signal(SIGCHLD, SIG_DFL); /* else nobody could be waited for */
 	int plan = 0, number = 0, count[FAILED + 1] = { 0 }, n = (int)(__stop_tests - __start_tests);
 	const struct test *tests[n];
 	memcpy(tests, __start_tests, sizeof tests);

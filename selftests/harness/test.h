@@ -9,7 +9,7 @@
 struct test {
 	const char *name;
 	void (*run)(void);
-	int seconds; /* it never takes longer on a quiet machine; 0: 60. Three times as long is its limit */
+	int seconds; /* it never takes longer on a quiet machine; 0: 60. Six times as long is its limit */
 	int order;
 	bool root;   /* needs root and namespaces: skipped without */
 	bool net;    /* in a network namespace of its own too, where nothing but lo is, and up */

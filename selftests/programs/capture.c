@@ -63,7 +63,7 @@ static void must_come(int fd, size_t header, const char *text)
 {
 	char frame[256] = "";
 	struct pollfd ready = { .fd = fd, .events = POLLIN };
-	MUST_EQ(poll(&ready, 1, 5000), 1);
+	MUST_EQ(poll(&ready, 1, JUDGE_PATIENCE_MS), 1);
 	ssize_t n = recv(fd, frame, sizeof frame - 1, 0);
 	MUST_EQ(n, header + strlen(text));
 	MUST(!memcmp(frame + header, text, strlen(text)));

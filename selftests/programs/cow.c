@@ -109,7 +109,7 @@ int main(int argc, char **argv)
 	judge_wait();
 	close(go[1]);
 	for (int tries = 0; __atomic_load_n(&shared[1], __ATOMIC_SEQ_CST) < CHILDREN; tries++) {
-		MUST(tries < 1000);
+		MUST(tries < JUDGE_PATIENCE_MS / 5);
 		judge_nap(5);
 	}
 	judge_region(-1);

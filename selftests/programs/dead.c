@@ -101,7 +101,7 @@ static void live(int me)
 static void wait_state(int who)
 {
 	for (int tries = 0; !__atomic_load_n(&members[who].state, __ATOMIC_SEQ_CST); tries++) {
-		MUST(tries < 4000);
+		MUST(tries < JUDGE_PATIENCE_MS / 2);
 		judge_nap(2);
 	}
 }

@@ -233,10 +233,18 @@ static int open_pty(int *ret_slave)
 	return master;
 }
 
+/* The kernel brings it there by itself. */
+static void await_typed(int slave, int bytes)
+{
+	for (int waiting = 0; waiting != bytes; judge_nap(1))
+		MUST_EQ(ioctl(slave, FIONREAD, &waiting), 0);
+}
+
 static int typed_ahead(void)
 {
 	int slave, master = open_pty(&slave);
 	MUST_EQ(write(master, "typed\n", 6), 6);
+	await_typed(slave, 6);
 	return slave;
 }
 
@@ -244,7 +252,8 @@ static int typed_ahead(void)
 static int echo_stopped(void)
 {
 	int slave, master = open_pty(&slave);
-	MUST_EQ(write(master, "\x13typed", 6), 6);
+	MUST_EQ(write(master, "\x13typed\n", 7), 7);
+	await_typed(slave, 6);
 	return slave;
 }
 

@@ -26,6 +26,9 @@
 #include <time.h>
 #include <unistd.h>
 
+/* Until what must come is taken never to come: no matter of the machine's speed, and less than a test waits for a verdict. */
+#define JUDGE_PATIENCE_MS 60000
+
 static char judge_dir[PATH_MAX];
 
 __attribute__((unused)) static const char *judge_path(const char *name)

@@ -94,10 +94,10 @@ static void judge_queues(void)
 	int again = mq_open(name, O_WRONLY | O_CLOEXEC);
 	MUST(again >= 0);
 	send_text(again, "by name", 2);
-	MUST(epoll_wait(ep, &e, 1, 20000) == 1 && e.data.u64 == 9);
+	MUST(epoll_wait(ep, &e, 1, JUDGE_PATIENCE_MS) == 1 && e.data.u64 == 9);
 	must_receive(fresh, "by name", 2);
 	send_text(writer, "to the child", 1);
-	MUST_EQ(poll(&(struct pollfd){ .fd = kept, .events = POLLIN }, 1, 20000), 1);
+	MUST_EQ(poll(&(struct pollfd){ .fd = kept, .events = POLLIN }, 1, JUDGE_PATIENCE_MS), 1);
 	must_receive(kept, "from the child", 3);
 	must_be(reader, 4, 64, 0, 0606);
 }

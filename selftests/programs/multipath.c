@@ -69,7 +69,7 @@ static void must_serve(int epoll, int listener, int port)
 		struct epoll_event event;
 		int client = connect_by(i ? protocol : 0, port);
 		if (epoll >= 0) {
-			MUST_EQ(epoll_wait(epoll, &event, 1, 2000), 1);
+			MUST_EQ(epoll_wait(epoll, &event, 1, JUDGE_PATIENCE_MS), 1);
 			MUST_EQ(event.data.fd, listener);
 		}
 		int server = accept(listener, NULL, NULL);
@@ -138,6 +138,6 @@ int main(int argc, char **argv)
 	must_serve(-1, bound, 7003);
 	struct pollfd ready[2] = { { group[0], POLLIN, 0 }, { group[1], POLLIN, 0 } };
 	connect_by(0, 7000);
-	MUST_EQ(poll(ready, 2, 2000), 1);
+	MUST_EQ(poll(ready, 2, JUDGE_PATIENCE_MS), 1);
 	return judge_pass();
 }

@@ -38,7 +38,7 @@ static void must_accept(int listener, int count)
 	struct pollfd poll_fd = { .fd = listener, .events = POLLIN };
 	MUST_EQ(fcntl(listener, F_SETFL, O_NONBLOCK), 0);
 	for (; count; count--)
-		MUST(poll(&poll_fd, 1, 5000) == 1 && accept(listener, NULL, NULL) >= 0);
+		MUST(poll(&poll_fd, 1, JUDGE_PATIENCE_MS) == 1 && accept(listener, NULL, NULL) >= 0);
 	MUST(accept(listener, NULL, NULL) < 0 && errno == EAGAIN);
 }
 
@@ -76,7 +76,7 @@ int main(int argc, char **argv)
 	MUST(bind(listener, (void *)&here, sizeof here) == 0 && listen(listener, 5) == 0);
 	start_peer(&here, listener);
 	poll_fd.fd = listener;
-	MUST_EQ(poll(&poll_fd, 1, 5000), 1);
+	MUST_EQ(poll(&poll_fd, 1, JUDGE_PATIENCE_MS), 1);
 	if (!strcmp(argv[2], "waits") || !strcmp(argv[2], "sends"))
 		return waits(&here, listener, !strcmp(argv[2], "sends"));
 	int fd = accept(listener, NULL, NULL);

@@ -212,7 +212,7 @@ static void judge_death(int fd, uint64_t data)
 	siginfo_t info;
 	MUST_EQ(epoll_wait(level, &e, 1, 0), 0);
 	MUST_EQ(syscall(SYS_pidfd_send_signal, fd, SIGKILL, NULL, 0), 0);
-	MUST_EQ(epoll_wait(level, &e, 1, 20000), 1);
+	MUST_EQ(epoll_wait(level, &e, 1, JUDGE_PATIENCE_MS), 1);
 	MUST_EQ(e.data.u64, data);
 	MUST_EQ(epoll_ctl(level, EPOLL_CTL_DEL, fd, NULL), 0);
 	if (fd == nephew)

@@ -20,7 +20,7 @@ static void expect(const char *text)
 	struct pollfd p = { master, POLLIN, 0 };
 	char *found;
 	for (double start = judge_clock(CLOCK_MONOTONIC); !(found = memmem(seen, n_seen, text, strlen(text)));) {
-		if (judge_clock(CLOCK_MONOTONIC) - start > 5 || n_seen > sizeof seen - 5000)
+		if (judge_clock(CLOCK_MONOTONIC) - start > JUDGE_PATIENCE_MS / 1e3 || n_seen > sizeof seen - 5000)
 			judge_fail("the terminal did not show \"%s\" but: %s", text, seen + (n_seen > 300 ? n_seen - 300 : 0));
 		if (poll(&p, 1, 100) <= 0)
 			continue;
@@ -132,7 +132,7 @@ int main(int argc, char **argv)
 	MUST(pidfd < 0 || syscall(SYS_pidfd_send_signal, pidfd, 0, NULL, 0) == 0);
 	say("exit 7\n");
 	for (int tries = 0; waitpid(shell, &status, WNOHANG) == 0; tries++) {
-		MUST(tries < 500);
+		MUST(tries < JUDGE_PATIENCE_MS / 10);
 		judge_nap(10);
 	}
 	MUST_EQ(WEXITSTATUS(status), 7);

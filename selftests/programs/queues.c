@@ -137,7 +137,7 @@ static int hold_empty(bool closed)
 	judge_wait();
 	for (int i = 0; i < 6; i++) {
 		MUST_EQ(recv(packets[1], text, sizeof text, MSG_DONTWAIT), strlen(texts[i]));
-		poll(&(struct pollfd){ .fd = udp, .events = POLLIN }, 1, 10000);
+		poll(&(struct pollfd){ .fd = udp, .events = POLLIN }, 1, JUDGE_PATIENCE_MS);
 		MUST_EQ(recv(udp, text, sizeof text, MSG_DONTWAIT), strlen(texts[i]));
 	}
 	MUST_EQ(recv(udp, text, sizeof text, MSG_DONTWAIT), -1);

@@ -202,7 +202,7 @@ static void send_requested(struct ring *r)
 	for (; r->to_be_sent; r->to_be_sent--) {
 		char frame[256] = "", text[ROOM];
 		struct pollfd ready = { .fd = outlet, .events = POLLIN };
-		MUST_EQ(poll(&ready, 1, 5000), 1);
+		MUST_EQ(poll(&ready, 1, JUDGE_PATIENCE_MS), 1);
 		MUST(recv(outlet, frame, sizeof frame, 0) > 0);
 		snprintf(text, sizeof text, "sent %u", outlet_number++);
 		if (strcmp(frame, text) != 0)

@@ -126,6 +126,8 @@ int main(int argc, char **argv)
 	unsigned long count[4] = { 0 };
 	for (bool ready = false; !judge_asked() || count[1] == 0;) {
 		long outcome = sequence(1 << 14, jump);
+		if (outcome == 3 && !judge_gap())
+			outcome = 1; /* it never was away: the machine itself stood still */
 		count[outcome]++;
 		if (outcome > 1)
 			judge_fail("after %lu whole and %lu aborted sequences, one was resumed in the middle%s", count[0],

@@ -62,7 +62,7 @@ static void be_child(void)
 	MUST_EQ(read(to_child[0], &c, 1), 1);
 	MUST_EQ(told(own_ep, 0), 0);
 	MUST_EQ(kill(getpid(), SIGUSR1), 0);
-	MUST_EQ(told(own_ep, 1000), 20);
+	MUST_EQ(told(own_ep, JUDGE_PATIENCE_MS), 20);
 	MUST_EQ(told(ep, 50), 0);
 	MUST_EQ(signal_of(one), SIGUSR1);
 	MUST_EQ(told(own_ep, 0), 0);
@@ -108,10 +108,10 @@ static void judge_own(void)
 	MUST(errno == EAGAIN);
 	MUST(told(ep, 0) == 0 && told(outer, 0) == 0);
 	MUST_EQ(kill(getpid(), SIGUSR1), 0);
-	MUST_EQ(told(ep, 1000), 1);
+	MUST_EQ(told(ep, JUDGE_PATIENCE_MS), 1);
 	MUST_EQ(signal_of(one), SIGUSR1);
 	MUST_EQ(kill(getpid(), SIGUSR2), 0);
-	MUST_EQ(told(ep, 1000), 3);
+	MUST_EQ(told(ep, JUDGE_PATIENCE_MS), 3);
 	MUST_EQ(told(ep, 0), 0); /* edge-triggered */
 	uint64_t first = told(outer, 0);
 	MUST(first == 4 || first == 2);
@@ -131,7 +131,7 @@ static void judge_wakeup(void)
 		kill(parent, SIGUSR1);
 		_exit(0);
 	}
-	MUST_EQ(told(ep, 5000), 1);
+	MUST_EQ(told(ep, JUDGE_PATIENCE_MS), 1);
 	MUST_EQ(signal_of(one), SIGUSR1);
 	MUST_EQ(told(ep, 0), 0); /* what was told once is looked at again, by whoever waits */
 	MUST_EQ(waitpid(waker, NULL, 0), waker);
@@ -165,7 +165,7 @@ static int hold_refused(const char *what)
 	MUST(CMSG_FIRSTHDR(&m));
 	memcpy(&ep, CMSG_DATA(CMSG_FIRSTHDR(&m)), sizeof(int));
 	MUST_EQ(kill(getpid(), SIGUSR1), 0);
-	MUST_EQ(told(ep, 1000), 1);
+	MUST_EQ(told(ep, JUDGE_PATIENCE_MS), 1);
 	return judge_pass();
 }
 

@@ -61,11 +61,11 @@ static void *send_one(void *arg)
 static void *(*const blocked[])(void *) = { take, take_in_time, take_too_late, receive, send_one };
 #define BLOCKED ((int)(sizeof blocked / sizeof *blocked))
 
-/* All of them sleep in their calls. */
+/* All of them sleep in their calls; on a slow machine the one that waits for a second may have ended. */
 static void wait_asleep(pid_t first)
 {
 	char path[64];
-	for (pid_t tid = first, seen = 0; seen < BLOCKED; tid++) {
+	for (pid_t tid = first, seen = 0; seen < BLOCKED && tid < first + 100; tid++) {
 		snprintf(path, sizeof path, "/proc/self/task/%d", (int)tid);
 		if (access(path, F_OK) < 0)
 			continue;

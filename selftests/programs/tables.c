@@ -92,7 +92,7 @@ static void check_own(void)
 	MUST(epoll_wait(ALONE + EPOLL, &event, 1, 0) == 1 && event.data.u32 == SIGNAL);
 	MUST_EQ(read(ALONE + SIGNAL, &info, sizeof info), sizeof info);
 	MUST_EQ(kill(child, SIGKILL), 0);
-	MUST(epoll_wait(ALONE + EPOLL, &event, 1, 5000) == 1 && event.data.u32 == CHILD);
+	MUST(epoll_wait(ALONE + EPOLL, &event, 1, JUDGE_PATIENCE_MS) == 1 && event.data.u32 == CHILD);
 	MUST_EQ(waitid(P_PIDFD, ALONE + CHILD, &(siginfo_t){ 0 }, WEXITED), 0);
 	MUST(fcntl(ALONE + EVENT, F_GETFD) == FD_CLOEXEC && fcntl(SAME, F_GETFD) == FD_CLOEXEC);
 }

@@ -73,7 +73,7 @@ static int wait_for_outsider(void)
 			pause();
 	}
 	struct pollfd ready = { listener, POLLIN, 0 };
-	MUST_EQ(poll(&ready, 1, 5000), 1);
+	MUST_EQ(poll(&ready, 1, JUDGE_PATIENCE_MS), 1);
 	return listener;
 }
 

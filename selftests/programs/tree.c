@@ -22,7 +22,7 @@ static void note(int me)
 static void wait_state(int who, int state)
 {
 	for (int tries = 0; __atomic_load_n(&members[who].state, __ATOMIC_SEQ_CST) < state; tries++) {
-		MUST(tries < 4000);
+		MUST(tries < JUDGE_PATIENCE_MS / 2);
 		judge_nap(2);
 	}
 }

@@ -81,7 +81,7 @@ static void leave_packet(void)
 {
 	const struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons(9), .sin_addr.s_addr = inet_addr("10.9.8.6") };
 	MUST_EQ(sendto(out, "l", 1, 0, (const struct sockaddr *)&to, sizeof to), 1);
-	MUST_EQ(poll(&(struct pollfd){ .fd = tun, .events = POLLIN }, 1, 5000), 1);
+	MUST_EQ(poll(&(struct pollfd){ .fd = tun, .events = POLLIN }, 1, JUDGE_PATIENCE_MS), 1);
 }
 
 static void judge_queue(int fd, const char *name, int flags)

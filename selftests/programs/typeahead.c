@@ -58,7 +58,7 @@ static void gives(int fd, const void *text, size_t len)
 {
 	static unsigned char got[sizeof all];
 	struct pollfd p = { fd, POLLIN, 0 };
-	MUST_EQ(poll(&p, 1, 5000), 1);
+	MUST_EQ(poll(&p, 1, JUDGE_PATIENCE_MS), 1);
 	ssize_t n = read(fd, got, sizeof got);
 	MUST_EQ(n, len);
 	MUST(!memcmp(got, text, len));
@@ -79,7 +79,7 @@ static void gives_all(int fd, const unsigned char *bytes, size_t len)
 	unsigned char got[4096];
 	for (size_t at = 0; at < len;) {
 		struct pollfd p = { fd, POLLIN, 0 };
-		MUST_EQ(poll(&p, 1, 5000), 1);
+		MUST_EQ(poll(&p, 1, JUDGE_PATIENCE_MS), 1);
 		ssize_t n = read(fd, got, sizeof got);
 		MUST(n > 0 && (size_t)n <= len - at);
 		MUST(!memcmp(got, bytes + at, (size_t)n));

@@ -136,7 +136,7 @@ static void judge_watches(void)
 	MUST_EQ(mask_of(all, wd_file) & ~IN_EXCL_UNLINK, IN_MODIFY | IN_ATTRIB);
 	MUST_EQ(mask_of(all, wd_far + 1), 0);
 	touch("dir/new");
-	MUST_EQ(epoll_wait(ep, &event, 1, 1000), 1);
+	MUST_EQ(epoll_wait(ep, &event, 1, JUDGE_PATIENCE_MS), 1);
 	must_tell(all, wd_dir, IN_CREATE, "new");
 	touch("far/one");
 	must_tell(all, wd_far, IN_CREATE, "one");

@@ -214,6 +214,7 @@ TEST(program_replaced, .root = true)
 	char pid[16];
 	run("cp /bin/sleep " WORK "/program");
 	target_spawn(&t, WORK "/program", "1000");
+	WAIT_UNTIL(target_asleep(t.pid, "program"));
 	snprintf(pid, sizeof pid, "%d", t.pid);
 	CHECK_EQ(ckpt(NULL, "dump", pid, t.image), 0);
 	target_gone(t.pid);

@@ -43,6 +43,7 @@ TEST(a_sleeping_program_is_not_even_woken, .root = true)
 	_cleanup_text_ struct text output = { 0 };
 	target_spawn(&t, "/bin/sleep", "100");
 	WAIT_UNTIL(target_asleep(t.pid, "sleep"));
+	WAIT_UNTIL(target_call(t.pid) >= 0); /* it has left its processor: the switch is counted */
 	_cleanup_free_ char *before = traces_of(t.pid);
 	CHECK_EQ(check(&output, t.pid, NULL), 0);
 	_cleanup_free_ char *after = traces_of(t.pid);

@@ -26,7 +26,7 @@ static void expect(int fd, const char *text)
 	char got[128] = "";
 	for (size_t n = 0; n < strlen(text);) {
 		struct pollfd p = { fd, POLLIN, 0 };
-		if (poll(&p, 1, 8000) != 1)
+		if (poll(&p, 1, (int)WAIT_MS * test_patience()) != 1)
 			FAIL("\"%s\" came and not \"%s\"", got, text);
 		ssize_t more = CHECK_OK(read(fd, got + n, strlen(text) - n));
 		CHECK(more > 0);

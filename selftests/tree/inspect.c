@@ -119,25 +119,34 @@ static void seek_theirs(pid_t pid, int fd, off_t to)
 	CHECK_EQ(lseek(theirs, to, SEEK_SET), to);
 }
 
+/* The shell waits for them. Who was let go a moment ago may not have come to its call again. */
+static bool is_at_rest(pid_t shell) { return count_asleep("sleep") == 2 && target_state(shell) == 'S'; }
+
+static int diff_at_rest(struct text *output, const struct target *t, const char *ignored, const char *json)
+{
+	WAIT_UNTIL(is_at_rest(t->pid));
+	return ckpt(output, "diff", "--ignore", ignored, t->image, number(t->pid), json);
+}
+
 TEST(diff_tells_what_changed, .root = true)
 {
 	struct target t;
 	_cleanup_text_ struct text same = { 0 }, equal = { 0 }, text = { 0 }, json = { 0 };
 	write_text("/mnt/file", "0123456789");
 	target_spawn(&t, "/bin/sh", "-c", "exec 5<>/mnt/file; sleep 1000 & sleep 1000");
-	WAIT_UNTIL(count_asleep("sleep") == 2 && target_state(t.pid) == 'S'); /* the shell waits for them */
+	WAIT_UNTIL(is_at_rest(t.pid));
 	target_dump(&t, true);
 	CHECK_EQ(ckpt(&same, "diff", t.image, t.image), 0);
-	CHECK_EQ(ckpt(&same, "diff", "--ignore", "thread.call", t.image, number(t.pid)), 0);
+	CHECK_EQ(diff_at_rest(&same, &t, "thread.call", NULL), 0);
 	CHECK_EQ(same.len, 0);
 	CHECK_EQ(ckpt(&equal, "diff", "--json", t.image, t.image), 0);
 	check_json(&equal, "o == {'equal': True, 'differences': []}");
 	seek_theirs(t.pid, 5, 7);
-	CHECK_EQ(ckpt(&text, "diff", "--ignore", "thread.call", t.image, number(t.pid)), 1);
+	CHECK_EQ(diff_at_rest(&text, &t, "thread.call", NULL), 1);
 	CHECK_CONTAINS(text.data, " pos: 0 != 7\n");
-	CHECK_EQ(ckpt(&json, "diff", "--json", "--ignore", "thread.call", t.image, number(t.pid)), 1);
+	CHECK_EQ(diff_at_rest(&json, &t, "thread.call", "--json"), 1);
 	check_json(&json, "o['equal'] == False and len(o['differences']) == 1");
-	CHECK_EQ(ckpt(NULL, "diff", "--ignore", "thread.call,file.pos", t.image, number(t.pid)), 0);
+	CHECK_EQ(diff_at_rest(NULL, &t, "thread.call,file.pos", NULL), 0);
 	CHECK_EQ(ckpt(NULL, "diff", t.image), 2);
 	CHECK_EQ(ckpt(NULL, "diff", t.image, "/mnt"), 5);
 }

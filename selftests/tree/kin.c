@@ -138,7 +138,7 @@ TEST(leader_of_the_stopped, .root = true, .seconds = 60)
 	WAIT_UNTIL(first_is(t.pid, 'T'));
 	target_dump(&t, false);
 	target_restore(&t, 0);
-	CHECK(first_is(t.pid, 'T'));
+	WAIT_UNTIL(first_is(t.pid, 'T'));
 	CHECK_OK(kill(t.pid, SIGCONT));
 	target_judge(&t);
 }
@@ -172,8 +172,8 @@ TEST(stand_in_unreaped, .root = true)
 	target_dump(&t, false);
 	CHECK_EQ(ckpt(&output, "restore", "--sibling", t.image), 1);
 	CHECK_CONTAINS(output.data, "[STAND_IN_UNREAPED]");
-	while (waitpid(-1, NULL, WNOHANG) > 0)
-		;
+	WAIT_UNTIL(waitpid(-1, NULL, WNOHANG) < 0); /* not all of them may have died by then */
+	CHECK_EQ(errno, ECHILD);
 	CHECK(!target_alive(t.pid));
 	target_restore(&t, 0);
 	CHECK_OK(kill(t.pid, SIGKILL));

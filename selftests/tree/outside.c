@@ -25,7 +25,8 @@ PROGRAM(mapped, NET, "outside", "::ffff:127.0.0.1")
 static pid_t neighbour(void)
 {
 	static const char far[] = "ip addr add 10.9.0.2/24 dev far && ip addr add fd00:9::2/64 dev far nodad && "
-				  "ip link set lo up && ip link set far up";
+				  "ip link set lo up && ip link set far up && "
+				  "until ip route get 10.9.0.1 && ip route get fd00:9::1; do sleep 0.01; done";
 	int pipes[2];
 	char byte = 0, pid[16], ns[40];
 	CHECK_OK(pipe(pipes));
@@ -44,6 +45,8 @@ static pid_t neighbour(void)
 	CHECK_RUN("addr", "add", "fd00:9::1/64", "dev", "near", "nodad");
 	CHECK_RUN("link", "set", "near", "up");
 	CHECK_EQ(run_program(NULL, "/usr/bin/nsenter", (const char *[]){ "nsenter", ns, "sh", "-c", far, NULL }), 0);
+	/* a work queue tells of a link that has come up, and then there are routes of IPv6 */
+	WAIT_UNTIL(run_program(NULL, "/bin/ip", (const char *[]){ "ip", "route", "get", "fd00:9::2", NULL }) == 0);
 	return other;
 }
 

@@ -45,6 +45,22 @@ static char *ss_shows(void)
 	return text_take(&all);
 }
 
+/* Once it shows this, or (NULL) the same twice: what is on its way comes by and by, and acknowledgements are delayed. */
+static char *ss_shows_again(const char *wanted)
+{
+	char *now = ss_shows();
+	for (long long begin = clock_ms(); clock_ms() - begin < WAIT_MS * test_patience();) {
+		char *before = now;
+		nap_ms(100);
+		now = ss_shows();
+		bool same = before && now && !strcmp(wanted ?: before, now);
+		free(before);
+		if (same)
+			break;
+	}
+	return now;
+}
+
 /* The same sockets afterwards; none in between: nothing lingers that could be in the way. */
 static void ss_agrees(const char *program)
 {
@@ -52,13 +68,11 @@ static void ss_agrees(const char *program)
 	if (access("/bin/ss", X_OK) && access("/usr/bin/ss", X_OK))
 		SKIP("ss is not installed");
 	target_start(&t, program);
-	nap_ms(100); /* delayed acknowledgements */
-	_cleanup_free_ char *before = ss_shows();
+	_cleanup_free_ char *before = ss_shows_again(NULL);
 	target_dump(&t, false);
 	_cleanup_free_ char *between = ss_shows();
 	target_restore(&t, 0);
-	nap_ms(100);
-	_cleanup_free_ char *after = ss_shows();
+	_cleanup_free_ char *after = ss_shows_again(before);
 	CHECK(strlen(before) > 100);
 	CHECK_STR(between ?: "", "");
 	CHECK_STR(after, before);

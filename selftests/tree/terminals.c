@@ -104,7 +104,10 @@ TEST(a_shell_on_another_terminal, .root = true, .seconds = 60)
 	restore_on(&other, &target, true);
 	terminal_say(&other, "\n");
 	terminal_expect(&other, "now 44 99");
-	nap_ms(300); /* readline writes back the size that it reads */
+	/* readline writes back the size that it reads, before it shows the prompt */
+	terminal_say(&other, "echo sett$((1))ed\n");
+	terminal_expect(&other, "sett1ed");
+	terminal_expect(&other, "PROMPT-");
 	WAIT_UNTIL(target_asleep(target.pid, "bash"));
 	size = (struct winsize){ .ws_row = 33, .ws_col = 111 };
 	CHECK_OK(ioctl(other.master, TIOCSWINSZ, &size));
@@ -148,6 +151,14 @@ static void type_restore(struct terminal_test *t, struct target *shell, const st
 	terminal_expect(t, "status $?");
 }
 
+/* ckpt hands on what is typed once the terminal is raw, and its own, not the shell's. */
+static bool is_relayed(const struct terminal_test *t, const struct target *shell)
+{
+	struct termios modes;
+	CHECK_OK(tcgetattr(t->master, &modes));
+	return tcgetpgrp(t->master) != shell->pid && !(modes.c_lflag & (ICANON | ECHO));
+}
+
 static void relayed(const char *options)
 {
 	static struct terminal_test inner, outer;
@@ -156,7 +167,7 @@ static void relayed(const char *options)
 	start_shell(&inner, &target);
 	target_dump(&target, false);
 	type_restore(&outer, &shell, &target, options);
-	nap_ms(300);
+	WAIT_UNTIL(is_relayed(&outer, &shell));
 	terminal_say(&outer, "echo $((6*7)); stty size\n");
 	terminal_expect(&outer, "42");
 	terminal_expect(&outer, "33 111");

@@ -61,6 +61,7 @@ static void start(struct target *t)
 	t->pid = atoi(pid.data);
 	CHECK(t->pid > 1);
 	nap_ms(200);
+	WAIT_UNTIL(count_asleep("bash") == 2 && target_state(t->pid) == 'S');
 }
 
 static void judge(struct target *t)
