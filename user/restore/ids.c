@@ -8,6 +8,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdio.h>
 #include <sys/eventfd.h>
 #include <time.h>
 
@@ -50,6 +51,15 @@ static bool read_stat(u32 pid, struct record_task *ret)
 
 static bool is_dead(const struct record_task *t) { return t->state == 'Z' || t->state == 'X'; }
 
+/* It was killed, and takes its time. */
+static bool is_dying(const struct record_task *t)
+{
+	char path[32];
+	snprintf(path, sizeof path, "/proc/%u", t->tid);
+	_cleanup_close_ int proc = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	return proc < 0 || task_was_killed(proc);
+}
+
 /* Who is in the group or the session of an id; one that lives, if there is one. */
 static bool find_member(u32 id, struct record_task *ret)
 {
@@ -80,7 +90,7 @@ static int taken(u32 id, const struct record_task *t)
 	return fail(PID_TAKEN, -EEXIST, "%u is \"%s\"", id, t->comm);
 }
 
-/* The dead whose parent is about to reap them are waited for. */
+/* The dead whose parent is about to reap them are waited for, and who is about to die. */
 static int survey_id(struct ids *ids, u32 id)
 {
 	ids->highest = MAX(ids->highest, id);
@@ -88,7 +98,7 @@ static int survey_id(struct ids *ids, u32 id)
 	while (!is_free(ids, id)) {
 		struct record_task holder;
 		bool known = read_stat(id, &holder) || find_member(id, &holder);
-		if (known && !is_dead(&holder))
+		if (known && !is_dead(&holder) && !is_dying(&holder))
 			return taken(id, &holder);
 		if (wait_for_dead(ids))
 			continue;
