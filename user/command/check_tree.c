@@ -12,6 +12,7 @@
 #include "why/why.h"
 #include <linux/seccomp.h>
 #include <stdio.h>
+#include <time.h>
 
 /* One look at the tree: what it is, what it would cost, and in the log what speaks against a dump. */
 struct look {
@@ -77,6 +78,32 @@ static void measure(struct look *look)
 	}
 }
 
+#define PF_EXITING 4u
+#define ENDING_PATIENCE 200 /* times 10 ms */
+
+static bool somebody_ends(const struct tree *tree)
+{
+	for (size_t i = 0; i < tree->processes.n; i++) {
+		const struct tree_process *p = &tree->processes.v[i];
+		if (p->flags & PF_EXITING && !p->leader_ended && p->state != 'Z')
+			return true;
+	}
+	return false;
+}
+
+/* Who is ending has lost its memory, files and namespaces one after the other, which says nothing about a dump: it is waited for. */
+static int scan_at_rest(struct tree *ret, pid_t pid)
+{
+	int r = tree_scan(ret, pid);
+	for (int i = 0; r == 0 && i < ENDING_PATIENCE && somebody_ends(ret); i++) {
+		nanosleep(&(struct timespec){ .tv_nsec = 10000000 }, NULL);
+		tree_free(ret);
+		*ret = (struct tree){ 0 };
+		r = tree_scan(ret, pid);
+	}
+	return r;
+}
+
 /* Fills ret as far as it can be read. Only a tree that is not there at all is a failure. */
 static int look_at(struct look *ret, const struct caps *caps, const struct check_options *options)
 {
@@ -88,7 +115,7 @@ static int look_at(struct look *ret, const struct caps *caps, const struct check
 					    .policies = &options->policies,
 					    .external = options->external && dump_is_listed(options->external_kinds, "pipe") };
 	ret->pid = options->pid;
-	int r = tree_scan(&ret->tree, options->pid);
+	int r = scan_at_rest(&ret->tree, options->pid);
 	if (r < 0)
 		return r;
 	for (size_t i = 0; i < ret->tree.processes.n; i++) {
