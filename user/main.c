@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <sys/auxv.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 
 static const struct {
 	const char *name, *help;
@@ -42,8 +43,29 @@ static void own_proc_files(void)
 		prctl(PR_SET_DUMPABLE, 1);
 }
 
+#define UNLIMITED "CKPT_STACK_UNLIMITED"
+
+/* New tasks begin as copies of ckpt, with its address space: where the stack has no limit, the kernel looks for room for mappings below
+ * a sixth of it only (mmap_base() of arch/x86/mm/mmap.c), and those that nobody else may place, as of io_uring(7), could not come to where
+ * they were. So ckpt begins again with a limit, and then has what it had. */
+static void have_room(char **argv)
+{
+	struct rlimit stack;
+	if (getrlimit(RLIMIT_STACK, &stack) < 0 || (stack.rlim_cur != RLIM_INFINITY && !getenv(UNLIMITED)))
+		return;
+	if (!getenv(UNLIMITED)) {
+		stack.rlim_cur = 8 << 20;
+		if (setenv(UNLIMITED, "", 1) == 0 && setrlimit(RLIMIT_STACK, &stack) == 0)
+			execv("/proc/self/exe", argv);
+	}
+	unsetenv(UNLIMITED);
+	stack.rlim_cur = stack.rlim_max;
+	setrlimit(RLIMIT_STACK, &stack);
+}
+
 int main(int argc, char **argv)
 {
+	have_room(argv);
 	own_proc_files();
 	heap_begin();
 	if (argc > 2 && !strcmp(argv[1], "--btf")) {

@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /* What a user does with dump and restore: waits for the program, signals it, looks at the plan, does it again and again. */
 #include "harness/target.h"
+#include "host/caps.h"
 #include <signal.h>
 #include <stdio.h>
+#include <sys/ptrace.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 
 /* Restores in the foreground as a child; gives ckpt's pid. */
@@ -131,6 +134,30 @@ TEST(ten_generations_of_a_call, .root = true, .seconds = 120)
 	target_judge(&t);
 }
 
+/* Who has the id was killed, but has not died yet: it is waited for. */
+TEST(waits_for_the_dying, .root = true, .seconds = 60)
+{
+	struct target t;
+	int status;
+	target_spawn(&t, "/bin/sleep", "1000");
+	WAIT_UNTIL(target_asleep(t.pid, "sleep"));
+	target_dump(&t, true);
+	CHECK_OK(ptrace(PTRACE_SEIZE, t.pid, NULL, PTRACE_O_TRACEEXIT));
+	CHECK_OK(kill(t.pid, SIGKILL));
+	CHECK_EQ(waitpid(t.pid, &status, __WALL), t.pid);
+	CHECK(WIFSTOPPED(status) && status >> 16 == PTRACE_EVENT_EXIT);
+	if (!target_dying(t.pid))
+		SKIP("before Linux 5.18 nothing tells that it is about to die");
+	pid_t restores = fork();
+	if (restores == 0)
+		_exit(ckpt(NULL, "restore", "-d", t.image));
+	nap_ms(200);
+	CHECK_OK(ptrace(PTRACE_DETACH, t.pid, NULL, NULL));
+	CHECK_EQ(status_of(restores), 0);
+	WAIT_UNTIL(target_asleep(t.pid, "sleep"));
+	CHECK_OK(kill(t.pid, SIGKILL));
+}
+
 /* A job of a shell: its session and its terminal's shell stay behind, and it is given to the caller's. */
 TEST(a_job_of_a_shell, .root = true)
 {
@@ -150,6 +177,26 @@ TEST(a_job_of_a_shell, .root = true)
 	WAIT_UNTIL(target_asleep(t.pid, "sleep")); /* let go, it may not have come to its call yet */
 	CHECK_EQ(getsid(t.pid), getsid(0));
 	CHECK_OK(kill(t.pid, SIGKILL));
+}
+
+/* What the kernel alone places comes to where it was, though there is less room for mappings. */
+TEST(a_stack_without_limit, .root = true, .seconds = 60)
+{
+	struct target t;
+	struct rlimit limit;
+	if (caps_ask(NULL, CAN_IO_URING).answer != CAP_YES)
+		SKIP("this kernel lacks %s", caps_row(CAN_IO_URING)->interface);
+	CHECK_OK(getrlimit(RLIMIT_STACK, &limit));
+	limit.rlim_cur = RLIM_INFINITY;
+	if (setrlimit(RLIMIT_STACK, &limit))
+		SKIP("the limit of stacks may not be raised");
+	for (int i = 0; i < 4; i++) { /* where mappings begin is chance, each time */
+		target_start(&t, "urings");
+		target_dump(&t, false);
+		target_restore(&t, 0);
+		target_judge(&t);
+		target_gone(t.pid);
+	}
 }
 
 /* A shell whose children come and go all the time: whatever ends during the freeze is no reason to refuse. */
