@@ -54,6 +54,8 @@ static int write_image(const struct dump_config *config, struct held *h, struct 
 	}
 	if (r == 0)
 		r = check_quiet(&h->connections, &h->lock);
+	if (r == 0 && diag_failed()) /* what was reported is not in the image, whatever became of its errno */
+		r = -EIO;
 	if (r < 0)
 		return r;
 	bool on_disk = config->after == DUMP_KILL && image_on_disk(h->writer);

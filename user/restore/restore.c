@@ -160,7 +160,9 @@ static int run(const struct restore_config *config, struct execution *x, const s
 	cpu_leave(x->stay); /* nobody waits for anybody any more, and the proof reads in two threads */
 	if (r == 0 && config->verify)
 		r = groups_verify(graph);
-	return r == 0 && config->verify ? verify_restored(x, survey, &told, bpf) : r;
+	if (r == 0 && config->verify)
+		r = verify_restored(x, survey, &told, bpf);
+	return r == 0 && diag_failed() ? -EIO : r; /* what was reported has failed, whatever became of its errno */
 }
 
 /* All or nothing; then it runs. */
