@@ -34,11 +34,17 @@ int repair_allowed(struct connections *c)
 	return c->allowed;
 }
 
+/* The program is mute at a connection that stays in repair mode: one error is no reason to leave it there. */
+#define TRIES 3
+
 static int end_repair(int fd, u8 reuse)
 {
-	int value = reuse, r = set_repair(fd, TCP_REPAIR_OFF_NO_WP);
-	if (r == 0 && setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &value, sizeof value) < 0)
-		r = neg_errno();
+	int value = reuse, r = -EINVAL;
+	for (int i = 0; r < 0 && i < TRIES; i++)
+		r = set_repair(fd, TCP_REPAIR_OFF_NO_WP);
+	for (int i = 0; setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &value, sizeof value) < 0 && r == 0; i++)
+		if (i + 1 == TRIES)
+			r = neg_errno();
 	return r;
 }
 
