@@ -74,6 +74,7 @@ struct collector {
 		int fd;                 /* duplicate made by collector_fd(), or -1 */
 		struct text fdinfo;
 		bool have_fdinfo;
+		int lost; /* what has been reported of what a resource took for not there */
 	} * current;
 };
 

@@ -165,6 +165,8 @@ static int new_file(struct collector *c, const struct record_file *f, const char
 	c->current = &current;
 	record.family = family_of(c, f, link);
 	int r = fill_file(c, &record, link, o);
+	if (r == 0)
+		r = current.lost;
 	c->current = outer;
 	closep(&current.fd);
 	text_free(&current.fdinfo);
@@ -262,11 +264,14 @@ const char *collector_fdinfo(struct collector *c, const char *name)
 	struct current *current = c->current;
 	if (!current->have_fdinfo) {
 		int proc = collector_proc(c, current->record->table);
+		int r = 0;
 		if (current->own >= 0)
-			file_readf(&current->fdinfo, AT_FDCWD, "/proc/self/fdinfo/%d", current->own);
+			r = file_readf(&current->fdinfo, AT_FDCWD, "/proc/self/fdinfo/%d", current->own);
 		else if (proc >= 0 && current->record->fd != UINT32_MAX)
-			file_readf(&current->fdinfo, proc, "fdinfo/%u", current->record->fd);
+			r = file_readf(&current->fdinfo, proc, "fdinfo/%u", current->record->fd);
 		current->have_fdinfo = true;
+		if (r < 0 && !collector_live(c)) /* who runs may have closed it */
+			current->lost = fail(PROC_READ, r, "fdinfo/%u", current->record->fd);
 	}
 	return current->fdinfo.data ? status_field(current->fdinfo.data, name) : NULL;
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /* Owns the search for another name of a file whose first one is gone: a hard link in the same directory. */
 #include "collect/collect_internal.h"
+#include "diag/diag.h"
 #include <dirent.h>
 #include <stdio.h>
 
@@ -24,15 +25,20 @@ void collect_find_name(const struct stat *st, char *link, size_t room)
 		return;
 	*(strrchr(dir, '/') + 1) = 0;
 	DIR *entries = opendir(dir);
+	if (!entries && errno != ENOENT && errno != ENOTDIR && errno != EACCES)
+		fail(SYSCALL, neg_errno(), "opendir(%s)", dir);
 	char path[4200];
 	int left = ENTRIES_MAX;
-	for (struct dirent *e; entries && left-- > 0 && (e = readdir(entries));)
+	struct dirent *e = NULL;
+	while (entries && left-- > 0 && (errno = 0, e = readdir(entries)))
 		if (e->d_ino == st->st_ino &&
 		    (size_t)snprintf(path, sizeof path, "%s%s", dir, e->d_name) < MIN(sizeof path, room) &&
 		    leads_to(path, st)) {
 			strcpy(link, path);
 			break;
 		}
+	if (entries && !e && errno && errno != ENOENT)
+		fail(SYSCALL, neg_errno(), "readdir(%s)", dir);
 	if (entries)
 		closedir(entries);
 }

@@ -48,20 +48,56 @@ int socket_is_near(int fd)
 	return theirs.st_ino == ours.st_ino && theirs.st_dev == ours.st_dev;
 }
 
-int socket_int(int fd, int option)
+/* Does this errno say that there is nothing of the kind? */
+static bool is_lacking(int error)
 {
-	int value = 0;
-	socklen_t len = sizeof value;
-	return getsockopt(fd, SOL_SOCKET, option, &value, &len) < 0 ? 0 : value;
+	static const int others[] = { ENOMEM, ENOBUFS, EIO, EINTR, EAGAIN, EPERM, ENOSPC };
+	for (size_t i = 0; i < ARRAY_SIZE(others); i++)
+		if (error == others[i])
+			return false;
+	return true;
+}
+
+int socket_option(int fd, int level, int option, void *ret, socklen_t *len)
+{
+	if (getsockopt(fd, level, option, ret, len) == 0)
+		return 1;
+	return is_lacking(errno) ? 0 : fail(SYSCALL, neg_errno(), "getsockopt of level %d, option %d", level, option);
+}
+
+int socket_queue(int fd, unsigned long request, int *ret)
+{
+	*ret = 0;
+	if (ioctl(fd, request, ret) == 0)
+		return 1;
+	return is_lacking(errno) ? 0 : fail(SYSCALL, neg_errno(), "ioctl %#lx of a socket", request);
+}
+
+#define TRIES 3
+
+int socket_set_back(int fd, int option, int value)
+{
+	for (int i = 0; i < TRIES; i++)
+		if (setsockopt(fd, SOL_SOCKET, option, &value, sizeof value) == 0)
+			return 0;
+	return neg_errno();
+}
+
+int socket_int(int fd, int option, int *ret)
+{
+	socklen_t len = sizeof *ret;
+	*ret = 0;
+	return MIN(socket_option(fd, SOL_SOCKET, option, ret, &len), 0);
 }
 
 static int read_filter(int fd, struct socket_head *ret)
 {
 	struct sock_filter program[BPF_MAXINSNS];
 	socklen_t count = BPF_MAXINSNS;
-	if (getsockopt(fd, SOL_SOCKET, SO_GET_FILTER, program, &count) < 0) {
-		ret->hidden_filter = errno == EACCES;
-		return 0;
+	int r = socket_option(fd, SOL_SOCKET, SO_GET_FILTER, program, &count);
+	if (r <= 0) {
+		ret->hidden_filter = r == 0 && errno == EACCES;
+		return r;
 	}
 	return !count || message_set_bytes(&ret->filter, program, count * sizeof *program) ? 0 : fail_memory();
 }

@@ -6,13 +6,22 @@
 #endif
 #include "base/base.h"
 #include <protobuf-c/protobuf-c.h>
+#include <sys/socket.h>
 
 /* AF_*, or negative errno. */
 int socket_family(int fd);
 /* Is it a socket of ckpt's own network namespace? 1, 0, or negative errno when the kernel does not tell. */
 int socket_is_near(int fd);
-/* An option of SOL_SOCKET that is an int; 0 when the kernel does not tell. */
-int socket_int(int fd, int option);
+/* getsockopt(2): 1; 0 when this socket or kernel has no such option; or what has been reported: of an error that tells something else an
+ * image would hold that the option has its first value. */
+int socket_option(int fd, int level, int option, void *ret, socklen_t *len);
+/* SIOCINQ, SIOCOUTQ: as socket_option(), of a socket that has no such queue. *ret: 0 then. */
+int socket_queue(int fd, unsigned long request, int *ret);
+/* Gives an option of SOL_SOCKET back the value that the program has given it, and does not give up at the first error. 0, or negative
+ * errno. */
+int socket_set_back(int fd, int option, int value);
+/* An option of SOL_SOCKET that is an int; 0 when the kernel does not tell. 0, or what has been reported. */
+int socket_int(int fd, int option, int *ret);
 
 /* What sockets of all families but unix have in their messages. */
 struct socket_head {

@@ -35,8 +35,11 @@ static inline bool is_memory_object(const char *link)
 static inline bool is_process_file(const struct record_file *file, const char *link)
 {
 	struct stat st;
-	return !strncmp(link, "/proc/", 6) && link[6] >= '1' && link[6] <= '9' && stat("/proc", &st) == 0 &&
-	       major(st.st_dev) == file->dev_major && minor(st.st_dev) == file->dev_minor;
+	if (strncmp(link, "/proc/", 6) || link[6] < '1' || link[6] > '9')
+		return false;
+	if (stat("/proc", &st) < 0)
+		return fail(PROC_READ, neg_errno(), "/proc"), false;
+	return major(st.st_dev) == file->dev_major && minor(st.st_dev) == file->dev_minor;
 }
 
 /* The device of the message queues of ckpt's IPC namespace, by the file system that is mounted or by one that never is; 0: not
@@ -48,10 +51,14 @@ static inline dev_t message_queue_device(void)
 	if (statfs("/dev/mqueue", &fs) == 0 && fs.f_type == 0x19800202 && stat("/dev/mqueue", &st) == 0)
 		return st.st_dev;
 	_cleanup_close_ int context = (int)syscall(SYS_fsopen, "mqueue", FSOPEN_CLOEXEC);
-	if (context < 0 || syscall(SYS_fsconfig, context, FSCONFIG_CMD_CREATE, NULL, NULL, 0) < 0)
+	if (context < 0 && (errno == EPERM || errno == ENOSYS || errno == ENODEV))
 		return 0;
-	_cleanup_close_ int mount = (int)syscall(SYS_fsmount, context, FSMOUNT_CLOEXEC, 0);
-	return mount >= 0 && fstat(mount, &st) == 0 ? st.st_dev : 0;
+	_cleanup_close_ int mount = context < 0 || syscall(SYS_fsconfig, context, FSCONFIG_CMD_CREATE, NULL, NULL, 0) < 0
+					    ? -1
+					    : (int)syscall(SYS_fsmount, context, FSMOUNT_CLOEXEC, 0);
+	if (mount < 0 || fstat(mount, &st) < 0)
+		return fail(SYSCALL, neg_errno(), "a mount of mqueue"), 0;
+	return st.st_dev;
 }
 
 /* "/name": a POSIX message queue, where there might be a file in the root directory. */

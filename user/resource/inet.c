@@ -62,7 +62,7 @@ static int collect_addresses(int fd, Ckpt__Inet *m)
 	}
 	len = sizeof a;
 	if (getpeername(fd, (void *)&a, &len) < 0)
-		return 0;
+		return errno == ENOTCONN ? 0 : fail(SYSCALL, neg_errno(), "getpeername");
 	address_text(&a, text, &port, &scope);
 	SET(m, remote_port, port);
 	if (scope)
@@ -83,17 +83,22 @@ static u32 datagram_shutdown(int fd, const Ckpt__Inet *m, short events)
 	return told > 0 ? (u32)told : 0;
 }
 
-static void collect_moment(int fd, Ckpt__Inet *m)
+static int collect_moment(int fd, Ckpt__Inet *m)
 {
 	struct pollfd poll_fd = { .fd = fd, .events = POLLIN | POLLPRI | POLLRDHUP };
 	int unread = 0;
 	u8 byte;
-	poll(&poll_fd, 1, 0);
+	int r = poll(&poll_fd, 1, 0);
+	if (r < 0)
+		return fail(SYSCALL, neg_errno(), "poll");
 	if (poll_fd.revents & POLLERR)
 		SET(m, error, true);
 	if (m->listening || !m->remote)
 		SET(m, ended, is_tcp(m) && m->state == CLOSED && (poll_fd.revents & POLLRDHUP));
-	if (is_tcp(m) && !m->listening && ioctl(fd, SIOCINQ, &unread) == 0)
+	r = is_tcp(m) && !m->listening ? socket_queue(fd, SIOCINQ, &unread) : 0;
+	if (r < 0)
+		return r;
+	if (r > 0)
 		SET(m, unread, (u32)unread);
 	u32 shutdown = is_tcp(m) ? (poll_fd.revents & POLLRDHUP ? 1 : 0) | (STATE_IN(m->state, SENT_END_STATES) ? 2 : 0)
 				 : datagram_shutdown(fd, m, poll_fd.revents);
@@ -102,6 +107,7 @@ static void collect_moment(int fd, Ckpt__Inet *m)
 	bool marked = poll_fd.revents & POLLPRI; /* with SO_OOBINLINE recv(2) tells nothing */
 	if (is_tcp(m) && m->remote && (marked || recv(fd, &byte, 1, MSG_OOB | MSG_PEEK | MSG_DONTWAIT) > 0))
 		SET(m, urgent, true);
+	return 0;
 }
 
 /* Has it had a connection, which is over? An error that waits to be told is taken for a reset. The address that it still shows is not
@@ -160,7 +166,9 @@ static int collect_tcp(struct collector *c, int fd, struct object *o)
 	if ((m->listening || m->remote) && !is_multipath(m) && has_keys(fd, m, &received))
 		SET(m, keys, true);
 	SET(m, sent, info.tcpi_bytes_acked > 1 || info.tcpi_unacked || info.tcpi_notsent_bytes);
-	collect_moment(fd, m);
+	int r = collect_moment(fd, m);
+	if (r < 0)
+		return r;
 	if (m->over)
 		return collect_left(fd, m);
 	/* what lies behind urgent data that was read already (SIOCINQ counts up to there) */
@@ -173,7 +181,7 @@ static int collect_tcp(struct collector *c, int fd, struct object *o)
 		SET(m, peer_closed, true);
 		forget_end(m); /* comes with it */
 	}
-	int r = collect_connection(c, o->id, fd, &info, m);
+	r = collect_connection(c, o->id, fd, &info, m);
 	if (r == 0)
 		r = find_peer(c, &kind_inet, o->id, &(struct end){ m, fd });
 	return r == 0 && m->peer && !collector_live(c) ? end_pair(m, graph_data(collector_graph(c), &kind_inet, m->peer)) : r;
@@ -289,10 +297,9 @@ static int collect_unread(int fd, Ckpt__Inet *m)
 
 /* SO_ATTACH_REUSEPORT_CBPF and SO_ATTACH_REUSEPORT_EBPF: eBPF alone tells, and is asked where there can be such a program. Nobody
  * attaches it again, so that a restored socket is not asked. */
-static bool is_chosen_by_program(struct collector *c, int fd)
+static bool is_chosen_by_program(struct collector *c)
 {
-	bool matters = socket_int(fd, SO_REUSEPORT) > 0 && (collector_storing(c) || collector_live(c));
-	const struct record_file *told = matters ? collector_kernel_file(c) : NULL;
+	const struct record_file *told = collector_storing(c) || collector_live(c) ? collector_kernel_file(c) : NULL;
 	return told && told->chosen;
 }
 
@@ -304,17 +311,21 @@ static int inet_collect(struct collector *c, const struct subject *subject, stru
 	if (r < 0)
 		return r;
 	SET_SOCKET_HEAD(m, &head);
-	int type = socket_int(fd, SO_TYPE);
+	int type = 0, protocol = 0, reuse = 0, shares = 0;
+	r = socket_int(fd, SO_TYPE, &type) ?: socket_int(fd, SO_PROTOCOL, &protocol) ?: socket_int(fd, SO_REUSEADDR, &reuse) ?:
+		    socket_int(fd, SO_REUSEPORT, &shares);
+	if (r < 0)
+		return r;
 	const char *name = (size_t)type < ARRAY_SIZE(types) ? types[type] : NULL;
 	if (!message_set_string(&m->family, subject->file->family == AF_INET6 ? "inet6" : "inet") ||
 	    !message_set_string(&m->type, name ?: "other"))
 		return fail_memory();
-	SET(m, protocol, (u32)socket_int(fd, SO_PROTOCOL));
+	SET(m, protocol, (u32)protocol);
 	r = collect_addresses(fd, m);
 	if (r < 0 || !is_known(m) || head.near != 1)
 		return r;
-	SET(m, reuse, socket_int(fd, SO_REUSEADDR) != 0);
-	if (is_chosen_by_program(c, fd))
+	SET(m, reuse, reuse != 0);
+	if (shares && is_chosen_by_program(c))
 		SET(m, chosen, true);
 	if (m->protocol == IPPROTO_TCP)
 		r = collect_over(fd, m) ?: collect_connecting(fd, m);
@@ -322,8 +333,7 @@ static int inet_collect(struct collector *c, const struct subject *subject, stru
 		r = collect_options(fd, m, type);
 	if (r < 0 || is_tcp(m))
 		return r < 0 ? r : collect_tcp(c, fd, o);
-	collect_moment(fd, m);
-	r = collect_groups(fd, m);
+	r = collect_moment(fd, m) ?: collect_groups(fd, m);
 	if (r == 0 && !m->remote && (is_raw(m) || is_echo(m)))
 		r = collect_portless(m);
 	if (r < 0 || collector_live(c))

@@ -46,15 +46,17 @@ static inline int add_group(int fd, Ckpt__Inet *m, u32 interface, const union ad
 	socklen_t len = sizeof filter;
 	u32 port, scope;
 	memcpy(&filter.group, group, address_size(group));
-	if (getsockopt(fd, level_of_group(group->family), MCAST_MSFILTER, &filter, &len) < 0)
-		return 0;
+	int r = socket_option(fd, level_of_group(group->family), MCAST_MSFILTER, &filter, &len);
+	if (r <= 0)
+		return r;
+	if (!if_indextoname(interface, device) && errno != ENXIO && errno != ENODEV)
+		return fail(SYSCALL, neg_errno(), "SIOCGIFNAME of interface %u", interface);
 	Ckpt__InetGroup *g = MESSAGE_NEW(Ckpt__InetGroup, ckpt__inet_group);
 	if (!g || !MESSAGE_APPEND(&m->n_group, &m->group, g)) {
 		free(g);
 		return fail_memory();
 	}
 	address_text(group, text, &port, &scope);
-	if_indextoname(interface, device);
 	SET(g, interface, interface);
 	return message_set_string(&g->address, text) && message_set_string(&g->device, device) ? add_sources(g, &filter)
 											       : fail_memory();
@@ -94,13 +96,22 @@ static inline int collect_groups6(int fd, Ckpt__Inet *m, const char *table)
 	return r;
 }
 
+/* A kernel may lack the table. */
+static inline int read_groups(const char *table, struct text *ret)
+{
+	int r = file_read(AT_FDCWD, table, ret);
+	return r < 0 && r != -ENOENT ? fail(PROC_READ, r, "%s", table) : 0;
+}
+
 static inline int collect_groups(int fd, Ckpt__Inet *m)
 {
 	_cleanup_text_ struct text four = { 0 }, six = { 0 };
-	int r = file_read(AT_FDCWD, "/proc/net/igmp", &four) == 0 && four.data ? collect_groups4(fd, m, four.data) : 0;
-	if (r == 0 && is_v6(m) && file_read(AT_FDCWD, "/proc/net/igmp6", &six) == 0 && six.data)
-		r = collect_groups6(fd, m, six.data);
-	return r;
+	int r = read_groups("/proc/net/igmp", &four);
+	if (r == 0 && four.data)
+		r = collect_groups4(fd, m, four.data);
+	if (r == 0 && is_v6(m))
+		r = read_groups("/proc/net/igmp6", &six);
+	return r == 0 && six.data ? collect_groups6(fd, m, six.data) : r;
 }
 
 static inline int judge_groups(const Ckpt__Inet *m)

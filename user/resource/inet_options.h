@@ -75,7 +75,8 @@ struct option_value {
 	char text[OPTION_BYTES]; /* or the bytes */
 };
 
-static inline bool read_option(int fd, const struct inet_option *o, struct option_value *ret)
+/* As socket_option(). */
+static inline int read_option(int fd, const struct inet_option *o, struct option_value *ret)
 {
 	union {
 		int i;
@@ -90,8 +91,9 @@ static inline bool read_option(int fd, const struct inet_option *o, struct optio
 			: o->type == INT || o->type == BUFFER ? sizeof v.i
 							      : sizeof v.l;
 	*ret = (struct option_value){ 0 };
-	if (getsockopt(fd, o->level, o->number, &v, &len) < 0)
-		return false;
+	int r = socket_option(fd, o->level, o->number, &v, &len);
+	if (r <= 0)
+		return r;
 	switch (o->type) {
 	case INT:
 	case BUFFER:
@@ -113,7 +115,7 @@ static inline bool read_option(int fd, const struct inet_option *o, struct optio
 		ret->value = len;
 		memcpy(ret->text, v.text, MIN((size_t)len, sizeof ret->text));
 	}
-	return true;
+	return r;
 }
 
 /* --- collect --- */
@@ -134,20 +136,29 @@ static inline int add_option(Ckpt__Inet *m, const struct inet_option *o, const s
 	return done ? 0 : fail_memory();
 }
 
-static inline bool tells_locks(int fd, int *ret)
+/* Has the program left the size of this buffer to the kernel? locks: SO_BUF_LOCK. Before Linux 5.14 nothing tells (NULL): then that is so
+ * of TCP connections, ended ones too, whose buffers grow by themselves, and of what has the size that a new socket has. */
+static inline bool is_kernels_buffer(const int *locks, const Ckpt__Inet *m, const struct inet_option *o)
 {
-	socklen_t len = sizeof *ret;
-	return getsockopt(fd, SOL_SOCKET, SO_BUF_LOCK, ret, &len) == 0;
+	if (!locks)
+		return (m->remote || m->over) && is_tcp(m);
+	return !(*locks & (o->number == SO_SNDBUF ? 1 : 2));
 }
 
-/* Has the program left the size of this buffer to the kernel? Before Linux 5.14 nothing tells: then that is so of TCP connections,
- * ended ones too, whose buffers grow by themselves, and of what has the size that a new socket has. */
-static inline bool is_kernels_buffer(int fd, const Ckpt__Inet *m, const struct inet_option *o)
+static inline bool is_same_value(const struct option_value *a, const struct option_value *b)
 {
-	int locks;
-	if (!tells_locks(fd, &locks))
-		return (m->remote || m->over) && is_tcp(m);
-	return !(locks & (o->number == SO_SNDBUF ? 1 : 2));
+	return a->value == b->value && !memcmp(a->text, b->text, sizeof a->text);
+}
+
+/* Is it what every socket begins with, or what the kernel alone decides? */
+static inline bool is_no_choice(const int *locks, const Ckpt__Inet *m, const struct inet_option *o,
+				const struct option_value *now)
+{
+	if (o->type == TEXT ? !now->text[0] : now->value == o->initial)
+		return true;
+	if (o->type == BUFFER && is_kernels_buffer(locks, m, o))
+		return true;
+	return o->number == SO_RCVLOWAT && o->level == SOL_SOCKET && !now->value; /* means 1; multipath TCP alone leaves 0 */
 }
 
 static inline bool is_wanted(const Ckpt__Inet *m, const struct inet_option *o)
@@ -167,29 +178,23 @@ static inline int collect_options(int fd, Ckpt__Inet *m, int type)
 {
 	_cleanup_close_ int fresh = -1;
 	int locks;
-	bool told = tells_locks(fd, &locks);
-	for (size_t i = 0; i < ARRAY_SIZE(inet_options); i++) {
+	socklen_t len = sizeof locks;
+	int told = socket_option(fd, SOL_SOCKET, SO_BUF_LOCK, &locks, &len), r = MIN(told, 0);
+	for (size_t i = 0; r >= 0 && i < ARRAY_SIZE(inet_options); i++) {
 		const struct inet_option *o = &inet_options[i];
 		struct option_value now, begin;
-		if (!is_wanted(m, o) || !read_option(fd, o, &now))
-			continue;
-		if (o->type == TEXT ? !now.text[0] : now.value == o->initial)
-			continue;
-		if (o->type == BUFFER && is_kernels_buffer(fd, m, o))
-			continue;
-		if (o->number == SO_RCVLOWAT && o->level == SOL_SOCKET &&
-		    !now.value) /* means 1; multipath TCP alone leaves 0 */
+		r = is_wanted(m, o) ? read_option(fd, o, &now) : 0;
+		if (r <= 0 || is_no_choice(told ? &locks : NULL, m, o, &now))
 			continue;
 		if (fresh < 0) /* what the host gives to a new socket (sysctl) is no choice of the program */
 			fresh = socket(family_number(m), type | SOCK_CLOEXEC, (int)m->protocol);
-		if (fresh >= 0 && !(o->type == BUFFER && told) && read_option(fresh, o, &begin) && begin.value == now.value &&
-		    !memcmp(begin.text, now.text, sizeof now.text))
-			continue;
-		int r = add_option(m, o, &now);
-		if (r < 0)
-			return r;
+		if (fresh < 0 && !is_raw(m) && !is_multipath(m)) /* which not everybody and not every host can make */
+			return fail(SYSCALL, neg_errno(), "socket");
+		r = fresh >= 0 && !(o->type == BUFFER && told) ? read_option(fresh, o, &begin) : 0;
+		if (r == 0 || (r > 0 && !is_same_value(&begin, &now)))
+			r = add_option(m, o, &now);
 	}
-	return 0;
+	return MIN(r, 0);
 }
 
 /* --- judge --- */

@@ -127,7 +127,7 @@ static inline int end_pair(Ckpt__Inet *a, Ckpt__Inet *b)
 }
 
 /* What it has sent and the other end has not confirmed, and what it was yet to send. A FIN counts as a byte. */
-static inline void keep_outgoing(int fd, const Ckpt__Inet *m, Ckpt__InetTcp *t)
+static inline int keep_outgoing(int fd, const Ckpt__Inet *m, Ckpt__InetTcp *t)
 {
 	int unsent = 0;
 	bool fin = STATE_IN(m->state, SENT_END_STATES);
@@ -135,12 +135,14 @@ static inline void keep_outgoing(int fd, const Ckpt__Inet *m, Ckpt__InetTcp *t)
 	t->has_unconfirmed = t->has_outgoing;
 	t->outgoing = (ProtobufCBinaryData){ 0 };
 	t->has_outgoing = false;
-	ioctl(fd, SIOCOUTQNSD, &unsent);
+	if (ioctl(fd, SIOCOUTQNSD, &unsent) < 0)
+		return fail(INET_PEEK, neg_errno(), "SIOCOUTQNSD");
 	SET(t, unsent, MIN((u32)unsent - (fin && unsent ? 1 : 0), (u32)t->unconfirmed.len));
 	if (m->state == FIN_WAIT2) /* confirmed, FIN and all: it is sent again */
 		t->sent_sequence--;
 	if (STATE_IN(m->state, READ_END_STATES))
 		SET(t, ended, true);
+	return 0;
 }
 
 /* Nothing comes or goes any more: the moment that the image shows. */
@@ -151,7 +153,7 @@ static inline int read_outside(struct collector *c, const struct end *end)
 	if (r == 0 && may)
 		r = read_in_repair(collector_connections(c), end);
 	if (r == 0 && may)
-		keep_outgoing(end->fd, end->m, end->m->tcp);
+		r = keep_outgoing(end->fd, end->m, end->m->tcp);
 	return r;
 }
 

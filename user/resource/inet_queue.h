@@ -47,7 +47,8 @@ static inline int peek_datagrams(int fd, Ckpt__Inet *m)
 			return r;
 		ssize_t n = recvfrom(fd, data, DATAGRAM_ROOM, MSG_PEEK | MSG_DONTWAIT, (void *)&source, &len);
 		if (n < 0)
-			return errno == EAGAIN ? 0 : fail(INET_PEEK, neg_errno(), "recvfrom");
+			return errno == EAGAIN && (offset >= 0 || m->shutdown & 1) ? 0
+										   : fail(INET_PEEK, neg_errno(), "recvfrom");
 		if (!source.family) /* shut down for receiving */
 			return 0;
 		r = add_datagram(m, data, (size_t)n, &source);
@@ -60,18 +61,24 @@ static inline int peek_datagrams(int fd, Ckpt__Inet *m)
 static inline int collect_datagrams(struct collector *c, int fd, Ckpt__Inet *m)
 {
 	struct pollfd poll_fd = { .fd = fd, .events = POLLIN };
-	int before = -1, held = 0;
+	int before = -1, held;
 	socklen_t len = sizeof before;
-	if (ioctl(fd, SIOCOUTQ, &held) == 0 && held)
+	if (socket_queue(fd, SIOCOUTQ, &held) < 0)
+		return -EIO;
+	if (held)
 		SET(m, held, (u32)held);
-	if (poll(&poll_fd, 1, 0) != 1 || !(poll_fd.revents & POLLIN))
+	if (poll(&poll_fd, 1, 0) < 0)
+		return fail(SYSCALL, neg_errno(), "poll");
+	if (!(poll_fd.revents & POLLIN))
 		return 0;
 	if (getsockopt(fd, SOL_SOCKET, SO_PEEK_OFF, &before, &len) < 0)
 		return fail(INET_PEEK, neg_errno(), "SO_PEEK_OFF");
-	int r = peek_datagrams(fd, m), back = set_peek_offset(fd, before);
-	if (r == 0 && back == 0 && !(m->shutdown & 1))
+	int r = peek_datagrams(fd, m), back = socket_set_back(fd, SO_PEEK_OFF, before);
+	if (back < 0)
+		return fail(INET_PEEK, back, "SO_PEEK_OFF could not be set back to %d", before);
+	if (r == 0 && !(m->shutdown & 1))
 		r = judge_seen(c, m->n_datagram);
-	return r < 0 ? r : back;
+	return r;
 }
 
 /* --- judge --- */

@@ -53,11 +53,11 @@ static inline u32 waiting_at(const struct graph *graph, const struct kind *kind,
 
 /* --- collect --- */
 
-static inline int tcp_int(int fd, int option)
+static inline int read_tcp_int(int fd, int option, u32 *ret)
 {
-	int value = 0;
-	socklen_t len = sizeof value;
-	return getsockopt(fd, IPPROTO_TCP, option, &value, &len) < 0 ? 0 : value;
+	socklen_t len = sizeof *ret;
+	*ret = 0;
+	return getsockopt(fd, IPPROTO_TCP, option, ret, &len);
 }
 
 static inline int set_tcp_int(int fd, int option, int value)
@@ -92,26 +92,56 @@ static inline int read_window(int fd, Ckpt__InetTcp *t)
 	return 0;
 }
 
+/* What was sent and is not confirmed yet, a FIN too. */
+static inline int count_unsent(int fd, int *ret)
+{
+	*ret = 0;
+	return ioctl(fd, SIOCOUTQ, ret) < 0 ? fail(INET_PEEK, neg_errno(), "SIOCOUTQ") : 0;
+}
+
+/* Where a queue ends; it is the one that is looked at from now on. */
+static inline int read_sequence_of(int fd, int queue, u32 *ret)
+{
+	int r = set_tcp_int(fd, TCP_REPAIR_QUEUE, queue);
+	if (r < 0)
+		return fail(INET_REPAIR, r, "TCP_REPAIR_QUEUE");
+	return read_tcp_int(fd, TCP_QUEUE_SEQ, ret) < 0 ? fail(INET_REPAIR, neg_errno(), "TCP_QUEUE_SEQ") : 0;
+}
+
+static inline int read_numbers(int fd, const Ckpt__Inet *m, Ckpt__InetTcp *t)
+{
+	u32 received, mss, timestamp;
+	if (read_tcp_int(fd, TCP_MAXSEG, &mss) < 0 || read_tcp_int(fd, TCP_TIMESTAMP, &timestamp) < 0)
+		return fail(INET_REPAIR, neg_errno(), "TCP_MAXSEG, TCP_TIMESTAMP");
+	int r = read_sequence_of(fd, TCP_RECV_QUEUE, &received);
+	if (r < 0)
+		return r;
+	SET(t, mss, mss);
+	SET(t, timestamp, timestamp);
+	SET(t, read_sequence, received - (STATE_IN(m->state, READ_END_STATES) ? 1 : 0) - t->received);
+	return 0;
+}
+
 /* What only repair mode shows. */
 static inline int read_repaired(int fd, const Ckpt__Inet *m, Ckpt__InetTcp *t)
 {
-	int r = read_window(fd, t), unsent = 0;
+	int unsent = 0, r = read_window(fd, t);
+	u32 sent = 0;
+	if (r == 0)
+		r = read_numbers(fd, m, t);
+	if (r == 0)
+		r = read_sequence_of(fd, TCP_SEND_QUEUE, &sent);
+	if (r == 0)
+		r = count_unsent(fd, &unsent);
 	if (r < 0)
 		return r;
-	SET(t, mss, (u32)tcp_int(fd, TCP_MAXSEG));
-	SET(t, timestamp, (u32)tcp_int(fd, TCP_TIMESTAMP));
-	set_tcp_int(fd, TCP_REPAIR_QUEUE, TCP_RECV_QUEUE);
-	u32 received = (u32)tcp_int(fd, TCP_QUEUE_SEQ) - (STATE_IN(m->state, READ_END_STATES) ? 1 : 0);
-	SET(t, read_sequence, received - t->received);
-	set_tcp_int(fd, TCP_REPAIR_QUEUE, TCP_SEND_QUEUE);
-	ioctl(fd, SIOCOUTQ, &unsent);
-	SET(t, sent_sequence, (u32)tcp_int(fd, TCP_QUEUE_SEQ) - (u32)unsent);
+	SET(t, sent_sequence, sent - (u32)unsent);
 	if (unsent) {
 		u32 len = (u32)unsent - (STATE_IN(m->state, SENT_END_STATES) ? 1 : 0);
 		r = peek_queue(fd, &t->outgoing, len);
 		t->has_outgoing = t->outgoing.len > 0;
 	}
-	set_tcp_int(fd, TCP_REPAIR_QUEUE, TCP_NO_QUEUE);
+	set_tcp_int(fd, TCP_REPAIR_QUEUE, TCP_NO_QUEUE); /* repair mode forgets it anyhow */
 	return r;
 }
 
@@ -149,8 +179,9 @@ static inline int read_received(const struct end *end)
 {
 	Ckpt__InetTcp *t = end->m->tcp;
 	int unread = 0;
-	ioctl(end->fd, SIOCINQ, &unread);
 	free_bytes(&t->incoming);
+	if (ioctl(end->fd, SIOCINQ, &unread) < 0)
+		return fail(INET_PEEK, neg_errno(), "SIOCINQ");
 	SET(end->m, unread, (u32)unread);
 	SET(t, received, (u32)unread);
 	int r = peek_queue(end->fd, &t->incoming, (u32)unread);
@@ -159,11 +190,12 @@ static inline int read_received(const struct end *end)
 }
 
 /* Is something on its way that the other end has not received? What was only not confirmed yet is confirmed first. */
-static inline bool is_flowing(const struct end *from, const struct end *to)
+static inline int is_flowing(const struct end *from, const struct end *to)
 {
-	int unsent = 0;
+	int unsent;
 	set_tcp_int(to->fd, TCP_QUICKACK, 1);
-	return ioctl(from->fd, SIOCOUTQ, &unsent) == 0 && unsent > 0;
+	int r = count_unsent(from->fd, &unsent);
+	return r < 0 ? r : unsent > 0;
 }
 
 /* What `from` has sent and `to` has not got is moved to where it will be read. */
@@ -256,10 +288,12 @@ static inline int read_at_rest(struct connections *all, const struct end *a, con
 /* Both directions of a connection. What is quiet stays so. */
 static inline int read_queues(struct connections *all, const struct end *a, const struct end *b)
 {
-	bool there = is_flowing(a, b), back = is_flowing(b, a);
-	if (!there && !back)
-		return read_both_received(a, b);
-	int r = read_at_rest(all, a, b);
+	int there = is_flowing(a, b), back = is_flowing(b, a);
+	if (there < 0 || back < 0)
+		return -EIO;
+	int r = there || back ? read_at_rest(all, a, b) : read_both_received(a, b);
+	if (r == 0 && !there && !back)
+		return 0;
 	if (r == 0)
 		r = move_outgoing(a->m->tcp, b->m->tcp);
 	return r == 0 ? move_outgoing(b->m->tcp, a->m->tcp) : r;
@@ -306,12 +340,15 @@ static inline int find_peer(struct collector *c, const struct kind *kind, u32 fi
 		      : read_queues(collector_connections(c), end, &(struct end){ other, fd });
 }
 
-static inline u32 buffer_size(int fd, int option)
+static inline int read_rooms(int fd, Ckpt__InetTcp *t)
 {
-	int size = 0;
-	socklen_t len = sizeof size;
-	getsockopt(fd, SOL_SOCKET, option, &size, &len);
-	return (u32)size;
+	u32 send, receive;
+	socklen_t len = sizeof send;
+	if (getsockopt(fd, SOL_SOCKET, SO_SNDBUF, &send, &len) < 0 || getsockopt(fd, SOL_SOCKET, SO_RCVBUF, &receive, &len) < 0)
+		return fail(SYSCALL, neg_errno(), "getsockopt SO_SNDBUF, SO_RCVBUF");
+	SET(t, send_room, send);
+	SET(t, receive_room, receive);
+	return 0;
 }
 
 static inline int collect_connection(struct collector *c, u32 file, int fd, const struct tcp_info *info, Ckpt__Inet *m)
@@ -327,11 +364,11 @@ static inline int collect_connection(struct collector *c, u32 file, int fd, cons
 	SET(t, mss, info->tcpi_snd_mss + (t->timestamps ? 12 : 0));
 	if (info->tcpi_snd_wnd)
 		SET(t, send_window, info->tcpi_snd_wnd);
-	SET(t, send_room, buffer_size(fd, SO_SNDBUF));
-	SET(t, receive_room, buffer_size(fd, SO_RCVBUF));
-	if (collector_live(c))
-		return 0;
-	int allowed = repair_allowed(collector_connections(c)), r = collector_note_connection(c, file);
+	int r = read_rooms(fd, t);
+	if (r < 0 || collector_live(c))
+		return r;
+	int allowed = repair_allowed(collector_connections(c));
+	r = collector_note_connection(c, file);
 	if (r < 0)
 		return fail(SYSCALL, r, "a duplicate of a connection");
 	if (allowed < 0)

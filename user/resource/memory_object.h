@@ -22,7 +22,9 @@ static inline void note_huge_page(struct graph *graph, u32 file, int fd)
 {
 	Ckpt__File *f = graph_data(graph, &kind_file, file);
 	struct statfs fs;
-	if (f && fstatfs(fd, &fs) == 0 && fs.f_type == HUGETLBFS_MAGIC)
+	if (fstatfs(fd, &fs) < 0)
+		fail(SYSCALL, neg_errno(), "fstatfs");
+	else if (f && fs.f_type == HUGETLBFS_MAGIC)
 		SET(f, huge_page, (u64)fs.f_bsize);
 }
 

@@ -24,26 +24,29 @@ static int queue_attributes(int fd, struct mq_attr *ret)
 
 /* "QSIZE:0 NOTIFY:0 SIGNO:10 NOTIFY_PID:12": what a queue tells who reads it as a file. Another open file reads it, since this one
  * may be for writing only. The value that comes with the signal eBPF alone tells. */
-static void collect_notify(struct collector *c, int fd, Ckpt__Mqueue *m)
+static int collect_notify(struct collector *c, int fd, Ckpt__Mqueue *m)
 {
 	char path[32], text[160];
 	unsigned by, signal, pid;
 	snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
 	_cleanup_close_ int own = open(path, O_RDONLY | O_CLOEXEC);
 	ssize_t n = own < 0 ? -1 : pread(own, text, sizeof text - 1, 0);
+	if (n < 0 && errno != EACCES)
+		return fail(PROC_READ, neg_errno(), "%s", path);
 	text[MAX(n, 0)] = 0;
 	const char *notify = strstr(text, "NOTIFY:");
 	if (!notify || sscanf(notify, "NOTIFY:%u SIGNO:%u NOTIFY_PID:%u", &by, &signal, &pid) != 3 || !pid ||
 	    !graph_find(collector_graph(c), &kind_task, pid))
-		return;
+		return 0;
 	SET(m, notifies, pid);
 	SET(m, notify_by, by);
 	if (by != SIGEV_SIGNAL)
-		return;
+		return 0;
 	SET(m, notify_signal, signal);
 	const struct record_file *file = collector_kernel_file(c);
 	if (file && file->notify_known)
 		SET(m, notify_value, file->notify_value);
+	return 0;
 }
 
 static int mqueue_collect(struct collector *c, const struct subject *subject, struct object *o)
@@ -71,8 +74,7 @@ static int mqueue_collect(struct collector *c, const struct subject *subject, st
 	SET(m, mode, st.st_mode & 07777);
 	SET(m, uid, st.st_uid);
 	SET(m, gid, st.st_gid);
-	collect_notify(c, fd, m);
-	return 0;
+	return collect_notify(c, fd, m);
 }
 
 /* --- judge --- */

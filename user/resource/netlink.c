@@ -48,7 +48,9 @@ static int collect_addresses(int fd, Ckpt__Netlink *m)
 		return fail(SYSCALL, neg_errno(), "getsockname");
 	SET(m, port, a.nl_pid);
 	len = sizeof a;
-	if (getpeername(fd, (void *)&a, &len) == 0 && (a.nl_pid || a.nl_groups)) {
+	if (getpeername(fd, (void *)&a, &len) < 0)
+		return fail(SYSCALL, neg_errno(), "getpeername");
+	if (a.nl_pid || a.nl_groups) {
 		SET(m, peer_port, a.nl_pid);
 		SET(m, peer_groups, a.nl_groups);
 	}
@@ -91,11 +93,11 @@ static int netlink_collect(struct collector *c, const struct subject *subject, s
 	if (r < 0)
 		return r;
 	SET_SOCKET_HEAD(m, &head);
-	SET(m, protocol, (u32)socket_int(fd, SO_PROTOCOL));
-	if (!message_set_string(&m->type, plain_type_name(fd)))
-		return fail_memory();
-	if (head.near != 1)
-		return 0;
+	int protocol;
+	r = socket_int(fd, SO_PROTOCOL, &protocol) ?: collect_plain_type(fd, &m->type);
+	SET(m, protocol, (u32)protocol);
+	if (r < 0 || head.near != 1)
+		return r;
 	collect_moment(fd, m);
 	r = collect_addresses(fd, m);
 	if (r == 0)

@@ -146,9 +146,8 @@ static int packet_collect(struct collector *c, const struct subject *subject, st
 		return r;
 	SET(m, memory, o->id);
 	SET_SOCKET_HEAD(m, &head);
-	if (!message_set_string(&m->type, plain_type_name(fd)))
-		return fail_memory();
-	return head.near == 1 ? collect_rest(c, fd, m) : 0;
+	r = collect_plain_type(fd, &m->type);
+	return r == 0 && head.near == 1 ? collect_rest(c, fd, m) : r;
 }
 
 /* Which socket it is that is mapped. */

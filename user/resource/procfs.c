@@ -20,8 +20,11 @@ static int procfs_collect(struct collector *c, const struct subject *subject, st
 	struct stat st;
 	char *name;
 	u32 pid = (u32)strtoul(subject->link + sizeof "/proc", &name, 10);
-	bool there = collector_stat(c, file, subject->link, &st) == 0 && st.st_ino == file->ino &&
-		     major(st.st_dev) == file->dev_major && minor(st.st_dev) == file->dev_minor;
+	int r = collector_stat(c, file, subject->link, &st);
+	if (r < 0 && r != -ENOENT && r != -ESRCH && r != -ENOTDIR && r != -EACCES)
+		return r == -ENOMEM ? fail_memory() : fail(PROC_READ, r, "%s", subject->link);
+	bool there =
+		r == 0 && st.st_ino == file->ino && major(st.st_dev) == file->dev_major && minor(st.st_dev) == file->dev_minor;
 	size_t len = strlen(name), end = sizeof deleted - 1;
 	SET(m, pid, pid);
 	if (!message_set_string(&m->name, name))

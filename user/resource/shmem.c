@@ -45,14 +45,17 @@ static int collect_name(Ckpt__Shmem *s, const char *link)
 }
 
 /* Seals are told by a descriptor, not by an O_PATH one. */
-static void collect_seals(Ckpt__Shmem *s, int fd)
+static int collect_seals(Ckpt__Shmem *s, int fd)
 {
 	char path[32];
 	snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
 	_cleanup_close_ int own = open(path, O_RDONLY | O_CLOEXEC);
 	int seals = own < 0 ? -1 : fcntl(own, F_GET_SEALS);
+	if (seals < 0 && errno != (own < 0 ? EACCES : EINVAL)) /* not everything can be sealed */
+		return fail(SYSCALL, neg_errno(), "fcntl F_GET_SEALS");
 	if (seals >= 0)
 		SET(s, seals, (u32)seals);
+	return 0;
 }
 
 static int shmem_collect(struct collector *c, const struct subject *subject, struct object *o)
@@ -78,8 +81,8 @@ static int shmem_collect(struct collector *c, const struct subject *subject, str
 	SET(s, gid, st.st_gid);
 	note_huge_page(collector_graph(c), o->id, fd);
 	int r = collect_name(s, subject->link);
-	if (s->name)
-		collect_seals(s, fd);
+	if (r == 0 && s->name)
+		r = collect_seals(s, fd);
 	return r < 0 ? r : collector_keep_memory(c, o->id);
 }
 

@@ -34,23 +34,29 @@ static inline int plain_type_number(const char *name)
 {
 	return !name ? 0 : !strcmp(name, "raw") ? SOCK_RAW : !strcmp(name, "datagram") ? SOCK_DGRAM : 0;
 }
-static inline const char *plain_type_name(int fd)
+static inline int collect_plain_type(int fd, char **ret)
 {
-	int type = socket_int(fd, SO_TYPE);
-	return type == SOCK_RAW ? "raw" : type == SOCK_DGRAM ? "datagram" : "other";
+	int type, r = socket_int(fd, SO_TYPE, &type);
+	if (r < 0)
+		return r;
+	return message_set_string(ret, type == SOCK_RAW     ? "raw"
+				       : type == SOCK_DGRAM ? "datagram"
+							    : "other")
+		       ? 0
+		       : fail_memory();
 }
 
-static inline bool read_option(int fd, const struct socket_option *o, s64 *ret)
+/* As socket_option(). */
+static inline int read_option(int fd, const struct socket_option *o, s64 *ret)
 {
 	union {
 		int i;
 		struct timeval t;
 	} v = { .t = { 0 } };
 	socklen_t len = o->type == TIME ? sizeof v.t : sizeof v.i;
-	if (getsockopt(fd, o->level, o->number, &v, &len) < 0)
-		return false;
+	int r = socket_option(fd, o->level, o->number, &v, &len);
 	*ret = o->type == TIME ? v.t.tv_sec * 1000000 + v.t.tv_usec : v.i;
-	return true;
+	return r;
 }
 
 static inline int add_option(size_t *n, Ckpt__SocketOption ***options, const struct socket_option *o, s64 value)
@@ -69,13 +75,18 @@ static inline int add_option(size_t *n, Ckpt__SocketOption ***options, const str
 static inline int collect_options(int fd, int fresh, const struct socket_option *table, size_t rows, size_t *n,
 				  Ckpt__SocketOption ***options)
 {
-	int r = 0;
-	for (size_t i = 0; r == 0 && i < rows; i++) {
+	for (size_t i = 0; i < rows; i++) {
 		s64 now, begin = 0;
-		if (read_option(fd, &table[i], &now) && !(fresh >= 0 && read_option(fresh, &table[i], &begin) && begin == now))
+		int r = read_option(fd, &table[i], &now),
+		    told = r > 0 && fresh >= 0 ? read_option(fresh, &table[i], &begin) : 0;
+		if (told < 0)
+			return told;
+		if (r > 0 && !(told && begin == now))
 			r = add_option(n, options, &table[i], now);
+		if (r < 0)
+			return r;
 	}
-	return r;
+	return 0;
 }
 
 static inline const struct socket_option *find_option(const struct socket_option *table, size_t rows, const char *name)

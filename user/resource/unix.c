@@ -112,34 +112,48 @@ static int collect_relations(struct collector *c, int fd, const struct object *o
 	return find_peer(c, o, u) < 0 || find_waiting(c, o, u) < 0 ? fail_memory() : 0;
 }
 
-static void collect_options(int fd, Ckpt__Unix *u)
+static int collect_creator(int fd, Ckpt__Unix *u)
 {
-	for (size_t i = 0; i < ARRAY_SIZE(options); i++) {
+	struct ucred creator;
+	socklen_t len = sizeof creator;
+	int r = u->connected || u->has_backlog ? socket_option(fd, SOL_SOCKET, SO_PEERCRED, &creator, &len) : 0;
+	if (r > 0) {
+		SET(u, creator_pid, (u32)creator.pid);
+		SET(u, creator_uid, creator.uid);
+		SET(u, creator_gid, creator.gid);
+	}
+	return MIN(r, 0);
+}
+
+static int collect_options(int fd, Ckpt__Unix *u)
+{
+	int r = 0;
+	for (size_t i = 0; r >= 0 && i < ARRAY_SIZE(options); i++) {
 		int value;
 		socklen_t len = sizeof value;
-		if (getsockopt(fd, SOL_SOCKET, options[i].name, &value, &len) < 0)
+		r = socket_option(fd, SOL_SOCKET, options[i].name, &value, &len);
+		if (r <= 0)
 			continue;
 		*(protobuf_c_boolean *)((char *)u + options[i].has) = 1;
 		*(s32 *)((char *)u + options[i].value) = value;
 	}
 	struct timeval t;
 	socklen_t len = sizeof t;
-	if (getsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &t, &len) == 0)
+	if (r >= 0 && (r = socket_option(fd, SOL_SOCKET, SO_RCVTIMEO, &t, &len)) > 0)
 		SET(u, receive_timeout, t.tv_sec * 1000000 + t.tv_usec);
-	if (getsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &t, &len) == 0)
+	if (r >= 0 && (r = socket_option(fd, SOL_SOCKET, SO_SNDTIMEO, &t, &len)) > 0)
 		SET(u, send_timeout, t.tv_sec * 1000000 + t.tv_usec);
-	struct ucred creator;
-	len = sizeof creator;
-	if ((u->connected || u->has_backlog) && getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &creator, &len) == 0) {
-		SET(u, creator_pid, (u32)creator.pid);
-		SET(u, creator_uid, creator.uid);
-		SET(u, creator_gid, creator.gid);
-	}
+	if (r < 0)
+		return r;
 	struct pollfd poll_fd = { .fd = fd, .events = POLLIN };
-	SET(u, reset, poll(&poll_fd, 1, 0) == 1 && (poll_fd.revents & POLLERR));
-	int unsent = 0;
-	if (ioctl(fd, SIOCOUTQ, &unsent) == 0)
+	if (poll(&poll_fd, 1, 0) < 0)
+		return fail(SYSCALL, neg_errno(), "poll");
+	SET(u, reset, (poll_fd.revents & POLLERR) != 0);
+	int unsent;
+	r = socket_queue(fd, SIOCOUTQ, &unsent);
+	if (r > 0)
 		SET(u, unsent, (u32)unsent);
+	return r < 0 ? r : collect_creator(fd, u);
 }
 
 /* The supplementary groups of who made it. */
@@ -150,17 +164,17 @@ static int collect_groups(int fd, Ckpt__Unix *u)
 	_cleanup_free_ gid_t *many = NULL;
 	if (!u->creator_pid)
 		return 0;
-	int r = getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, few, &len);
-	if (r < 0 && errno == ERANGE && len > sizeof few) {
+	int r = socket_option(fd, SOL_SOCKET, SO_PEERGROUPS, few, &len);
+	if (r == 0 && errno == ERANGE && len > sizeof few) {
 		many = malloc(len);
 		if (!many)
 			return fail_memory();
-		r = getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, many, &len);
+		r = socket_option(fd, SOL_SOCKET, SO_PEERGROUPS, many, &len);
 	}
-	for (size_t i = 0; r == 0 && i < len / sizeof(gid_t); i++)
+	for (size_t i = 0; r > 0 && i < len / sizeof(gid_t); i++)
 		if (!MESSAGE_APPEND(&u->n_creator_group, &u->creator_group, (many ?: few)[i]))
 			return fail_memory();
-	return 0;
+	return MIN(r, 0);
 }
 
 /* Only socketpair(2) tells a datagram socket who made it: this one was connected to a name, and its owner is gone. */
@@ -198,8 +212,9 @@ static int unix_collect(struct collector *c, const struct subject *subject, stru
 		r = collect_name(fd, u);
 	if (r < 0)
 		return r;
-	collect_options(fd, u);
-	r = collect_lost(fd, u);
+	r = collect_options(fd, u);
+	if (r == 0)
+		r = collect_lost(fd, u);
 	if (r == 0)
 		r = collect_groups(fd, u);
 	if (r == 0)

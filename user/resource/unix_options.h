@@ -56,13 +56,15 @@ static const struct common_option {
 #undef SOCKET_OPTION
 };
 
-/* 0 or -ENOMEM. */
 static inline int collect_common_options(int fd, Ckpt__Unix *u)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(common_options); i++) {
 		int value = 0;
 		socklen_t len = sizeof value;
-		if (getsockopt(fd, SOL_SOCKET, common_options[i].number, &value, &len) < 0 || !value)
+		int r = socket_option(fd, SOL_SOCKET, common_options[i].number, &value, &len);
+		if (r < 0)
+			return r;
+		if (r == 0 || !value)
 			continue;
 		Ckpt__UnixOption *option = MESSAGE_NEW(Ckpt__UnixOption, ckpt__unix_option);
 		if (!option || !MESSAGE_APPEND(&u->n_option, &u->option, option)) {

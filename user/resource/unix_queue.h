@@ -47,6 +47,15 @@ static inline void peek_control(struct peek *p, struct msghdr *m)
 	}
 }
 
+/* Where the next look begins; -1: nothing is set. */
+static inline int set_peek(int fd, int offset)
+{
+	if (offset < 0 || setsockopt(fd, SOL_SOCKET, SO_PEEK_OFF, &offset, sizeof offset) == 0)
+		return 0;
+	fail(UNIX_PEEK, neg_errno(), "SO_PEEK_OFF");
+	return -EIO; /* EAGAIN would say that nothing waits */
+}
+
 /* Looks at up to want bytes (0: one whole message of any length) without consuming; offset: where from, by SO_PEEK_OFF, or -1
  * for the beginning. -EAGAIN: nothing there. */
 static inline int peek_at(int fd, struct peek *p, int offset, size_t want)
@@ -63,8 +72,9 @@ static inline int peek_at(int fd, struct peek *p, int offset, size_t want)
 		}
 		if (!p->data)
 			return fail_memory();
-		if (offset >= 0 && setsockopt(fd, SOL_SOCKET, SO_PEEK_OFF, &offset, sizeof offset) < 0)
-			return fail(UNIX_PEEK, neg_errno(), "SO_PEEK_OFF");
+		int r = set_peek(fd, offset);
+		if (r < 0)
+			return r;
 		struct iovec iov = { p->data, room };
 		struct msghdr m = { .msg_iov = &iov,
 				    .msg_iovlen = 1,
@@ -126,8 +136,9 @@ static inline int first_byte_with_files(int fd, int offset, size_t len, size_t *
 	_cleanup_free_ u8 *data = malloc(len);
 	if (!data)
 		return fail_memory();
-	if (offset >= 0 && setsockopt(fd, SOL_SOCKET, SO_PEEK_OFF, &offset, sizeof offset) < 0)
-		return fail(UNIX_PEEK, neg_errno(), "SO_PEEK_OFF");
+	int r = set_peek(fd, offset);
+	if (r < 0)
+		return r;
 	struct iovec iov[] = { { data, len - 1 }, { NULL, 1 } };
 	struct msghdr m = { .msg_iov = iov, .msg_iovlen = 2 };
 	ssize_t n = recvmsg(fd, &m, MSG_PEEK | MSG_DONTWAIT);
@@ -169,6 +180,8 @@ static inline int collect_messages(struct collector *c, int fd, Ckpt__Unix *u)
 	for (u32 sum = 0;;) {
 		int r = peek_at(fd, &p, offset, 0);
 		bool end = r == 0 && p.len == 0 && !p.nfds && (u->shutdown & 1);
+		if (r == -EAGAIN && u->unread && !u->n_message)
+			return fail(UNIX_PEEK, r, "the first of %u bytes was not there", u->unread);
 		if (r == -EAGAIN || end)
 			return u->n_message || end || offset >= 0 ? judge_seen(c, u->n_message) : 0;
 		if (r == 0)
@@ -201,7 +214,10 @@ static inline int collect_queue(struct collector *c, int fd, Ckpt__Unix *u)
 {
 	int type = type_number(u->type), unread = 0;
 	u8 byte;
-	if (ioctl(fd, SIOCINQ, &unread) == 0)
+	int r = socket_queue(fd, SIOCINQ, &unread);
+	if (r < 0)
+		return r;
+	if (r > 0)
 		SET(u, unread, (u32)unread);
 	if (type == SOCK_STREAM && recv(fd, &byte, 1, MSG_OOB | MSG_PEEK | MSG_DONTWAIT) > 0)
 		SET(u, urgent, true);
@@ -209,8 +225,9 @@ static inline int collect_queue(struct collector *c, int fd, Ckpt__Unix *u)
 		return 0;
 	if (collector_live(c))
 		return collect_flying(c, fd, u);
-	int r = type == SOCK_STREAM ? collect_stream(c, fd, u) : collect_messages(c, fd, u);
-	if (setsockopt(fd, SOL_SOCKET, SO_PEEK_OFF, &u->peek_offset, sizeof u->peek_offset) < 0 && r == 0)
-		r = fail(UNIX_PEEK, neg_errno(), "SO_PEEK_OFF could not be set back to %d", u->peek_offset);
+	r = type == SOCK_STREAM ? collect_stream(c, fd, u) : collect_messages(c, fd, u);
+	int back = socket_set_back(fd, SO_PEEK_OFF, u->peek_offset);
+	if (back < 0 && r == 0)
+		r = fail(UNIX_PEEK, back, "SO_PEEK_OFF could not be set back to %d", u->peek_offset);
 	return r;
 }
