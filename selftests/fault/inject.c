@@ -60,7 +60,9 @@ struct sweep {
 	const char *argv[8];
 	char *before; /* what there is when nothing was left */
 	int calls, step;
+	int call; /* of this number alone, 0: of all */
 	int failed, passed;
+	bool stops; /* makers stop themselves, and are to stand still */
 	bool judged; /* what was restored judges itself, and its directory is put back; else it is killed, since its judgement ends
 		      * what lives outside of it */
 };
@@ -69,14 +71,16 @@ static struct struck strike_at(struct sweep *s, int n, int error, bool children,
 {
 	printf("%s at call %d of %d: ", strerrorname_np(error) ?: "nothing", n, s->calls);
 	fflush(stdout);
-	struct struck struck = strike_run(ckpt_path(), s->argv, &(struct strike){ n, error, children }, output);
+	const struct strike strike = { .at = n, .error = error, .children = children, .nr = s->call, .stops = s->stops };
+	struct struck struck = strike_run(ckpt_path(), s->argv, &strike, output);
 	snprintf(what, 200, "%s at call %d of %d (number %d, %s)", strerrorname_np(error) ?: "nothing", n, s->calls, struck.nr,
 		 struck.on);
 	printf("number %d, %s\n", struck.nr, struck.on);
 	return struck;
 }
 
-static void dump_at(struct sweep *s, const char *reference, int n, int error)
+/* false: there is no such call. */
+static bool dump_at(struct sweep *s, const char *reference, int n, int error)
 {
 	char what[200];
 	_cleanup_text_ struct text output = { 0 };
@@ -87,6 +91,7 @@ static void dump_at(struct sweep *s, const char *reference, int n, int error)
 		check_image(&s->t, reference, what);
 	left_check(s->before, what);
 	*(no ? &s->failed : &s->passed) += struck.injected;
+	return struck.nr >= 0;
 }
 
 /* So many calls of a run; all of them. */
@@ -112,32 +117,55 @@ static char reference[80];
 
 static void dump_one(struct sweep *s, int n, int error) { dump_at(s, reference, n, error); }
 
-static void sweep_dump(const char *const *argv, int points, bool rests)
+static void begin_dump(struct sweep *s, const char *const *argv, bool rests)
 {
-	char pid[16];
-	struct sweep s = { 0 };
-	target_startv(&s.t, argv);
+	static char pid[16];
+	*s = (struct sweep){ 0 };
+	target_startv(&s->t, argv);
 	if (rests)
-		snprintf(reference, sizeof reference, "%s.reference", s.t.image);
-	snprintf(pid, sizeof pid, "%d", s.t.pid);
+		snprintf(reference, sizeof reference, "%s.reference", s->t.image);
+	snprintf(pid, sizeof pid, "%d", s->t.pid);
 	if (rests)
 		CHECK_EQ(ckpt(NULL, "dump", pid, reference, "--leave-running"), 0);
-	s.before = left_look();
-	memcpy(s.argv, (const char *[]){ "ckpt", "dump", pid, s.t.image, "--leave-running", NULL }, 6 * sizeof *s.argv);
+	s->before = left_look();
+	memcpy(s->argv, (const char *[]){ "ckpt", "dump", pid, s->t.image, "--leave-running", NULL }, 6 * sizeof *s->argv);
 	for (int i = 0; i < STRIKE_WHOLE; i++) {
 		char what[200];
 		_cleanup_text_ struct text output = { 0 };
-		struct struck whole = strike_at(&s, 0, 0, true, what, &output);
+		struct struck whole = strike_at(s, 0, 0, true, what, &output);
 		if (failed(&whole, &output, what))
 			FAIL("the dump itself does not work under a tracer: %s", output.data);
-		check_image(&s.t, reference, what);
-		s.calls = strike_least(s.calls, &whole);
+		check_image(&s->t, reference, what);
+		s->calls = strike_least(s->calls, &whole);
 	}
+}
+
+static void end_dump(struct sweep *s)
+{
+	target_dump(&s->t, false);
+	target_restore(&s->t, 0);
+	target_judge(&s->t);
+	free(s->before);
+}
+
+static void sweep_dump(const char *const *argv, int points, bool rests)
+{
+	struct sweep s;
+	begin_dump(&s, argv, rests);
 	sweep_errors(&s, points, dump_one);
-	target_dump(&s.t, false);
-	target_restore(&s.t, 0);
-	target_judge(&s.t);
-	free(s.before);
+	end_dump(&s);
+}
+
+/* One call, at each of its turns: what it does not tell is no state of the program, and what it was to put back is put back. */
+static void sweep_call(const char *const *argv, int call, int error)
+{
+	struct sweep s;
+	begin_dump(&s, argv, true);
+	s.call = call;
+	for (int n = 1; dump_at(&s, reference, n, error); n++)
+		;
+	CHECK(s.failed > 0);
+	end_dump(&s);
 }
 
 /* --- a restore --- */
@@ -163,18 +191,21 @@ static void judge_restore(struct sweep *s, const struct struck *struck, const st
 	*(no ? &s->failed : &s->passed) += struck->injected;
 }
 
-static void restore_at(struct sweep *s, int n, int error)
+static struct struck restore_struck(struct sweep *s, int n, int error)
 {
 	char what[200];
 	_cleanup_text_ struct text output = { 0 };
 	struct struck struck = strike_at(s, n, error, false, what, &output);
 	judge_restore(s, &struck, &output, what);
+	return struck;
 }
+
+static void restore_at(struct sweep *s, int n, int error) { (void)restore_struck(s, n, error); }
 
 static void begin_restore(struct sweep *s, const char *const *argv, bool judged)
 {
 	char what[200];
-	*s = (struct sweep){ .judged = judged };
+	*s = (struct sweep){ .judged = judged, .stops = !strcmp(argv[0], "crowd") };
 	target_startv(&s->t, argv);
 	target_dump(&s->t, false);
 	if (!strcmp(argv[0], "named")) /* none of what its sockets had left */
@@ -220,6 +251,7 @@ static void sweep_steps(const char *const *argv, u32 slice)
 	struct spoil spoil = { .step = UINT32_MAX, .how = SPOIL_FAILS }; /* the first round counts them */
 	struct strike strike = { .at_birth = spoil_step, .arg = &spoil };
 	begin_restore(&s, argv, true);
+	strike.stops = s.stops;
 	s.failed = s.passed = 0;
 	int named = 0;
 	for (u32 i = 0; i == 0 || i <= (slice && named > 5 ? slice : spoil.steps); i++) {
@@ -288,54 +320,105 @@ TEST(soak_steps_makers, .root = true, .manual = true, .seconds = 7200)
 
 /* --- one program for each kind: a few calls of its dump and its restore, and in the soak all of them --- */
 
-#define SOAK_DUMP(name, own_net, ...)                                                                                          \
-	TEST(soak_inject_dump_##name, .root = true, .net = own_net, .manual = true, .seconds = 7200)                           \
+/* QUIET: it changes nothing while it waits, so that all its images are equal. */
+enum { PLAIN = 0, QUIET = 1, NET = 2 };
+
+#define SOAK_DUMP(name, flags, ...)                                                                                            \
+	TEST(soak_inject_dump_##name, .root = true, .net = ((flags)&NET) != 0, .manual = true, .seconds = 7200)                \
 	{                                                                                                                      \
-		sweep_dump(ARGV(__VA_ARGS__), ALL, false);                                                                     \
+		sweep_dump(ARGV(__VA_ARGS__), ALL, (flags)&QUIET);                                                             \
 	}
-#define SOAK_RESTORE(name, own_net, ...)                                                                                       \
-	TEST(soak_inject_restore_##name, .root = true, .net = own_net, .manual = true, .seconds = 7200)                        \
+#define SOAK_RESTORE(name, flags, ...)                                                                                         \
+	TEST(soak_inject_restore_##name, .root = true, .net = ((flags)&NET) != 0, .manual = true, .seconds = 7200)             \
 	{                                                                                                                      \
 		sweep_restore(ARGV(__VA_ARGS__), ALL, false);                                                                  \
 	}
-#define SOAK(name, own_net, ...)                                                                                               \
-	SOAK_DUMP(name, own_net, __VA_ARGS__)                                                                                  \
-	SOAK_RESTORE(name, own_net, __VA_ARGS__)
-#define KIND_RESTORE(name, own_net, ...)                                                                                       \
-	TEST(restore_##name, .root = true, .net = own_net) { sweep_restore(ARGV(__VA_ARGS__), FEW, false); }                   \
-	SOAK_RESTORE(name, own_net, __VA_ARGS__)
-#define KIND(name, own_net, ...)                                                                                               \
-	TEST(dump_##name, .root = true, .net = own_net) { sweep_dump(ARGV(__VA_ARGS__), FEW, false); }                         \
-	SOAK_DUMP(name, own_net, __VA_ARGS__)                                                                                  \
-	KIND_RESTORE(name, own_net, __VA_ARGS__)
+#define SOAK(name, flags, ...)                                                                                                 \
+	SOAK_DUMP(name, flags, __VA_ARGS__)                                                                                    \
+	SOAK_RESTORE(name, flags, __VA_ARGS__)
+#define KIND_RESTORE(name, flags, ...)                                                                                         \
+	TEST(restore_##name, .root = true, .net = ((flags)&NET) != 0) { sweep_restore(ARGV(__VA_ARGS__), FEW, false); }        \
+	SOAK_RESTORE(name, flags, __VA_ARGS__)
+#define KIND(name, flags, ...)                                                                                                 \
+	TEST(dump_##name, .root = true, .net = ((flags)&NET) != 0) { sweep_dump(ARGV(__VA_ARGS__), FEW, false); }              \
+	SOAK_DUMP(name, flags, __VA_ARGS__)                                                                                    \
+	KIND_RESTORE(name, flags, __VA_ARGS__)
 
-KIND(aio, false, "aio")
-KIND(bpf_maps, false, "bpfmaps")
-KIND(descriptor_tables, false, "tables")
-KIND(epoll, false, "epoll")
-KIND(fanotify, false, "fanotify")
-KIND(huge_pages, false, "hugepages")
-KIND_RESTORE(inotify, false, "watches") /* who looks for what is left makes events */
-KIND(message_queues, false, "mqueues")
-KIND(packets, true, "packets")
-KIND(tcp, true, "/usr/bin/python3", "loop.py", "tcp")
-KIND(timerfds, false, "timerfds")
-KIND(tun, true, "tuns")
-KIND(sysv_messages, false, "sysvipc")
-KIND(sysv_segments, false, "sysvshm")
-KIND(sysv_semaphores, false, "sysvsem")
-KIND(sysv_undo, false, "sysvsem", "undo")
+KIND(aio, QUIET, "aio")
+KIND(bpf_maps, QUIET, "bpfmaps")
+KIND(descriptor_tables, QUIET, "tables")
+KIND(epoll, PLAIN, "epoll")
+KIND(fanotify, QUIET, "fanotify")
+KIND(huge_pages, QUIET, "hugepages")
+KIND_RESTORE(inotify, PLAIN, "watches") /* who looks for what is left makes events */
+KIND(message_queues, QUIET, "mqueues")
+KIND(packets, QUIET | NET, "packets")
+KIND(tcp, NET, "/usr/bin/python3", "loop.py", "tcp")
+KIND(timerfds, QUIET, "timerfds")
+KIND(tun, QUIET | NET, "tuns")
+KIND(sysv_messages, QUIET, "sysvipc")
+KIND(sysv_segments, QUIET, "sysvshm")
+KIND(sysv_semaphores, QUIET, "sysvsem")
+KIND(sysv_undo, QUIET, "sysvsem", "undo")
 
-SOAK(io_uring, false, "urings", "registered")
-SOAK(locks, false, "locks")
-SOAK(nameless_files, false, "ghosts")
-SOAK(netlink, true, "netlink")
-SOAK(packet_rings, true, "rings")
-SOAK(terminals_hung_up, false, "hangups")
-SOAK(terminals_with_data, false, "typeahead")
-SOAK(unix_datagrams, true, "unix", "datagrams")
-SOAK(unix_listeners, true, "unix", "listeners")
-SOAK(userfaultfd, false, "userfaults")
+SOAK(advice, QUIET, "advice")
+SOAK(asynchronous_files, QUIET, "asyncs")
+SOAK_DUMP(connections, QUIET | NET, "tcp") /* addresses of killed connections are in use for a minute */
+SOAK(connections_begun, QUIET | NET, "connecting")
+SOAK(connections_multipath, QUIET | NET, "multipath")
+SOAK(controls, PLAIN, "controls")
+SOAK(descriptors_of_processes, QUIET, "pidfds")
+SOAK(descriptors_of_signals, QUIET, "signalfds")
+SOAK(dispatch, QUIET, "dispatch")
+SOAK(files_of_processes, QUIET, "procfiles")
+SOAK(filters, PLAIN, "attributes", "seccomp")
+SOAK(inet, QUIET | NET, "inet")
+SOAK(io_uring, QUIET, "urings", "registered")
+SOAK(kin, PLAIN, "kin")
+SOAK(ldt, PLAIN, "ldt") /* a hijack that failed leaves its code behind the vDSO to the next one */
+SOAK(leases, QUIET, "leases")
+SOAK(listeners, NET, "listens", "127.0.0.1", "shares")
+SOAK(locks, QUIET, "locks")
+SOAK(memory_files, PLAIN, "memfds")
+SOAK(memory_policies, PLAIN, "numa")
+SOAK(message_queues_told, QUIET, "mqueues", "told")
+SOAK(nameless_files, PLAIN, "ghosts")
+SOAK(namespaces, QUIET, "namespaces")
+SOAK(netlink, QUIET | NET, "netlink")
+SOAK_DUMP(options, QUIET | NET, "options")
+SOAK(packet_rings, QUIET | NET, "rings")
+SOAK(protection_keys, QUIET, "pkeys")
+SOAK(rights, PLAIN, "rights", "own")
+SOAK(seals, PLAIN, "seals")
+SOAK(signals, QUIET, "signals")
+SOAK(sockets_in_flight, QUIET, "sockets")
+SOAK(tags, QUIET, "tags")
+SOAK(terminals_hung_up, QUIET, "hangups")
+SOAK(terminals_with_data, QUIET, "typeahead")
+SOAK(threads, PLAIN, "threads")
+SOAK(timers, PLAIN, "timers")
+SOAK(unix_datagrams, QUIET | NET, "unix", "datagrams")
+SOAK(unix_listeners, QUIET | NET, "unix", "listeners")
+SOAK(unix_queues, QUIET, "queues", "large")
+SOAK(userfaultfd, QUIET, "userfaults")
+
+TEST(asks_sockets, .root = true, .seconds = 120) { sweep_call(ARGV("sockets"), SYS_getsockopt, ENOMEM); }
+TEST(asks_queues, .root = true, .seconds = 120) { sweep_call(ARGV("sockets"), SYS_ioctl, EIO); }
+TEST(peeks_at_sockets, .root = true, .seconds = 120) { sweep_call(ARGV("sockets"), SYS_setsockopt, EAGAIN); }
+TEST(repairs_connections, .root = true, .net = true, .seconds = 120) { sweep_call(ARGV("tcp"), SYS_setsockopt, EINTR); }
+TEST(asks_message_queues, .root = true, .seconds = 120) { sweep_call(ARGV("mqueues", "told"), SYS_pread64, EIO); }
+
+/* The proof asks sockets too. */
+TEST(proves_sockets, .root = true, .seconds = 120)
+{
+	struct sweep s;
+	begin_restore(&s, ARGV("sockets"), false);
+	s.call = SYS_setsockopt;
+	for (int n = 1; restore_struck(&s, n, EAGAIN).nr >= 0; n++)
+		;
+	CHECK(s.failed > 0);
+	end_restore(&s);
+}
 
 /* What ckpt itself has attached still, because its world did not get to its end, goes away too. */
 TEST(segments_stay_attached, .root = true)

@@ -176,6 +176,9 @@ static bool stops(struct run *run, pid_t tid, int signal)
 	return true;
 }
 
+/* What was struck goes on at its own pace, where nobody looks any more. */
+static bool looks(const struct run *run) { return run->out.nr < 0 || run->failing || run->strike->seen || run->strike->stops; }
+
 static void follow(struct run *run)
 {
 	int status;
@@ -193,7 +196,7 @@ static void follow(struct run *run)
 		if (!event && stops(run, tid, signal))
 			continue;
 		bool ours = event || signal == (SIGTRAP | 0x80) || signal == SIGSTOP;
-		ptrace(PTRACE_SYSCALL, tid, NULL, ours ? 0 : signal);
+		ptrace(looks(run) ? PTRACE_SYSCALL : PTRACE_CONT, tid, NULL, ours ? 0 : signal);
 	}
 }
 

@@ -20,7 +20,7 @@ struct strike {
 };
 
 struct struck {
-	int calls;     /* seen in all; less than `at`: it was not struck */
+	int calls;     /* seen until the strike, or in all; less than `at`: it was not struck */
 	int status;    /* wait status of the command */
 	int nr;        /* the call that was struck, -1: none */
 	char on[100];  /* for people: the file that the call was about */
