@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-/* sysvshm DIR [WHAT]: segments of System V shared memory: one with a key, one that goes with its last attachment, one attached for
- * reading too, shared with a child. part: attached in part; outside: a process outside of the tree has it attached too, and writes to it. */
+/* sysvshm DIR [outside]: segments of System V shared memory: one with a key, one that goes with its last attachment, one attached for
+ * reading too, shared with a child. outside: a process outside of the tree has it attached too, and writes to it. */
 #include "judge.h"
 #include <sys/ipc.h>
 #include <sys/shm.h>
@@ -78,16 +78,6 @@ static void judge_segments(pid_t child)
 	MUST_EQ(shmctl(keyed, IPC_RMID, NULL), 0);
 }
 
-static int hold_part(void)
-{
-	MUST_EQ(munmap(board + 4096, 4096), 0);
-	judge_wait();
-	board[0] = 1;
-	MUST_EQ(shmdt(board), 0);
-	MUST_EQ(shmctl(keyed, IPC_RMID, NULL), 0);
-	return judge_pass();
-}
-
 /* The process outside counts while the tree is away. */
 static int share_outside(void)
 {
@@ -125,8 +115,6 @@ int main(int argc, char **argv)
 	keyed = shmget(KEY, SIZE, IPC_CREAT | IPC_EXCL | 0640);
 	MUST(keyed >= 0);
 	board = attach(keyed, 0);
-	if (argc > 2 && !strcmp(argv[2], "part"))
-		return hold_part();
 	if (argc > 2)
 		return share_outside();
 	reader = attach(keyed, SHM_RDONLY);

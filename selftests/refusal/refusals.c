@@ -303,7 +303,6 @@ TEST(landlock_domain, .root = true)
 TEST(sysvsem_undo_of_many_sets, .root = true) { refused_program("sysvsem", "many", EXIT_KERNEL, "[SYSVSEM_UNDO]"); }
 TEST(sysvsem_undo_that_is_shared, .root = true) { refused_program("sysvsem", "kin", EXIT_UNSUPPORTED, "[SYSVSEM_SHARED]"); }
 TEST(sysvsem_undo_below_zero, .root = true) { refused_program("sysvsem", "limit", EXIT_UNSUPPORTED, "[SYSVSEM_LIMIT]"); }
-TEST(sysvshm_part, .root = true) { refused_program("sysvshm", "part", EXIT_UNSUPPORTED, "[SYSVSHM_PART]"); }
 /* Segments of System V shared memory: the IPC namespace is the test's. */
 #define SEGMENT_KEY 0x434b5054 /* as sysvshm.c has it */
 TEST(sysvshm_another_namespace, .root = true)

@@ -220,7 +220,7 @@ static int judge_resource(const struct graph *g, const struct object *o, const s
 /* A restore runs its plan in the address spaces that it makes. */
 static int judge_room(const struct graph *g)
 {
-	int r = holes_judge(g);
+	int r = holes_judge(g, registry_map_room(g));
 	return r == -ENOSPC ? fail(ARENA_ROOM, 0, "in all its processes together, at one address") : r;
 }
 

@@ -71,13 +71,13 @@ int holes_find(u64 *ret, const struct graph *g, const struct hole_range *used, s
 #define PLAN_BYTES (128ull << 20)
 #define PLAN_BYTES_PER_VMA 1024u
 
-int holes_judge(const struct graph *g)
+int holes_judge(const struct graph *g, u64 more)
 {
 	u64 mapped = 0, count = 0, at;
 	for (struct object *o = NULL; (o = graph_next(g, &kind_vmas, o)); count += o->count)
 		for (u32 i = 0; i < o->count; i++)
 			mapped += ((const struct vma *)o->data)[i].end - ((const struct vma *)o->data)[i].start;
-	u64 need = PLAN_BYTES + count * PLAN_BYTES_PER_VMA, all = arch_task_size() - sweeps[0].lowest;
+	u64 need = PLAN_BYTES + count * PLAN_BYTES_PER_VMA + more, all = arch_task_size() - sweeps[0].lowest;
 	/* not all holes can be smaller than they are on average */
 	if (mapped < all && (all - mapped) / (count + 1) > need + 3 * sweeps[0].margin)
 		return 0;

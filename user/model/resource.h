@@ -7,6 +7,7 @@
 struct collector;
 struct plan;
 struct vma;
+struct hole_range;
 struct policies;
 
 enum scope {
@@ -55,8 +56,11 @@ struct resource {
 	int (*plan)(struct plan *, const struct graph *, const struct object *);
 	/* Bytes of steps and data that its plan takes beyond what the size of its message tells. May be NULL: none. */
 	u64 (*room)(const struct object *);
-	/* FILE scope: the steps that map it where and as the mapping is, when that is not mmap(2) of its descriptor. May be NULL. */
-	void (*map)(struct plan *, u32 pid, const struct graph *, const struct vma *);
+	/* FILE scope: the steps that map it where and as the mapping is, when that is not mmap(2) of its descriptor. room: of what
+	 * map_room() says, free then; nothing may stay there. May be NULL. */
+	void (*map)(struct plan *, u32 pid, const struct graph *, const struct vma *, const struct hole_range *room);
+	/* FILE scope: bytes of address space in which mappings are made before they come to their places. May be NULL: none. */
+	u64 (*map_room)(const struct graph *);
 	/* FILE scope: its mmap(2) takes no address, so a mapping comes back to its place when there is no other. */
 	bool kernel_places;
 };

@@ -232,7 +232,8 @@ static void plan_completed(struct plan *plan, struct place at, const Ckpt__Aio *
 		plan_write_memory(plan, at, events, data + (u32)(first * size), (count - first) * size);
 }
 
-static void aio_map(struct plan *plan, u32 pid, const struct graph *graph, const struct vma *v)
+static void aio_map(struct plan *plan, u32 pid, const struct graph *graph, const struct vma *v,
+		    const struct hole_range *room _unused_)
 {
 	struct place at = AT(pid, STAGE_MAP);
 	const Ckpt__Aio *a = graph_data(graph, &kind_aio, v->file);

@@ -35,3 +35,11 @@ const struct resource *registry_of_kind(const struct kind *kind)
 			return *r;
 	return NULL;
 }
+
+u64 registry_map_room(const struct graph *graph)
+{
+	u64 bytes = 0;
+	for (const struct resource *const *r = registry; *r; r++)
+		bytes = MAX(bytes, (*r)->map_room ? (*r)->map_room(graph) : 0);
+	return bytes;
+}

@@ -24,3 +24,5 @@ const struct resource *registry_of_file(const struct graph *, u32 file);
 const struct resource *registry_of_kind(const struct kind *);
 /* All kinds that an image may hold, of the spine and of resources; NULL-terminated. */
 void registry_kinds(const struct kind *ret[REGISTRY_KINDS]);
+/* Bytes of address space that are free in each process while its mappings are made, as resources want them; 0: none. */
+u64 registry_map_room(const struct graph *);

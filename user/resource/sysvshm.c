@@ -2,6 +2,8 @@
 /* Owns segments of System V shared memory that the tree has attached (shmop(2)). They belong to the IPC namespace and outlive
  * processes: at a restore the very segment may still be there. */
 #include "collect/collect.h"
+#include "model/holes.h"
+#include "model/vma.h"
 #include "resource/memory_object.h"
 #include "resource/same_inode.h"
 #include "resource/sysv.h"
@@ -16,6 +18,8 @@
 #define SHM_DEST 01000
 #define SHM_LOCKED 02000
 #endif
+
+#define REACH_MAX (1ull << 62) /* bytes, of an offset */
 
 static const struct kind kind_sysvshm = { .name = "sysvshm", .desc = &ckpt__sysvshm__descriptor };
 static const struct sysv segments = { "segment", "/proc/sys/kernel/shm_next_id", SYS_shmget };
@@ -61,13 +65,61 @@ static int sysvshm_collect(struct collector *c, const struct subject *subject, s
 	return collector_keep_memory(c, o->id);
 }
 
-/* --- judge --- */
+/* --- attachments --- */
+
+/* What one shmat(2) has attached, as far as it is mapped: in parts at the distances from each other that they have in the segment.
+ * A part that mremap(2) has put elsewhere is one of its own. */
+struct attachment {
+	const struct vma *part; /* mappings of the process, from the first part on */
+	u32 count;
+	u64 page, whole;   /* bytes of the segment's pages, and of the segment */
+	u64 mapped, reach; /* bytes of all parts; from the segment's beginning to the end of the last one */
+};
 
 static const Ckpt__Sysvshm *segment_of(const struct graph *graph, u32 file)
 {
 	const Ckpt__Sysvshm *s = file ? graph_data(graph, &kind_sysvshm, file) : NULL;
 	return s ? graph_data(graph, &kind_sysvshm, s->memory) : NULL;
 }
+
+static u64 whole_of(const struct graph *graph, const struct vma *v)
+{
+	return ALIGN_UP(segment_of(graph, v->file)->size, page_of(graph, v->file));
+}
+
+static u64 reach_of(const struct vma *v) { return v->pgoff + (v->end - v->start); }
+
+static bool is_together(const struct vma *a, const struct vma *b)
+{
+	return a->file == b->file && a->start - a->pgoff == b->start - b->pgoff;
+}
+
+/* Does it go on where the one before it ends, as mprotect(2) cuts them? */
+static bool goes_on(const struct vma *v) { return v->start == v[-1].end && is_together(v, v - 1); }
+
+/* The attachment whose first part v is; false: v is another one. longest: no mapping reaches beyond. */
+static bool find_attachment(struct attachment *ret, const struct graph *graph, const struct object *vmas, const struct vma *v,
+			    u64 longest)
+{
+	const struct vma *all = vmas->data;
+	u32 first = (u32)(vma_at(all, vmas->count, v->start) - all);
+	for (u32 i = first; i-- > 0 && all[i].start + v->pgoff >= v->start;)
+		if (is_together(&all[i], v))
+			return false;
+	*ret = (struct attachment){ .part = all + first, .page = page_of(graph, v->file), .whole = whole_of(graph, v) };
+	for (u32 i = first; i < vmas->count && all[i].start - v->start + v->pgoff < longest; i++)
+		if (is_together(&all[i], v)) {
+			ret->count = i - first + 1;
+			ret->mapped += all[i].end - all[i].start;
+			ret->reach = reach_of(&all[i]);
+		}
+	return true;
+}
+
+/* Is all of it where shmat(2) puts it? */
+static bool is_whole(const struct attachment *a) { return a->mapped == a->whole && a->reach == a->whole; }
+
+/* --- judge --- */
 
 /* Attachments of the segment by processes of the tree. */
 static u64 count_attached(const struct graph *graph, const Ckpt__Sysvshm *segment)
@@ -85,21 +137,46 @@ static bool is_shared_outside(const struct graph *graph, const Ckpt__Sysvshm *s)
 	return s->attached > count_attached(graph, s);
 }
 
-/* shmat(2) attaches all of a segment. */
-static int judge_attachments(const struct graph *graph, u32 file, u64 size)
+/* mremap(2) of a part of huge pages: Linux 5.16. */
+static bool moves_huge_pages(u64 page)
 {
-	u64 whole = ALIGN_UP(size, page_of(graph, file));
+	int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_HUGETLB | (int)huge_page_bits(page);
+	char *at = mmap(NULL, 4 * page, PROT_NONE, flags, -1, 0);
+	if (at == MAP_FAILED)
+		return false;
+	bool moves = mremap(at, page, page, MREMAP_MAYMOVE | MREMAP_FIXED, at + 2 * page) == at + 2 * page;
+	munmap(at, 4 * page);
+	return moves;
+}
+
+static int judge_part(const struct graph *graph, const struct object *vmas, const struct vma *v, enum direction direction)
+{
+	u64 page = page_of(graph, v->file), whole = whole_of(graph, v), len = v->end - v->start;
+	struct attachment a;
+	bool huge = page != PAGE_BYTES;
+	if (!page_is_sane(page) || (v->start | len | v->pgoff) & (page - 1) || v->pgoff > REACH_MAX ||
+	    (huge && reach_of(v) > whole))
+		return fail(IMAGE_VALUE, 0, "%llu bytes from offset %llu of %llu", (unsigned long long)len,
+			    (unsigned long long)v->pgoff, (unsigned long long)whole);
+	bool stays = !huge || direction == DIRECTION_DUMP || !find_attachment(&a, graph, vmas, v, whole) || is_whole(&a);
+	return stays || moves_huge_pages(page)
+		       ? 0
+		       : fail(SYSVSHM_PART, 0, "%llu bytes from offset %llu of %llu", (unsigned long long)len,
+			      (unsigned long long)v->pgoff, (unsigned long long)whole);
+}
+
+static int judge_parts(const struct graph *graph, u32 file, enum direction direction)
+{
 	int r = 0;
 	for (const struct object *o = NULL; (o = graph_next(graph, &kind_vmas, o));)
 		for (u32 i = 0; i < o->count; i++) {
 			const struct vma *v = &((const struct vma *)o->data)[i];
-			if (v->file != file || (!v->pgoff && v->end - v->start == whole))
+			if (v->file != file)
 				continue;
 			WORKING_ON_TASK(o->id);
 			WORKING_ON_VMA(v->start, v->end);
-			r = fail(SYSVSHM_PART, 0, "%llu bytes from offset %llu of %llu",
-				 (unsigned long long)(v->end - v->start), (unsigned long long)v->pgoff,
-				 (unsigned long long)size);
+			if (judge_part(graph, o, v, direction) < 0)
+				r = -EINVAL;
 		}
 	return r;
 }
@@ -134,7 +211,7 @@ static int sysvshm_judge(const struct graph *graph, const struct object *o, enum
 	const Ckpt__Sysvshm *s = o->data, *segment = segment_of(graph, o->id);
 	if (!segment || segment->memory != s->memory || segment->id != s->id)
 		return fail(IMAGE_INCONSISTENT, 0, "segment %u", s->id);
-	int r = judge_attachments(graph, o->id, segment->size);
+	int r = judge_parts(graph, o->id, direction);
 	return r == 0 && s == segment && direction == DIRECTION_RESTORE ? judge_restore(graph, o, s) : r;
 }
 
@@ -208,15 +285,73 @@ static int sysvshm_plan(struct plan *plan, const struct graph *graph, const stru
 	return 0;
 }
 
+/* Where an attachment is taken to pieces: none is, where all are whole. It begins at a page of its own. */
+static u64 sysvshm_map_room(const struct graph *graph)
+{
+	u64 longest = 0, page = 0;
+	bool parts = false;
+	if (!graph_next(graph, &kind_sysvshm, NULL))
+		return 0;
+	for (const struct object *o = NULL; (o = graph_next(graph, &kind_vmas, o));)
+		for (u32 i = 0; i < o->count; i++) {
+			const struct vma *v = &((const struct vma *)o->data)[i];
+			if (!segment_of(graph, v->file))
+				continue;
+			u64 whole = whole_of(graph, v);
+			parts |= v->pgoff || v->end - v->start != whole;
+			longest = MAX(longest, MAX(whole, reach_of(v)));
+			page = MAX(page, page_of(graph, v->file));
+		}
+	return parts ? longest + page : 0;
+}
+
+static void move(struct plan *plan, struct place at, u64 from, u64 old, u64 len, u64 to)
+{
+	u64 flags = from == to ? 0 : MREMAP_MAYMOVE | MREMAP_FIXED;
+	step_expect(plan_call(plan, at, SYS_mremap, ARG(from), ARG(old), ARG(len), ARG(flags), ARG(to)), (s64)to);
+}
+
+/* All of it is attached in the room, and what belongs together goes to its place in one piece. */
+static void plan_moves(struct plan *plan, struct place at, const struct attachment *a, u64 room)
+{
+	const struct vma *end = a->part + a->count;
+	if (a->reach > a->whole) /* mremap(2) had made it longer than the segment */
+		move(plan, at, room, a->whole, a->reach, room);
+	for (const struct vma *v = a->part, *next; v < end; v = next) {
+		for (next = v + 1; next < end && goes_on(next);)
+			next++;
+		if (is_together(v, a->part))
+			move(plan, at, room + v->pgoff, next[-1].end - v->start, next[-1].end - v->start, v->start);
+	}
+	plan_call(plan, at, SYS_munmap, ARG(room), ARG(MAX(a->reach, a->whole)));
+}
+
+/* One mapping is one attachment for the kernel (shm_nattch), which never makes one of two: so they are cut while all are alike. */
+static void plan_cuts(struct plan *plan, struct place at, const struct attachment *a, int prot)
+{
+	for (const struct vma *v = a->part + 1; v < a->part + a->count; v++)
+		for (int turn = 0; turn < 2 && goes_on(v) && is_together(v, a->part); turn++)
+			plan_call(plan, at, SYS_mprotect, ARG(v->start), ARG(v->end - v->start), ARG(turn ? prot : PROT_NONE));
+}
+
 /* Attached for what it was attached for; protected since, perhaps. */
-static void sysvshm_map(struct plan *plan, u32 pid, const struct graph *graph, const struct vma *v)
+static void sysvshm_map(struct plan *plan, u32 pid, const struct graph *graph, const struct vma *v,
+			const struct hole_range *room)
 {
 	struct place at = AT(pid, STAGE_MAP);
 	const Ckpt__Sysvshm *s = graph_data(graph, &kind_sysvshm, v->file);
-	bool writable = v->flags & VMA_MAYWRITE;
-	int prot = PROT_READ | (writable ? PROT_WRITE : 0) | (int)(v->prot & PROT_EXEC);
-	int flags = (writable ? 0 : SHM_RDONLY) | (v->prot & PROT_EXEC ? SHM_EXEC : 0);
-	step_expect(plan_call(plan, at, SYS_shmat, ARG(s->id), ARG(v->start), ARG(flags)), (s64)v->start);
+	const Ckpt__Task *task = graph_data(graph, &kind_task, pid);
+	u64 longest = MAX(room->end - room->start, whole_of(graph, v));
+	int prot = PROT_READ | (v->flags & VMA_MAYWRITE ? PROT_WRITE : 0);
+	struct attachment a;
+	if (find_attachment(&a, graph, graph_find(graph, &kind_vmas, task->mm), v, longest)) {
+		u64 where = is_whole(&a) ? v->start : ALIGN_UP(room->start, a.page);
+		step_expect(plan_call(plan, at, SYS_shmat, ARG(s->id), ARG(where), ARG(prot & PROT_WRITE ? 0 : SHM_RDONLY)),
+			    (s64)where);
+		if (!is_whole(&a))
+			plan_moves(plan, at, &a, where);
+		plan_cuts(plan, at, &a, prot);
+	}
 	if ((int)v->prot != prot)
 		plan_call(plan, at, SYS_mprotect, ARG(v->start), ARG(v->end - v->start), ARG(v->prot));
 }
@@ -230,4 +365,5 @@ const struct resource resource_sysvshm = {
 	.judge = sysvshm_judge,
 	.plan = sysvshm_plan,
 	.map = sysvshm_map,
+	.map_room = sysvshm_map_room,
 };

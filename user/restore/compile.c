@@ -21,25 +21,26 @@ static bool has_huge(const struct graph *g)
 	return false;
 }
 
-/* Room for huge pages is left out where there is none. */
+/* Room for huge pages is left out where there is none, but none that mappings need. */
 int compile_site(struct site *ret, const struct graph *g, const struct survey *survey, u64 data_size)
 {
-	u64 arena = SITE_CODE + data_size + VDSO_SLOT, at = 0;
+	u64 arena = SITE_CODE + data_size + VDSO_SLOT, bench = registry_map_room(g), needed = arena + bench, at = 0;
 	u64 room = caps_has(survey->caps, CAN_UFFD_MOVE) && has_huge(g) ? HUGE_BYTES + 2 * SITE_ROOM : 0;
 	_cleanup_free_ struct hole_range *own = calloc(survey->own.n + 1, sizeof *own);
 	if (!own)
 		return fail_memory();
 	for (size_t i = 0; i < survey->own.n; i++)
 		own[i] = (struct hole_range){ survey->own.v[i].start, survey->own.v[i].end };
-	int r = holes_find(&at, g, own, survey->own.n, arena + room);
+	int r = holes_find(&at, g, own, survey->own.n, needed + room);
 	if (r == -ENOSPC && room) {
 		room = 0;
-		r = holes_find(&at, g, own, survey->own.n, arena);
+		r = holes_find(&at, g, own, survey->own.n, needed);
 	}
 	if (r < 0)
-		return r == -ENOSPC ? fail(ARENA_ROOM, 0, "%llu bytes are needed", (unsigned long long)arena) : r;
+		return r == -ENOSPC ? fail(ARENA_ROOM, 0, "%llu bytes are needed", (unsigned long long)needed) : r;
 	*ret = (struct site){ .code = at, .data = at + SITE_CODE, .slot = at + SITE_CODE + data_size, .end = at + arena };
-	ret->room = room ? ALIGN_UP(ret->end, HUGE_BYTES) : 0;
+	ret->bench = (struct hole_range){ ret->end, ret->end + bench };
+	ret->room = room ? ALIGN_UP(ret->bench.end, HUGE_BYTES) : 0;
 	for (size_t i = survey->own.n; i-- > 0;) /* it may consist of several mappings */
 		if (!strcmp(survey->own.v[i].name, "[heap]"))
 			ret->heap = survey->own.v[i].start;

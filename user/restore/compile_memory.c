@@ -216,7 +216,7 @@ static void map(const struct space *s, const struct vma *v)
 	if (own && own->kernel_places) /* it is there already */
 		return;
 	if (own && own->map) {
-		own->map(s->c->plan, s->pid, s->c->graph, v);
+		own->map(s->c->plan, s->pid, s->c->graph, v, &s->c->site.bench);
 		return;
 	}
 	int flags = MAP_FIXED_NOREPLACE;

@@ -6,6 +6,7 @@
 #include "host/caps.h"
 #include "image/image.h"
 #include "model/cgroups.h"
+#include "model/holes.h"
 #include "model/kinds.h"
 #include "model/policy.h"
 #include "plan/plan.h"
@@ -111,8 +112,9 @@ struct site {
 	u64 data; /* plan_size() bytes, rw- */
 	u64 slot; /* VDSO_SLOT bytes where a vDSO waits */
 	u64 end;
-	u64 room; /* outside of the arena: twice SITE_ROOM bytes, where huge pages are made; 0: none are */
-	u64 heap; /* where ckpt's own begins; 0: not known */
+	u64 room;                /* outside of the arena: twice SITE_ROOM bytes, where huge pages are made; 0: none are */
+	u64 heap;                /* where ckpt's own begins; 0: not known */
+	struct hole_range bench; /* outside of the arena: where mappings are made that come to their places then */
 };
 /* linux/auxvec.h, since Linux 6.3 */
 #define AUXV_RSEQ_BYTES 27
