@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /* CKPT_DISABLE takes one capability after the other away: a dump and a restore go on by what serves instead, and the program does
  * not notice, or they are refused by the name of that capability, and nothing has changed. */
+#include "base/file.h"
 #include "diag/diag.h"
 #include "harness/refused.h"
 #include "rights/tier.h"
@@ -81,6 +82,34 @@ WALK(cgroups, "cgroups")
 WALK(bpf, "bpf")
 WALK(security, "security")
 WALK(privilege, "privilege")
+
+/* Linux before 6.7 reads all of pagemap, but for what is sure to be empty: the images are equal. */
+TEST(reserved_memory_without_scan, .root = true)
+{
+	struct target t;
+	char pid[16], other[80], pages[96], others[96];
+	_cleanup_text_ struct text first = { 0 }, second = { 0 }, compared = { 0 }, left = { 0 }, right = { 0 };
+	target_start(&t, "reserved");
+	snprintf(pid, sizeof pid, "%d", t.pid);
+	snprintf(other, sizeof other, "%s.other", t.image);
+	snprintf(pages, sizeof pages, "%s/pages", t.image);
+	snprintf(others, sizeof others, "%s/pages", other);
+	CHECK_OK(kill(t.pid, SIGSTOP)); /* it would write to its stack in between */
+	WAIT_UNTIL(target_state(t.pid) == 'T');
+	CHECK_EQ(ckpt(&first, "dump", pid, other, "--leave-running"), 0);
+	disable("PAGEMAP_SCAN,MADV_GUARD");
+	CHECK_EQ(ckpt(&second, "dump", pid, t.image), 0);
+	disable(NULL);
+	CHECK_EQ(ckpt(&compared, "diff", other, t.image), 0);
+	CHECK_OK(file_read(AT_FDCWD, pages, &left));
+	CHECK_OK(file_read(AT_FDCWD, others, &right));
+	CHECK_EQ(left.len, right.len);
+	CHECK_MEM(left.data, right.data, left.len);
+	target_gone(t.pid);
+	target_restore(&t, 0);
+	CHECK_OK(kill(t.pid, SIGCONT));
+	target_judge(&t);
+}
 
 /* Linux 5.10 without eBPF: nothing tells of rseq areas. */
 #define NO_RSEQ "RSEQ_CONFIG,BPF"

@@ -7,6 +7,8 @@
 #include "diag/diag.h"
 #include "memory/memory.h"
 #include "memory/pagemap.h"
+#include "model/vma.h"
+#include "record.h"
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
@@ -182,6 +184,54 @@ TEST(huge_pages)
 	CHECK_EQ(*read, 0);
 	a[4 * HUGE] = 1;
 	check_runs(getpid(), 0, a, 5 * HUGE, NULL);
+}
+
+/* A mapping that is not one with its neighbours. */
+static char *map_apart(struct object *vmas, size_t len, int flags, int fd)
+{
+	char *p = map(len + 2 * P, PROT_READ | PROT_WRITE, flags, fd);
+	CHECK_OK(munmap(p, P));
+	CHECK_OK(munmap(p + P + len, P));
+	struct vma *v = object_append(vmas);
+	CHECK(v);
+	*v = (struct vma){ .start = (u64)(uintptr_t)p + P,
+			   .end = (u64)(uintptr_t)p + P + len,
+			   .flags = flags & MAP_SHARED ? VMA_SHARED : 0 };
+	return p + P;
+}
+
+TEST(untouched_mappings)
+{
+	const size_t len = 32ul << 30;
+	const int reserved = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
+	_cleanup_graph_ struct graph g = { 0 };
+	_cleanup_free_ bool *untouched = NULL, *unasked = NULL;
+	_cleanup_close_ int proc = (int)CHECK_OK(open("/proc/self", O_DIRECTORY | O_CLOEXEC)), fd = make_file(4 * P);
+	struct object *vmas = graph_add(&g, &kind_vmas, 1);
+	map_apart(vmas, len, reserved, -1);
+	map_apart(vmas, len, reserved, -1)[len - P] = 1;
+	volatile char *file = map_apart(vmas, 4 * P, MAP_PRIVATE, fd);
+	CHECK_EQ(file[P], 0);
+	map_apart(vmas, 2 * P, MAP_SHARED | MAP_ANONYMOUS, -1);
+	map_apart(vmas, len, reserved, -1);
+	vma_sort(vmas);
+	CHECK_OK(memory_untouched(&by_entries, proc, vmas, &untouched));
+	CHECK(untouched);
+	u32 empty = 0;
+	for (u32 i = 0; i < vmas->count; i++) {
+		const struct vma *v = (const struct vma *)vmas->data + i;
+		_cleanup_text_ struct text runs = { 0 };
+		empty += untouched[i];
+		if (untouched[i] && v->end - v->start == len)
+			runs_text(&by_entries, getpid(), 0, (const void *)(uintptr_t)v->start, len, &runs);
+		CHECK(!runs.data || !*runs.data);
+	}
+	CHECK_EQ(empty, 2);
+	CHECK_OK(memory_untouched(&by_scan, proc, vmas, &unasked));
+	CHECK(!unasked);
+	vmas->count = 0; /* nothing to scan */
+	CHECK_OK(memory_untouched(&by_entries, proc, vmas, &unasked));
+	CHECK(!unasked);
 }
 
 TEST(inherited_pages)

@@ -34,17 +34,19 @@ static int scan_process(const struct caps *caps, struct tree *tree, struct graph
 	if (own < 0)
 		return fail(PROC_READ, neg_errno(), "/proc/%d/pagemap", p->pid);
 	const struct vma *v = vmas->data;
-	for (u32 i = 0; i < vmas->count; i++) {
-		int from = inherit >= 0 && vma_inherited(&v[i], parent_vmas) ? inherit : 0, r = 0;
+	_cleanup_free_ bool *untouched = NULL;
+	int r = memory_untouched(caps, p->proc, vmas, &untouched);
+	for (u32 i = 0; r == 0 && i < vmas->count; i++) {
+		int from = inherit >= 0 && vma_inherited(&v[i], parent_vmas) ? inherit : 0;
+		if (untouched && untouched[i])
+			continue;
 		if (vma_stored(&v[i]))
 			r = memory_scan(caps, own, from, v[i].start, v[i].end, pages);
 		else if (v[i].flags & VMA_SHARED)
 			r = memory_scan_guards(caps, own, v[i].start, v[i].end, pages);
-		if (r < 0)
-			return r;
 	}
 	p->large = is_large(pages);
-	return 0;
+	return r;
 }
 
 int dump_scan_pages(const struct caps *caps, struct tree *tree, struct graph *g)

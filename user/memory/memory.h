@@ -11,6 +11,9 @@
  * inherit: 0, or the fd of the parent's pagemap: a page with the same frame there gets PAGES_INHERITED (only with
  * CAP_SYS_ADMIN: without it frames are hidden and nothing is inherited). */
 int memory_scan(const struct caps *, int pagemap, int inherit, u64 start, u64 end, struct object *pages);
+/* Where PAGEMAP_SCAN is missing, of a process with mappings that are mostly reserved: which of them have no contents for sure, an array
+ * that the caller frees; NULL: nobody knows. proc: its directory in /proc. 0 or -ENOMEM (reported). */
+int memory_untouched(const struct caps *, int proc, const struct object *vmas, bool **ret);
 /* Of a mapping whose pages belong to a file or to others: appends its guards alone. */
 int memory_scan_guards(const struct caps *, int pagemap, u64 start, u64 end, struct object *pages);
 /* What userfaultfd(2) may have done to a page, which its contents do not tell. */

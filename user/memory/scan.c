@@ -9,7 +9,7 @@
 #include <sys/stat.h>
 #include <sys/statfs.h>
 
-#define BATCH 1024
+#define BATCH 4096
 
 struct scan {
 	bool frames;         /* their numbers are told */
@@ -85,12 +85,21 @@ static u32 run_flags(const struct scan *s, u64 entry, u64 parent)
 	return same ? PAGES_INHERITED : 0;
 }
 
+/* Most of what is reserved is nothing. */
+static bool are_empty(const u64 *entry, size_t count)
+{
+	return !entry[0] && !memcmp(entry, entry + 1, (count - 1) * sizeof *entry);
+}
+
 /* Adds the pages of one batch; known: all are known to hold contents. */
 static int add_entries(struct scan *s, u64 start, size_t count, bool known)
 {
-	u64 own[BATCH], parent[BATCH] = { 0 };
+	u64 own[BATCH];
 	int r = read_entries(s->pagemap, start, own, count);
-	if (r == 0 && s->parent)
+	if (r < 0 || (!known && are_empty(own, count)))
+		return r;
+	u64 parent[BATCH] = { 0 };
+	if (s->parent)
 		r = read_entries(s->parent, start, parent, count);
 	for (size_t i = 0; i < count && r == 0; i++) {
 		u64 at = start + i * PAGE_BYTES;
