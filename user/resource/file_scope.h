@@ -128,19 +128,27 @@ static inline u32 file_reopen_flags(const struct graph *graph, u32 file)
 /* O_ASYNC of a file that tells nobody of anything, as a regular one: there open(2) alone sets it. */
 static inline u32 file_async(const struct graph *graph, u32 file) { return file_flags(graph, file) & O_ASYNC; }
 
-/* A program must find what it had mapped for itself: its code, and what it read without a copy. */
-static inline bool file_is_mapped(const struct graph *graph, u32 file)
+static inline u64 mapped_key(u32 file) { return map_mix(0x4d415050, file); }
+
+static inline int note_mapped(const struct graph *graph)
 {
-	for (const struct object *o = NULL; (o = graph_next(graph, &kind_mm, o));)
-		if (((const Ckpt__Mm *)o->data)->exe == file)
-			return true;
-	for (const struct object *o = NULL; (o = graph_next(graph, &kind_vmas, o));)
-		for (u32 i = 0; i < o->count; i++) {
+	int r = 0;
+	for (const struct object *o = NULL; r == 0 && (o = graph_next(graph, &kind_mm, o));)
+		r = graph_remember(graph, mapped_key(((const Ckpt__Mm *)o->data)->exe), 1);
+	for (const struct object *o = NULL; r == 0 && (o = graph_next(graph, &kind_vmas, o));)
+		for (u32 i = 0; r == 0 && i < o->count; i++) {
 			const struct vma *v = (const struct vma *)o->data + i;
-			if (v->file == file && !(v->flags & VMA_SHARED))
-				return true;
+			r = v->file && !(v->flags & VMA_SHARED) ? graph_remember(graph, mapped_key(v->file), 1) : 0;
 		}
-	return false;
+	return r == 0 ? graph_remember(graph, mapped_key(0), 1) : r;
+}
+
+/* A program must find what it had mapped for itself: its code, and what it read without a copy. Of all files of an image at once, since
+ * there may be very many. -ENOMEM (reported). */
+static inline int file_is_mapped(const struct graph *graph, u32 file)
+{
+	int r = graph_recall(graph, mapped_key(0)) ? 0 : note_mapped(graph);
+	return r < 0 ? fail_memory() : (int)graph_recall(graph, mapped_key(file));
 }
 
 /* Archives and some file systems keep whole seconds. */

@@ -230,12 +230,25 @@ static bool handle_of(const Ckpt__Ghost *g, struct linked_handle *ret)
 	return true;
 }
 
-static bool any_is_mapped(const struct graph *graph, u32 memory)
+/* Key of graph_remember(): one of the files of this inode is mapped; 0: all that are have been noted. */
+static u64 any_mapped_key(u32 memory) { return map_mix(0x414d4150, memory); }
+
+static int note_any_mapped(const struct graph *graph)
 {
-	for (const struct object *o = NULL; (o = graph_next(graph, &kind_ghost, o));)
-		if (((const Ckpt__Ghost *)o->data)->memory == memory && file_is_mapped(graph, o->id))
-			return true;
-	return false;
+	for (const struct object *o = NULL; (o = graph_next(graph, &kind_ghost, o));) {
+		int mapped = file_is_mapped(graph, o->id);
+		if (mapped < 0)
+			return mapped;
+		if (mapped && graph_remember(graph, any_mapped_key(((const Ckpt__Ghost *)o->data)->memory), 1) < 0)
+			return fail_memory();
+	}
+	return graph_remember(graph, any_mapped_key(0), 1) < 0 ? fail_memory() : 0;
+}
+
+static int any_is_mapped(const struct graph *graph, u32 memory)
+{
+	int r = graph_recall(graph, any_mapped_key(0)) ? 0 : note_any_mapped(graph);
+	return r < 0 ? r : (int)graph_recall(graph, any_mapped_key(memory));
 }
 
 /* Its other name may be gone by now, and others may have written to it. */
@@ -256,7 +269,7 @@ static int judge_linked(const struct graph *graph, const Ckpt__Ghost *g)
 	if (!device && !S_ISREG(st.st_mode))
 		return fail(FILE_CHANGED, 0, "%s is another file", g->path);
 	int r = file_judge_size(g->path, &st, g->linked_size);
-	if (r < 0 || file_unchanged(&st, g->linked_size, g->mtime) || !any_is_mapped(graph, g->memory))
+	if (r < 0 || file_unchanged(&st, g->linked_size, g->mtime) || (r = any_is_mapped(graph, g->memory)) <= 0)
 		return r;
 	return fail(FILE_REPLACED, 0, "%s was written to since", g->path);
 }

@@ -232,7 +232,7 @@ static int judge_restore(const struct graph *graph, u32 file, const Ckpt__Reg *f
 	if (r < 0)
 		return r;
 	if (S_ISREG(st.st_mode) && !file_unchanged(&st, f->size, f->mtime))
-		return file_is_mapped(graph, file) ? judge_mapped(f, &way, &st) : 0;
+		return (r = file_is_mapped(graph, file)) > 0 ? judge_mapped(f, &way, &st) : r;
 	graph_remember(graph, key, file); /* else it is looked at again */
 	return 0;
 }
