@@ -84,7 +84,7 @@ static bool lives(const struct sweep *sweep, struct target *t, pid_t pid, const 
 	if (!WIFSIGNALED(s->status))
 		return find(sweep, t, pid);
 	int seen = 0; /* in a row: who is being killed may not show it at once */
-	for (long long begin = clock_ms(); clock_ms() - begin < WAIT_MS * test_patience(); nap_ms(1)) {
+	for (long long begin = clock_ms(); seen || clock_ms() - begin < WAIT_MS * test_patience(); nap_ms(1)) {
 		_cleanup_free_ char *now = left_look();
 		if (!strcmp(now, before))
 			return false;

@@ -37,7 +37,7 @@ static long set_cpus(long i)
 {
 	cpu_set_t one;
 	CPU_ZERO(&one);
-	CPU_SET(i % sysconf(_SC_NPROCESSORS_ONLN), &one);
+	CPU_SET(judge_cpu(i), &one);
 	return sched_setaffinity(0, sizeof one, &one);
 }
 static long get_cpus(void)
@@ -254,13 +254,13 @@ static void *live(void *arg)
 }
 
 /* Each attribute is another one in some thread. */
-static void judge_differing(void)
+static void judge_differing(int processors)
 {
 	for (size_t k = 0; k < ATTRIBUTES; k++) {
 		bool differs = false;
 		for (int i = 1; i < THREADS; i++)
 			differs |= had[i][k] != had[0][k];
-		if (!differs && (attributes[k].get != get_cpus || sysconf(_SC_NPROCESSORS_ONLN) > 1))
+		if (!differs && (attributes[k].get != get_cpus || processors > 1))
 			judge_fail("no thread has a %s of its own", attributes[k].name);
 	}
 }
@@ -268,13 +268,15 @@ static void judge_differing(void)
 int main(int argc, char **argv)
 {
 	pthread_t threads[THREADS];
+	cpu_set_t all;
 	judge_start(argc, argv);
+	MUST_EQ(sched_getaffinity(0, sizeof all, &all), 0);
 	pthread_barrier_init(&prepared, NULL, THREADS + 1);
 	pthread_barrier_init(&asked, NULL, THREADS + 1);
 	for (long i = 0; i < THREADS; i++)
 		MUST_EQ(pthread_create(&threads[i], NULL, live, (void *)i), 0);
 	pthread_barrier_wait(&prepared);
-	judge_differing();
+	judge_differing(CPU_COUNT(&all));
 	judge_wait();
 	pthread_barrier_wait(&asked);
 	for (int i = 0; i < THREADS; i++)

@@ -136,14 +136,15 @@ int main(int argc, char **argv)
 	umask(0137);
 	MUST_EQ(chdir(judge_dir), 0);
 	MUST_EQ(setrlimit(RLIMIT_NOFILE, &limit), 0);
-	limit = (struct rlimit){ 0, RLIM_INFINITY };
+	MUST_EQ(getrlimit(RLIMIT_CORE, &limit), 0);
+	limit.rlim_cur = 0;
 	MUST_EQ(setrlimit(RLIMIT_CORE, &limit), 0);
 	limit = (struct rlimit){ 4 << 20, 64 << 20 };
 	MUST_EQ(setrlimit(RLIMIT_STACK, &limit), 0);
 	MUST_EQ(setpriority(PRIO_PROCESS, 0, 7), 0);
 	MUST_EQ(sched_setscheduler(0, SCHED_BATCH, &none), 0);
 	CPU_ZERO(&one);
-	CPU_SET(0, &one);
+	CPU_SET(judge_cpu(0), &one);
 	MUST_EQ(sched_setaffinity(0, sizeof one, &one), 0);
 	MUST_EQ(syscall(SYS_ioprio_set, 1, 0, 2 << 13 | 6), 0);
 	MUST(personality(ADDR_NO_RANDOMIZE | UNAME26) >= 0);

@@ -50,6 +50,8 @@ static void listen_full(void)
 	MUST(bind(listener, (void *)&any, sizeof any) == 0 && listen(listener, 0) == 0);
 	int first = socket(AF_INET6, SOCK_STREAM, 0);
 	MUST_EQ(connect(first, (void *)&six, sizeof six), 0);
+	MUST_EQ(poll(&(struct pollfd){ .fd = listener, .events = POLLIN }, 1, -1),
+		1); /* its last packet has come too: it is full */
 }
 
 /* Whoever has come is told what it says itself. */

@@ -137,6 +137,17 @@ __attribute__((unused)) static double judge_clock(clockid_t clock)
 	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
 }
 
+/* The i-th of the processors that the thread may run on, which may be others than the first ones (cpusets), and a single one. */
+__attribute__((unused)) static int judge_cpu(long i)
+{
+	cpu_set_t all;
+	MUST_EQ(sched_getaffinity(0, sizeof all, &all), 0);
+	i %= CPU_COUNT(&all);
+	for (int cpu = 0;; cpu++)
+		if (CPU_ISSET(cpu, &all) && i-- == 0)
+			return cpu;
+}
+
 /* Waits until a child sleeps: it has nothing left to do but what it waits for. */
 __attribute__((unused)) static void judge_settled(pid_t pid)
 {

@@ -88,7 +88,8 @@ int main(int argc, char **argv)
 	pid_t last = fork();
 	if (last == 0)
 		live(1);
-	while (state_of(last) != 'T')
+	sigset_t told = { 0 };
+	while (state_of(last) != 'T' || sigpending(&told) || !sigismember(&told, SIGCHLD)) /* told a moment later */
 		judge_nap(1);
 	int before = count;
 	judge_wait();

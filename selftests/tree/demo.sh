@@ -6,7 +6,7 @@ if ! unshare -pfm true 2>/dev/null; then
 	echo "ok 1 demo # SKIP needs root and namespaces"
 	exit 4
 fi
-if output=$(timeout 60 unshare -pfm --mount-proc --kill-child "$(dirname "$0")/../../tools/demo" 2>&1); then
+if output=$(timeout 300 unshare -pfm --mount-proc --kill-child "$(dirname "$0")/../../tools/demo" 2>&1); then
 	echo "ok 1 demo"
 else
 	echo "$output" | sed 's/^/# /'

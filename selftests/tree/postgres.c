@@ -130,7 +130,7 @@ TEST(pgbench, .root = true, .net = true, .seconds = 120)
 	need_program(tool("pgbench"));
 	target_spawn(&t, "/bin/sh", "-c", inside_script, "sh", tools, data);
 	for (long long begin = clock_ms(); access(WORK "/inside", F_OK) < 0; nap_ms(20))
-		CHECK(clock_ms() - begin < 30000ll * test_patience());
+		CHECK(clock_ms() - begin < WAIT_MS * test_patience());
 	load_start(&load, tool("pgbench"), "-h", "127.0.0.1", "-U", "postgres", "-n", "-c", "3", "-T", "600", "-l",
 		   "--log-prefix", outside_log, "postgres");
 	load.progress = logged;

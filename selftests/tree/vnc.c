@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /* A desktop session in user namespaces: an X server that shows itself by VNC, and a terminal on it. A viewer outside of the tree stays
  * connected over dumps and restores, and what it sees goes on changing (RFC 6143). */
+#include "harness/load.h"
 #include "harness/target.h"
 #include <arpa/inet.h>
 #include <netinet/in.h>
@@ -137,14 +138,12 @@ static void expect_alive(int viewer)
 static void carry(const char *levels)
 {
 	struct target t;
-	char pid[16];
 	start(&t, levels);
-	snprintf(pid, sizeof pid, "%d", t.pid);
 	int viewer = viewer_connect();
 	expect_alive(viewer);
 	for (int i = 0; i < 2; i++) {
 		snprintf(t.image, sizeof t.image, WORK "/image%d", i);
-		CHECK_EQ(ckpt(NULL, "check", "--pid", pid), 0);
+		check_no_blocker(t.pid); /* the terminal works meanwhile */
 		target_dump(&t, false);
 		int before = counted();
 		target_restore(&t, 0);

@@ -203,19 +203,20 @@ TEST(limits_are_set)
 	_cleanup_graph_ struct graph g = { 0 };
 	u32 pid = (u32)getpid();
 	Ckpt__Limits *m = OBJECT(&g, &resource_limits, pid);
-	struct rlimit limit;
+	struct rlimit limit, core;
+	CHECK_OK(getrlimit(RLIMIT_CORE, &core));
 	for (int i = 0; i < 2; i++) {
 		Ckpt__Limit *l = MESSAGE_NEW(Ckpt__Limit, ckpt__limit);
 		CHECK(MESSAGE_APPEND(&m->n_limit, &m->limit, l) && message_set_string(&l->name, i ? "core" : "nofile"));
-		SET(l, soft, 33);
-		SET(l, hard, 99);
+		SET(l, soft, i ? MIN(core.rlim_max, 33u) : 33);
+		SET(l, hard, i ? MIN(core.rlim_max, 99u) : 99);
 	}
 	CHECK_EQ(resource_limits.judge(&g, graph_find(&g, resource_limits.kind, pid), DIRECTION_RESTORE), 0);
 	plan_free(run_plan(&resource_limits, &g, pid));
 	CHECK_OK(getrlimit(RLIMIT_NOFILE, &limit));
 	CHECK(limit.rlim_cur == 33 && limit.rlim_max == 99);
 	CHECK_OK(getrlimit(RLIMIT_CORE, &limit));
-	CHECK(limit.rlim_cur == 33 && limit.rlim_max == 99);
+	CHECK(limit.rlim_cur == MIN(core.rlim_max, 33u) && limit.rlim_max == MIN(core.rlim_max, 99u));
 }
 
 TEST(scheduling_is_set)
@@ -224,7 +225,13 @@ TEST(scheduling_is_set)
 	u32 pid = (u32)getpid();
 	Ckpt__Sched *m = OBJECT(&g, &resource_sched, pid);
 	cpu_set_t cpus;
-	CHECK(message_set_string(&m->policy, "batch") && message_set_string(&m->cpus, "0"));
+	char first[16];
+	int cpu = 0;
+	CHECK_OK(sched_getaffinity(0, sizeof cpus, &cpus));
+	while (!CPU_ISSET(cpu, &cpus))
+		cpu++;
+	snprintf(first, sizeof first, "%d", cpu);
+	CHECK(message_set_string(&m->policy, "batch") && message_set_string(&m->cpus, first));
 	SET(m, nice, 7);
 	SET(m, reset_on_fork, true);
 	SET(m, timer_slack, 12345);
@@ -234,7 +241,7 @@ TEST(scheduling_is_set)
 	CHECK_EQ(sched_getscheduler(0), SCHED_BATCH | SCHED_RESET_ON_FORK);
 	CHECK_EQ(getpriority(PRIO_PROCESS, 0), 7);
 	CHECK_OK(sched_getaffinity(0, sizeof cpus, &cpus));
-	CHECK(CPU_COUNT(&cpus) == 1 && CPU_ISSET(0, &cpus));
+	CHECK(CPU_COUNT(&cpus) == 1 && CPU_ISSET(cpu, &cpus));
 	CHECK_EQ(prctl(PR_GET_TIMERSLACK), 12345);
 	CHECK_EQ(syscall(SYS_ioprio_get, 1, 0), 3 << 13);
 }
