@@ -32,8 +32,8 @@ CFLAGS  ?= -O2 -g
 ALLCFLAGS = -std=gnu17 -D_GNU_SOURCE -DCKPT_VERSION='"$(VERSION)"' $(WARN) $(INCLUDE) $(CFLAGS) -MMD -MP \
             $(if $(SYSROOT),--sysroot=$(SYSROOT) -isystem $(SYSROOT)/usr/include/$(ARCH)-linux-gnu) \
             $(if $(SAN),-fsanitize=address$(,)undefined -fno-omit-frame-pointer -fno-sanitize-recover=undefined)
-LINK     = $(if $(SAN),-fsanitize=address$(,)undefined,-static) $(if $(SYSROOT),--sysroot=$(SYSROOT))
-LIBS    := -l:libbpf.a -lelf -lprotobuf-c -lcap -lxxhash -lz -lpthread
+LINK     = $(if $(SAN),-fsanitize=address$(,)undefined) $(if $(SYSROOT),--sysroot=$(SYSROOT))
+LIBS    := @$(B)/linkage
 , := ,
 
 PROTOS  := $(wildcard images/*.proto)
@@ -47,8 +47,10 @@ MAIN    := $(B)/user/main.o
 
 ckpt: $(B)/ckpt
 	$(Q)cp $< $@
-$(B)/ckpt: $(MAIN) $(OBJS)
+$(B)/ckpt: $(MAIN) $(OBJS) | $(B)/linkage
 	$(call say,LINK,$@) $(CC) $(LINK) -o $@ $^ $(LIBS)
+$(B)/linkage: tools/linkage
+	$(Q)mkdir -p $(@D) && tools/linkage $(CC) $(LINK) >$@.new && mv $@.new $@
 $(B)/%.o: %.c | $(GENH)
 	$(call say,CC,$<) mkdir -p $(@D) && $(CC) $(ALLCFLAGS) -c -o $@ $<
 $(B)/%.S.o: %.S

@@ -47,10 +47,10 @@ list-tests:
 .PHONY: soak scale tests-built install-tests list-tests
 
 $(B)/selftests/%.o: ALLCFLAGS += -Iselftests
-$(filter $(T)/%,$(UNITS) $(SELFS)): $(T)/%: $(T)/%.o $(HARNESS) $(OBJS)
+$(filter $(T)/%,$(UNITS) $(SELFS)): $(T)/%: $(T)/%.o $(HARNESS) $(OBJS) | $(B)/linkage
 	$(call say,LINK,$@) mkdir -p $(@D) && $(CC) $(LINK) -o $@ $^ $(LIBS)
 $(T)/run: $(T)/harness/run.o
-	$(call say,LINK,$@) $(CC) $(LINK) -o $@ $^
+	$(call say,LINK,$@) $(CC) $(LINK) $(if $(SAN),,-static) -o $@ $^
 
 PROGFLAGS := -std=gnu17 -D_GNU_SOURCE -O1 -g -Wall -Wextra -Werror -Iselftests/programs
 $(T)/programs/%.static: selftests/programs/%.static.c
@@ -73,9 +73,9 @@ $(B)/fuzz/proc: FUZZMORE = user/collect/proc_text.c
 $(B)/fuzz/records: FUZZMORE = $(FUZZBPF)
 $(B)/fuzz/proc: user/collect/proc_text.c
 $(B)/fuzz/records: $(FUZZBPF)
-$(B)/fuzz/%: selftests/fuzz/%.c $(FUZZSRC) | $(GENH)
+$(B)/fuzz/%: selftests/fuzz/%.c $(FUZZSRC) | $(GENH) $(B)/linkage
 	$(call say,FUZZ,$@) mkdir -p $(@D) && $(CLANG) $(filter-out -MMD -MP -Werror,$(ALLCFLAGS)) -Iselftests -O1 -g \
-	  -fsanitize=fuzzer,address,undefined -o $@ $< $(FUZZSRC) $(FUZZMORE) $(LIBS)
+	  -fsanitize=fuzzer,address,undefined -o $@ $< $(FUZZSRC) $(FUZZMORE) $$(sed s/-static// $(B)/linkage)
 fuzz: $(FUZZERS)
 	$(Q)for f in $^; do mkdir -p $(B)/fuzz/corpus/$${f##*/} && echo "  FUZZ    $$f $(FUZZ_SECONDS) s" && \
 	  $$f -max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=2048 -print_final_stats=0 -verbosity=0 \

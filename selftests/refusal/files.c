@@ -3,6 +3,7 @@
 #include "diag/diag.h"
 #include "harness/refused.h"
 #include "harness/target.h"
+#include <fcntl.h>
 #include <linux/fs.h>
 #include <linux/magic.h>
 #include <stdarg.h>
