@@ -121,20 +121,30 @@ static bool is_whole(const struct attachment *a) { return a->mapped == a->whole 
 
 /* --- judge --- */
 
-/* Attachments of the segment by processes of the tree. */
-static u64 count_attached(const struct graph *graph, const Ckpt__Sysvshm *segment)
+/* Key of graph_remember(): how many mappings of the segment a process has; process 0: all of the tree. */
+static u64 attached_key(u32 memory, u32 process) { return map_mix(map_mix(0x53484d41, memory), process); }
+
+/* Of all segments at once, since there may be thousands. -ENOMEM (reported). */
+static int note_attached(const struct graph *graph)
 {
-	u64 n = 0;
+	int r = 0;
+	if (graph_recall(graph, attached_key(0, 0)))
+		return 0;
 	for (const struct object *o = NULL; (o = graph_next(graph, &kind_vmas, o));)
-		for (u32 i = 0; i < o->count; i++)
-			n += segment_of(graph, ((const struct vma *)o->data)[i].file) == segment;
-	return n;
+		for (u32 i = 0; i < o->count; i++) {
+			const Ckpt__Sysvshm *s = segment_of(graph, ((const struct vma *)o->data)[i].file);
+			u64 all = s ? attached_key(s->memory, 0) : 0, own = s ? attached_key(s->memory, o->id) : 0;
+			if (s && (graph_remember(graph, all, graph_recall(graph, all) + 1) < 0 ||
+				  graph_remember(graph, own, graph_recall(graph, own) + 1) < 0))
+				r = -ENOMEM;
+		}
+	return r < 0 || graph_remember(graph, attached_key(0, 0), 1) < 0 ? fail_memory() : 0;
 }
 
-/* Its contents are not the tree's alone: they go on without it. */
+/* Its contents are not the tree's alone: they go on without it. What is attached has been noted. */
 static bool is_shared_outside(const struct graph *graph, const Ckpt__Sysvshm *s)
 {
-	return s->attached > count_attached(graph, s);
+	return s->attached > graph_recall(graph, attached_key(s->memory, 0));
 }
 
 /* mremap(2) of a part of huge pages: Linux 5.16. */
@@ -203,7 +213,10 @@ static int judge_restore(const struct graph *graph, const struct object *o, cons
 	if (shmctl((int)s->id, IPC_STAT, &ds) < 0)
 		return sysv_judge_absent(&segments, s->id, s->key);
 	const Ckpt__File *f = graph_data(graph, &kind_file, o->id);
-	return graph_remember(graph, huge_pages_here(f), 1) < 0 ? fail_memory() : judge_present(graph, s, &ds);
+	if (graph_remember(graph, huge_pages_here(f), 1) < 0)
+		return fail_memory();
+	int r = note_attached(graph);
+	return r < 0 ? r : judge_present(graph, s, &ds);
 }
 
 static int sysvshm_judge(const struct graph *graph, const struct object *o, enum direction direction)
@@ -251,12 +264,10 @@ static void plan_removal(struct plan *plan, const struct graph *graph, const Ckp
 	u32 count = 0;
 	snprintf(name, sizeof name, "attached %u", s->id);
 	for (const struct object *o = NULL; (o = graph_next(graph, &kind_vmas, o));) {
-		bool has = false;
-		for (u32 i = 0; i < o->count; i++)
-			has |= segment_of(graph, ((const struct vma *)o->data)[i].file) == s;
-		if (has)
-			plan_post(plan, AT(o->id, STAGE_PROTECT), plan_word(plan, name));
-		count += has;
+		if (!graph_recall(graph, attached_key(s->memory, o->id)))
+			continue;
+		plan_post(plan, AT(o->id, STAGE_PROTECT), plan_word(plan, name));
+		count++;
 	}
 	plan_wait(plan, AT(host->root_pid, STAGE_IDS), plan_word(plan, name), count);
 	control(plan, AT(host->root_pid, STAGE_IDS), s->id, IPC_RMID, ARG(0));
@@ -265,8 +276,9 @@ static void plan_removal(struct plan *plan, const struct graph *graph, const Ckp
 static int sysvshm_plan(struct plan *plan, const struct graph *graph, const struct object *o)
 {
 	const Ckpt__Sysvshm *s = o->data;
-	if (s->memory != o->id)
-		return 0;
+	int r = s->memory == o->id ? note_attached(graph) : 0;
+	if (r < 0 || s->memory != o->id)
+		return r;
 	struct plan_step *seen =
 		control(plan, CREATE, s->id, IPC_STAT, ARG_OF_DATA(plan_data(plan, NULL, sizeof(struct shmid_ds), 8)));
 	step_any(seen);
