@@ -77,7 +77,7 @@ static void ask(char c)
 {
 	__atomic_store_n(&board->asked, c, __ATOMIC_SEQ_CST);
 	for (int tries = 0; __atomic_load_n(&board->answered, __ATOMIC_SEQ_CST) != c; tries++) {
-		MUST(tries < 5000);
+		MUST(tries < JUDGE_PATIENCE_MS);
 		judge_nap(1);
 	}
 }

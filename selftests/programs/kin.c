@@ -91,7 +91,7 @@ static void ask(struct member *m)
 	int next = m->asked + 1;
 	__atomic_store_n(&m->asked, next, __ATOMIC_SEQ_CST);
 	for (int tries = 0; __atomic_load_n(&m->answered, __ATOMIC_SEQ_CST) != next; tries++) {
-		MUST(tries < 4000);
+		MUST(tries < JUDGE_PATIENCE_MS);
 		judge_nap(1);
 	}
 }

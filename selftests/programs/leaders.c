@@ -8,7 +8,7 @@
 #define WORKERS 3
 #define STATUS 7
 #define NAME "was the main one"
-static pthread_barrier_t asked;
+static pthread_barrier_t named, asked;
 static pthread_mutex_t baton = PTHREAD_MUTEX_INITIALIZER;
 static const char *mode = "";
 static unsigned turns, workers = WORKERS;
@@ -167,6 +167,7 @@ static void *live(void *arg)
 	char name[16];
 	snprintf(name, sizeof name, "worker %ld", i);
 	prctl(PR_SET_NAME, name);
+	pthread_barrier_wait(&named);
 	if (i == 0)
 		be_ready();
 	while (!judge_asked()) {
@@ -196,6 +197,7 @@ _Noreturn static void be_process(void)
 	parent = getppid();
 	if (is_mode("one"))
 		workers = 1;
+	pthread_barrier_init(&named, NULL, workers);
 	pthread_barrier_init(&asked, NULL, workers);
 	give_up_rights();
 	hold();

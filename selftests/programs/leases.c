@@ -21,7 +21,7 @@ static void judge_broken(const char *name, int fd)
 {
 	told = 0;
 	MUST(open(judge_path(name), O_WRONLY | O_NONBLOCK | O_CLOEXEC) == -1 && errno == EWOULDBLOCK);
-	for (int i = 0; i < 1000 && !told; i++)
+	for (int i = 0; i < JUDGE_PATIENCE_MS && !told; i++)
 		judge_nap(2);
 	MUST_EQ(told, SIGRTMIN + 1);
 	MUST_EQ(fcntl(fd, F_SETLEASE, F_UNLCK), 0);

@@ -321,7 +321,7 @@ static void judge_shared(void)
 {
 	for (int i = 0; i < 4; i++)
 		give(&shared[0]);
-	for (int i = 0; i < 5000 && waiting(&shared[0]) + waiting(&shared[1]) < 4; i++)
+	for (int i = 0; i < JUDGE_PATIENCE_MS && waiting(&shared[0]) + waiting(&shared[1]) < 4; i++)
 		usleep(1000);
 	MUST_EQ(waiting(&shared[0]), 2);
 	MUST_EQ(waiting(&shared[1]), 2);

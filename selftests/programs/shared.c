@@ -43,7 +43,7 @@ static void ask(void)
 {
 	int asked = __atomic_add_fetch(&board->asked, 1, __ATOMIC_SEQ_CST);
 	for (int tries = 0; __atomic_load_n(&board->answered, __ATOMIC_SEQ_CST) != asked; tries++) {
-		MUST(tries < 5000);
+		MUST(tries < JUDGE_PATIENCE_MS);
 		judge_nap(1);
 	}
 }

@@ -37,7 +37,7 @@ static void expect(int semaphore, int value) { MUST_EQ(semctl(set, semaphore, GE
 /* Who waits for a thread goes on before that has undone anything (do_exit() of kernel/exit.c: exit_mm(), then exit_sem()). */
 static void await(int semaphore, int value)
 {
-	for (int tries = 0; tries < 4000 && semctl(set, semaphore, GETVAL) != value; tries++)
+	for (int tries = 0; tries < JUDGE_PATIENCE_MS && semctl(set, semaphore, GETVAL) != value; tries++)
 		judge_nap(2);
 	expect(semaphore, value);
 }

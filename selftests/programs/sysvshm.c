@@ -38,7 +38,7 @@ static void ask(char c)
 {
 	__atomic_store_n(&board[0], c, __ATOMIC_SEQ_CST);
 	for (int tries = 0; __atomic_load_n(&board[1], __ATOMIC_SEQ_CST) != c; tries++) {
-		MUST(tries < 5000);
+		MUST(tries < JUDGE_PATIENCE_MS);
 		judge_nap(1);
 	}
 }
@@ -102,7 +102,7 @@ static int share_outside(void)
 	MUST_EQ(attached(keyed), 2);
 	__atomic_store_n(&board[3], 'e', __ATOMIC_SEQ_CST);
 	for (int tries = 0; attached(keyed) != 1; tries++) {
-		MUST(tries < 5000);
+		MUST(tries < JUDGE_PATIENCE_MS);
 		judge_nap(1);
 	}
 	MUST_EQ(shmctl(keyed, IPC_RMID, NULL), 0);

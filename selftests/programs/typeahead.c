@@ -45,7 +45,7 @@ static void say(int fd, const char *text) { put(fd, text, strlen(text)); }
 static void arrived(int fd, int bytes)
 {
 	int waiting = 0;
-	for (int tries = 0; tries < 5000 && waiting != bytes; tries++) {
+	for (int tries = 0; tries < JUDGE_PATIENCE_MS && waiting != bytes; tries++) {
 		MUST_EQ(ioctl(fd, FIONREAD, &waiting), 0);
 		if (waiting != bytes)
 			judge_nap(1);
@@ -287,7 +287,7 @@ static void make_stopped(void)
 {
 	open_pty(&stopped, 0, ECHO);
 	say(stopped.master, "typed\nha\x13");
-	for (int tries = 0; tries < 5000 && !is_stopped(&stopped); tries++)
+	for (int tries = 0; tries < JUDGE_PATIENCE_MS && !is_stopped(&stopped); tries++)
 		judge_nap(1);
 	MUST(is_stopped(&stopped));
 	MUST_EQ(tcflush(stopped.master, TCIFLUSH), 0); /* what told that it was not yet */
