@@ -237,9 +237,10 @@ TEST(the_first_version_knows_what_it_tells)
 /* One object of a kind, made of these bytes. */
 static void pack_one(struct text *t, const struct kind *kind, const void *bytes, size_t len, u32 count)
 {
-	struct pack_header header = { PACK_MAGIC, PACK_VERSION, 1, 1, 0 };
+	struct pack_header header = { { 0 }, PACK_VERSION, 1, 1, 0 };
 	struct pack_kind row = { .record_size = (u32)kind->record_size, .layout = pack_layout(kind) };
 	struct pack_object head = { .id = 1, .count = count, .len = len };
+	memcpy(header.magic, PACK_MAGIC, sizeof header.magic);
 	strcpy(row.name, kind->name);
 	text_add(t, &header, sizeof header);
 	text_add(t, &row, sizeof row);

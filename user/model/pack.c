@@ -76,7 +76,8 @@ void graph_pack(struct text *t, const struct graph *g, const struct kind *const 
 {
 	_cleanup_schema_ struct schema known = { 0 };
 	t->failed |= schema_of_kinds(&known, kinds) < 0;
-	struct pack_header header = { PACK_MAGIC, PACK_VERSION, (u32)known.kinds.n, (u32)g->objects.n, (u32)known.messages.n };
+	struct pack_header header = { { 0 }, PACK_VERSION, (u32)known.kinds.n, (u32)g->objects.n, (u32)known.messages.n };
+	memcpy(header.magic, PACK_MAGIC, sizeof header.magic);
 	text_add(t, &header, sizeof header);
 	for (size_t i = 0; i < known.kinds.n; i++)
 		pack_kind(t, known.kinds.v[i]);
