@@ -700,9 +700,11 @@ TEST(descriptors_of_both_sources_are_equal, .root = true, .seconds = 60)
 
 static void *thread_with_table(void *s)
 {
+	pthread_t another;
 	CHECK_OK(unshare(CLONE_FILES));
 	CHECK_OK(dup3(0, 750, O_CLOEXEC));
 	CHECK_OK(close(700));
+	pthread_create(&another, NULL, thread_waits, NULL); /* has the same table */
 	__atomic_store_n(&((struct said *)s)->ready, 1, __ATOMIC_RELEASE);
 	return thread_waits(NULL);
 }

@@ -112,13 +112,24 @@ static int by_table_and_fd(const void *left, const void *right)
 	return a->fd < b->fd ? -1 : a->fd > b->fd;
 }
 
+/* The kernel's iterator shows the table of a thread again with each thread that shares it, but for that of the leader. */
+static void drop_repeated(struct facts *facts)
+{
+	size_t n = 0;
+	for (size_t i = 0; i < facts->files.n; i++)
+		if (!n || by_table_and_fd(&facts->files.v[n - 1], &facts->files.v[i]))
+			facts->files.v[n++] = facts->files.v[i];
+	facts->files.n = n;
+}
+
 /* Processes are walked in order, or one after the other: mostly there is nothing to do. */
 static void sort_files(struct facts *facts)
 {
 	for (size_t i = 1; i < facts->files.n; i++) {
-		if (by_table_and_fd(&facts->files.v[i - 1], &facts->files.v[i]) <= 0)
+		if (by_table_and_fd(&facts->files.v[i - 1], &facts->files.v[i]) < 0)
 			continue;
 		qsort(facts->files.v, facts->files.n, sizeof(*facts->files.v), by_table_and_fd);
+		drop_repeated(facts);
 		return;
 	}
 }
