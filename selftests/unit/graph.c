@@ -306,6 +306,19 @@ static void add_vma(struct graph *g, u64 start, u64 end, u32 prot, u32 file, u64
 	*v = (struct vma){ .start = start, .end = end, .prot = prot, .file = file, .pgoff = pgoff };
 }
 
+/* Without randomization of addresses the heap begins where the program's data end: restored, both are one mapping. */
+TEST(a_heap_is_memory_as_any)
+{
+	_cleanup_graph_ struct graph a = { 0 }, b = { 0 };
+	_cleanup_text_ struct text t = { 0 };
+	add_vma(&a, 0x1000, 0x2000, 3, 0, 0);
+	add_vma(&a, 0x2000, 0x4000, 3, 0, 0);
+	strcpy(((struct vma *)graph_find(&a, &kind_vmas, 1)->data)[1].name, "[heap]");
+	add_vma(&b, 0x1000, 0x4000, 3, 0, 0);
+	strcpy(((struct vma *)graph_find(&b, &kind_vmas, 1)->data)[0].name, "[heap]");
+	CHECK_EQ(graph_compare(&t, &a, &b, NULL), 0);
+}
+
 TEST(neighbours_are_merged)
 {
 	_cleanup_graph_ struct graph a = { 0 }, b = { 0 };

@@ -7,7 +7,9 @@ static void vma_normalize(void *record)
 {
 	struct vma *v = record;
 	if (!v->file)
-		v->pgoff = 0; /* of private anonymous memory it is where it once was mapped */
+		v->pgoff = 0;           /* of private anonymous memory it is where it once was mapped */
+	if (!strcmp(v->name, "[heap]")) /* brk tells; one that follows data without a gap has become one mapping with them */
+		memset(v->name, 0, sizeof v->name);
 }
 
 static bool vma_join(void *into, const void *next)
