@@ -365,6 +365,7 @@ SOAK(advice, QUIET, "advice")
 SOAK(asynchronous_files, QUIET, "asyncs")
 SOAK_DUMP(connections, QUIET | NET, "tcp") /* addresses of killed connections are in use for a minute */
 SOAK(connections_begun, QUIET | NET, "connecting")
+SOAK(connections_ended, QUIET | NET, "ended")
 SOAK(connections_multipath, QUIET | NET, "multipath")
 SOAK(controls, PLAIN, "controls")
 SOAK(descriptors_of_processes, QUIET, "pidfds")
@@ -406,6 +407,7 @@ TEST(asks_sockets, .root = true, .seconds = 120) { sweep_call(ARGV("sockets"), S
 TEST(asks_queues, .root = true, .seconds = 120) { sweep_call(ARGV("sockets"), SYS_ioctl, EIO); }
 TEST(peeks_at_sockets, .root = true, .seconds = 120) { sweep_call(ARGV("sockets"), SYS_setsockopt, EAGAIN); }
 TEST(repairs_connections, .root = true, .net = true, .seconds = 120) { sweep_call(ARGV("tcp"), SYS_setsockopt, EINTR); }
+TEST(asks_netlink, .root = true, .net = true, .seconds = 120) { sweep_call(ARGV("inet"), SYS_sendto, EIO); }
 TEST(asks_message_queues, .root = true, .seconds = 120) { sweep_call(ARGV("mqueues", "told"), SYS_pread64, EIO); }
 
 /* The proof asks sockets too. */

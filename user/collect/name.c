@@ -11,7 +11,12 @@
 static bool leads_to(const char *path, const struct stat *st)
 {
 	struct stat there;
-	return lstat(path, &there) == 0 && there.st_ino == st->st_ino && there.st_dev == st->st_dev;
+	if (lstat(path, &there) < 0) {
+		if (errno != ENOENT && errno != ENOTDIR && errno != EACCES && errno != ESRCH)
+			fail(SYSCALL, neg_errno(), "lstat(%s)", path);
+		return false;
+	}
+	return there.st_ino == st->st_ino && there.st_dev == st->st_dev;
 }
 
 void collect_find_name(const struct stat *st, char *link, size_t room)

@@ -48,8 +48,7 @@ int socket_is_near(int fd)
 	return theirs.st_ino == ours.st_ino && theirs.st_dev == ours.st_dev;
 }
 
-/* Does this errno say that there is nothing of the kind? */
-static bool is_lacking(int error)
+bool socket_lacks(int error)
 {
 	static const int others[] = { ENOMEM, ENOBUFS, EIO, EINTR, EAGAIN, EPERM, ENOSPC };
 	for (size_t i = 0; i < ARRAY_SIZE(others); i++)
@@ -62,7 +61,7 @@ int socket_option(int fd, int level, int option, void *ret, socklen_t *len)
 {
 	if (getsockopt(fd, level, option, ret, len) == 0)
 		return 1;
-	return is_lacking(errno) ? 0 : fail(SYSCALL, neg_errno(), "getsockopt of level %d, option %d", level, option);
+	return socket_lacks(errno) ? 0 : fail(SYSCALL, neg_errno(), "getsockopt of level %d, option %d", level, option);
 }
 
 int socket_queue(int fd, unsigned long request, int *ret)
@@ -70,7 +69,7 @@ int socket_queue(int fd, unsigned long request, int *ret)
 	*ret = 0;
 	if (ioctl(fd, request, ret) == 0)
 		return 1;
-	return is_lacking(errno) ? 0 : fail(SYSCALL, neg_errno(), "ioctl %#lx of a socket", request);
+	return socket_lacks(errno) ? 0 : fail(SYSCALL, neg_errno(), "ioctl %#lx of a socket", request);
 }
 
 #define TRIES 3

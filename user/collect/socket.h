@@ -12,6 +12,8 @@
 int socket_family(int fd);
 /* Is it a socket of ckpt's own network namespace? 1, 0, or negative errno when the kernel does not tell. */
 int socket_is_near(int fd);
+/* Does this errno say that there is nothing of the kind, and not that something else has failed? */
+bool socket_lacks(int error);
 /* getsockopt(2): 1; 0 when this socket or kernel has no such option; or what has been reported: of an error that tells something else an
  * image would hold that the option has its first value. */
 int socket_option(int fd, int level, int option, void *ret, socklen_t *len);

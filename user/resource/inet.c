@@ -71,16 +71,17 @@ static int collect_addresses(int fd, Ckpt__Inet *m)
 }
 
 /* What it will neither receive nor send any more: 1, 2. That only sending has ended poll(2) does not tell of datagrams. */
-static u32 datagram_shutdown(int fd, const Ckpt__Inet *m, short events)
+static int datagram_shutdown(int fd, const Ckpt__Inet *m, short events)
 {
 	union address local = { 0 }, remote = { 0 };
 	socklen_t local_len = sizeof local, remote_len = sizeof remote;
-	u32 polled = (events & POLLRDHUP ? 1 : 0) | (events & POLLHUP ? 2 : 0);
-	if (polled || !is_datagram(m) || !m->remote || getsockname(fd, (void *)&local, &local_len) < 0 ||
-	    getpeername(fd, (void *)&remote, &remote_len) < 0)
+	int polled = (events & POLLRDHUP ? 1 : 0) | (events & POLLHUP ? 2 : 0);
+	if (polled || !is_datagram(m) || !m->remote)
 		return polled;
+	if (getsockname(fd, (void *)&local, &local_len) < 0 || getpeername(fd, (void *)&remote, &remote_len) < 0)
+		return fail(SYSCALL, neg_errno(), "getsockname, getpeername");
 	int told = netlink_udp_shutdown((int)m->protocol, &local, &remote, m->inode);
-	return told > 0 ? (u32)told : 0;
+	return told >= 0 ? told : socket_lacks(-told) ? 0 : fail(SYSCALL, told, "sock_diag(7)");
 }
 
 static int collect_moment(int fd, Ckpt__Inet *m)
@@ -100,10 +101,12 @@ static int collect_moment(int fd, Ckpt__Inet *m)
 		return r;
 	if (r > 0)
 		SET(m, unread, (u32)unread);
-	u32 shutdown = is_tcp(m) ? (poll_fd.revents & POLLRDHUP ? 1 : 0) | (STATE_IN(m->state, SENT_END_STATES) ? 2 : 0)
+	int shutdown = is_tcp(m) ? (poll_fd.revents & POLLRDHUP ? 1 : 0) | (STATE_IN(m->state, SENT_END_STATES) ? 2 : 0)
 				 : datagram_shutdown(fd, m, poll_fd.revents);
+	if (shutdown < 0)
+		return shutdown;
 	if (shutdown && !m->ended)
-		SET(m, shutdown, shutdown);
+		SET(m, shutdown, (u32)shutdown);
 	bool marked = poll_fd.revents & POLLPRI; /* with SO_OOBINLINE recv(2) tells nothing */
 	if (is_tcp(m) && m->remote && (marked || recv(fd, &byte, 1, MSG_OOB | MSG_PEEK | MSG_DONTWAIT) > 0))
 		SET(m, urgent, true);
@@ -117,25 +120,31 @@ static int collect_over(int fd, Ckpt__Inet *m)
 	struct pollfd poll_fd = { .fd = fd, .events = POLLRDHUP };
 	struct tcp_info info = { 0 };
 	socklen_t len = sizeof info;
-	if (m->remote || getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) < 0 || info.tcpi_state != CLOSED)
+	if (m->remote)
 		return 0;
-	if (poll(&poll_fd, 1, 0) != 1 || !(poll_fd.revents & (POLLRDHUP | POLLERR)))
+	if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) < 0 || poll(&poll_fd, 1, 0) < 0)
+		return fail(SYSCALL, neg_errno(), "TCP_INFO, poll");
+	if (info.tcpi_state != CLOSED || !(poll_fd.revents & (POLLRDHUP | POLLERR)))
 		return 0;
 	forget_address(m);
 	return message_set_string(&m->over, poll_fd.revents & POLLERR ? OVER_RESET : OVER_CLOSED) ? 0 : fail_memory();
 }
 
 /* Are its segments signed, by TCP-MD5 or TCP-AO? *ret_received: as netlink_tcp_signs() tells it, or 0. */
-static bool has_keys(int fd, const Ckpt__Inet *m, u32 *ret_received)
+static int has_keys(int fd, const Ckpt__Inet *m, u32 *ret_received)
 {
 	union address local = { 0 }, remote = { 0 };
 	u8 info[128] = { 0 }; /* struct tcp_ao_info_opt, which may grow */
 	socklen_t local_len = sizeof local, len = sizeof info;
 	*ret_received = 0;
-	if (getsockopt(fd, IPPROTO_TCP, TCP_AO_INFO, info, &len) == 0)
-		return true;
+	int told = socket_option(fd, IPPROTO_TCP, TCP_AO_INFO, info, &len);
+	if (told)
+		return told;
 	remote_address(m, &remote); /* one that listens has none */
-	return getsockname(fd, (void *)&local, &local_len) == 0 && netlink_tcp_signs(&local, &remote, ret_received) > 0;
+	if (getsockname(fd, (void *)&local, &local_len) < 0)
+		return fail(SYSCALL, neg_errno(), "getsockname");
+	told = netlink_tcp_signs(&local, &remote, ret_received);
+	return told >= 0 ? told : socket_lacks(-told) ? 0 : fail(SYSCALL, told, "sock_diag(7)");
 }
 
 static int collect_tcp(struct collector *c, int fd, struct object *o)
@@ -163,7 +172,10 @@ static int collect_tcp(struct collector *c, int fd, struct object *o)
 		SET(m, backlog, info.tcpi_sacked);
 		SET(m, waiting, info.tcpi_unacked);
 	}
-	if ((m->listening || m->remote) && !is_multipath(m) && has_keys(fd, m, &received))
+	int keys = (m->listening || m->remote) && !is_multipath(m) ? has_keys(fd, m, &received) : 0;
+	if (keys < 0)
+		return keys;
+	if (keys)
 		SET(m, keys, true);
 	SET(m, sent, info.tcpi_bytes_acked > 1 || info.tcpi_unacked || info.tcpi_notsent_bytes);
 	int r = collect_moment(fd, m);
