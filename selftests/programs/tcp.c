@@ -209,6 +209,7 @@ static void judge_shared(pid_t child)
 static void judge_data(void)
 {
 	int unread = 0;
+	MUST_EQ(poll(&(struct pollfd){ .fd = data.server, .events = POLLIN }, 1, JUDGE_PATIENCE_MS), 1);
 	MUST(ioctl(data.server, FIONREAD, &unread) == 0 && unread == 13);
 	must_read(data.server, "to the server");
 	must_read(data.client, "to the client");
