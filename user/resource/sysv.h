@@ -32,6 +32,9 @@ static inline bool sysv_are_sets(void)
 	return semctl(0, 0, SEM_INFO, &info) < 0 || info.semusz;
 }
 
+/* Is this what the kernel tells of an id that nothing has? Others may not look at what is there. */
+static inline bool sysv_is_none(int error) { return error == EINVAL || error == EIDRM; }
+
 /* Could an object of this id and key be made? Reports why not. */
 static inline int sysv_judge_absent(const struct sysv *kind, u32 id, u32 key)
 {

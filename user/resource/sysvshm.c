@@ -211,7 +211,8 @@ static int judge_restore(const struct graph *graph, const struct object *o, cons
 	    !contents_fit(graph, o->id, ALIGN_UP(s->size, page)))
 		return fail(IMAGE_VALUE, 0, "segment %u of %llu bytes", s->id, (unsigned long long)s->size);
 	if (shmctl((int)s->id, IPC_STAT, &ds) < 0)
-		return sysv_judge_absent(&segments, s->id, s->key);
+		return sysv_is_none(errno) ? sysv_judge_absent(&segments, s->id, s->key)
+					   : fail(SYSVSHM_STAT, neg_errno(), "shmctl(%u, IPC_STAT)", s->id);
 	const Ckpt__File *f = graph_data(graph, &kind_file, o->id);
 	if (graph_remember(graph, huge_pages_here(f), 1) < 0)
 		return fail_memory();
@@ -273,17 +274,29 @@ static void plan_removal(struct plan *plan, const struct graph *graph, const Ckp
 	control(plan, AT(host->root_pid, STAGE_IDS), s->id, IPC_RMID, ARG(0));
 }
 
+/* Only when nothing has its id: shmget(2) would give another one. */
+static void plan_absence(struct plan *plan, u32 id, struct arg stat, struct arg seen)
+{
+	struct plan_step *none = plan_skip(plan, CREATE, seen, -EINVAL, -EINVAL);
+	struct plan_step *other = plan_skip(plan, CREATE, seen, -EIDRM, -EIDRM);
+	step_expect(control(plan, CREATE, id, IPC_STAT, stat), -EINVAL);
+	plan_land(plan, CREATE, other);
+	plan_land(plan, CREATE, none);
+}
+
 static int sysvshm_plan(struct plan *plan, const struct graph *graph, const struct object *o)
 {
 	const Ckpt__Sysvshm *s = o->data;
 	int r = s->memory == o->id ? note_attached(graph) : 0;
 	if (r < 0 || s->memory != o->id)
 		return r;
-	struct plan_step *seen =
-		control(plan, CREATE, s->id, IPC_STAT, ARG_OF_DATA(plan_data(plan, NULL, sizeof(struct shmid_ds), 8)));
-	step_any(seen);
+	struct arg stat = ARG_OF_DATA(plan_data(plan, NULL, sizeof(struct shmid_ds), 8));
+	struct plan_step *look = control(plan, CREATE, s->id, IPC_STAT, stat);
+	step_any(look);
+	struct arg seen = ARG_OF_SLOT(step_result(plan, look));
 	bool outside = is_shared_outside(graph, s);
-	struct plan_step *there = plan_skip(plan, CREATE, ARG_OF_SLOT(step_result(plan, seen)), 0, 0);
+	struct plan_step *there = plan_skip(plan, CREATE, seen, 0, 0);
+	plan_absence(plan, s->id, stat, seen);
 	plan_segment(plan, graph, s);
 	if (outside)
 		plan_contents(plan, graph, s);

@@ -10,6 +10,7 @@
 #include "model/shape.h"
 #include "resource/memory_object.h"
 #include "resource/registry.h"
+#include "resource/sysv.h"
 #include "restore/restore.h"
 #include "sysvshm.pb-c.h"
 #include "unix.pb-c.h"
@@ -174,6 +175,8 @@ static int add_segment(struct names *names, const Ckpt__Sysvshm *s)
 	struct shmid_ds ds;
 	if (!s->has_key || shmctl((int)s->id, IPC_STAT, &ds) == 0)
 		return 0;
+	if (!sysv_is_none(errno))
+		return fail(SYSVSHM_STAT, neg_errno(), "shmctl(%u, IPC_STAT)", s->id);
 	struct name *n = vector_add(&names->list);
 	if (!n)
 		return fail_memory();
