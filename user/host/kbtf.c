@@ -102,10 +102,13 @@ static int kbtf_scan(struct kbtf *b, u32 start, u32 bytes)
 	return 0;
 }
 
+/* What each header has; in that of Linux 7 there is more behind it. */
+#define HEADER_BYTES (offsetof(struct btf_header, str_len) + sizeof(u32))
+
 static int kbtf_read(struct kbtf *b, size_t len)
 {
 	const struct btf_header *h = (const struct btf_header *)b->data;
-	if (len < sizeof *h || h->magic != BTF_MAGIC || h->hdr_len < sizeof *h || h->hdr_len > len)
+	if (len < HEADER_BYTES || h->magic != BTF_MAGIC || h->hdr_len < HEADER_BYTES || h->hdr_len > len)
 		return -EINVAL;
 	size_t room = len - h->hdr_len;
 	if (h->type_off > room || h->type_len > room - h->type_off || h->str_off > room || h->str_len > room - h->str_off)
