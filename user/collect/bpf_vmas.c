@@ -83,7 +83,7 @@ static void decode_name(const struct record_vma_raw *raw, struct record_vma *v)
 			 (int)(sizeof(v->name) - sizeof(ANON_SHMEM) - 1), raw->vma.name);
 	else if (v->file_id || v->name[0])
 		return;
-	else if (v->start <= raw->brk && v->end >= raw->start_brk)
+	else if (v->start < raw->brk && v->end > raw->start_brk)
 		strcpy(v->name, "[heap]");
 	else if (v->start <= raw->start_stack && v->end >= raw->start_stack)
 		strcpy(v->name, "[stack]");
