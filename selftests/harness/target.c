@@ -188,6 +188,19 @@ void need_program(const char *path)
 		SKIP("%s needs %s, which is not installed", path, loader);
 }
 
+void need_reachable(void)
+{
+	char path[PATH_MAX];
+	struct stat st;
+	CHECK(realpath(ckpt_path(), path));
+	for (char *slash; (slash = strrchr(path, '/')) && slash > path;) {
+		*slash = 0;
+		CHECK_OK(stat(path, &st));
+		if (!(st.st_mode & S_IXOTH))
+			SKIP("other users may not come to ckpt: %s is closed to them", path);
+	}
+}
+
 static void make_place(struct target *t)
 {
 	struct stat here, above;

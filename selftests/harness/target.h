@@ -58,6 +58,8 @@ const char *ckpt_path(void);
 int run_program(struct text *output, const char *path, const char *const *argv);
 /* Skips the test when this program, or the loader that it asks for, is not there: systems for tests may have little. */
 void need_program(const char *path);
+/* Skips the test, which runs ckpt or a program as another user, where what was built lies in a directory of one user alone (/root). */
+void need_reachable(void);
 
 /* A dump and a restore by the command line of criu(8), as target_dump() and target_restore(). The images directory is t->image; it
  * holds the logs and the pidfile too. */

@@ -94,6 +94,7 @@ TEST(restore_without_segments, .root = true)
 TEST(image_that_others_may_not_read, .root = true)
 {
 	struct target t;
+	need_reachable();
 	target_start(&t, "sleeper");
 	target_dump(&t, false);
 	CHECK_OK(chmod(t.image, 0755));
@@ -108,6 +109,7 @@ TEST(process_of_another_user, .root = true)
 {
 	struct target t;
 	char pid[16];
+	need_reachable();
 	target_start(&t, "sleeper");
 	CHECK_OK(chmod(WORK, 0777));
 	snprintf(pid, sizeof pid, "%d", t.pid);
@@ -117,4 +119,8 @@ TEST(process_of_another_user, .root = true)
 	target_judge(&t);
 }
 
-TEST(programs_kept_by_nobody, .root = true) { REFUSED(become_nobody, EXIT_PRIVILEGE, "[BPF_PIN]", "bpf", "pin"); }
+TEST(programs_kept_by_nobody, .root = true)
+{
+	need_reachable();
+	REFUSED(become_nobody, EXIT_PRIVILEGE, "[BPF_PIN]", "bpf", "pin");
+}

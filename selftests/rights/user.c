@@ -140,6 +140,7 @@ TEST(supplementary_groups, .root = true)
 TEST(ids_and_capabilities_of_others, .root = true)
 {
 	struct target t;
+	need_reachable();
 	target_start(&t, "sleeper");
 	target_dump(&t, false);
 	static const char *const files[] = { "", "/manifest", "/facts", "/pages" };

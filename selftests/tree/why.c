@@ -166,6 +166,7 @@ TEST(nobody, .root = true, .seconds = 60)
 	struct target t;
 	char pid[16];
 	_cleanup_text_ struct text output = { 0 };
+	need_reachable();
 	target_start(&t, "sleeper");
 	snprintf(pid, sizeof pid, "%d", t.pid);
 	become_nobody();
