@@ -29,7 +29,9 @@ say      = $(if $(V),,@printf '  %-7s %s\n' $(1) $(2);)
 WARN    := -Wall -Wextra -Werror -Wno-missing-field-initializers
 INCLUDE := -Iuser -I. -Ibpf -Iparasite -I$(B)/gen
 CFLAGS  ?= -O2 -g
-ALLCFLAGS = -std=gnu17 -D_GNU_SOURCE -DCKPT_VERSION='"$(VERSION)"' $(WARN) $(INCLUDE) $(CFLAGS) -MMD -MP \
+# What is not named in a union is zero, as the kernel wants it (bpf(2)): since gcc 15 that has to be said.
+ZEROED  := $(shell $(CC) -fzero-init-padding-bits=unions -E -x c /dev/null >/dev/null 2>&1 && echo -fzero-init-padding-bits=unions)
+ALLCFLAGS = -std=gnu17 -D_GNU_SOURCE -DCKPT_VERSION='"$(VERSION)"' $(WARN) $(INCLUDE) $(ZEROED) $(CFLAGS) -MMD -MP \
             $(if $(SYSROOT),--sysroot=$(SYSROOT) -isystem $(SYSROOT)/usr/include/$(ARCH)-linux-gnu) \
             $(if $(SAN),-fsanitize=address$(,)undefined -fno-omit-frame-pointer -fno-sanitize-recover=undefined)
 LINK     = $(if $(SAN),-fsanitize=address$(,)undefined) $(if $(SYSROOT),--sysroot=$(SYSROOT))

@@ -52,7 +52,7 @@ $(filter $(T)/%,$(UNITS) $(SELFS)): $(T)/%: $(T)/%.o $(HARNESS) $(OBJS) | $(B)/l
 $(T)/run: $(T)/harness/run.o
 	$(call say,LINK,$@) $(CC) $(LINK) $(if $(SAN),,-static) -o $@ $^
 
-PROGFLAGS := -std=gnu17 -D_GNU_SOURCE -O1 -g -Wall -Wextra -Werror -Iselftests/programs
+PROGFLAGS := $(ZEROED) -std=gnu17 -D_GNU_SOURCE -O1 -g -Wall -Wextra -Werror -Iselftests/programs
 $(T)/programs/%.static: selftests/programs/%.static.c
 	$(call say,PROG,$@) mkdir -p $(@D) && $(CC) $(if $(SYSROOT),--sysroot=$(SYSROOT)) $(PROGFLAGS) -static -o $@ $< -MMD -lpthread
 $(T)/programs/%.musl: selftests/programs/%.musl.c
@@ -74,7 +74,7 @@ $(B)/fuzz/records: FUZZMORE = $(FUZZBPF)
 $(B)/fuzz/proc: user/collect/proc_text.c
 $(B)/fuzz/records: $(FUZZBPF)
 $(B)/fuzz/%: selftests/fuzz/%.c $(FUZZSRC) | $(GENH) $(B)/linkage
-	$(call say,FUZZ,$@) mkdir -p $(@D) && $(CLANG) $(filter-out -MMD -MP -Werror,$(ALLCFLAGS)) -Iselftests -O1 -g \
+	$(call say,FUZZ,$@) mkdir -p $(@D) && $(CLANG) $(filter-out -MMD -MP -Werror $(ZEROED),$(ALLCFLAGS)) -Iselftests -O1 -g \
 	  -fsanitize=fuzzer,address,undefined -o $@ $< $(FUZZSRC) $(FUZZMORE) $$(sed s/-static// $(B)/linkage)
 fuzz: $(FUZZERS)
 	$(Q)for f in $^; do mkdir -p $(B)/fuzz/corpus/$${f##*/} && echo "  FUZZ    $$f $(FUZZ_SECONDS) s" && \

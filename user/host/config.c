@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /* Owns the reading of the kernel's configuration. */
 #include "host/config.h"
+#include <fcntl.h>
 #include <stdio.h>
+#include <sys/stat.h>
 #include <sys/utsname.h>
 #include <zlib.h>
 
@@ -9,6 +11,20 @@ static void gzclosep(gzFile *file)
 {
 	if (*file)
 		gzclose(*file);
+}
+
+/* A packed file ends with how much it holds (RFC 1952). Not every zlib tells of one that ends too early: 1.3.2 does not. */
+static bool is_whole(const char *path, const struct text *contents)
+{
+	u8 magic[2], end[4];
+	struct stat st;
+	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0 || fstat(fd, &st) < 0 || pread(fd, magic, sizeof magic, 0) != sizeof magic)
+		return false;
+	if (magic[0] != 0x1f || magic[1] != 0x8b)
+		return true;
+	return pread(fd, end, sizeof end, st.st_size - (off_t)sizeof end) == sizeof end &&
+	       ((u32)end[3] << 24 | (u32)end[2] << 16 | (u32)end[1] << 8 | end[0]) == (u32)contents->len;
 }
 
 int config_read_file(struct text *ret, const char *path)
@@ -25,7 +41,9 @@ int config_read_file(struct text *ret, const char *path)
 	gzerror(file, &state); /* Z_BUF_ERROR: it ends too early */
 	if (n < 0 || state != Z_OK || !ret->len)
 		return -EIO;
-	return text_failed(ret) ? -ENOMEM : 0;
+	if (text_failed(ret))
+		return -ENOMEM;
+	return is_whole(path, ret) ? 0 : -EIO;
 }
 
 int config_read(struct text *ret)
