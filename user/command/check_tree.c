@@ -74,7 +74,7 @@ static void measure(struct look *look)
 	for (struct object *o = NULL; (o = graph_next(&look->graph, &kind_pages, o));) {
 		const struct page_run *run = o->data;
 		for (u32 i = 0; i < o->count; i++)
-			look->page_bytes += run[i].flags & PAGES_INHERITED ? 0 : run[i].len;
+			look->page_bytes += run[i].flags & PAGES_ELSEWHERE ? 0 : run[i].len;
 	}
 }
 
