@@ -58,7 +58,7 @@ BTF_SERIES := 5.10 6.1 6.12 6.18 7.2 newest
 STRICT     := $(BPFS:bpf/%.bpf.c=$(B)/strict/%.bpf.o)
 $(B)/strict/%.bpf.o: bpf/%.bpf.c $(wildcard vmlinux/*.h bpf/*.h)
 	$(Q)mkdir -p $(@D) && $(CLANG) -g -O2 -Wall -Werror -DCKPT_STRICT -target bpf -Ivmlinux -Ibpf -I/usr/include -c -o $@ $<
-$(T)/vm/btf_check: selftests/vm/btf_check.c $(B)/user/base/vector.o
-	$(call say,CC,$<) mkdir -p $(@D) && $(CC) -std=gnu17 -D_GNU_SOURCE $(WARN) -Iuser -O2 -static -o $@ $^ -lbpf -lelf -lz
+$(T)/vm/btf_check: selftests/vm/btf_check.c $(B)/user/base/vector.o | $(B)/linkage
+	$(call say,CC,$<) mkdir -p $(@D) && $(CC) -std=gnu17 -D_GNU_SOURCE $(WARN) -Iuser -O2 -o $@ $^ $(LIBS)
 btf-check: $(T)/vm/btf_check $(STRICT)
 	$(Q)selftests/vm/btf-check $< "$(BTF_SERIES)" $(STRICT)
