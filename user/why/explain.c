@@ -37,6 +37,9 @@ const char *why_limits(const struct why *w) { return w->limits.data ?: ""; }
 
 static u32 head_of(const struct why *w) { return w->watch.log ? __atomic_load_n(&w->watch.log->head, __ATOMIC_SEQ_CST) : 0; }
 
+/* The clock of eBPF may be ahead of that of clock_gettime(2) a little (ktime_get_mono_fast_ns()). */
+#define AHEAD_NS 1000000u
+
 /* The newest call since from that ended with err until then, one that the detail names before others; NULL: none was seen. */
 static const struct why_event *find_event(const struct why *w, u32 from, int err, u64 until, const char *detail)
 {
@@ -44,11 +47,12 @@ static const struct why_event *find_event(const struct why *w, u32 from, int err
 	u32 head = head_of(w), oldest = head > WHY_EVENTS ? head - WHY_EVENTS : 0;
 	for (u32 i = head; i-- > MAX(from, oldest);) {
 		const struct why_event *e = &w->watch.log->event[i & (WHY_EVENTS - 1)];
-		if (e->err != err || e->at > until)
+		if (e->err != err || (e->at > until && e->at - until > AHEAD_NS))
 			continue;
 		if (strcasestr(detail, plan_syscall_name(e->nr)))
 			return e;
-		newest = newest ?: e;
+		if (e->at <= until)
+			newest = newest ?: e;
 	}
 	return newest;
 }
