@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-/* The command table, nothing else. */
+/* The command table, and what every command begins with. */
 #include "base/heap.h"
 #include "command/command.h"
 #include "compat/front.h"

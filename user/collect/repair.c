@@ -2,6 +2,7 @@
 /* Owns TCP connections in repair mode and the guard that lets them go. */
 #include "collect/repair.h"
 #include "base/child.h"
+#include "collect/socket.h"
 #include <fcntl.h>
 #include <linux/futex.h>
 #include <linux/in.h>
@@ -39,13 +40,11 @@ int repair_allowed(struct connections *c)
 
 static int end_repair(int fd, u8 reuse)
 {
-	int value = reuse, r = -EINVAL;
+	int r = -EINVAL;
 	for (int i = 0; r < 0 && i < TRIES; i++)
 		r = set_repair(fd, TCP_REPAIR_OFF_NO_WP);
-	for (int i = 0; setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &value, sizeof value) < 0 && r == 0; i++)
-		if (i + 1 == TRIES)
-			r = neg_errno();
-	return r;
+	int back = socket_set_back(fd, SO_REUSEADDR, reuse);
+	return r < 0 ? r : back;
 }
 
 /* What ckpt and its guard share. The word is a robust futex (set_robust_list(2)) that the thread which traces the program owns: when it

@@ -78,7 +78,6 @@ static void measure(struct look *look)
 	}
 }
 
-#define PF_EXITING 4u
 #define ENDING_PATIENCE 200 /* times 10 ms */
 
 static bool somebody_ends(const struct tree *tree)

@@ -16,15 +16,15 @@ static void gzclosep(gzFile *file)
 /* A packed file ends with how much it holds (RFC 1952). Not every zlib tells of one that ends too early: 1.3.2 does not. */
 static bool is_whole(const char *path, const struct text *contents)
 {
-	u8 magic[2], end[4];
+	u8 magic[2];
+	u32 bytes; /* little-endian, as every machine that ckpt runs on */
 	struct stat st;
 	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0 || fstat(fd, &st) < 0 || pread(fd, magic, sizeof magic, 0) != sizeof magic)
 		return false;
 	if (magic[0] != 0x1f || magic[1] != 0x8b)
 		return true;
-	return pread(fd, end, sizeof end, st.st_size - (off_t)sizeof end) == sizeof end &&
-	       ((u32)end[3] << 24 | (u32)end[2] << 16 | (u32)end[1] << 8 | end[0]) == (u32)contents->len;
+	return pread(fd, &bytes, sizeof bytes, st.st_size - (off_t)sizeof bytes) == sizeof bytes && bytes == (u32)contents->len;
 }
 
 int config_read_file(struct text *ret, const char *path)

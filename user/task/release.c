@@ -14,7 +14,6 @@
 #ifndef SYS_process_mrelease
 #define SYS_process_mrelease 448
 #endif
-#define PF_EXITING 4u
 #define FLAGS_FIELD 9 /* of /proc/PID/stat */
 #define THREADS_FIELD 20
 #define EXIT_FIELD 52 /* exit code: from the very kill on (Linux 5.18) */

@@ -19,6 +19,8 @@ struct tree_thread {
 	struct rseq_area rseq;
 };
 
+#define PF_EXITING 4u /* include/linux/sched.h: it is ending, and loses what it had */
+
 struct tree_process {
 	pid_t pid, ppid; /* ppid 0: the root */
 	int pidfd;
