@@ -4,6 +4,12 @@
 #include "blob.h"
 #include "machine.h"
 
+__attribute__((used, visibility("hidden"), section(".text.birth"))) int64_t blob_birth(struct arena *arena, uint64_t args,
+										       uint64_t size, uint32_t index)
+{
+	return blob_spawn(arena, args, size, index);
+}
+
 __attribute__((noreturn, used, visibility("hidden"))) void blob_run(struct arena *arena, uint32_t index)
 {
 	struct array *array = (struct array *)((char *)arena + arena->arrays) + index;

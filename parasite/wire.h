@@ -58,4 +58,14 @@ struct arena {
 	uint64_t data_size;
 	uint32_t arrays, steps, slots, narrays, nsteps, nslots; /* data offsets and counts */
 };
+
+/* What begins at this offset of the code (blob.lds): ckpt calls it to make a task, which runs array `index` on the stack that args
+ * name, and needs nothing of ckpt's memory but the arena. args: address of struct clone_args, of `size` bytes. An id, or a negative
+ * errno. */
+#define BLOB_BIRTH 32
+typedef int64_t blob_birth_function(struct arena *, uint64_t args, uint64_t size, uint32_t index);
+static inline int64_t blob_call_birth(uintptr_t code, struct arena *arena, uint64_t args, uint64_t size, uint32_t index)
+{
+	return ((blob_birth_function *)(code + BLOB_BIRTH))(arena, args, size, index);
+}
 #endif

@@ -155,17 +155,6 @@ void arch_aim_entry(arch_regs *r, u64 entry, u64 arena, u64 index, u64 stack_top
 	r->pstate &= ~(PSTATE_BTYPE | PSTATE_SS);
 }
 
-void arch_enter(u64 entry, u64 arena, u64 index, u64 stack_top)
-{
-	register u64 x0 __asm__("x0") = arena;
-	register u64 x1 __asm__("x1") = index;
-	__asm__ volatile("mov sp, %0\n"
-			 "br %1" ::"r"(stack_top),
-			 "r"(entry), "r"(x0), "r"(x1)
-			 : "memory");
-	__builtin_unreachable();
-}
-
 s64 arch_find_syscall(const void *code, size_t len)
 {
 	u32 word;

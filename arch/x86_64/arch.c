@@ -123,16 +123,6 @@ void arch_aim_entry(arch_regs *r, u64 entry, u64 arena, u64 index, u64 stack_top
 	r->eflags &= ~(FLAG_TRAP | FLAG_DIRECTION);
 }
 
-void arch_enter(u64 entry, u64 arena, u64 index, u64 stack_top)
-{
-	__asm__ volatile("mov %0, %%rsp\n"
-			 "jmp *%1"
-			 :
-			 : "r"(stack_top), "r"(entry), "D"(arena), "S"(index)
-			 : "memory");
-	__builtin_unreachable();
-}
-
 s64 arch_find_syscall(const void *code, size_t len)
 {
 	const u8 *p = memmem(code, len, "\x0f\x05", 2);

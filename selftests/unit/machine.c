@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <linux/futex.h>
 #include <sched.h>
+#include <linux/sched.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
@@ -119,13 +120,16 @@ static void expect(struct step *step, int64_t value)
 
 static pid_t launch(void)
 {
-	pid_t pid = (pid_t)CHECK_OK(fork());
+	struct arena *arena = &program->arena;
+	struct clone_args args = { .exit_signal = SIGCHLD,
+				   .stack = (u64)(uintptr_t)arena,
+				   .stack_size = program->arrays[0].stack_top };
+	pid_t pid;
+	if (by_blob)
+		return (pid_t)blob_call_birth((uintptr_t)program - PAGE_BYTES, arena, (u64)(uintptr_t)&args, sizeof args, 0);
+	pid = (pid_t)CHECK_OK(fork());
 	if (pid)
 		return pid;
-	struct arena *arena = &program->arena;
-	if (by_blob)
-		arch_enter((u64)(uintptr_t)program - PAGE_BYTES, (u64)(uintptr_t)arena, 0,
-			   (u64)(uintptr_t)arena + program->arrays[0].stack_top);
 	machine_run(arena, &program->arrays[0]);
 	for (;;)
 		pause();

@@ -46,13 +46,7 @@ static inline void blob_exit(uint64_t status) { _exit((int)status); }
 static inline int64_t blob_tag(uint64_t page _unused_, const uint8_t *tags _unused_) { return -ENOSYS; }
 static inline int64_t blob_spawn(struct arena *arena, uint64_t args, uint64_t size, uint32_t index)
 {
-	const struct array *array = (const struct array *)((char *)arena + arena->arrays) + index;
-	struct clone_args own = *(struct clone_args *)args;
-	own.stack = own.stack_size = 0;
-	long pid = syscall(SYS_clone3, &own, size);
-	if (pid == 0)
-		arch_enter(arena->data_base - PAGE_BYTES, (u64)arena, index, (u64)arena + array->stack_top);
-	return pid < 0 ? -errno : pid;
+	return blob_call_birth(arena->data_base - PAGE_BYTES, arena, args, size, index);
 }
 #include "machine.h"
 

@@ -21,6 +21,20 @@ static bool has_huge(const struct graph *g)
 	return false;
 }
 
+/* Mappings in the order of their addresses; a heap may consist of several. */
+static void note_own(struct site *site, const struct record_vma *v)
+{
+	struct hole_range *last = site->nown ? &site->own[site->nown - 1] : NULL;
+	if (v->flags & (VMA_SHARED | VMA_SPECIAL))
+		return;
+	if (!strcmp(v->name, "[heap]"))
+		site->heap = site->heap ?: v->start;
+	else if (last && last->end == v->start)
+		last->end = v->end;
+	else if (site->nown < SITE_OWN)
+		site->own[site->nown++] = (struct hole_range){ v->start, v->end };
+}
+
 /* Room for huge pages is left out where there is none, but none that mappings need. */
 int compile_site(struct site *ret, const struct graph *g, const struct survey *survey, u64 data_size)
 {
@@ -41,9 +55,8 @@ int compile_site(struct site *ret, const struct graph *g, const struct survey *s
 	*ret = (struct site){ .code = at, .data = at + SITE_CODE, .slot = at + SITE_CODE + data_size, .end = at + arena };
 	ret->bench = (struct hole_range){ ret->end, ret->end + bench };
 	ret->room = room ? ALIGN_UP(ret->bench.end, HUGE_BYTES) : 0;
-	for (size_t i = survey->own.n; i-- > 0;) /* it may consist of several mappings */
-		if (!strcmp(survey->own.v[i].name, "[heap]"))
-			ret->heap = survey->own.v[i].start;
+	for (size_t i = 0; i < survey->own.n; i++)
+		note_own(ret, &survey->own.v[i]);
 	return 0;
 }
 

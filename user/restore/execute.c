@@ -37,16 +37,10 @@ static inline void blob_futex_wait(uint32_t *word, uint32_t value)
 static inline void blob_futex_wake(uint32_t *word) { syscall(SYS_futex, word, FUTEX_WAKE, INT32_MAX, NULL, NULL, 0); }
 static inline void blob_exit(uint64_t status) { _exit((int)status); }
 static inline int64_t blob_tag(uint64_t page _unused_, const uint8_t *tags _unused_) { return -ENOSYS; }
-/* A helper task of the world begins like any new task of the blob. */
+/* The blob makes a helper task of the world like any other. */
 static inline int64_t blob_spawn(struct arena *arena, uint64_t args, uint64_t size, uint32_t index)
 {
-	const struct array *array = (const struct array *)((char *)arena + arena->arrays) + index;
-	struct clone_args own = *(struct clone_args *)args;
-	own.stack = own.stack_size = 0; /* a copy of ckpt: it leaves for the blob at once */
-	long pid = syscall(SYS_clone3, &own, size);
-	if (pid == 0)
-		arch_enter(arena->data_base - PAGE_BYTES, (u64)arena, index, (u64)arena + array->stack_top);
-	return pid < 0 ? -errno : pid;
+	return blob_call_birth(arena->data_base - PAGE_BYTES, arena, args, size, index);
 }
 #include "machine.h"
 
@@ -145,24 +139,31 @@ static void drop_own_rseq(void)
 			return;
 }
 
-/* A new task leaves for the blob at once: without ckpt's heap neither has to copy a page of it, nor its page tables. */
-static int keep_heap(const struct execution *x, int advice)
+/* What is not there any more (ENOMEM) is not inherited either. */
+static int advise(struct hole_range range, int advice)
 {
-	uintptr_t end = (uintptr_t)sbrk(0);
-	if (!x->site.heap || end <= x->site.heap)
+	if (range.end <= range.start || madvise((void *)(uintptr_t)range.start, range.end - range.start, advice) == 0)
 		return 0;
-	return madvise((void *)(uintptr_t)x->site.heap, end - x->site.heap, advice) < 0 ? neg_errno() : 0;
+	return errno == ENOMEM ? 0 : neg_errno();
+}
+
+/* A new task begins in the blob: without ckpt's memory neither has to copy a page of it, nor its page tables. */
+static int keep_memory(const struct execution *x, int advice)
+{
+	struct hole_range heap = { x->site.heap, (uintptr_t)sbrk(0) };
+	int r = x->site.heap ? advise(heap, advice) : 0;
+	for (size_t i = 0; i < x->site.nown; i++) {
+		int err = advise(x->site.own[i], advice);
+		r = r < 0 ? r : err;
+	}
+	return r;
 }
 
 static int run_world(struct execution *x)
 {
 	struct array *world = array_of(x, 0);
 	drop_own_rseq();
-	(void)keep_heap(x, MADV_DONTFORK);
 	machine_run(execution_arena(x), world);
-	int kept = keep_heap(x, MADV_DOFORK); /* guards are yet to be forked */
-	if (kept < 0)
-		return fail(SYSCALL, kept, "madvise(MADV_DOFORK)");
 	if (world->state == ARRAY_PARKED)
 		return 0;
 	for (u32 i = 1; i < execution_arena(x)->narrays; i++) /* what failed in a helper says more */
@@ -174,6 +175,11 @@ static int run_world(struct execution *x)
 /* --- the root --- */
 
 #define CLONE_PATIENCE 1000 /* times 2 ms */
+
+static s64 birth(struct execution *x, const struct clone_args *args, u32 index)
+{
+	return blob_call_birth(x->site.code, execution_arena(x), (uintptr_t)args, sizeof *args, index);
+}
 
 /* ckpt's only child: the root, or the stand-in that leads its session and makes it. */
 static int clone_first(struct execution *x, u32 pid)
@@ -189,28 +195,22 @@ static int clone_first(struct execution *x, u32 pid)
 		.set_tid_size = 1,
 	};
 	u32 index = plan_array(x->plan, pid);
-	u64 entry = x->site.code, arena = x->site.data, stack = arena + array_of(x, index)->stack_top;
 	u64 all = ~0ull, old;
+	args.stack = x->site.data;
+	args.stack_size = array_of(x, index)->stack_top;
 	syscall(SYS_rt_sigprocmask, SIG_SETMASK, &all, &old, sizeof old);
-	(void)keep_heap(x, MADV_DONTFORK);
-	long child;
+	s64 child = birth(x, &args, index);
 	/* release_task() takes a dead task out of sight a little before its id is free (free_pid() without the lock, since
 	 * 6.15). */
-	for (int tries = 0; (child = syscall(SYS_clone3, &args, sizeof args)) < 0 && errno == EEXIST && tries < CLONE_PATIENCE;
-	     tries++)
+	for (int tries = 0; child == -EEXIST && tries < CLONE_PATIENCE; tries++) {
 		nanosleep(&(struct timespec){ .tv_nsec = 2000000 }, NULL);
-	if (child == 0)
-		arch_enter(entry, arena, index, stack);
-	int err = neg_errno(), kept = keep_heap(x, MADV_DOFORK);
+		child = birth(x, &args, index);
+	}
 	syscall(SYS_rt_sigprocmask, SIG_SETMASK, &old, NULL, sizeof old);
 	WORKING_ON_TASK(pid);
-	if (child > 0 && kept < 0) { /* guards are yet to be forked */
-		child_end((pid_t)child);
-		return fail(SYSCALL, kept, "madvise(MADV_DOFORK)");
-	}
-	if (child < 0)
-		return err == -EEXIST ? fail(PID_TAKEN, err, "clone3(set_tid)") : fail(SET_TID, err, "clone3(set_tid)");
-	return 0;
+	if (child == -EEXIST)
+		return fail(PID_TAKEN, (int)child, "clone3(set_tid)");
+	return child < 0 ? fail(SET_TID, (int)child, "clone3(set_tid)") : 0;
 }
 
 static int clone_root(struct execution *x)
@@ -224,6 +224,30 @@ static int clone_root(struct execution *x)
 	if (r == 0)
 		x->root = (pid_t)root->pid;
 	return r;
+}
+
+/* A guard is a copy of ckpt. */
+static int begin_guard(struct execution *x, pid_t *guard)
+{
+	int r = keep_memory(x, MADV_DOFORK);
+	if (r < 0)
+		return fail(SYSCALL, r, "madvise(MADV_DOFORK)");
+	r = birth_guard(guard, x);
+	(void)keep_memory(x, MADV_DONTFORK);
+	return r;
+}
+
+/* guard: of a root that is not ckpt's child. */
+static int make_first(struct execution *x, pid_t *guard)
+{
+	(void)keep_memory(x, MADV_DONTFORK);
+	int r = run_world(x);
+	if (r == 0 && x->alone)
+		r = begin_guard(x, guard);
+	if (r == 0)
+		r = clone_root(x);
+	int kept = keep_memory(x, MADV_DOFORK); /* other guards are yet to be forked */
+	return r == 0 && kept < 0 ? fail(SYSCALL, kept, "madvise(MADV_DOFORK)") : r;
 }
 
 #define STAND_IN_PATIENCE 5000 /* times 1 ms */
@@ -403,11 +427,7 @@ int execute_start(struct execution *x, const struct plan *plan, const struct sit
 	pid_t guard = 0;
 	int r = make_arena(x);
 	if (r == 0)
-		r = run_world(x);
-	if (r == 0 && x->alone)
-		r = birth_guard(&guard, x);
-	if (r == 0)
-		r = clone_root(x);
+		r = make_first(x, &guard);
 	if (r == 0)
 		r = hold_all(x);
 	child_end(guard);

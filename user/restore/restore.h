@@ -107,14 +107,17 @@ int adapt_mappings(struct graph *, const struct survey *);
 int adapt_cpu(struct graph *);
 
 /* Where the arena lies: free in every address space of the image and in ckpt's own. */
+#define SITE_OWN 16
 struct site {
 	u64 code; /* one page, r-x */
 	u64 data; /* plan_size() bytes, rw- */
 	u64 slot; /* VDSO_SLOT bytes where a vDSO waits */
 	u64 end;
 	u64 room;                /* outside of the arena: twice SITE_ROOM bytes, where huge pages are made; 0: none are */
-	u64 heap;                /* where ckpt's own begins; 0: not known */
 	struct hole_range bench; /* outside of the arena: where mappings are made that come to their places then */
+	u64 heap;                /* where ckpt's own begins; 0: not known */
+	struct hole_range own[SITE_OWN]; /* other private memory of ckpt, as much as there is room for */
+	size_t nown;
 };
 /* linux/auxvec.h, since Linux 6.3 */
 #define AUXV_RSEQ_BYTES 27
