@@ -472,6 +472,7 @@ void execute_end_makers(struct execution *x)
 
 int execute_wait(struct execution *x)
 {
+	cpu_give_way(x->stay); /* who wakes ckpt is on its way into its interrupted call */
 	int r = pass_gate(x);
 	if (r == 0)
 		r = await_threads(x, true);

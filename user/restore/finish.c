@@ -6,7 +6,6 @@
 #include "infect/remote.h"
 #include "model/shape.h"
 #include "restore/execute_internal.h"
-#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/ptrace.h>
@@ -128,8 +127,6 @@ int execute_finish(struct execution *x)
 	int r = bring_all(x, &brought);
 	if (r < 0)
 		return r;
-	if (brought) /* who has woken ckpt is on its way into its interrupted call */
-		sched_yield();
 	for (u32 i = 0, tid; (tid = plan_gated(x->plan, i)); i++)
 		if (!graph_find(x->graph, &kind_task, shape_maker(x->graph, tid)))
 			ptrace(PTRACE_INTERRUPT, (pid_t)tid, 0, 0); /* seized already */
