@@ -176,12 +176,15 @@ static void ask_component(struct arch_components *known, u32 i)
 	known->asked |= 1ull << i;
 }
 
-static bool is_initial(u32 component, const u8 *area, size_t len, struct arch_components *known)
+/* Where nothing lies but zeros, nobody needs to know where each component does: to ask the processor traps where it is virtual. */
+static bool is_initial(u32 component, const u8 *area, size_t len, bool all_zero, struct arch_components *known)
 {
 	if (component == XSTATE_X87)
 		return is_initial_x87(area);
 	if (component == XSTATE_SSE)
 		return is_initial_sse(area);
+	if (all_zero)
+		return true;
 	ask_component(known, component); /* who has the note has the leaf */
 	u32 size = known->at[component].size, offset = known->at[component].offset;
 	return offset >= XSTATE_EXTENDED && offset <= len && size <= len - offset && is_zero(area + offset, size);
@@ -194,8 +197,9 @@ void arch_note_settle(int note, void *data, size_t len, struct arch_components *
 	if (note != NT_X86_XSTATE || len < XSTATE_EXTENDED)
 		return;
 	memcpy(&used, area + XSTATE_HEADER, sizeof used);
+	bool all_zero = is_zero(area + XSTATE_EXTENDED, len - XSTATE_EXTENDED);
 	for (u32 i = 0; i < 63; i++)
-		if (used >> i & 1 && is_initial(i, area, len, known))
+		if (used >> i & 1 && is_initial(i, area, len, all_zero, known))
 			used &= ~(1ull << i);
 	memcpy(area + XSTATE_HEADER, &used, sizeof used);
 }
