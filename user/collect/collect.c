@@ -227,7 +227,7 @@ static int collect_facts(struct collector *c)
 	if (facts_begin(&c->facts, c->tree) < 0)
 		return fail_memory();
 	bool maps_at_hand = c->config->live || (c->config->bpf && bpf_is_pinned(c->config->bpf));
-	if (!maps_at_hand)
+	if (!maps_at_hand && !c->config->alone)
 		c->smaps = smaps_ahead(c->tree);
 	int r = c->config->live ? 0 : collect_homes(c);
 	if (r == 0 && has_told(c))

@@ -45,6 +45,7 @@ struct collect_config {
 	bool no_bpf;                     /* only /proc and ptrace (the differential test) */
 	bool no_hijack;                  /* never run code in the target; what is missing is left out and judged */
 	bool live;                       /* the tree is not frozen: what moves is left out */
+	bool alone;                      /* in one thread: so little is to be read that a second one takes as long to begin */
 	struct memory_sources *memory;   /* filled; NULL: not wanted */
 	struct connections *connections; /* filled, to end them with the tree; NULL: not wanted */
 	bool external;                   /* pipes whose other side is open outside may change while they are looked at */

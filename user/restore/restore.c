@@ -100,6 +100,17 @@ static bool is_small(struct image *image, const struct graph *g)
 	       image_file_fd(image, "pages", &size) >= 0 && size < SMALL;
 }
 
+#define FEW_MAPPINGS 64
+
+/* Then a thread that reads them beside the others saves what it costs to begin, and to flush its CPU when ckpt ends. */
+static bool has_few_mappings(const struct graph *g)
+{
+	size_t n = 0;
+	for (struct object *o = NULL; (o = graph_next(g, &kind_vmas, o));)
+		n += o->count;
+	return n <= FEW_MAPPINGS;
+}
+
 /* Everything that is found out before the plan, whatever it is. */
 static int examine(const struct work *w, struct survey *survey)
 {
@@ -157,11 +168,14 @@ static int run(const struct restore_config *config, struct execution *x, const s
 		r = resets_lift(x);
 	if (r == 0)
 		execute_end_makers(x);
-	cpu_leave(x->stay); /* nobody waits for anybody any more, and the proof reads in two threads */
+	bool alone = x->stay->len && has_few_mappings(graph);
+	if (!alone)
+		cpu_leave(x->stay); /* nobody waits for anybody any more, and the proof reads in two threads */
 	if (r == 0 && config->verify)
 		r = groups_verify(graph);
 	if (r == 0 && config->verify)
-		r = verify_restored(x, survey, &told, bpf);
+		r = verify_restored(x, survey, &told, bpf, alone);
+	cpu_leave(x->stay);
 	return r == 0 && diag_failed() ? -EIO : r; /* what was reported has failed, whatever became of its errno */
 }
 

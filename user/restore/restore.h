@@ -193,8 +193,9 @@ void execution_free(struct execution *);
 
 /* What will be asked for the facts, got ready while the tasks run: NULL when they tell everything themselves, or there is none. */
 struct bpf_source *verify_source(const struct survey *, const struct tells *);
-/* Collects the restored tree again and compares; -EINVAL (reported) when a state field differs. bpf: of verify_source(). */
-int verify_restored(struct execution *, const struct survey *, const struct told *, struct bpf_source *bpf);
+/* Collects the restored tree again and compares; -EINVAL (reported) when a state field differs. bpf: of verify_source(); alone: in this
+ * thread only. */
+int verify_restored(struct execution *, const struct survey *, const struct told *, struct bpf_source *bpf, bool alone);
 /* What the threads have told, once they are parked; *ret is the caller's to free. */
 int tells_read(const struct tells *, const struct execution *, struct told *ret);
 

@@ -133,11 +133,12 @@ struct bpf_source *verify_source(const struct survey *survey, const struct tells
 	return tells->list.n ? NULL : bpf_open_beside(survey->caps, EFFORT);
 }
 
-int verify_restored(struct execution *x, const struct survey *survey, const struct told *told, struct bpf_source *bpf)
+int verify_restored(struct execution *x, const struct survey *survey, const struct told *told, struct bpf_source *bpf,
+		    bool alone)
 {
 	_cleanup_graph_ struct graph now = { 0 };
 	const struct collect_config config = {
-		.caps = survey->caps, .resources = registry, .effort = EFFORT, .bpf = bpf, .told = told
+		.caps = survey->caps, .resources = registry, .effort = EFFORT, .bpf = bpf, .told = told, .alone = alone
 	};
 	int r = collect(&now, &x->tree, &config);
 	if (r < 0)
