@@ -134,6 +134,26 @@ TEST(ten_generations_of_a_call, .root = true, .seconds = 120)
 	target_judge(&t);
 }
 
+static bool plan_tells(const char *image, const char *how)
+{
+	_cleanup_text_ struct text output = { 0 };
+	CHECK_EQ(ckpt(&output, "restore", "--plan", how, image), 0);
+	CHECK(strstr(output.data, "interrupted call of thread"));
+	return strstr(output.data, "tells of itself");
+}
+
+/* Then no thread does what only the proof asks for. */
+TEST(without_proof, .root = true)
+{
+	struct target t;
+	target_start(&t, "calls", "nanosleep", "4");
+	target_dump(&t, false);
+	CHECK(plan_tells(t.image, "--verify"));
+	CHECK(!plan_tells(t.image, "--no-verify"));
+	CHECK_EQ(ckpt(NULL, "restore", "-d", "--no-verify", t.image), 0);
+	target_judge(&t);
+}
+
 /* Who has the id was killed, but has not died yet: it is waited for. */
 TEST(waits_for_the_dying, .root = true, .seconds = 60)
 {

@@ -117,6 +117,7 @@ static int examine(const struct work *w, struct survey *survey)
 	int r = survey_host(survey, w->config->caps, w->graph, w->config->pidns, w->config->sibling);
 	survey->terminal = &w->ret->terminal;
 	survey->handed = &w->handed;
+	survey->unproven = !w->config->verify;
 	if (r < 0)
 		return r;
 	if (w->config->own_groups && adapt_groups(w->graph, survey) < 0)

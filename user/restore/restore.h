@@ -73,6 +73,7 @@ struct survey {
 	u64 ignored;     /* signals that ckpt ignores, and a new task with it: bit 0 is signal 1 */
 	u64 now_monotonic, now_raw, now_coarse, now_boottime; /* ns */
 	u32 nofile;                                           /* descriptors that ckpt may open */
+	bool unproven;                                        /* nobody asks afterwards what tasks are like */
 };
 /* fresh: nobody has an id of the image in the pid namespace where it will be. sibling: the root's parent is ckpt's. */
 int survey_host(struct survey *ret, const struct caps *, const struct graph *, bool fresh, bool sibling);
