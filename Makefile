@@ -31,11 +31,13 @@ INCLUDE := -Iuser -I. -Ibpf -Iparasite -I$(B)/gen
 CFLAGS  ?= -O2 -g
 # What is not named in a union is zero, as the kernel wants it (bpf(2)): since gcc 15 that has to be said.
 ZEROED  := $(shell $(CC) -fzero-init-padding-bits=unions -E -x c /dev/null >/dev/null 2>&1 && echo -fzero-init-padding-bits=unions)
-ALLCFLAGS = -std=gnu17 -D_GNU_SOURCE -DCKPT_VERSION='"$(VERSION)"' $(WARN) $(INCLUDE) $(ZEROED) $(CFLAGS) -MMD -MP \
+ALLCFLAGS = -std=gnu17 -D_GNU_SOURCE -DCKPT_VERSION='"$(VERSION)"' $(WARN) $(INCLUDE) $(ZEROED) -ffunction-sections $(CFLAGS) -MMD -MP \
             $(if $(SYSROOT),--sysroot=$(SYSROOT) -isystem $(SYSROOT)/usr/include/$(ARCH)-linux-gnu) \
             $(if $(SAN),-fsanitize=address$(,)undefined -fno-omit-frame-pointer -fno-sanitize-recover=undefined)
 LINK     = $(if $(SAN),-fsanitize=address$(,)undefined) $(if $(SYSROOT),--sysroot=$(SYSROOT))
 LIBS    := @$(B)/linkage
+# What small dumps and restores run through lies together (tools/order), with a linker that takes such lists.
+FIRST   := $(if $(SAN),,-Wl,-T,tools/first.lds)
 , := ,
 
 PROTOS  := $(wildcard images/*.proto)
@@ -49,8 +51,8 @@ MAIN    := $(B)/user/main.o
 
 ckpt: $(B)/ckpt
 	$(Q)cp $< $@
-$(B)/ckpt: $(MAIN) $(OBJS) | $(B)/linkage
-	$(call say,LINK,$@) $(CC) $(LINK) -o $@ $^ $(LIBS)
+$(B)/ckpt: $(MAIN) $(OBJS) tools/first.lds | $(B)/linkage
+	$(call say,LINK,$@) $(CC) $(LINK) $(FIRST) -Wl,-Map=$@.map -o $@ $(filter %.o,$^) $(LIBS)
 $(B)/linkage: tools/linkage
 	$(Q)mkdir -p $(@D) && tools/linkage $(CC) $(LINK) >$@.new && mv $@.new $@
 $(B)/%.o: %.c | $(GENH)
