@@ -93,9 +93,14 @@ def limit_cells(work, step, pinned):
     return f"{plain:.1f} {limit['label']} | {ratio(pinned, plain)}"
 
 
+def is_known(mine, step):
+    """Was it measured, or has it failed?"""
+    return step in mine["times"] or any(failure["step"] == step for failure in mine["failures"])
+
+
 def rows(work, peer, notes):
     for step in STEPS:
-        if not any(work["tools"][tool]["times"].get(step) or work["tools"][tool]["failures"] for tool in TOOLS):
+        if not any(is_known(work["tools"][tool], step) for tool in TOOLS):
             continue
         mine, pinned, theirs = (median(work["tools"][tool]["times"].get(step)) for tool in TOOLS)
         columns = " | ".join(cell(work, tool, step, peer, notes) for tool in TOOLS)
