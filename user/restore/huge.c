@@ -169,7 +169,7 @@ int judge_huge(const struct graph *g)
 		r = demand_of_contents(&d);
 	if (r == 0)
 		r = take_parts(&d);
-	if (access(POOLS, F_OK) < 0) /* nothing tells: the plan will */
+	if (!d.pools.n || access(POOLS, F_OK) < 0) /* nothing tells: the plan will */
 		return r;
 	for (size_t i = 0; i < d.pools.n; i++) {
 		const struct pool *pool = &d.pools.v[i];

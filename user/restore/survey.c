@@ -13,6 +13,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/auxv.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 
@@ -81,13 +82,22 @@ static u64 ignored_signals(void)
 	return ignored;
 }
 
-/* A vector that is no longer than ckpt's own fits; else the kernel is asked, which takes a child or some. */
+#ifndef PR_GET_AUXV
+#define PR_GET_AUXV 0x41555856 /* Linux 6.4: gives as many bytes as are asked for, none here, and tells how many it keeps */
+#endif
+
+/* Before that, a vector that is no longer than ckpt's own fits; else the kernel is asked, which takes a child or some. */
 static void survey_auxv(struct survey *s, const struct graph *g)
 {
 	size_t longest = 0;
 	_cleanup_text_ struct text own = { 0 };
 	for (struct object *o = NULL; (o = graph_next(g, &kind_mm, o));)
 		longest = MAX(longest, ((const Ckpt__Mm *)o->data)->auxv.len);
+	long keeps = prctl(PR_GET_AUXV, NULL, 0, 0, 0);
+	if (keeps > 0) {
+		s->auxv_room = (size_t)keeps < longest ? (size_t)keeps : 0;
+		return;
+	}
 	if (file_read(AT_FDCWD, "/proc/self/auxv", &own) < 0 || own.len < longest)
 		s->auxv_room = auxv_room(longest);
 }
