@@ -36,7 +36,7 @@ ALLCFLAGS = -std=gnu17 -D_GNU_SOURCE -DCKPT_VERSION='"$(VERSION)"' $(WARN) $(INC
             $(if $(SAN),-fsanitize=address$(,)undefined -fno-omit-frame-pointer -fno-sanitize-recover=undefined)
 LINK     = $(if $(SAN),-fsanitize=address$(,)undefined) $(if $(SYSROOT),--sysroot=$(SYSROOT))
 LIBS    := @$(B)/linkage
-# What small dumps and restores run through lies together (tools/order), with a linker that takes such lists.
+# What small dumps and restores run through lies together (tools/order); GNU ld adds such a list to its own script.
 FIRST   := $(if $(SAN),,-Wl,-T,tools/first.lds)
 , := ,
 

@@ -60,8 +60,6 @@ bool arch_cure_eintr(arch_regs *, const struct arch_seen_call *seen);
 /* Registers that make a thread at a freeze point run nr(args) at the `syscall` instruction at pc. */
 void arch_aim_call(arch_regs *, u64 pc, long nr, const u64 args[6]);
 s64 arch_call_result(const arch_regs *);
-/* Registers of a thread that enters the blob at entry: blob_run(arena, index) on this stack. */
-void arch_aim_entry(arch_regs *, u64 entry, u64 arena, u64 index, u64 stack_top);
 /* Offset of a system call instruction in code, or -1. */
 s64 arch_find_syscall(const void *code, size_t len);
 /* First address above what a task of this address space size may map. */

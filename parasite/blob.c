@@ -4,6 +4,12 @@
 #include "blob.h"
 #include "machine.h"
 
+/* For blob.lds to compare with. */
+#define TEXT(x) #x
+#define TEXT_OF(x) TEXT(x)
+__asm__(".globl blob_birth_offset\n"
+	".set blob_birth_offset, " TEXT_OF(BLOB_BIRTH));
+
 __attribute__((used, visibility("hidden"), section(".text.birth"))) int64_t blob_birth(struct arena *arena, uint64_t args,
 										       uint64_t size, uint32_t index)
 {

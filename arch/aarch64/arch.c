@@ -146,15 +146,6 @@ void arch_aim_call(arch_regs *r, u64 pc, long nr, const u64 args[6])
 
 s64 arch_call_result(const arch_regs *r) { return (s64)r->regs[0]; }
 
-void arch_aim_entry(arch_regs *r, u64 entry, u64 arena, u64 index, u64 stack_top)
-{
-	r->pc = entry;
-	r->regs[0] = arena;
-	r->regs[1] = index;
-	r->sp = stack_top;
-	r->pstate &= ~(PSTATE_BTYPE | PSTATE_SS);
-}
-
 s64 arch_find_syscall(const void *code, size_t len)
 {
 	u32 word;

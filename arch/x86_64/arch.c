@@ -113,16 +113,6 @@ void arch_aim_call(arch_regs *r, u64 pc, long nr, const u64 args[6])
 
 s64 arch_call_result(const arch_regs *r) { return (s64)r->rax; }
 
-void arch_aim_entry(arch_regs *r, u64 entry, u64 arena, u64 index, u64 stack_top)
-{
-	r->rip = entry;
-	r->rdi = arena;
-	r->rsi = index;
-	r->rsp = stack_top;
-	r->orig_rax = (u64)-1;
-	r->eflags &= ~(FLAG_TRAP | FLAG_DIRECTION);
-}
-
 s64 arch_find_syscall(const void *code, size_t len)
 {
 	const u8 *p = memmem(code, len, "\x0f\x05", 2);

@@ -129,7 +129,7 @@ class Peer:
             data = file.read()
         return fields(fields(data[12:])[1])[2] / 1000
 
-    def restore(self, directory, proven=True):  # pylint: disable=unused-argument
+    def restore(self, directory, _proven=True):
         """It compares nothing afterwards, and has no checksums."""
         return run([PEER, "restore", "-D", directory, "-d", "-v1", "-o", "log"])
 

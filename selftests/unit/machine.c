@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /* Every operation of the machine, run by the blob's own bytes in a process and by the machine that is linked into ckpt. */
 #include "harness/target.h"
-#include "arch/arch.h"
 #include "raw.h"
 #include "wire.h"
 #include <fcntl.h>

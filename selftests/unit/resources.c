@@ -2,7 +2,6 @@
 /* Files are made in one process, collected, planned, made again in another process by their plans, and collected again: both
  * must be the same. */
 #include "harness/test.h"
-#include "arch/arch.h"
 #include "collect/collect.h"
 #include "diag/diag.h"
 #include "locks.pb-c.h"

@@ -11,7 +11,7 @@ static int read_text(int dirfd, const char *path, struct text *text, bool once, 
 	_cleanup_close_ int fd = openat(dirfd, path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
 		return neg_errno();
-	char chunk[4096]; /* files of /proc give no more at once */
+	char chunk[4096]; /* most files of /proc give no more at once */
 	for (;;) {
 		ssize_t n = read(fd, chunk, sizeof chunk);
 		if (n < 0 && errno == EINTR)

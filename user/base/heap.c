@@ -9,7 +9,7 @@
 #define LARGEST (32u << 20) /* what mallopt(3) takes: larger blocks are mapped */
 #define HUGE (2u << 20)
 
-#define FIRST (128u << 10) /* the least that a restore takes: a page more costs a microsecond, and as much when ckpt ends */
+#define FIRST (128u << 10) /* the least that a restore takes: a page too many costs more than a microsecond */
 #define MORE (512u << 10)  /* by which the heap grows */
 
 /* Bytes by which the heap has grown for `least`, from *ret on. */

@@ -248,7 +248,7 @@ int compile(struct plan **ret, struct site *ret_site, struct tells *ret_tells, c
 	}
 	if (r == 0)
 		r = compile_owners(&c);
-	if (r == 0)
+	if (r == 0 && ret_tells)
 		r = compile_tells(&c, ret_tells);
 	if (r == 0)
 		r = compile_interrupted(&c);

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /* Owns the run of a plan: the arena, the world inside of ckpt, the root's birth, the wait for every array. */
-#include "arch/arch.h"
 #include "base/child.h"
 #include "base/clock.h"
 #include "base/file.h"

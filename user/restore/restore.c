@@ -102,7 +102,7 @@ static bool is_small(struct image *image, const struct graph *g)
 
 #define FEW_MAPPINGS 64
 
-/* Then a thread that reads them beside the others saves what it costs to begin, and to flush its CPU when ckpt ends. */
+/* Then a second thread to read them saves no more than it costs: to begin, and to flush its CPU when ckpt ends. */
 static bool has_few_mappings(const struct graph *g)
 {
 	size_t n = 0;
@@ -117,7 +117,6 @@ static int examine(const struct work *w, struct survey *survey)
 	int r = survey_host(survey, w->config->caps, w->graph, w->config->pidns, w->config->sibling);
 	survey->terminal = &w->ret->terminal;
 	survey->handed = &w->handed;
-	survey->unproven = !w->config->verify;
 	if (r < 0)
 		return r;
 	if (w->config->own_groups && adapt_groups(w->graph, survey) < 0)
@@ -140,7 +139,7 @@ static int prepare(const struct work *w, struct survey *survey, struct plan **pl
 	if (r == 0)
 		r = adapt_cpu(w->graph);
 	if (r == 0)
-		r = compile(plan, site, tells, w->graph, survey);
+		r = compile(plan, site, w->config->verify ? tells : NULL, w->graph, survey);
 	return r == 0 ? judge_needs(*plan, w->config->caps) : r;
 }
 

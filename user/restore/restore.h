@@ -73,7 +73,6 @@ struct survey {
 	u64 ignored;     /* signals that ckpt ignores, and a new task with it: bit 0 is signal 1 */
 	u64 now_monotonic, now_raw, now_coarse, now_boottime; /* ns */
 	u32 nofile;                                           /* descriptors that ckpt may open */
-	bool unproven;                                        /* nobody asks afterwards what tasks are like */
 };
 /* fresh: nobody has an id of the image in the pid namespace where it will be. sibling: the root's parent is ckpt's. */
 int survey_host(struct survey *ret, const struct caps *, const struct graph *, bool fresh, bool sibling);
@@ -144,7 +143,8 @@ struct tells {
 };
 void tells_free(struct tells *);
 
-/* The pure step: model and survey to plan. site.data and site.end are fixed by compile_site() once the plan is sealed. */
+/* The pure step: model and survey to plan; ret_tells NULL: threads need not tell of themselves. site.data and site.end are fixed by
+ * compile_site() once the plan is sealed. */
 int compile(struct plan **ret, struct site *ret_site, struct tells *ret_tells, const struct graph *, const struct survey *);
 
 /* fork(2), with an id for the child that the tree does not want: for guards. */
